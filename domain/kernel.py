@@ -94,9 +94,9 @@ class Category(Value, Generic[S], frozen=True):
     evolve: Callable[[S, Event], S]
     absent: type[Refusal] = NotFound
 
-    def stream(self, id: str) -> str:
+    def stream(self, identity: str) -> str:
         """The name of the stream of the thing with this id."""
-        return f"{self.name}-{id}"
+        return f"{self.name}-{identity}"
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """What these events add up to, from the empty state or from `state`."""
