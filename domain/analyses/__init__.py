@@ -1,0 +1,1 @@
+"""Analyses: what was asked to be heard, and what was heard in it."""
