@@ -1,0 +1,253 @@
+"""The one spectrogram all percepts share, computed in a single streaming pass over the mono signal.
+
+Sound comes in through `Listener.feed` in blocks of any size, and only compact features stay: about 11 kB per second of
+music (115 MB for three hours), never the samples. Three clocks tick:
+
+- **frames**, every 256 samples (86.13 per second, 46 ms windows): what rhythm needs;
+- **moments**, every 4th frame (21.5 per second): broadband descriptors of the same windows;
+- **chords**, every 16th frame (5.38 per second): a log-frequency spectrum fine enough for tuning, key and chords.
+
+Item i of a clock is centred on sample i * hop; its time is `i / rate` of that clock. Before the first and after the
+last sample there is silence.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from adapters.ears.decode import ANALYSIS_RATE
+
+Array = NDArray[np.float32]
+
+HOP = 256
+WINDOW = 1024
+FRAME_RATE = ANALYSIS_RATE / HOP
+MOMENT_EVERY = 4
+MOMENT_RATE = FRAME_RATE / MOMENT_EVERY
+CHORD_EVERY = 16
+CHORD_RATE = FRAME_RATE / CHORD_EVERY
+
+#: Log-spaced bands for rhythm: centre frequencies in Hz are `band_centres()`.
+BANDS = 40
+BAND_LOWEST, BAND_HIGHEST = 30.0, 10_500.0
+#: Where the decibel scale of `levels` ends: -120 dB of full scale.
+FLOOR = 1e-12
+
+#: The log-frequency spectrum: three bins a semitone from C1 (32.7 Hz) up to and including B8 (7902 Hz).
+BINS_PER_OCTAVE = 36
+TONAL_LOWEST_MIDI = 24
+TONAL_OCTAVES = 8
+TONAL_BINS = BINS_PER_OCTAVE * TONAL_OCTAVES
+#: Above this bin a 372 ms window tells semitones apart; below it one of 1.49 s at an eighth of the rate is used.
+TONAL_WINDOW = 8192
+LOW_DECIMATION = 8
+LOW_WINDOW = 4096
+LOW_OCTAVES = 3
+
+#: Chords handled at once: the working set of a batch stays within a few megabytes.
+BATCH = 16
+STEP = HOP * CHORD_EVERY
+#: Samples around a centre that the widest window reaches.
+REACH = LOW_WINDOW * LOW_DECIMATION // 2 + 64
+
+
+class Spectra(Struct, frozen=True):
+    """What the spectrogram of a whole recording leaves behind; time runs along the first axis everywhere."""
+
+    #: Seconds of mono sound that were heard.
+    seconds: float
+    #: (frames, BANDS) power in each log-spaced band, dB re full scale, -120 .. about 0, at FRAME_RATE.
+    levels: NDArray[np.float16]
+    #: (frames,) root mean square of the window, full scale 1, at FRAME_RATE.
+    rms: Array
+    #: (moments,) spectral centroid of the magnitudes in Hz, 0 in silence, at MOMENT_RATE (as the next three).
+    centroid: Array
+    #: (moments,) frequency in Hz below which 85 % of the power lies, 0 in silence.
+    rolloff: Array
+    #: (moments,) geometric over arithmetic mean of the power spectrum, 0 tonal .. 1 noise, 0 in silence.
+    flatness: Array
+    #: (moments,) share of neighbouring samples between which the sign changes, 0 .. 1.
+    crossings: Array
+    #: (chords, TONAL_BINS) magnitude at `tonal_midi()` pitches, linear; a sine at full scale reads about 1. CHORD_RATE.
+    tonal: Array
+
+
+@cache
+def band_centres() -> Array:
+    """(BANDS,) centre frequency in Hz of each band of `levels`."""
+    return _band_edges()[1:-1].astype(np.float32)
+
+
+@cache
+def tonal_midi() -> Array:
+    """(TONAL_BINS,) pitch of each bin of `tonal` as a fractional MIDI number: 24, 24.33, ...; 69 is A4 at 440 Hz."""
+    return (TONAL_LOWEST_MIDI + np.arange(TONAL_BINS) * 12 / BINS_PER_OCTAVE).astype(np.float32)
+
+
+class Listener:
+    """Hears mono sound at `ANALYSIS_RATE` in any portions; `finish` gives the features of all of it."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._chords = 0
+        # The silence before the beginning, so that the first windows are centred on the first sample.
+        self._buffer: Array = np.zeros(REACH, np.float32)
+        self._pending: list[Array] = []
+        self._pending_samples = 0
+        self._batches: list[tuple[NDArray[np.float16], Array, Array, Array]] = []
+
+    def feed(self, mono: Array) -> None:
+        """Listen to (n,) more samples."""
+        self._pending.append(mono)
+        self._pending_samples += len(mono)
+        self._samples += len(mono)
+        if len(self._buffer) + self._pending_samples >= _span(BATCH):
+            self._digest()
+
+    def finish(self) -> Spectra:
+        """The features of everything heard; the listener is spent."""
+        chords = -(-self._samples // STEP)
+        needed = (chords - self._chords) * STEP + 2 * REACH
+        self._pending.append(np.zeros(max(0, needed - len(self._buffer) - self._pending_samples), np.float32))
+        self._digest(chords)
+        frames = -(-self._samples // HOP)
+        moments = -(-frames // MOMENT_EVERY)
+        levels, rms, described, tonal = (
+            np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+            for parts, width in zip(
+                zip(*self._batches, strict=True) if self._batches else ((), (), (), ()),
+                (BANDS, 1, 4, TONAL_BINS),
+                strict=True,
+            )
+        )
+        self._batches.clear()
+        centroid, rolloff, flatness, crossings = np.ascontiguousarray(described[:moments].T)
+        return Spectra(
+            seconds=self._samples / ANALYSIS_RATE,
+            levels=levels[:frames].astype(np.float16, copy=False),
+            rms=rms[:frames].ravel(),
+            centroid=centroid,
+            rolloff=rolloff,
+            flatness=flatness,
+            crossings=crossings,
+            tonal=tonal,
+        )
+
+    def _digest(self, chords_total: int | None = None) -> None:
+        buffer = np.concatenate([self._buffer, *self._pending])
+        self._pending, self._pending_samples = [], 0
+        start = 0
+        while True:
+            count = min(BATCH, (len(buffer) - start - 2 * REACH) // STEP)
+            if chords_total is not None:
+                count = min(count, chords_total - self._chords)
+            if count <= 0 or (chords_total is None and count < BATCH):
+                break
+            self._batches.append(_features(buffer[start : start + _span(count)], count))
+            self._chords += count
+            start += count * STEP
+        self._buffer = buffer[start:].copy()
+
+
+def _span(chords: int) -> int:
+    return chords * STEP + 2 * REACH
+
+
+def _features(sound: Array, chords: int) -> tuple[NDArray[np.float16], Array, Array, Array]:
+    """Features of `chords` * STEP samples in the middle of `sound`, which reaches REACH further on both sides."""
+    frames = chords * CHORD_EVERY
+    near = sound[REACH - WINDOW // 2 :]
+    windows = np.lib.stride_tricks.sliding_window_view(near, WINDOW)[: frames * HOP : HOP]
+    spectrum = np.fft.rfft(windows * _hann(WINDOW))
+    power = spectrum.real**2 + spectrum.imag**2
+    power *= np.float32(1 / (WINDOW / 4) ** 2)  # a sine at full scale reads 1
+    levels = 10 * np.log10(power @ _band_filters() + np.float32(FLOOR))
+    rms = np.sqrt(np.mean(np.square(windows), axis=1, keepdims=True))
+    described = _described(windows[::MOMENT_EVERY], power[::MOMENT_EVERY])
+    return levels.astype(np.float16), rms, described, _tonal(sound, chords)
+
+
+def _described(windows: Array, power: NDArray[np.floating]) -> Array:
+    """(moments, 4): centroid, roll-off, flatness, zero crossings of (moments, WINDOW) sound and its power spectrum."""
+    hertz = (np.arange(power.shape[1]) * (ANALYSIS_RATE / WINDOW)).astype(np.float32)
+    magnitude = np.sqrt(power)
+    total = magnitude.sum(axis=1)
+    audible = total > 1e-5
+    centroid = np.where(audible, magnitude @ hertz / np.maximum(total, 1e-20), 0)
+    heap = np.cumsum(power, axis=1)
+    rolloff = np.where(audible, hertz[np.argmax(heap >= 0.85 * heap[:, -1:], axis=1)], 0)
+    # The lowest bins are left out: they hold rumble and offset, which would make silence look tonal.
+    shaped = power[:, 2:] + np.float32(FLOOR)
+    flatness = np.where(audible, np.exp(np.log(shaped).mean(axis=1)) / shaped.mean(axis=1), 0)
+    positive = windows >= 0
+    crossings = (positive[:, 1:] != positive[:, :-1]).mean(axis=1)
+    return np.stack([centroid, rolloff, flatness, crossings], axis=1).astype(np.float32)
+
+
+def _tonal(sound: Array, chords: int) -> Array:
+    """(chords, TONAL_BINS) magnitudes from two windows, the long one for the lowest octaves."""
+    near = sound[REACH - TONAL_WINDOW // 2 :]
+    windows = np.lib.stride_tricks.sliding_window_view(near, TONAL_WINDOW)[: chords * STEP : STEP]
+    high = np.abs(np.fft.rfft(windows * _hann(TONAL_WINDOW))) @ _tonal_filters(ANALYSIS_RATE, TONAL_WINDOW, low=False)
+    # An eighth of the rate is plenty below 250 Hz; `slow` sample k is centred on sound sample k * 8 + 32.
+    taps = _decimator()
+    slow = np.lib.stride_tricks.sliding_window_view(sound, len(taps))[::LOW_DECIMATION] @ taps
+    first = (REACH - len(taps) // 2) // LOW_DECIMATION - LOW_WINDOW // 2
+    windows = np.lib.stride_tricks.sliding_window_view(slow[first:], LOW_WINDOW)[:: STEP // LOW_DECIMATION][:chords]
+    low = np.abs(np.fft.rfft(windows * _hann(LOW_WINDOW))) @ _tonal_filters(
+        ANALYSIS_RATE / LOW_DECIMATION, LOW_WINDOW, low=True
+    )
+    return np.concatenate([low, high], axis=1)
+
+
+@cache
+def _hann(length: int) -> Array:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
+
+
+@cache
+def _decimator() -> Array:
+    """A low-pass of 64 taps that is flat below 300 Hz and 60 dB down where an eighth of the rate would fold."""
+    offsets = np.arange(64) - 31.5
+    cutoff = 0.9 / (2 * LOW_DECIMATION)
+    taps = 2 * cutoff * np.sinc(2 * cutoff * offsets) * np.blackman(64)
+    normal: Array = (taps / taps.sum()).astype(np.float32)
+    return normal
+
+
+def _band_edges() -> NDArray[np.float64]:
+    return np.geomspace(BAND_LOWEST, BAND_HIGHEST, BANDS + 2)
+
+
+@cache
+def _band_filters() -> Array:
+    """(WINDOW / 2 + 1, BANDS) triangles on a log axis, each summing to one bin so that no band is empty."""
+    hertz = np.arange(WINDOW // 2 + 1) * ANALYSIS_RATE / WINDOW
+    edges = _band_edges()
+    # At the bottom the bands are narrower than a bin: widen them to one bin on each side.
+    bin_width = ANALYSIS_RATE / WINDOW
+    lower = np.minimum(edges[:-2], edges[1:-1] - bin_width)
+    upper = np.maximum(edges[2:], edges[1:-1] + bin_width)
+    rising = (hertz[:, None] - lower) / (edges[1:-1] - lower)
+    falling = (upper - hertz[:, None]) / (upper - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+@cache
+def _tonal_filters(rate: float, window: int, *, low: bool) -> Array:
+    """(window / 2 + 1, bins) Gaussian bells around each pitch, as wide as a bin of pitch or of the transform."""
+    bins = slice(0, LOW_OCTAVES * BINS_PER_OCTAVE) if low else slice(LOW_OCTAVES * BINS_PER_OCTAVE, None)
+    centres = 440.0 * 2 ** ((tonal_midi()[bins].astype(np.float64) - 69) / 12)
+    hertz = np.arange(window // 2 + 1) * rate / window
+    spread = np.maximum(centres * (2 ** (1 / BINS_PER_OCTAVE) - 1) * 0.5, rate / window * 0.5)
+    bells = np.exp(-0.5 * ((hertz[:, None] - centres) / spread) ** 2)
+    bells[bells < 1e-4] = 0
+    # What the main lobe of the window leaves of a sine exactly on the pitch, so that it reads 1 in every bin.
+    offsets = (hertz[:, None] - centres) * window / rate
+    lobe = np.abs(np.sinc(offsets) / (1 - np.where(np.abs(np.abs(offsets) - 1) < 1e-6, 0.999, offsets) ** 2))
+    filters: Array = (bells / (bells * lobe).sum(axis=0) / (window / 4)).astype(np.float32)
+    return filters
