@@ -353,7 +353,9 @@ class _Sums:
     def means(self) -> Float64:
         """The mean of each whole step; what is left over at the end counts for none."""
         sums: Float64 = np.concatenate(self._done) if self._done else np.zeros(0)
-        return sums / np.diff(np.rint(np.arange(sums.size + 1) * self._size))
+        edges: Float64 = np.rint(np.arange(sums.size + 1) * self._size)
+        means: Float64 = sums / np.diff(edges)
+        return means
 
 
 class _Outline:
