@@ -17,6 +17,8 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
+from domain.analyses.findings import Unreadable
+
 Samples = NDArray[np.float32]
 
 #: What every percept listens at: enough for rhythm and harmony, a quarter of the work of a studio rate.
@@ -38,10 +40,6 @@ LEVEL_MAX = 64.0
 BROKEN_PACKETS_MAX = 1000
 
 CONTAINERS = "mp3,wav,w64,flac,ogg,aac,mov,mp4,m4a,aiff,caf,matroska,webm,asf,ac3,eac3,wv,ape,tta,au,amr"
-
-
-class Unreadable(Exception):
-    """There is no sound to be had from this file; the message says why in words for people."""
 
 
 class Block(NamedTuple):
