@@ -1,0 +1,137 @@
+"""Which chords sound when: triads and sevenths along the beats, smoothed by how chords like to last."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.ears.key import NOTE_NAMES, chroma
+from domain.analyses.findings import Chord
+
+Array = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+#: Each kind of chord: its suffix, its degrees in semitones above the root, how much rarer than a triad it is (nats).
+KINDS = (
+    ("", (0, 4, 7), 0.0),
+    ("m", (0, 3, 7), 0.0),
+    ("7", (0, 4, 7, 10), 0.9),
+    ("m7", (0, 3, 7, 10), 0.9),
+    ("maj7", (0, 4, 7, 11), 1.1),
+)
+NO_CHORD = "N"
+NAMES = (*(note + suffix for suffix, _, _ in KINDS for note in NOTE_NAMES), NO_CHORD)
+
+#: How strongly a template's fit speaks, how dear a change of chord is, and from which fit on a chord is one (nats).
+SHARPNESS = 14.0
+CHANGE = 3.2
+SILENT_FIT = 0.55
+
+
+def hear_chords(salience: Array, rate: float, beats: Float64, seconds: float) -> tuple[Chord, ...]:
+    """The chords of a recording, each from its start to its end in seconds, without gaps.
+
+    `salience` is (moments, semitones) at `rate` per second; chords change on `beats` (seconds) where there are any and
+    on a half-second grid where there are none. Templates after Fujishima 1999, smoothed by the Viterbi path through a
+    model in which every chord is likely to stay (Sheh & Ellis 2003).
+    """
+    if not len(salience):
+        return ()
+    edges = _edges(beats, seconds)
+    held = _averages(chroma(salience, 36, 96), rate, edges)
+    bass = _averages(chroma(salience, 24, 48), rate, edges)
+    fit = _fits(held, bass)
+    path = _smoothest(fit)
+    likely = np.exp(fit - fit.max(axis=1, keepdims=True))
+    likely /= likely.sum(axis=1, keepdims=True)
+    changes = np.flatnonzero(np.diff(path)) + 1
+    starts, ends = np.concatenate([[0], changes]), np.concatenate([changes, [len(path)]])
+    return tuple(
+        Chord(
+            start=round(float(edges[start]), 3),
+            end=round(float(edges[end]), 3),
+            name=NAMES[path[start]],
+            confidence=round(float(likely[start:end, path[start]].mean()), 3),
+        )
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def progression(chords: tuple[Chord, ...], bars_seconds: float) -> tuple[str, ...]:
+    """The four chords in a row that come back most often, or nothing if no row comes back three times.
+
+    Chords shorter than a third of a bar are passing ones and do not count.
+    """
+    names = [chord.name for chord in chords if chord.name != NO_CHORD and chord.end - chord.start > bars_seconds / 3]
+    names = [name for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
+    rows: dict[tuple[str, ...], int] = {}
+    for start in range(len(names) - 3):
+        row = tuple(names[start : start + 4])
+        rows[row] = rows.get(row, 0) + 1
+    if not rows:
+        return ()
+    best = max(rows, key=lambda row: rows[row])
+    return best if rows[best] >= 3 else ()
+
+
+def _edges(beats: Float64, seconds: float) -> Float64:
+    inside = beats[(beats > 0.05) & (beats < seconds - 0.05)]
+    if len(inside) < 4:
+        inside = np.arange(0.5, seconds - 0.25, 0.5)
+    edges: Float64 = np.concatenate([[0.0], inside, [seconds]])
+    return edges
+
+
+def _averages(values: Array, rate: float, edges: Float64) -> Float64:
+    """The mean of the rows between each two edges, at least one row each."""
+    rows = np.clip(np.rint(edges * rate).astype(int), 0, len(values))
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+    first = np.minimum(rows[:-1], len(values) - 1)
+    last = np.maximum(rows[1:], first + 1)
+    means: Float64 = (sums[last] - sums[first]) / (last - first)[:, None]
+    return means
+
+
+@cache
+def _templates() -> Float64:
+    """(kinds * 12, 12) unit vectors; upper degrees weigh a little less, as they do in voicings."""
+    weights = {0: 1.0, 3: 0.9, 4: 0.9, 7: 0.9, 10: 0.7, 11: 0.7}
+    rows: list[Float64] = []
+    for _, degrees, _ in KINDS:
+        shape = np.zeros(12)
+        for degree in degrees:
+            shape[degree] = weights[degree]
+        rows.extend(np.roll(shape / np.linalg.norm(shape), root) for root in range(12))
+    return np.array(rows)
+
+
+def _fits(held: Float64, bass: Float64) -> Float64:
+    """(steps, chords) log odds of each chord and of none."""
+    length = np.linalg.norm(held, axis=1, keepdims=True)
+    fit = SHARPNESS * (held / np.maximum(length, 1e-9)) @ _templates().T
+    rarity = np.repeat([rarity for _, _, rarity in KINDS], 12)
+    roots = np.tile(np.arange(12), len(KINDS))
+    low = bass / np.maximum(bass.max(axis=1, keepdims=True), 1e-9)
+    fit += 1.5 * low[:, roots] - rarity
+    none = np.where(length[:, 0] < 1e-6, 100.0, SHARPNESS * SILENT_FIT + 1.0)
+    return np.concatenate([fit, none[:, None]], axis=1)
+
+
+def _smoothest(fit: Float64) -> NDArray[np.int64]:
+    """The likeliest path of chords when each change costs `CHANGE` nats."""
+    steps, chords = fit.shape
+    came_from = np.zeros((steps, chords), np.int16)
+    score = fit[0].copy()
+    stay = np.arange(chords)
+    for step in range(1, steps):
+        best = int(score.argmax())
+        changed = score[best] - CHANGE
+        came_from[step] = np.where(score >= changed, stay, best)
+        score = np.maximum(score, changed) + fit[step]
+    path = np.zeros(steps, np.int64)
+    path[-1] = score.argmax()
+    for step in range(steps - 1, 0, -1):
+        path[step - 1] = came_from[step, path[step]]
+    return path
