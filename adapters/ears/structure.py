@@ -1,0 +1,232 @@
+"""How a recording is built: where its sections change, which of them repeat, and where it fades in and out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+#: The picture of self-similarity has at most so many cells a side; longer recordings get coarser cells.
+CELLS_MAX = 1200
+#: Without a beat to count, a cell is this long.
+CELL_SECONDS = 1.0
+SECTION_SECONDS_MIN = 6.0
+#: A change is one when the novelty there stands out of its surroundings by so much of the whole curve's range.
+NOVELTY_MIN = 0.12
+#: Two stretches are the same section when they are at least this alike, 0..1.
+ALIKE_MIN = 0.72
+
+#: A fade is a monotone way of at least so many LU, not steeper than a cut, not slower than a crescendo.
+FADE_LU = 12.0
+FADE_SECONDS = (1.0, 40.0)
+
+
+class Stretch(Struct, frozen=True):
+    """A section: its times in seconds, the letter it shares with its repeats, and how clear its borders are, 0..1."""
+
+    start: float
+    end: float
+    label: str
+    confidence: float
+
+
+class Fades(NamedTuple):
+    """Seconds at which the fade-in has ended and the fade-out begins; null where there is none."""
+
+    in_end: float | None
+    out_start: float | None
+
+
+def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64, seconds: float) -> tuple[Stretch, ...]:
+    """The sections of a recording, without gaps, from 0 to `seconds`.
+
+    `chroma` is (moments, 12) and `timbre` (moments, bands) in dB, both at `rate` per second. Cells are bars where
+    `downbeats` (seconds) are known. Borders are peaks of the checkerboard novelty along the diagonal of the
+    self-similarity matrix (Foote 2000), at two widths; stretches get one letter when a stripe parallel to the diagonal
+    shows that one repeats the other, or when they are alike on the whole (after Paulus, Müller & Klapuri 2010).
+    """
+    edges = _cells(downbeats, seconds)
+    if len(edges) < 5 or not len(chroma):
+        return (Stretch(0.0, seconds, "A", 0.0),) if seconds > 0 else ()
+    harmony, colour = _harmony(_averages(chroma, rate, edges)), _colour(_averages(timbre, rate, edges))
+    alike = 0.5 * (harmony @ harmony.T) + 0.5 * _kernel(colour)
+    cell = float(np.median(np.diff(edges)))
+    borders, clarity = _borders(alike, cell)
+    letters = _letters(alike, borders)
+    stretches: list[Stretch] = []
+    for index, (first, last) in enumerate(pairwise(borders)):
+        sure = float(np.mean([clarity[index], clarity[index + 1]]))
+        stretches.append(Stretch(float(edges[first]), float(edges[last]), letters[index], sure))
+    return tuple(stretches)
+
+
+def hear_fades(loudness: Float64, steps_per_second: float) -> Fades:
+    """Where the fade-in ends and the fade-out starts, from the (steps,) short-term loudness in LUFS.
+
+    A fade is a way between silence and the level of the music on which loudness moves in one direction only, taking
+    1 to 40 seconds; a hard start, a hard end and a piece that merely dies away within a second are none.
+    """
+    heard = np.flatnonzero(loudness > -70)
+    if heard.size < 2 * steps_per_second:
+        return Fades(None, None)
+    first, last = int(heard[0]), int(heard[-1])
+    inside = loudness[first : last + 1]
+    return Fades(
+        in_end=_fade_end(inside, first, steps_per_second),
+        out_start=_fade_start(inside, first, steps_per_second),
+    )
+
+
+def _fade_end(loudness: Float64, offset: int, rate: float) -> float | None:
+    length = _fade_length(loudness, rate)
+    return None if length is None else (offset + length) / rate
+
+
+def _fade_start(loudness: Float64, offset: int, rate: float) -> float | None:
+    length = _fade_length(loudness[::-1], rate)
+    return None if length is None else (offset + len(loudness) - length) / rate
+
+
+def _fade_length(loudness: Float64, rate: float) -> int | None:
+    """How many steps the rise from the beginning takes, if it is a fade."""
+    level = float(np.median(loudness[loudness > loudness.max() - 20]))
+    arrived = np.flatnonzero(loudness >= level - 2.0)
+    if not arrived.size:
+        return None
+    length = int(arrived[0])
+    if not FADE_SECONDS[0] * rate <= length <= FADE_SECONDS[1] * rate or level - loudness[0] < FADE_LU:
+        return None
+    # Smoothed over half a second the way must lead up; music that starts with a quiet verse goes up and down.
+    width = max(1, round(rate / 2))
+    way = np.convolve(np.maximum(loudness[: length + 1], -70), np.ones(width) / width, mode="valid")
+    steps = np.diff(way)
+    if not steps.size:
+        return None
+    risen, fallen = float(steps[steps > 0].sum()), float(-steps[steps < 0].sum())
+    # A cut followed by a plateau has its whole rise in one place; a fade spreads it.
+    spread = float(np.sort(steps)[::-1][: max(1, len(steps) // 4)].sum())
+    return length if fallen < 0.15 * risen and spread < 0.75 * risen else None
+
+
+def _cells(downbeats: Float64, seconds: float) -> Float64:
+    inside = downbeats[(downbeats > 0.25) & (downbeats < seconds - 0.25)]
+    if len(inside) < 8:
+        inside = np.arange(CELL_SECONDS, seconds - CELL_SECONDS / 2, CELL_SECONDS)
+    every = max(1, -(-len(inside) // CELLS_MAX))
+    edges: Float64 = np.concatenate([[0.0], inside[::every], [seconds]])
+    return edges
+
+
+def _averages(values: Array, rate: float, edges: Float64) -> Float64:
+    rows = np.clip(np.rint(edges * rate).astype(int), 0, len(values))
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+    first = np.minimum(rows[:-1], len(values) - 1)
+    last = np.maximum(rows[1:], first + 1)
+    means: Float64 = (sums[last] - sums[first]) / (last - first)[:, None]
+    return means
+
+
+def _harmony(cells: Float64) -> Float64:
+    """Unit vectors of each cell and its neighbour, from which the average chord of the piece has been taken."""
+    shape = cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-9)
+    shape = shape - shape.mean(axis=0)
+    shape = np.hstack([shape, np.vstack([shape[1:], shape[-1:]])])
+    unit: Float64 = shape / np.maximum(np.linalg.norm(shape, axis=1, keepdims=True), 1e-9)
+    return unit
+
+
+def _colour(cells: Float64) -> Float64:
+    """The first cepstral coefficients of each cell's band levels, loudness included, each with unit spread."""
+    bands = cells.shape[1]
+    angle = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(12))
+    cepstrum = np.maximum(cells, cells.max() - 70) @ np.cos(angle) / bands
+    centred = cepstrum - cepstrum.mean(axis=0)
+    # One scale for all, so that a coefficient that hardly moves does not count as much as one that does.
+    unit: Float64 = centred / (np.sqrt((centred**2).sum(axis=1).mean()) + 1e-9)
+    return unit
+
+
+def _kernel(points: Float64) -> Float64:
+    squares = (points**2).sum(axis=1)
+    distance = np.maximum(squares[:, None] + squares[None, :] - 2 * points @ points.T, 0)
+    alike: Float64 = 2 * np.exp(-distance / 1.0) - 1
+    return alike
+
+
+def _borders(alike: Float64, cell: float) -> tuple[list[int], list[float]]:
+    """Cell numbers at which sections begin, with the two ends, and how clear each border is."""
+    count = len(alike)
+    near, far = (_novelty(alike, max(2, min(count // 3, round(width / cell)))) for width in (8.0, 16.0))
+    novelty: Float64 = (near + far) / 2
+    apart = max(2, round(SECTION_SECONDS_MIN / cell))
+    borders, clarity = [0], [1.0]
+    top = float(novelty.max())
+    peaks = [
+        i
+        for i in range(1, count)
+        if novelty[i] == novelty[max(0, i - apart) : i + apart + 1].max() and novelty[i] > max(NOVELTY_MIN, 0.25 * top)
+    ]
+    for peak in peaks:
+        if peak - borders[-1] >= apart and count - peak >= apart:
+            borders.append(peak)
+            clarity.append(float(min(1.0, novelty[peak] / 0.5)))
+    return [*borders, count], [*clarity, 1.0]
+
+
+def _novelty(alike: Float64, half: int) -> Float64:
+    """(cells,) how much the cells before differ from those after, by a tapered checkerboard of 2 * half a side."""
+    position = np.arange(-half, half) + 0.5
+    taper = np.exp(-0.5 * (position / (0.5 * half)) ** 2)
+    board = np.outer(taper * np.sign(position), taper * np.sign(position))
+    board /= np.abs(board).sum()
+    padded = np.pad(alike, half, mode="reflect" if len(alike) > half else "edge")
+    novelty = np.zeros(len(alike))
+    for cell in range(1, len(alike)):
+        novelty[cell] = (padded[cell : cell + 2 * half, cell : cell + 2 * half] * board).sum()
+    return np.maximum(novelty, 0)
+
+
+def _letters(alike: Float64, borders: list[int]) -> list[str]:
+    """A letter for each stretch, in the order of appearance: A, B, ... Z, AA, ..."""
+    count = len(borders) - 1
+    resemblance = np.eye(count)
+    for one in range(count):
+        for other in range(one):
+            resemblance[one, other] = resemblance[other, one] = _resemblance(alike, borders, one, other)
+    groups = [{index} for index in range(count)]
+    while len(groups) > 1:
+        pairs = [
+            (float(np.mean([resemblance[a, b] for a in one for b in other])), i, j)
+            for i, one in enumerate(groups)
+            for j, other in enumerate(groups[:i])
+        ]
+        best, i, j = max(pairs)
+        if best < ALIKE_MIN:
+            break
+        groups[j] |= groups.pop(i)
+    groups.sort(key=min)
+    letter_of = {index: _letter(number) for number, group in enumerate(groups) for index in group}
+    return [letter_of[index] for index in range(count)]
+
+
+def _resemblance(alike: Float64, borders: list[int], one: int, other: int) -> float:
+    """0..1: how alike two stretches are along the best stripe parallel to the diagonal, or on the whole."""
+    block = alike[borders[one] : borders[one + 1], borders[other] : borders[other + 1]]
+    shorter = min(block.shape)
+    stripes = [
+        float(np.diagonal(block, offset).mean())
+        for offset in range(-(block.shape[0] - 1), block.shape[1])
+        if len(np.diagonal(block, offset)) >= max(2, 0.75 * shorter)
+    ]
+    stripe = max(stripes, default=float(block.mean()))
+    return 0.5 + 0.5 * max(stripe, float(block.mean()))
+
+
+def _letter(number: int) -> str:
+    return chr(ord("A") + number) if number < 26 else _letter(number // 26 - 1) + _letter(number % 26)
