@@ -1,0 +1,169 @@
+"""One way of logging for everything that runs: dotted event names with fields, one line each, no secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import IO, Any, Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: What may never be read in a log, and what is read instead. The order matters: URLs before addresses.
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"\b(bz_|whsec_|whsk_|sk_live_|sk_test_|gh[pousr]_)[A-Za-z0-9+/=_-]{4,}"), r"\1***"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 ***"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), "jwt ***"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/@:'\"]*):[^\s/@'\"]+@"), r"\1:***@"),
+    (
+        re.compile(
+            r"(?i)([?&](?:x-amz-signature|x-amz-credential|x-amz-security-token|signature|sig|token|access_token|key"
+            r"|api_key|apikey|secret|password|code)=)[^&\s'\"]+"
+        ),
+        r"\1***",
+    ),
+    (
+        re.compile(
+            r"(?i)\b((?:password|passwd|secret|token|api[_-]?key)['\"]?\s*[=:]\s*['\"]?)(?!\*\*\*)[^\s'\",;&})]+"
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"(?<![A-Za-z0-9:/*])[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b"), "***@***"),
+)
+
+#: Fields whose whole value is hidden, whatever it looks like.
+_HIDDEN_FIELDS = re.compile(
+    r"(?i)(^|_)(password|passwd|secret|secret_key|token|session_token|api_key|apikey|x-api-key|authorization|cookie|email)$"
+)
+
+_DEPTH_MAX = 6
+
+
+def redact(text: str) -> str:
+    """The text without keys, tokens, passwords, signatures and e-mail addresses."""
+    for pattern, instead in _PATTERNS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _redacted(value: Any, depth: int = 0) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case bytes():
+            return redact(value.decode("utf-8", "replace"))
+        case bool() | int() | float() | None:
+            return value
+        case Mapping() if depth < _DEPTH_MAX:
+            return {
+                redact(str(key)): "***" if _HIDDEN_FIELDS.search(str(key)) and inner else _redacted(inner, depth + 1)
+                for key, inner in value.items()
+            }
+        case list() | tuple() | set() | frozenset() if depth < _DEPTH_MAX:
+            return [_redacted(inner, depth + 1) for inner in value]
+        case _:
+            return redact(str(value))
+
+
+def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Hide what is secret or personal in every field of a log line, tracebacks included."""
+    for key, value in event.items():
+        if key not in ("timestamp", "level", "role"):
+            event[key] = "***" if _HIDDEN_FIELDS.search(key) and value else _redacted(value)
+    return event
+
+
+def _with_role(role: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("role", role)
+        return event
+
+    return add
+
+
+def _uvicorn_extras_away(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """uvicorn sends each message a second time, coloured."""
+    event.pop("color_message", None)
+    return event
+
+
+def configure(
+    role: str,
+    level: str = "info",
+    style: Literal["auto", "json", "console"] = "auto",
+    stream: IO[str] | None = None,
+) -> None:
+    """Send structlog's and every other library's log lines through the same steps to `stream` (stderr)."""
+    stream = sys.stderr if stream is None else stream
+    for_people = style == "console" or (style == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _with_role(role),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        _uvicorn_extras_away,
+        redact_event,
+    ]
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)
+        if for_people
+        else structlog.processors.JSONRenderer(sort_keys=False)
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.ExtraAdder(),
+                _named_after_its_logger,
+                *shared,
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _event_first, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(threshold)
+    logging.captureWarnings(capture=True)
+    tame_libraries()
+
+
+def tame_libraries() -> None:
+    """Undo what libraries do to logging when they are imported; call it again after importing them."""
+    for name in ("psycopg", "psycopg.pool", "uvicorn", "uvicorn.error", "uvicorn.access", "nats", "litestar"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
+    # Each says at info what our own lines say better, or nothing an operator needs.
+    for name in ("uvicorn.access", "urllib3", "asyncio", "matplotlib", "PIL", "minio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _named_after_its_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A library's sentence becomes the message of an event that carries the library's name."""
+    record = event.get("_record")
+    if isinstance(record, logging.LogRecord):
+        event["message"] = event.get("event")
+        event["event"] = f"{record.name.removesuffix('.error')}.said"
+    return event
+
+
+def _event_first(_logger: WrappedLogger, _method: str, event: EventDict) -> MutableMapping[str, Any]:
+    """The same order in every line, so that eyes find things."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "role", "event") if key in event}
+    return {**first, **event}
