@@ -1,0 +1,1 @@
+"""What may be asked, the rules that answer, and what follows by itself."""

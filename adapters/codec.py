@@ -1,0 +1,76 @@
+"""Events to bytes and back: msgspec JSON, personal fields sealed, old shapes upcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.kernel import ERASED, Event
+from domain.vocabulary import RENAMED, UPCASTERS, events, name_of, personal_fields, upcast
+
+
+class Seals(Protocol):
+    """Closes and opens personal fields with the data key of their subject."""
+
+    def seal(self, subject: str, field: str, text: str) -> str:
+        """The sealed form of a text."""
+
+    def unseal(self, subject: str, field: str, sealed: str) -> str | None:
+        """The text, or None when the subject has been forgotten."""
+
+
+class UnknownEvent(LookupError):
+    """There is an event in the ledger whose name this version does not know."""
+
+
+_encode = msgspec.json.Encoder().encode
+_decoders: dict[type[Event], Callable[[bytes], Event]] = {}
+
+
+def encode(event: Event, seals: Seals) -> tuple[str, int, bytes]:
+    """Stored name, schema version and bytes of an event; its personal fields must have a data key already."""
+    kind = type(event)
+    sealed = {
+        field: seals.seal(getattr(event, subject), field, text)
+        for field, subject in personal_fields(kind)
+        if (text := getattr(event, field)) is not None
+    }
+    return name_of(kind), kind.schema_version, _encode(replace(event, **sealed) if sealed else event)
+
+
+def decode(name: str, schema_version: int, state: bytes) -> Event:
+    """The event as stored: in today's shape, its personal fields still sealed."""
+    name = RENAMED.get(name, name)
+    kind = events().get(name)
+    if kind is None:
+        raise UnknownEvent(name)
+    if (name, schema_version) in UPCASTERS:
+        facts: dict[str, Any] = msgspec.json.decode(state)
+        return msgspec.convert(upcast(name, schema_version, facts), kind)
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind).decode
+    return decoder(state)
+
+
+def subjects(events: Iterable[Event]) -> set[str]:
+    """The subjects whose data keys these events need."""
+    return {
+        getattr(event, subject)
+        for event in events
+        for field, subject in personal_fields(type(event))
+        if getattr(event, field) is not None
+    }
+
+
+def unseal(event: Event, seals: Seals) -> Event:
+    """The event with its personal fields readable; those of a forgotten subject read `ERASED`."""
+    opened = {}
+    for field, subject in personal_fields(type(event)):
+        text = getattr(event, field)
+        if text is not None:
+            opened[field] = seals.unseal(getattr(event, subject), field, text) or ERASED
+    return replace(event, **opened) if opened else event

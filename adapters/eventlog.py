@@ -1,0 +1,433 @@
+"""The ledger in Postgres: appends of concurrent callers share one transaction, readers never miss an event."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import datetime
+from time import monotonic, time_ns
+from typing import Any, LiteralString, NamedTuple
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import UniqueViolation
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from adapters import arrays, codec
+from adapters.data_keys import DataKeys
+from adapters.identifiers import uuid7
+from adapters.recorder import TABLE, WRITING
+from domain.kernel import Event, Unavailable
+from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+
+log = structlog.get_logger(__name__)
+
+#: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
+BATCH_EVENTS_MAX = 2_000
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger cannot be reached at the moment. Nothing was written; try again shortly."""
+
+
+class _Row(NamedTuple):
+    """One event as array elements, in the order of the INSERT."""
+
+    stream: bytes
+    version: bytes
+    name: bytes
+    state: bytes
+    event_id: bytes
+    schema_version: bytes
+    workspace_id: bytes
+    actor: bytes
+    correlation_id: bytes
+    causation_id: bytes
+
+
+class _Append:
+    """What one caller wants written, and the promise it waits on."""
+
+    __slots__ = ("future", "places", "rows")
+
+    def __init__(self, rows: list[_Row], places: list[tuple[str, int, bytes]]) -> None:
+        self.rows = rows
+        self.places = places
+        self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def succeed(self, position: int) -> None:
+        if not self.future.done():
+            self.future.set_result(position)
+
+    def fail(self, problem: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(problem)
+
+
+# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
+_INSERT: LiteralString = f"""
+WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
+INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
+                     event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
+SELECT e.* FROM writing, unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS e
+RETURNING notification_id
+"""
+
+_FIND: LiteralString = f"""
+SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
+FROM {TABLE} t JOIN unnest(%s, %s) AS e(stream, version)
+ON t.originator_id = e.stream AND t.originator_version = e.version
+"""
+
+_COLUMNS: LiteralString = (
+    "notification_id, originator_id, originator_version, event_id, topic, schema_version, "
+    "recorded_at, workspace_id, actor, correlation_id, causation_id, state"
+)
+
+StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes]
+
+
+class EventLog:
+    """Read streams, append to them atomically, and read everything in order of position.
+
+    Positions grow without end and may have holes where a transaction was aborted; a page never passes a hole that
+    somebody might still fill.
+    """
+
+    def __init__(
+        self,
+        postgres_url: str,
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        keys: DataKeys,
+        *,
+        on_commit: Callable[[int], None] = lambda _: None,
+        patience_seconds: float = 10.0,
+    ) -> None:
+        self._url = postgres_url
+        self._pool = pool
+        self._keys = keys
+        self._on_commit = on_commit
+        self._patience_seconds = patience_seconds
+        self._queue: list[_Append] = []
+        self._queued = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection[TupleRow] | None = None
+        self._final = 0
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def append(self, changes: Sequence[Change], context: Context) -> int:
+        """Write all changes or none, and return the position of the last event.
+
+        Raises StaleVersion when a stream has grown past what the change was decided on.
+        """
+        await self._keys.ensure(codec.subjects(event for change in changes for event in change.events))
+        append = self._prepare(changes, context)
+        if not append.rows:
+            return 0
+        self._queue.append(append)
+        self._queued.set()
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_for_ever(), name="ledger-writer")
+        return await append.future
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the connection."""
+        while self._queue and self._writer and not self._writer.done():
+            await asyncio.wait([append.future for append in self._queue])
+        if self._writer:
+            self._writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+        if self._connection:
+            await self._connection.close()
+
+    def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
+        workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
+        correlation_id = arrays.raw(context.correlation_id.bytes)
+        causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
+        rows, places = [], []
+        for change in changes:
+            stream = arrays.text(change.stream)
+            for version, event in enumerate(change.events, change.after + 1):
+                name, schema_version, state = codec.encode(event, self._keys)
+                event_id = uuid7(time_ns())
+                places.append((change.stream, version, event_id))
+                rows.append(
+                    _Row(
+                        stream,
+                        arrays.int8(version),
+                        arrays.text(name),
+                        arrays.raw(state),
+                        arrays.raw(event_id),
+                        arrays.int2(schema_version),
+                        workspace_id,
+                        actor,
+                        correlation_id,
+                        causation_id,
+                    )
+                )
+        return _Append(rows, places)
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._queued.wait()
+            batch, self._queue = self._next_batch()
+            if not self._queue:
+                self._queued.clear()
+            try:
+                await self._commit(batch)
+            except asyncio.CancelledError:
+                for append in batch:
+                    append.fail(LedgerUnavailable())
+                raise
+            except Exception as problem:
+                # The writer outlives whatever one batch runs into; its callers hear of it.
+                log.exception("ledger.append.failed", appends=len(batch))
+                for append in batch:
+                    append.fail(problem)
+
+    def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
+        """As many appends as fit that do not want the same place; the rest waits for its turn."""
+        batch: list[_Append] = []
+        rest: list[_Append] = []
+        taken: set[tuple[str, int]] = set()
+        events = 0
+        for append in self._queue:
+            wanted = {(stream, version) for stream, version, _ in append.places}
+            if (batch and events + len(append.rows) > BATCH_EVENTS_MAX) or taken & wanted:
+                rest.append(append)
+            else:
+                batch.append(append)
+            taken |= wanted
+            events += len(append.rows)
+        return batch, rest
+
+    async def _commit(self, batch: list[_Append]) -> None:
+        """Write a batch, and after a conflict or a lost connection find out what became of each append."""
+        deadline = monotonic() + self._patience_seconds
+        doubtful = False
+        while batch:
+            try:
+                connection = await self._connected()
+                if doubtful:
+                    batch = await self._settle(connection, batch)
+                    doubtful = False
+                    if not batch:
+                        return
+                positions = await self._insert(connection, batch)
+            except UniqueViolation:
+                doubtful = True
+            except (OperationalError, OSError) as problem:
+                doubtful = True
+                await self._disconnect()
+                if monotonic() > deadline:
+                    log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(batch))
+                    for append in batch:
+                        append.fail(LedgerUnavailable())
+                    return
+                await asyncio.sleep(0.05)
+            else:
+                last = 0
+                for append in batch:
+                    last += len(append.rows)
+                    append.succeed(positions[last - 1])
+                self._on_commit(positions[-1])
+                return
+
+    async def _insert(self, connection: AsyncConnection[TupleRow], batch: list[_Append]) -> list[int]:
+        columns = list(zip(*(row for append in batch for row in append.rows), strict=True))
+        cursor = await connection.execute(
+            _INSERT,
+            (
+                arrays.TextColumn(columns[0]),
+                arrays.Int8Column(columns[1]),
+                arrays.TextColumn(columns[2]),
+                arrays.BytesColumn(columns[3]),
+                arrays.UuidColumn(columns[4]),
+                arrays.Int2Column(columns[5]),
+                arrays.TextColumn(columns[6]),
+                arrays.TextColumn(columns[7]),
+                arrays.UuidColumn(columns[8]),
+                arrays.UuidColumn(columns[9]),
+            ),
+            prepare=True,
+            binary=True,
+        )
+        return [row[0] for row in await cursor.fetchall()]
+
+    async def _settle(self, connection: AsyncConnection[TupleRow], batch: list[_Append]) -> list[_Append]:
+        """Answer those whose places are taken: with success when by themselves, with StaleVersion when by others."""
+        places = [place for append in batch for place in append.places]
+        cursor = await connection.execute(
+            _FIND,
+            (
+                arrays.TextColumn([arrays.text(stream) for stream, _, _ in places]),
+                arrays.Int8Column([arrays.int8(version) for _, version, _ in places]),
+            ),
+        )
+        found = {(row[0], row[1]): (row[2].bytes, row[3]) for row in await cursor.fetchall()}
+        undecided = []
+        for append in batch:
+            there = [found.get((stream, version)) for stream, version, _ in append.places]
+            if not any(there):
+                undecided.append(append)
+            elif there[-1] and there[-1][0] == append.places[-1][2]:
+                append.succeed(there[-1][1])
+                self._on_commit(there[-1][1])
+            else:
+                append.fail(StaleVersion(append.places[0][0]))
+        return undecided
+
+    async def _connected(self) -> AsyncConnection[TupleRow]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
+            arrays.register(self._connection)
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OperationalError, OSError):
+                await self._connection.close()
+            self._connection = None
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def read(self, stream: str) -> History:
+        """All events of a stream, oldest first."""
+        rows = await self._fetch(
+            f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s ORDER BY originator_version", (stream,)
+        )
+        return History(
+            events=[recorded.event for recorded in await self._readable(rows)], version=rows[-1][2] if rows else 0
+        )
+
+    async def stream(self, stream: str, *, after: int = 0) -> list[Recorded]:
+        """The events of a stream with their envelopes, from the version after `after`."""
+        return await self._readable(
+            await self._fetch(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND originator_version > %s "
+                "ORDER BY originator_version",
+                (stream, after),
+            )
+        )
+
+    async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
+        """The events at these positions."""
+        rows = await self._fetch(f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))
+        return {recorded.position: recorded for recorded in await self._readable(rows)}
+
+    async def head(self) -> int:
+        """The position of the newest event (0: there is none)."""
+        rows = await self._fetch(f"SELECT coalesce(max(notification_id), 0) FROM {TABLE}", ())
+        return int(rows[0][0])
+
+    async def raw_page(self, after: int, limit: int) -> list[StoredRow]:
+        """Stored rows in order of position: all there will ever be between `after` and the last one returned."""
+        rows = await self._page_rows(after, limit)
+        if self._has_open_hole(after, rows):
+            frontier = await self._await_writers()
+            # What was in flight when we looked has landed or vanished by now, so look again up to there.
+            rows = [row for row in await self._page_rows(after, limit) if row[0] <= frontier]
+            self._final = max(self._final, frontier)
+        return rows
+
+    async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
+        """The next events in order of position, skipping none; an empty list when there are no more yet."""
+        return await self.open(await self.raw_page(after, limit))
+
+    async def open(self, rows: Sequence[StoredRow]) -> list[Recorded | Unreadable]:
+        """Decode stored rows; one that cannot be decoded comes back as Unreadable in its place."""
+        opened: list[Recorded | Unreadable] = []
+        for row in rows:
+            try:
+                event = codec.decode(row[4], row[5], row[11])
+            except Exception as problem:  # noqa: BLE001 - whatever is wrong with one event, the others must flow
+                opened.append(
+                    Unreadable(position=row[0], stream=row[1], version=row[2], name=row[4], problem=repr(problem))
+                )
+            else:
+                opened.append(_recorded(row, event))
+        needed = codec.subjects(each.event for each in opened if isinstance(each, Recorded))
+        if needed:
+            await self._keys.load(needed)
+            return [
+                _with_event(each, codec.unseal(each.event, self._keys)) if isinstance(each, Recorded) else each
+                for each in opened
+            ]
+        return opened
+
+    async def _readable(self, rows: Sequence[StoredRow]) -> list[Recorded]:
+        opened = []
+        for each in await self.open(rows):
+            if isinstance(each, Unreadable):
+                raise codec.UnknownEvent(f"{each.name} at position {each.position}: {each.problem}")
+            opened.append(each)
+        return opened
+
+    async def _page_rows(self, after: int, limit: int) -> list[StoredRow]:
+        return await self._fetch(
+            f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+            (after, limit),
+        )
+
+    def _has_open_hole(self, after: int, rows: Sequence[StoredRow]) -> bool:
+        if not rows:
+            return False
+        start = max(after, self._final)
+        beyond = sum(1 for row in rows if row[0] > start)
+        return rows[-1][0] - start > beyond
+
+    async def _await_writers(self) -> int:
+        """Wait for every transaction that has drawn a position, and return the last position drawn."""
+        async with self.connection() as connection, connection.transaction():
+            await connection.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
+            cursor = await connection.execute(f"SELECT last_value FROM {TABLE}_notification_id_seq")
+            row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def _fetch(self, query: LiteralString, parameters: tuple[Any, ...]) -> list[Any]:
+        async with self.connection() as connection:
+            cursor = await connection.execute(query, parameters, prepare=True, binary=True)
+            return await cursor.fetchall()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
+        """A connection of the pool; Unavailable when Postgres is away."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, OperationalError) as problem:
+            raise LedgerUnavailable from problem
+
+
+def _recorded(row: StoredRow, event: Event) -> Recorded:
+    return Recorded(
+        position=row[0],
+        stream=row[1],
+        version=row[2],
+        event_id=row[3],
+        name=row[4],
+        schema_version=row[5],
+        recorded_at=row[6],
+        workspace_id=row[7],
+        actor=row[8],
+        correlation_id=row[9],
+        causation_id=row[10],
+        event=event,
+    )
+
+
+def _with_event(recorded: Recorded, event: Event) -> Recorded:
+    from msgspec.structs import replace
+
+    return recorded if event is recorded.event else replace(recorded, event=event)
+
+
+def readable(page: Iterable[Recorded | Unreadable]) -> list[Recorded]:
+    """The events of a page that could be read."""
+    return [each for each in page if isinstance(each, Recorded)]

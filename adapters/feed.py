@@ -1,0 +1,75 @@
+"""Everything in the ledger after a position, in order and without gaps, as soon as it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from heapq import heappop, heappush
+
+from adapters.bus import Bus, Wire, decode_wire, from_wire
+from adapters.eventlog import EventLog
+from domain.ledger import Recorded, Unreadable
+
+#: How many messages may wait unread; more are dropped, and read from Postgres instead.
+BUFFER_MESSAGES_MAX = 20_000
+POLL_SECONDS = 0.25
+POLL_SECONDS_WITHOUT_NATS = 0.05
+
+
+class Feed:
+    """Takes events from NATS while they come without a gap, and from Postgres whenever they do not.
+
+    Each message names the position before its own. Duplicates, reordering and loss are therefore seen at once, and a
+    silent NATS is noticed by polling. Nothing is ever acknowledged: the reader's own checkpoint is the only state.
+    """
+
+    def __init__(self, log: EventLog, bus: Bus) -> None:
+        self._log = log
+        self._bus = bus
+        self._waiting: list[tuple[int, int, Wire]] = []
+        self._arrived = asyncio.Event()
+        self._count = 0
+        self.from_postgres = 0
+        self.from_nats = 0
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        await self._bus.on(self._bus.events, self._receive)
+
+    async def _receive(self, data: bytes) -> None:
+        if len(self._waiting) < BUFFER_MESSAGES_MAX:
+            wire = decode_wire(data)
+            self._count += 1
+            heappush(self._waiting, (wire.position, self._count, wire))
+        self._arrived.set()
+
+    async def next(self, after: int, limit: int) -> list[Recorded | Unreadable]:
+        """The events right after a position; empty when none came for a while."""
+        run = self._take(after, limit)
+        if run is None and not self._waiting:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                poll_seconds = POLL_SECONDS if self._bus.is_connected else POLL_SECONDS_WITHOUT_NATS
+                await asyncio.wait_for(self._arrived.wait(), poll_seconds)
+            run = self._take(after, limit)
+        if run is not None:
+            self.from_nats += len(run)
+            return await self._log.open([from_wire(wire) for wire in run])
+        page = await self._log.page(after, limit)
+        self.from_postgres += len(page)
+        return page
+
+    def _take(self, after: int, limit: int) -> list[Wire] | None:
+        """The messages that follow a position without a gap; None when the next one is not among them."""
+        while self._waiting and self._waiting[0][0] <= after:
+            heappop(self._waiting)
+        run: list[Wire] = []
+        while self._waiting and len(run) < limit:
+            position, _, wire = self._waiting[0]
+            if position > after:
+                if wire.previous != after:
+                    break
+                run.append(wire)
+                after = position
+            heappop(self._waiting)
+        return run or None

@@ -1,0 +1,233 @@
+"""Does what follows from events: claims duties one stream at a time, keeps them while it works, tries again, parks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from adapters.bus import Bus
+from adapters.eventlog import EventLog, LedgerUnavailable
+from commands.kernel import Reaction
+from domain.kernel import Unavailable
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.25
+
+# A duty is free when it is due and nobody holds it, and nothing earlier of its stream is still to be done.
+_CLAIM = """
+UPDATE tasks SET state = 'running', owner = %(owner)s, attempts = attempts + 1,
+                 lease_until = now() + %(lease)s * interval '1 second'
+WHERE (reaction, position) IN (
+    SELECT t.reaction, t.position FROM tasks t
+    WHERE t.reaction = ANY(%(reactions)s) AND t.due_at <= now()
+      AND (t.state = 'ready' OR (t.state = 'running' AND t.lease_until < now()))
+      AND NOT EXISTS (
+          SELECT FROM tasks e
+          WHERE e.reaction = t.reaction AND e.stream = t.stream AND e.position < t.position
+      )
+    ORDER BY t.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+RETURNING reaction, position, attempts
+"""
+
+
+class _Duty(NamedTuple):
+    reaction: Reaction
+    position: int
+    attempt: int
+
+
+class Worker:
+    """Works off the duties of some reactions, several at once, as one of any number of workers.
+
+    A duty is leased; whoever dies with it loses the lease and another worker takes over, so everything is done at
+    least once. What fails is tried again later and later, and parked with its problem after the last attempt; the
+    later duties of its stream wait behind it, those of other streams do not.
+    """
+
+    def __init__(
+        self,
+        ledger: EventLog,
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        bus: Bus,
+        world: Any,
+        reactions: Iterable[Reaction],
+        *,
+        concurrency: int = 8,
+        lease_seconds: float = 15.0,
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._bus = bus
+        self._world = world
+        self._reactions = {each.name: each for each in reactions}
+        self._concurrency = concurrency
+        self._lease_seconds = lease_seconds
+        self._owner: UUID = uuid4()
+        self._rung = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
+        self.is_ready = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop, then finish what is begun."""
+        for queue in {each.queue for each in self._reactions.values()}:
+            await self._bus.on(f"{self._bus.prefix}.duties.{queue}", self._wake)
+        while not stop.is_set():
+            try:
+                claimed = await self._claim()
+                self.is_ready = True
+            except (OperationalError, PoolTimeout, OSError) as problem:
+                self.is_ready = False
+                log.warning("worker.interrupted", problem=str(problem).strip())
+                await _either(stop, POLL_SECONDS)
+                continue
+            for duty in claimed:
+                task = asyncio.create_task(self._work(duty), name=f"{duty.reaction.name}-{duty.position}")
+                self._running.add(task)
+                task.add_done_callback(self._finished)
+            if not claimed or len(self._running) >= self._concurrency:
+                await self._wait(stop)
+        self.is_ready = False
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def _wake(self, _: bytes) -> None:
+        self._rung.set()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._rung.set()
+        if not task.cancelled() and (problem := task.exception()):
+            log.error("duty.lost", duty=task.get_name(), problem=repr(problem))
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        self._rung.clear()
+        waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._rung.wait())}
+        await asyncio.wait(waits, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+
+    async def _claim(self) -> list[_Duty]:
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return []
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                _CLAIM,
+                {
+                    "owner": self._owner,
+                    "lease": self._lease_seconds,
+                    "reactions": list(self._reactions),
+                    "limit": free,
+                },
+                prepare=True,
+            )
+            rows = await cursor.fetchall()
+        return [_Duty(self._reactions[name], position, attempt) for name, position, attempt in rows]
+
+    async def _work(self, duty: _Duty) -> None:
+        heartbeat = asyncio.create_task(self._keep(duty, asyncio.current_task()))
+        try:
+            recorded = (await self._ledger.at([duty.position]))[duty.position]
+            if duty.attempt > duty.reaction.attempts_max and duty.reaction.gives_up is not None:
+                # It took its worker down with it every time, so nobody was left to say so.
+                await duty.reaction.gives_up(recorded, self._world, "gave up after repeated crashes")
+            else:
+                await duty.reaction.handler(recorded, self._world)
+        except Exception as problem:  # noqa: BLE001 - whatever goes wrong is written down and tried again
+            await self._failed(duty, problem)
+        else:
+            await self._settle("DELETE FROM tasks WHERE reaction = %s AND position = %s AND owner = %s", duty)
+        finally:
+            heartbeat.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await heartbeat
+
+    async def _keep(self, duty: _Duty, work: asyncio.Task[Any] | None) -> None:
+        """Renew the lease while the work goes on; give the work up when somebody else has taken it."""
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            with contextlib.suppress(OperationalError, PoolTimeout):
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(
+                        "UPDATE tasks SET lease_until = now() + %s * interval '1 second' "
+                        "WHERE reaction = %s AND position = %s AND owner = %s",
+                        (self._lease_seconds, duty.reaction.name, duty.position, self._owner),
+                    )
+                if not cursor.rowcount and work:
+                    log.warning("duty.taken", reaction=duty.reaction.name, position=duty.position)
+                    work.cancel()
+                    return
+
+    async def _failed(self, duty: _Duty, problem: Exception) -> None:
+        reaction = duty.reaction
+        # A dependency that is away is nobody's fault: it costs no attempts, however long it lasts.
+        patient = isinstance(problem, (Unavailable, OperationalError, PoolTimeout))
+        log.warning("duty.failed", reaction=reaction.name, position=duty.position, attempt=duty.attempt,
+                    problem=repr(problem))  # fmt: skip
+        if not patient and duty.attempt >= reaction.attempts_max:
+            if reaction.gives_up is not None and await self._gave_up(duty, problem):
+                return
+            await self._settle(
+                "UPDATE tasks SET state = 'parked', problem = %s, lease_until = NULL "
+                "WHERE reaction = %s AND position = %s AND owner = %s",
+                duty,
+                repr(problem)[:2000],
+            )
+            return
+        delay = timedelta(seconds=1) if patient else reaction.retry_delay(duty.attempt)
+        await self._settle(
+            "UPDATE tasks SET state = 'ready', due_at = %s, attempts = attempts - %s, problem = %s, "
+            "lease_until = NULL WHERE reaction = %s AND position = %s AND owner = %s",
+            duty,
+            datetime.now(UTC) + delay,
+            int(patient),
+            repr(problem)[:2000],
+        )
+
+    async def _gave_up(self, duty: _Duty, problem: Exception) -> bool:
+        assert duty.reaction.gives_up is not None
+        try:
+            recorded = (await self._ledger.at([duty.position]))[duty.position]
+            await duty.reaction.gives_up(recorded, self._world, str(problem))
+        except Exception as worse:  # noqa: BLE001 - then it is parked, which is visible too
+            log.exception("duty.gives_up.failed", reaction=duty.reaction.name, problem=repr(worse))
+            return False
+        await self._settle("DELETE FROM tasks WHERE reaction = %s AND position = %s AND owner = %s", duty)
+        return True
+
+    async def _settle(self, statement: str, duty: _Duty, *values: Any) -> None:
+        """Write what became of a duty, for as long as it takes Postgres to come back within the lease."""
+        deadline = asyncio.get_running_loop().time() + self._lease_seconds
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    await connection.execute(
+                        statement.encode(), (*values, duty.reaction.name, duty.position, self._owner)
+                    )
+            except (OperationalError, PoolTimeout, LedgerUnavailable):
+                if asyncio.get_running_loop().time() > deadline:
+                    return  # the lease runs out and somebody does it again, which they must be able to
+                await asyncio.sleep(0.2)
+            else:
+                return
+
+
+async def _either(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+def ring(bus: Bus) -> Callable[[str], None]:
+    """What the projector calls when there is new work for a queue."""
+    return lambda queue: bus.ring(f"duties.{queue}")

@@ -1,0 +1,219 @@
+"""Commands, the rules that decide them, reactions to events, and the one door to the write side."""
+
+from __future__ import annotations
+
+import random
+from asyncio import sleep
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+from uuid import UUID, uuid5
+
+from msgspec import field
+
+from domain.kernel import Category, Event, Refusal, State, Unavailable, Value
+from domain.ledger import Change, Context, History, Recorded, StaleVersion
+
+C = TypeVar("C", bound="Command")
+E = TypeVar("E", bound=Event)
+S = TypeVar("S", bound=State)
+
+#: How often a decision is made anew when others keep being faster.
+ATTEMPTS_MAX = 12
+
+
+class Command(Value):
+    """A wish. Its sender chooses all ids, so it may be sent twice."""
+
+
+class Log(Protocol):
+    """What commands need of the ledger."""
+
+    async def read(self, stream: str) -> History:
+        """All events of a stream, oldest first."""
+
+    async def append(self, changes: Sequence[Change], context: Context) -> int:
+        """Write all changes or none; the position of the last event. Raises StaleVersion."""
+
+
+class TooBusy(Unavailable):
+    """Too many changes to the same thing at once. Try again."""
+
+
+class Transaction:
+    """The streams one command has looked at, and what it has decided to add to them."""
+
+    def __init__(self, log: Log, now: datetime, *, optimistic: bool) -> None:
+        self.now = now
+        self.presumed = False
+        self._log = log
+        self._optimistic = optimistic
+        self._versions: dict[str, int] = {}
+        self._states: dict[str, Any] = {}
+        self._events: dict[str, list[Event]] = {}
+
+    async def load(self, category: Category[S], identity: str) -> S:
+        """The state of a thing that must exist; raises the category's refusal when it does not."""
+        state = await self.find(category, identity)
+        if not self._versions[category.stream(identity)]:
+            raise category.absent
+        return state
+
+    async def find(self, category: Category[S], identity: str) -> S:
+        """The state of a thing that may not exist yet."""
+        stream = category.stream(identity)
+        if stream not in self._states:
+            history = await self._log.read(stream)
+            self._versions[stream] = history.version
+            self._states[stream] = category.fold(history.events)
+        state: S = self._states[stream]
+        return state
+
+    async def presume_new(self, category: Category[S], identity: str) -> S:
+        """The state of a thing that most likely does not exist yet: read only once writing has proved otherwise."""
+        stream = category.stream(identity)
+        if self._optimistic and stream not in self._states:
+            self.presumed = True
+            self._versions[stream] = 0
+            self._states[stream] = category.initial
+        return await self.find(category, identity)
+
+    def exists(self, category: Category[S], identity: str) -> bool:
+        """Whether a thing that was looked at has any events."""
+        return self._versions[category.stream(identity)] > 0
+
+    def record(self, category: Category[S], identity: str, *events: Event) -> None:
+        """Add events to a thing that was looked at."""
+        if events:
+            stream = category.stream(identity)
+            self._events.setdefault(stream, []).extend(events)
+            self._states[stream] = category.fold(events, self._states[stream])
+
+    async def commit(self, context: Context) -> int:
+        """Write what was recorded; 0 when there was nothing to say."""
+        changes = [
+            Change(stream=stream, after=self._versions[stream], events=events)
+            for stream, events in self._events.items()
+        ]
+        return await self._log.append(changes, context) if changes else 0
+
+
+Handler = Callable[[Any, Transaction], Awaitable[None]]
+
+#: Every command and what handles it.
+HANDLERS: dict[type[Command], Handler] = {}
+
+
+def handles(command: type[C]) -> Callable[[Callable[[C, Transaction], Awaitable[None]]], Handler]:
+    """Register the handler of a command that looks at more than one stream."""
+
+    def register(handler: Callable[[C, Transaction], Awaitable[None]]) -> Handler:
+        assert command not in HANDLERS, f"{command.__name__} has two handlers"
+        HANDLERS[command] = handler
+        return handler
+
+    return register
+
+
+Rule = Callable[[C, S, datetime], list[Event]]
+
+
+def decides(command: type[C], category: Category[S], *, creates: bool = False) -> Callable[[Rule[C, S]], Rule[C, S]]:
+    """Register a pure rule as the handler of a command whose first field is the id of the one thing it is about."""
+    identity = command.__struct_fields__[0]
+
+    def register(rule: Rule[C, S]) -> Rule[C, S]:
+        async def handler(wish: C, transaction: Transaction) -> None:
+            about = getattr(wish, identity)
+            look = transaction.presume_new if creates else transaction.load
+            transaction.record(category, about, *rule(wish, await look(category, about), transaction.now))
+
+        handles(command)(handler)
+        return rule
+
+    return register
+
+
+async def execute(command: Command, log: Log, now: datetime, context: Context) -> int:
+    """Decide a command and append what follows; decide again if somebody was faster. The one door to the write side.
+
+    Returns the position of the last event written, 0 when the wish was already so.
+    """
+    handler = HANDLERS[type(command)]
+    for attempt in range(ATTEMPTS_MAX):
+        transaction = Transaction(log, now, optimistic=attempt == 0)
+        try:
+            await handler(command, transaction)
+            return await transaction.commit(context)
+        except Refusal:
+            # Refused on what was only presumed? Then look properly before saying no.
+            if not transaction.presumed:
+                raise
+        except StaleVersion:
+            if attempt > 1:
+                await sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - parts racers, protects nothing
+    raise TooBusy
+
+
+# --- reactions -------------------------------------------------------------------------------------------------------
+
+
+class Reaction(Value):
+    """What this system does by itself when something happens; never on replay, possibly twice, never not at all."""
+
+    name: str
+    kinds: tuple[type[Event], ...]
+    handler: Callable[[Recorded, Any], Awaitable[None]]
+    due: Callable[[Event], datetime | None]
+    gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None
+    attempts_max: int = 8
+    queue: str = "reactions"
+    only: Callable[[Event], bool] = field(default=lambda _: True)
+
+    def concerns(self, event: Event) -> bool:
+        """Whether this event calls for the reaction."""
+        return isinstance(event, self.kinds) and self.only(event)
+
+    def retry_delay(self, attempt: int) -> timedelta:
+        """How long to wait after the n-th failure: 1 s, 2 s, 4 s ... ten minutes at most."""
+        return timedelta(seconds=min(2.0 ** (attempt - 1), 600.0))
+
+
+#: Every reaction by its name.
+REACTIONS: dict[str, Reaction] = {}
+
+
+def reacts_to(
+    *kinds: type[Event],
+    name: str,
+    due: Callable[[Any], datetime | None] = lambda _: None,
+    only: Callable[[Any], bool] = lambda _: True,
+    gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None,
+    attempts_max: int = 8,
+    queue: str = "reactions",
+) -> Callable[[Callable[[Recorded, Any], Awaitable[None]]], Reaction]:
+    """Register what follows from events, at once or when `due`; `gives_up` writes it down when all attempts failed."""
+
+    def register(handler: Callable[[Recorded, Any], Awaitable[None]]) -> Reaction:
+        assert name not in REACTIONS, f"two reactions are called {name}"
+        REACTIONS[name] = Reaction(
+            name=name,
+            kinds=kinds,
+            handler=handler,
+            due=due,
+            only=only,
+            gives_up=gives_up,
+            attempts_max=attempts_max,
+            queue=queue,
+        )
+        return REACTIONS[name]
+
+    return register
+
+
+_NAMESPACE = UUID("7b1c1c3e-5d0b-4f43-9d6e-1ed6e11e0000")
+
+
+def derived_id(*parts: str) -> str:
+    """An id that follows from others, so that a reaction run twice names the same thing twice."""
+    return str(uuid5(_NAMESPACE, "/".join(parts)))

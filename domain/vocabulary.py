@@ -1,0 +1,65 @@
+"""Every event by its stored name, and how the shapes of old are read today.
+
+These names are the storage format: a renamed class keeps its old name in `RENAMED`, a changed shape raises its
+`schema_version` and leaves an upcaster in `UPCASTERS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from typing import Any, get_type_hints
+
+from msgspec import Meta
+from msgspec.structs import fields
+
+import domain
+from domain.kernel import Event
+
+#: Names events were once stored under, and the names they go by now.
+RENAMED: dict[str, str] = {}
+
+#: (stored name, schema version) -> the same facts in the shape of the next version.
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+def name_of(kind: type[Event]) -> str:
+    """The stored name of an event: its context and its class."""
+    return f"{kind.__module__.split('.')[1]}.{kind.__name__}"
+
+
+@cache
+def events() -> dict[str, type[Event]]:
+    """All events of the domain by their stored names."""
+    for module in pkgutil.walk_packages(domain.__path__, "domain."):
+        importlib.import_module(module.name)
+    return {name_of(kind): kind for kind in _kinds(Event) if kind.__module__.startswith("domain.")}
+
+
+@cache
+def personal_fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+    """(field, field that holds the subject's id) for each personal field of an event."""
+    hints = get_type_hints(kind, include_extras=True)
+    found: list[tuple[str, str]] = []
+    for field in fields(kind):
+        metas = getattr(hints[field.name], "__metadata__", ())
+        found.extend(
+            (field.name, meta.extra["personal"])
+            for meta in metas
+            if isinstance(meta, Meta) and meta.extra and "personal" in meta.extra
+        )
+    return tuple(found)
+
+
+def upcast(name: str, schema_version: int, facts: dict[str, Any]) -> dict[str, Any]:
+    """Bring stored facts of an old schema version into today's shape, one version at a time."""
+    while convert := UPCASTERS.get((name, schema_version)):
+        facts = convert(facts)
+        schema_version += 1
+    return facts
+
+
+def _kinds(base: type[Event]) -> list[type[Event]]:
+    return [kind for child in base.__subclasses__() for kind in (child, *_kinds(child))]
