@@ -193,7 +193,7 @@ def _user_name() -> str:
         return str(os.geteuid())
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read, whole or not at all."""
     fresh = path.with_name(path.name + ".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -386,7 +386,7 @@ class EmbeddedServer(ABC):
                 ) from error
 
     def _write_note(self) -> None:
-        _write_private(self.directory / "server.json", json.dumps(self._note, indent=1) + "\n")
+        write_private(self.directory / "server.json", json.dumps(self._note, indent=1) + "\n")
 
     def _refuse_older_program(self, written_by: str, ours: str) -> None:
         """A directory that a later version has written is not ours to touch."""
@@ -715,7 +715,7 @@ class EmbeddedNats(EmbeddedServer):
             "lame_duck_duration": "30s",
         }
         config = self.directory / "nats.json"
-        _write_private(config, json.dumps(settings, indent=1) + "\n")  # its language is a superset of JSON
+        write_private(config, json.dumps(settings, indent=1) + "\n")  # its language is a superset of JSON
         return spawn(
             [program("nats-server"), "-c", str(config)],
             cwd=self.directory,
@@ -748,6 +748,11 @@ class EmbeddedBlobs(EmbeddedServer):
         "admin.port",
         "admin.port.grpc",
     )
+
+    def __init__(self, directory: Path, *, bucket: str | None = None) -> None:
+        """`bucket` is made at the start unless it is there."""
+        super().__init__(directory)
+        self._bucket = bucket
 
     @property
     def url(self) -> str:
@@ -788,7 +793,7 @@ class EmbeddedBlobs(EmbeddedServer):
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
         config = self.directory / "s3.json"
-        _write_private(config, json.dumps({"identities": [identity]}, indent=1) + "\n")
+        write_private(config, json.dumps({"identities": [identity]}, indent=1) + "\n")
         return spawn(
             [
                 program("weed"),
@@ -803,6 +808,7 @@ class EmbeddedBlobs(EmbeddedServer):
                 "-webdav=false",
                 "-admin.ui=false",
                 "-master.telemetry=false",
+                *([f"-bucket={self._bucket}"] if self._bucket is not None else []),
                 *(f"-{flag}={port}" for flag, port in zip(self.port_flags, self.ports, strict=True)),
             ],
             cwd=self.directory,

@@ -224,7 +224,11 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
     """The settings of this environment; `given` (from the command line) comes before it. Raises `SettingsError`."""
     environment = os.environ if environment is None else environment
     hints = get_type_hints(Settings, include_extras=True)
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, Any] = {
+        name: _parsed(f"--{name.replace('_', '-')}", str(value), hints[name])
+        for name, value in given.items()
+        if value is not None
+    }
     for name in _names():
         text = _text(environment, variable(name))
         if name not in values and text is not None and text != "":

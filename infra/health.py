@@ -1,0 +1,94 @@
+"""Says over HTTP whether a process without an API of its own lives (`/health`) and can really work (`/ready`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+REQUEST_SECONDS_MAX = 5.0
+
+
+class Health:
+    """Two routes on a port of its own; `set_ready` is what the role calls when it can work, and when it cannot."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.port = 0
+        self._ready = False
+        self._server: asyncio.Server | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """What `/ready` says."""
+        return self._ready
+
+    def set_ready(self, ready: bool) -> None:
+        """From now on the role can, or cannot, do its work."""
+        self._ready = ready
+
+    async def start(self, host: str, port: int) -> Self:
+        """Listen; port 0 takes a free one."""
+        self._server = await asyncio.start_server(self._answer, host, port, limit=8_192)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._response(head))
+                await writer.drain()
+        writer.close()
+
+    def _response(self, head: bytes) -> bytes:
+        method, _, rest = head.partition(b" ")
+        path = rest.partition(b" ")[0].partition(b"?")[0]
+        match (method, path):
+            case (b"GET" | b"HEAD", b"/health"):
+                status, body = "200 OK", {"status": "ok", "role": self.role}
+            case (b"GET" | b"HEAD", b"/ready") if self._ready:
+                status, body = "200 OK", {"status": "ready", "role": self.role}
+            case (b"GET" | b"HEAD", b"/ready"):
+                status, body = "503 Service Unavailable", {"status": "not_ready", "role": self.role}
+            case (_, b"/health" | b"/ready"):
+                status, body = "405 Method Not Allowed", {"detail": "Method not allowed"}
+            case _:
+                status, body = "404 Not Found", {"detail": "Not found"}
+        octets = json.dumps(body).encode()
+        lines = (
+            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(octets)}\r\n"
+            "cache-control: no-store\r\nconnection: close\r\n\r\n"
+        )
+        return lines.encode() + (b"" if method == b"HEAD" else octets)
+
+
+async def answers_ready(host: str, port: int, seconds_max: float = 2.0) -> bool:
+    """Whether `/ready` there answers 200 within this time."""
+    try:
+        async with asyncio.timeout(seconds_max):
+            reader, writer = await asyncio.open_connection(host, port)
+            try:
+                writer.write(f"GET /ready HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split(b" ", 2)[1:2] == [b"200"]

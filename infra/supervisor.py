@@ -1,0 +1,365 @@
+"""Everything at once on one machine: servers of our own, then every role as a process, watched until Ctrl-C.
+
+Data first: the data directory is locked, servers start, the database is migrated, roles start. Then the reverse: roles
+drain, servers close their files. Whatever dies in between is started again, first at once and then with longer waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+from msgspec.structs import replace
+
+from domain.kernel import Value
+from infra import telemetry
+from infra.embedded import (
+    DirectoryLock,
+    EmbeddedBlobs,
+    EmbeddedNats,
+    EmbeddedPostgres,
+    EmbeddedServer,
+    EmbeddedServerError,
+    free_ports,
+    make_directory,
+    spawn,
+    stop_together,
+    write_private,
+)
+from infra.health import answers_ready
+from infra.settings import PREFIX, Secret, Settings, SettingsError, Url, read_settings, require_all, unknown_variables
+
+log = structlog.get_logger()
+
+WATCH_SECONDS = 0.1
+BACKOFF_SECONDS = 0.2
+BACKOFF_SECONDS_MAX = 10.0
+#: A process that has lived this long has nothing to do with why its predecessor died.
+STEADY_SECONDS = 30.0
+NOT_READY_YET_SECONDS = 30.0
+
+
+class Part(Value, frozen=True):
+    """One process of `up`: a role with its arguments, under the name it has in the log."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+PARTS = (
+    Part(name="serve", arguments=("serve",)),
+    Part(name="relay", arguments=("relay",)),
+    Part(name="project", arguments=("project",)),
+    Part(name="react", arguments=("react", "--without", "analyses")),
+    Part(name="analyses", arguments=("react", "--only", "analyses")),
+    Part(name="tick", arguments=("tick",)),
+)
+
+
+def ledgerline(arguments: Sequence[str]) -> list[str]:
+    """The command that runs one role, with this same Python and never with an `infra` of the current directory."""
+    return [sys.executable, "-P", "-m", "infra.cli", *arguments]
+
+
+def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
+    """Run everything until a signal; the exit status is 0 after a clean stop."""
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    if settings.is_loopback and not any(PREFIX + name in os.environ for name in ("ENV", "ENV_FILE")):
+        settings = read_settings(host=host, port=port, data_dir=data_dir, env="development")
+    telemetry.configure("up", settings.log_level, settings.log_format)
+    for sentence in unknown_variables():
+        log.warning("settings.unknown", message=sentence)
+    return asyncio.run(Supervisor(settings).run())
+
+
+class _Child:
+    """A process that is kept alive."""
+
+    def __init__(self, part: Part, health_port: int) -> None:
+        self.part = part
+        self.health_port = health_port
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+        self.patience = _Patience()
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class _Patience:
+    """Waits that double with each failure in a row."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.next_try = 0.0
+
+    def failed(self, lived_seconds: float) -> float:
+        """Note a death and return the wait before the next try."""
+        self.failures = 1 if lived_seconds >= STEADY_SECONDS else self.failures + 1
+        wait = 0.0 if self.failures == 1 else min(BACKOFF_SECONDS * 2.0**self.failures, BACKOFF_SECONDS_MAX)
+        self.next_try = time.monotonic() + wait
+        return wait
+
+
+class Supervisor:
+    """The tree of processes below `ledgerline up`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Sequence[Part] = PARTS,
+        command: Callable[[Sequence[str]], list[str]] = ledgerline,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """`parts` and `command` say what to run; `say` receives what is meant for the person at the keyboard."""
+        self.settings = replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+        self.parts = parts
+        self.servers: list[EmbeddedServer] = []
+        self.children: list[_Child] = []
+        self.stop = asyncio.Event()
+        self._command = command
+        self._say = say or _print
+        self._lock = DirectoryLock(self.settings.data_dir, "Ledgerline")
+        self._lock_fd = -1
+        self._server_patience: dict[str, _Patience] = {}
+        self._hurried = False
+
+    async def run(self) -> int:
+        """Start, watch, stop."""
+        self._stop_on_signals()
+        make_directory(self.settings.data_dir)
+        self.settings = _with_free_port(self.settings)
+        self._lock_fd = await asyncio.to_thread(self._lock.take)
+        try:
+            self.settings = _with_secret_key(self.settings)
+            await self._start_servers_and_migrate()
+            if self.stop.is_set():
+                return 0
+            self._start_children()
+            announce = asyncio.create_task(self._announce())
+            try:
+                await self._watch()
+            finally:
+                announce.cancel()
+            return 0
+        finally:
+            await self._stop_everything()
+
+    # -- starting
+
+    def _stop_on_signals(self) -> None:
+        def asked() -> None:
+            self._hurried = self.stop.is_set()
+            self.stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, asked)
+
+    async def _start_servers_and_migrate(self) -> None:
+        """Start what no URL replaces; the database is migrated while the others still start."""
+        directory = self.settings.data_dir
+        postgres = None if self.settings.postgres_url else EmbeddedPostgres(directory / "postgres")
+        nats = None if self.settings.nats_url else EmbeddedNats(directory / "nats")
+        blobs = None if self.settings.s3_url else EmbeddedBlobs(directory / "blobs", bucket=self.settings.s3_bucket)
+        self.servers = [server for server in (postgres, nats, blobs) if server is not None]
+        started = time.monotonic()
+        results = await asyncio.gather(
+            *(asyncio.to_thread(server.start) for server in self.servers), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        self._learn_urls()
+        log.info("servers.started", seconds=round(time.monotonic() - started, 2))
+        require_all(self.settings)
+        await self._migrate()
+
+    def _learn_urls(self) -> bool:
+        """Take over the addresses of our own servers, and say whether they changed."""
+        before = self.settings
+        for server in self.servers:
+            match server:
+                case EmbeddedPostgres():
+                    self.settings = replace(self.settings, postgres_url=Url(server.url))
+                case EmbeddedNats():
+                    self.settings = replace(self.settings, nats_url=Url(server.url))
+                case EmbeddedBlobs():
+                    self.settings = replace(
+                        self.settings,
+                        s3_url=Url(server.url),
+                        s3_access_key=server.access_key,
+                        s3_secret_key=Secret(server.secret_key),
+                    )
+        return self.settings != before
+
+    def _environment(self, health_port: int) -> Mapping[str, str]:
+        """What a role is told: our settings in full, and nothing of theirs that ours were made from."""
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+        ours = replace(self.settings, health_host="127.0.0.1", health_port=health_port)
+        return inherited | ours.environment()
+
+    async def _migrate(self) -> None:
+        process = spawn(
+            self._command(["migrate"]), env=self._environment(0), keep=(self._lock_fd,), last_signal=signal.SIGTERM
+        )
+        status = await asyncio.to_thread(process.wait)
+        if status != 0:
+            raise SettingsError("The database could not be migrated; the lines above say why.")
+
+    def _start_children(self) -> None:
+        ports = free_ports(len(self.parts))
+        self.children = [_Child(part, port) for part, port in zip(self.parts, ports, strict=True)]
+        for child in self.children:
+            self._start(child)
+
+    def _start(self, child: _Child) -> None:
+        child.started = time.monotonic()
+        child.process = spawn(
+            self._command(child.part.arguments),
+            env=self._environment(child.health_port),
+            keep=(self._lock_fd,),
+            last_signal=signal.SIGTERM,
+        )
+
+    # -- watching
+
+    async def _watch(self) -> None:
+        while not self.stop.is_set():
+            for server in self.servers:
+                if not server.is_running():
+                    await self._revive(server)
+            for child in self.children:
+                self._keep_alive(child)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), WATCH_SECONDS)
+
+    def _keep_alive(self, child: _Child) -> None:
+        if child.process is not None:
+            status = child.process.poll()
+            if status is None:
+                return
+            wait = child.patience.failed(time.monotonic() - child.started)
+            log.error("role.died", part=child.part.name, status=status, again_in_seconds=wait)
+            child.process = None
+        if time.monotonic() >= child.patience.next_try:
+            self._start(child)
+
+    async def _revive(self, server: EmbeddedServer) -> None:
+        patience = self._server_patience.setdefault(server.name, _Patience())
+        if time.monotonic() < patience.next_try:
+            return
+        log.error("server.died", server=server.name)
+        try:
+            server.stop()  # gives back the lock that it held
+            await asyncio.to_thread(server.start)
+        except EmbeddedServerError as error:
+            log.error("server.not_revived", server=server.name, message=str(error), again_in_seconds=patience.failed(0))  # noqa: TRY400
+            return
+        patience.failed(0)
+        log.info("server.revived", server=server.name)
+        if self._learn_urls():
+            log.warning("server.moved", server=server.name)
+            for child in self.children:  # they know only the old address; they come back with the new one
+                if child.process is not None:
+                    child.process.terminate()
+
+    async def _announce(self) -> None:
+        """Tell the person where everything is, once all of it works."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
+        asked = time.monotonic()
+        while True:
+            waiting = []
+            for child in self.children:
+                place = (host, self.settings.port) if child.part.name == "serve" else ("127.0.0.1", child.health_port)
+                if not child.is_running or not await answers_ready(*place):
+                    waiting.append(child.part.name)
+            if not waiting:
+                break
+            if time.monotonic() - asked > NOT_READY_YET_SECONDS:
+                log.warning("up.waiting", roles=waiting)
+                asked = time.monotonic()
+            await asyncio.sleep(0.05)
+        self._say(welcome(self.settings))
+
+    # -- stopping
+
+    async def _stop_everything(self) -> None:
+        await self._drain_children()
+        await asyncio.to_thread(stop_together, self.servers)
+        self._lock.release()
+
+    async def _drain_children(self) -> None:
+        running = [child.process for child in self.children if child.process is not None and child.is_running]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + self.settings.drain_seconds_max + 5
+        while any(process.poll() is None for process in running):
+            if self._hurried or time.monotonic() > deadline:
+                for process in running:
+                    process.kill()
+            await asyncio.sleep(0.02)
+
+
+def welcome(settings: Settings) -> str:
+    """What a person reads when everything works."""
+    url = settings.url
+    return f"""
+Ledgerline is ready at {url}
+
+  Documentation   {url}/docs
+  OpenAPI         {url}/openapi.json
+  Get a key       curl -X POST {url}/v1/auth/register \\
+                    -H 'Content-Type: application/json' --data '{{"email":"you@example.com"}}'
+  Your data       {settings.data_dir}
+  Stop            Ctrl-C
+"""
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    """Refuse an address we could not serve on, before anything is started; port 0 takes a free one."""
+    if settings.port == 0:
+        return replace(settings, port=free_ports(1)[0])
+    if (problem := _why_not(settings.host, settings.port)) is not None:
+        raise SettingsError(
+            f"Port {settings.port} on {settings.host} cannot be used: {problem}. Choose another with --port."
+        )
+    return settings
+
+
+def _why_not(host: str, port: int) -> str | None:
+    """What the system says against a server that wants to listen there, or nothing."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def _with_secret_key(settings: Settings) -> Settings:
+    """The key in the data directory, made on the first start; one from the environment comes before it."""
+    if settings.secret_key:
+        return settings
+    path = settings.data_dir / "secret_key"
+    if not path.exists():
+        if (settings.data_dir / "postgres" / "initialised").exists():
+            raise SettingsError(
+                f"{path} is gone, and without it the keys and sealed fields in this data directory cannot be read. "
+                "Put it back, or give it as LEDGERLINE_SECRET_KEY."
+            )
+        write_private(path, secrets.token_urlsafe(48) + "\n")
+    return replace(settings, secret_key=Secret(path.read_text().strip()))

@@ -1,0 +1,78 @@
+"""Roles that do next to nothing, for tests of what starts and watches them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.cli import Role, main
+from infra.health import Health
+from infra.settings import Settings
+
+
+async def works(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **options: tuple[str, ...]
+) -> None:
+    """Say it is ready, wait for the end, and leave a note that it came to it in good order."""
+    ready(True)
+    await stop.wait()
+    _note(settings, "drained", " ".join(options.get("only", ())))
+
+
+async def serves(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
+    """Answer `/ready` on the port of the API."""
+    async with Health("serve") as health:
+        await health.start(settings.host, settings.port)
+        health.set_ready(True)
+        await works(settings, stop, ready)
+
+
+async def fails(
+    _settings: Settings, _stop: asyncio.Event, _ready: Callable[[bool], None], **_: tuple[str, ...]
+) -> None:
+    """Fall over at once."""
+    raise RuntimeError("postgresql://me:hunter2@db is away")
+
+
+async def ends(_settings: Settings, _stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
+    """Return although nobody has asked it to."""
+    ready(True)
+
+
+async def lingers(
+    _settings: Settings, _stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]
+) -> None:
+    """Never come to an end."""
+    ready(True)
+    await asyncio.Event().wait()
+
+
+async def blocks(
+    _settings: Settings, _stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]
+) -> None:
+    """Ignore the polite signal altogether."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    ready(True)
+    await asyncio.Event().wait()
+
+
+def _note(settings: Settings, what: str, about: str) -> None:
+    with (Path(settings.data_dir) / "notes").open("a") as notes:
+        notes.write(f"{what} {os.getpid()} {about}\n")
+
+
+ROLES: dict[str, Role] = {"serve": serves, "relay": works, "project": works, "react": works, "tick": works}
+ROLES |= {role.__name__: role for role in (fails, ends, lingers, blocks)}
+
+if __name__ == "__main__":
+    roles = dict(ROLES)
+    for override in filter(None, os.environ.get("SMALL_ROLES", "").split(",")):
+        name, _, other = override.partition("=")
+        roles[name] = ROLES[other]
+    sys.exit(main(sys.argv[1:], roles))
