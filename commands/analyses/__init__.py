@@ -1,0 +1,1 @@
+"""Handing in recordings and hearing what is in them."""

@@ -1,0 +1,180 @@
+"""Asking for analyses, one or several at once, and writing down what was heard."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.kernel import Command, Transaction, decides, handles
+from domain.analyses.analyses import (
+    Analysis,
+    AnalysisCompleted,
+    AnalysisFailed,
+    AnalysisRequested,
+    AnalysisStarted,
+    Origin,
+    SourceDeleted,
+    analyses,
+)
+from domain.analyses.findings import Findings
+from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas
+from domain.idempotency import IdempotencyKeyReused, IdempotencyKeyUsed, claims
+from domain.kernel import Event, Value
+
+
+class Item(Value):
+    """One recording to analyse."""
+
+    analysis_id: str
+    origin: Origin
+    source_url: str
+    object_key: str | None = None
+    webhook_url: str | None = None
+
+
+class Once(Value):
+    """The idempotency key of a request, digested together with its workspace and route."""
+
+    claim_id: str
+    payload_digest: str
+    lifetime: timedelta
+
+
+class RequestAnalyses(Command):
+    """Ask for analyses, all or none. `monthly_limit` is null where the plan sets none.
+
+    The subject of a claimed key is `subject_id`: the analysis, or the batch.
+    """
+
+    subject_id: str
+    workspace_id: str
+    items: tuple[Item, ...]
+    once: Once | None = None
+    monthly_limit: int | None = None
+    is_batch: bool = False
+
+
+@handles(RequestAnalyses)
+async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
+    """Each analysis is asked for once, under a key at most once, and within the month's quota."""
+    now = transaction.now
+    if wish.once is not None:
+        claim = await transaction.presume_new(claims, wish.once.claim_id)
+        if claim.holds(now):
+            if claim.payload_digest != wish.once.payload_digest:
+                raise IdempotencyKeyReused
+            return
+        transaction.record(
+            claims,
+            wish.once.claim_id,
+            IdempotencyKeyUsed(
+                claim_id=wish.once.claim_id,
+                payload_digest=wish.once.payload_digest,
+                subject_id=wish.subject_id,
+                used_at=now,
+                expires_at=now + wish.once.lifetime,
+            ),
+        )
+    fresh = []
+    for item in wish.items:
+        analysis = await transaction.presume_new(analyses, item.analysis_id)
+        if analysis.status == "absent":
+            fresh.append(item)
+    await _count(wish, fresh, transaction)
+    for item in fresh:
+        transaction.record(
+            analyses,
+            item.analysis_id,
+            AnalysisRequested(
+                analysis_id=item.analysis_id,
+                workspace_id=wish.workspace_id,
+                origin=item.origin,
+                source_url=item.source_url,
+                object_key=item.object_key,
+                webhook_url=item.webhook_url,
+                batch_id=wish.subject_id if wish.is_batch else None,
+                requested_at=now,
+            ),
+        )
+
+
+async def _count(wish: RequestAnalyses, fresh: list[Item], transaction: Transaction) -> None:
+    if wish.monthly_limit is None or not fresh:
+        return
+    month = quota_id(wish.workspace_id, transaction.now)
+    quota = await transaction.find(quotas, month)
+    if quota.used + len(fresh) > wish.monthly_limit:
+        raise MonthlyQuotaExceeded(limit=wish.monthly_limit)
+    transaction.record(
+        quotas,
+        month,
+        QuotaUsed(
+            quota_id=month,
+            workspace_id=wish.workspace_id,
+            analysis_ids=tuple(item.analysis_id for item in fresh),
+            used_at=transaction.now,
+        ),
+    )
+
+
+class StartAnalysis(Command):
+    """Note that a worker is listening."""
+
+    analysis_id: str
+
+
+@decides(StartAnalysis, analyses)
+def start(wish: StartAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
+    """An analysis starts once; a second worker after a crash is not another start."""
+    if analysis.status != "requested":
+        return []
+    return [AnalysisStarted(analysis_id=wish.analysis_id, started_at=now)]
+
+
+class CompleteAnalysis(Command):
+    """Write down what was heard."""
+
+    analysis_id: str
+    findings: Findings
+    detail_key: str | None
+
+
+@decides(CompleteAnalysis, analyses)
+def complete(wish: CompleteAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
+    """An analysis ends once."""
+    if analysis.is_over:
+        return []
+    return [
+        AnalysisCompleted(
+            analysis_id=wish.analysis_id, findings=wish.findings, detail_key=wish.detail_key, completed_at=now
+        )
+    ]
+
+
+class FailAnalysis(Command):
+    """Write down why nothing was heard."""
+
+    analysis_id: str
+    reason: str
+
+
+@decides(FailAnalysis, analyses)
+def fail(wish: FailAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
+    """An analysis ends once."""
+    if analysis.is_over:
+        return []
+    return [AnalysisFailed(analysis_id=wish.analysis_id, reason=wish.reason, failed_at=now)]
+
+
+class NoteSourceDeleted(Command):
+    """Note that the uploaded recording is gone."""
+
+    analysis_id: str
+    object_key: str
+
+
+@decides(NoteSourceDeleted, analyses)
+def note_source_deleted(wish: NoteSourceDeleted, analysis: Analysis, now: datetime) -> list[Event]:
+    """It goes once."""
+    if analysis.source_deleted:
+        return []
+    return [SourceDeleted(analysis_id=wish.analysis_id, object_key=wish.object_key, deleted_at=now)]

@@ -1,0 +1,1 @@
+"""Becoming known, belonging, and proving it."""

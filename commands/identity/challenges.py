@@ -1,0 +1,68 @@
+"""A code goes out by mail, and comes back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.kernel import Command, decides
+from domain.identity.challenges import (
+    Challenge,
+    ChallengeFailed,
+    ChallengeIssued,
+    ChallengePassed,
+    CodeIsWrong,
+    Purpose,
+    TooManyWrongCodes,
+    challenges,
+)
+from domain.kernel import Event
+
+#: How long a code works.
+CODE_LIFETIME = timedelta(minutes=10)
+#: How many wrong codes a challenge takes.
+WRONG_CODES_MAX = 5
+
+
+class IssueChallenge(Command):
+    """Send a code to an address."""
+
+    challenge_id: str
+    purpose: Purpose
+    email: str
+    email_digest: str
+
+
+@decides(IssueChallenge, challenges, creates=True)
+def issue(wish: IssueChallenge, challenge: Challenge, now: datetime) -> list[Event]:
+    """A challenge is issued once."""
+    if challenge.expires_at is not None:
+        return []
+    return [
+        ChallengeIssued(
+            challenge_id=wish.challenge_id,
+            purpose=wish.purpose,
+            email=wish.email,
+            email_digest=wish.email_digest,
+            issued_at=now,
+            expires_at=now + CODE_LIFETIME,
+        )
+    ]
+
+
+class AnswerChallenge(Command):
+    """Give the code of a challenge; whether it is right has been compared in constant time already."""
+
+    challenge_id: str
+    right: bool
+
+
+@decides(AnswerChallenge, challenges)
+def answer(wish: AnswerChallenge, challenge: Challenge, now: datetime) -> list[Event]:
+    """A code works once, in time, and after few wrong ones. A wrong one is written down."""
+    if challenge.failures >= WRONG_CODES_MAX:
+        raise TooManyWrongCodes
+    if challenge.passed or challenge.expires_at is None or now >= challenge.expires_at:
+        raise CodeIsWrong
+    if not wish.right:
+        return [ChallengeFailed(challenge_id=wish.challenge_id, failed_at=now)]
+    return [ChallengePassed(challenge_id=wish.challenge_id, passed_at=now)]

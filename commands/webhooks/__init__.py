@@ -1,0 +1,1 @@
+"""Queueing messages and getting them there."""

@@ -1,0 +1,42 @@
+"""A quota: how many analyses a workspace may ask for in one month. Kept only where there is a limit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from domain.kernel import Category, Event, Exhausted, State
+
+
+class QuotaUsed(Event):
+    """Analyses were counted against the month."""
+
+    quota_id: str
+    workspace_id: str
+    analysis_ids: tuple[str, ...]
+    used_at: datetime
+
+
+class Quota(State):
+    """What has been used of the month."""
+
+    used: int = 0
+
+
+def evolve(quota: Quota, event: Event) -> Quota:
+    """A quota after one more event."""
+    match event:
+        case QuotaUsed():
+            return Quota(used=quota.used + len(event.analysis_ids))
+    return quota
+
+
+class MonthlyQuotaExceeded(Exhausted):
+    """Monthly quota exceeded. {limit} analyses per month."""
+
+
+quotas = Category(name="quota", initial=Quota(), evolve=evolve)
+
+
+def quota_id(workspace_id: str, moment: datetime) -> str:
+    """The quota of a workspace for the month of a moment (UTC)."""
+    return f"{workspace_id}-{moment:%Y-%m}"

@@ -1,0 +1,1 @@
+"""Who people are, what they belong to, and how they prove it."""

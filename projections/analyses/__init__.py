@@ -1,0 +1,1 @@
+"""Analyses as they are shown."""

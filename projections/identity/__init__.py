@@ -1,0 +1,1 @@
+"""How people and keys are found."""
