@@ -1,0 +1,392 @@
+"""A file on its way in: multipart/form-data read piece by piece, and a look at its first bytes to see if it is audio.
+
+Nothing here opens a socket or a file: bytes come from an iterator, and the one file goes to whoever stores it, in the
+pieces in which it arrived. What is read is never more than what has been stored, but for the first few kilobytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from itertools import islice
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
+from multipart import (  # type: ignore[import-untyped]  # it ships no types; what we take from it is typed below
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+from domain.kernel import Invalid, Refusal
+
+T = TypeVar("T")
+
+AudioFormat: TypeAlias = Literal["mp3", "wav", "flac", "ogg", "aac", "m4a", "aiff"]
+
+#: How much of a file `sniff_audio` should see, if there is so much.
+HEAD_BYTES = 32 * 1024
+
+FILE_FIELD = "file"
+
+
+class UploadTooLarge(Invalid):
+    """The file is larger than what may be uploaded."""
+
+
+class MalformedUpload(Invalid):
+    """The upload is not proper multipart/form-data: {problem}."""
+
+
+class NoFile(Invalid):
+    """There is no file. Send it as the field "file" of multipart/form-data."""
+
+
+class NotAudio(Invalid):
+    """The file is not audio of a kind we know. Send MP3, WAV, FLAC, OGG, AAC, M4A or AIFF."""
+
+
+class UploadStalled(Invalid):
+    """The upload stopped before its end."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What an upload may cost us."""
+
+    file_size_max: int = 50 * 1024 * 1024
+    parts_max: int = 16
+    field_size_max: int = 8 * 1024
+    header_size_max: int = 4 * 1024
+    stall_seconds_max: float = 30.0
+    #: Of a refused upload, so much is still read and dropped, because most clients listen only after they have spoken.
+    dropped_size_max: int = 64 * 1024 * 1024
+
+    @property
+    def body_size_max(self) -> int:
+        """What the whole body may measure: the file, and everything else at its largest."""
+        return self.file_size_max + self.parts_max * (self.field_size_max + 8 * self.header_size_max)
+
+
+class FilePart(Struct, frozen=True, kw_only=True):
+    """What an upload says about its file, and what its first bytes say."""
+
+    filename: str | None
+    content_type: str | None
+    format: AudioFormat
+
+
+class Received(Struct, Generic[T], frozen=True, kw_only=True):
+    """A whole upload: its text fields, its file, and what storing the file gave."""
+
+    fields: dict[str, str]
+    file: FilePart
+    stored: T
+
+
+async def read_upload(
+    content_type: str | None,
+    body: AsyncIterator[bytes],
+    store: Callable[[FilePart, AsyncIterator[bytes]], Awaitable[T]],
+    discard: Callable[[T], Awaitable[None]],
+    *,
+    limits: Limits | None = None,
+    content_length: int | None = None,
+) -> Received[T]:
+    """Read a form with one audio file in the field `file`, handing the file on while it arrives.
+
+    Fields may come before or after the file. When the upload turns out to be wrong after the file has been stored,
+    `discard` is given what `store` returned. Raises UploadTooLarge, MalformedUpload, NoFile, NotAudio, UploadStalled,
+    and whatever `store` raises.
+    """
+    reading = _Reading(body, limits or Limits(), store, discard)
+    try:
+        return await reading.whole(content_type, content_length)
+    except Refusal as refusal:
+        if not isinstance(refusal, UploadStalled):
+            await reading.drop_rest()
+        raise
+
+
+class _Part(Struct, frozen=True):
+    """The head of one part of the form."""
+
+    name: str
+    filename: str | None
+    content_type: str | None
+
+
+#: A part begins, some of its bytes, it ends.
+_Event: TypeAlias = _Part | bytes | None
+
+
+class _Reading(Generic[T]):
+    """One upload being read."""
+
+    def __init__(
+        self,
+        body: AsyncIterator[bytes],
+        limits: Limits,
+        store: Callable[[FilePart, AsyncIterator[bytes]], Awaitable[T]],
+        discard: Callable[[T], Awaitable[None]],
+    ) -> None:
+        self._body = body
+        self._limits = limits
+        self._store = store
+        self._discard = discard
+        self._file: tuple[FilePart, T] | None = None
+        self._fields: dict[str, str] = {}
+
+    async def whole(self, content_type: str | None, content_length: int | None) -> Received[T]:
+        parser = PushMultipartParser(
+            _boundary(content_type),
+            max_header_size=self._limits.header_size_max,
+            max_segment_count=self._limits.parts_max,
+        )
+        if (content_length or 0) > self._limits.body_size_max:
+            raise UploadTooLarge(size_max=self._limits.file_size_max)
+        try:
+            async with aclosing(self._events(parser)) as events:
+                await self._parts(events)
+        except BaseException:
+            if self._file is not None:
+                await self._discard(self._file[1])
+            raise
+        if self._file is None:
+            raise NoFile
+        return Received(fields=self._fields, file=self._file[0], stored=self._file[1])
+
+    async def _parts(self, events: AsyncIterator[_Event]) -> None:
+        async for part in events:
+            assert isinstance(part, _Part)
+            if part.name != FILE_FIELD:
+                await self._take_field(part, events)
+            elif self._file is None:
+                await self._take_file(part, events)
+            else:
+                raise MalformedUpload(problem="it has more than one file")
+
+    async def _take_field(self, part: _Part, events: AsyncIterator[_Event]) -> None:
+        if part.filename is not None:
+            raise MalformedUpload(problem='only the field "file" may be a file')
+        if part.name in self._fields:
+            raise MalformedUpload(problem="a field is there twice")
+        value = bytearray()
+        async for chunk in _content(events):
+            value += chunk
+            if len(value) > self._limits.field_size_max:
+                raise MalformedUpload(problem="a field is too long")
+        try:
+            self._fields[part.name] = value.decode()
+        except UnicodeDecodeError:
+            raise MalformedUpload(problem="a field is not UTF-8 text") from None
+
+    async def _take_file(self, part: _Part, events: AsyncIterator[_Event]) -> None:
+        content = self._sized(_content(events))
+        head: list[bytes] = []
+        while sum(map(len, head)) < HEAD_BYTES and (chunk := await anext(content, None)) is not None:
+            head.append(chunk)
+        audio = sniff_audio(b"".join(head))
+        if audio is None:
+            raise NotAudio
+        file = FilePart(filename=part.filename, content_type=part.content_type, format=audio)
+        self._file = (file, await self._store(file, _chained(head, content)))
+        async for _ in content:  # whoever stores may have had enough before the end
+            pass
+
+    async def _sized(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > self._limits.file_size_max:
+                raise UploadTooLarge(size_max=self._limits.file_size_max)
+            yield chunk
+
+    async def _events(self, parser: PushMultipartParser) -> AsyncGenerator[_Event, None]:
+        received = 0
+        try:
+            while (chunk := await self._next_chunk()) is not None:
+                received += len(chunk)
+                if received > self._limits.body_size_max:
+                    raise UploadTooLarge(size_max=self._limits.file_size_max)
+                if chunk:  # an empty one would mean the end to the parser
+                    for event in parser.parse(chunk):
+                        yield _event(event)
+            parser.close()
+        except ParserLimitReached:
+            raise MalformedUpload(problem="it has too many parts, or too long headers") from None
+        except MultipartError:
+            raise MalformedUpload(problem="its parts are damaged or it ends too early") from None
+
+    async def _next_chunk(self) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._limits.stall_seconds_max):
+                return await anext(self._body, None)
+        except TimeoutError:
+            raise UploadStalled from None
+
+    async def drop_rest(self) -> None:
+        dropped = 0
+        with suppress(UploadStalled):
+            while dropped < self._limits.dropped_size_max and (chunk := await self._next_chunk()) is not None:
+                dropped += len(chunk)
+
+
+def _event(event: object) -> _Event:
+    match event:
+        case MultipartSegment():
+            return _Part(str(event.name or ""), event.filename, event.content_type)
+        case bytes() | bytearray():
+            return bytes(event)
+        case _:
+            return None
+
+
+async def _content(events: AsyncIterator[_Event]) -> AsyncIterator[bytes]:
+    """The bytes of the part whose headers have just been read."""
+    async for event in events:
+        if event is None:
+            return
+        assert isinstance(event, bytes)
+        yield event
+
+
+async def _chained(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while head:
+        yield head.pop(0)
+    async for chunk in rest:
+        yield chunk
+
+
+def _boundary(content_type: str | None) -> str:
+    kind, options = parse_options_header(content_type or "")
+    boundary = str(options.get("boundary", ""))
+    if kind != "multipart/form-data":
+        raise NoFile
+    if not 1 <= len(boundary) <= 200 or not boundary.isascii() or not boundary.isprintable():
+        raise MalformedUpload(problem="its boundary is missing or unusable")
+    return boundary
+
+
+# --- what the first bytes say -----------------------------------------------------------------------------------------
+
+_ISO_IMAGES = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"crx ", b"jp2 ", b"jxl "})
+
+_MAGIC: dict[bytes, AudioFormat] = {b"fLaC": "flac", b"OggS": "ogg", b"ADIF": "aac"}
+_SYNC = re.compile(rb"(?=\xff[\xe0-\xff])")
+
+# What a hostile file may make us try.
+_ID3_TAGS_MAX = 8
+_SYNCS_MAX = 2000
+
+#: kbit/s by MPEG version (1, else 2 and 2.5) and layer, for the bit rate indices 1 to 14 (ISO 11172-3, 13818-3).
+_BIT_RATES = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_SAMPLE_RATES = (44_100, 48_000, 32_000)
+
+
+def sniff_audio(head: bytes) -> AudioFormat | None:
+    """What kind of audio begins like this, by content and not by name; wants the first HEAD_BYTES.
+
+    Zero bytes and ID3 tags in front are passed over, and MPEG frames are also found behind other rubbish. MPEG audio
+    and ADTS have no magic number worth the name, so a run of frames that fit together is asked for; free-format MPEG
+    audio, which does not tell its frame length, is not recognised.
+    """
+    found = _by_magic(head)  # before the zero bytes are stripped, because an MP4 box begins with some
+    if found is not None:
+        return found
+    rest = head.lstrip(b"\0")
+    tags = 0
+    while tags < _ID3_TAGS_MAX and (size := _id3_bytes(rest)):
+        rest = rest[size:].lstrip(b"\0")
+        tags += 1
+    # Hardly anything but MP3 wears a tag so long that its audio is out of sight.
+    return _by_magic(rest) or _by_frames(rest) or ("mp3" if tags and len(rest) < 4096 else None)
+
+
+def _by_magic(head: bytes) -> AudioFormat | None:
+    if head[4:8] == b"ftyp":
+        return None if head[8:12] in _ISO_IMAGES else "m4a"
+    match head[:4], head[8:12]:
+        case ((b"RIFF" | b"RF64" | b"BW64" | b"RIFX"), b"WAVE"):
+            return "wav"
+        case b"FORM", (b"AIFF" | b"AIFC"):
+            return "aiff"
+    return _MAGIC.get(head[:4])
+
+
+def _id3_bytes(head: bytes) -> int:
+    """The length of the ID3v2 tag that begins here: ten bytes, with the size in four seven-bit ones, and a footer."""
+    if len(head) < 10 or not head.startswith(b"ID3") or 0xFF in head[3:5] or any(byte & 0x80 for byte in head[6:10]):
+        return 0
+    return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]) + (10 if head[5] & 0x10 else 0)
+
+
+def _by_frames(head: bytes) -> AudioFormat | None:
+    for match in islice(_SYNC.finditer(head), _SYNCS_MAX):
+        # Two frames that fit together at the beginning, three anywhere else, where chance has more tries.
+        found = _run_of_frames(head, match.start(), 2 if match.start() == 0 else 3)
+        if found is not None:
+            return found
+    return None
+
+
+def _run_of_frames(head: bytes, position: int, count: int) -> AudioFormat | None:
+    first = _frame(head[position : position + 7])
+    this = first
+    for _ in range(count - 1):
+        if first is None or this is None:
+            return None
+        position += this.size
+        this = _frame(head[position : position + 7])
+        if this is None or this.kind != first.kind:
+            return None
+    return None if first is None else first.format
+
+
+class _Frame(Struct, frozen=True):
+    format: AudioFormat
+    kind: tuple[int, ...]
+    size: int
+
+
+def _frame(header: bytes) -> _Frame | None:
+    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    if header[1] & 0xF6 == 0xF0:
+        return _adts_frame(header)
+    return _mpeg_frame(header)
+
+
+def _adts_frame(header: bytes) -> _Frame | None:
+    """ISO 13818-7: twelve bits of sync, layer zero, the sample rate index, thirteen bits of frame length."""
+    rate = header[2] >> 2 & 0xF
+    size = (header[3] & 0x3) << 11 | header[4] << 3 | header[5] >> 5
+    if rate > 12 or size < 8:
+        return None
+    return _Frame("aac", (header[1] & 0x8, header[2] >> 6, rate), size)
+
+
+def _mpeg_frame(header: bytes) -> _Frame | None:
+    """ISO 11172-3: eleven bits of sync, version, layer, bit rate and sample rate indices, padding."""
+    version, layer = header[1] >> 3 & 0x3, 4 - (header[1] >> 1 & 0x3)
+    bit_rate, sample_rate, padding = header[2] >> 4, header[2] >> 2 & 0x3, header[2] >> 1 & 0x1
+    if version == 1 or layer == 4 or bit_rate in {0, 15} or sample_rate == 3:
+        return None
+    first = version == 3
+    bits = _BIT_RATES[1 if first else 2, layer][bit_rate - 1] * 1000
+    samples = _SAMPLE_RATES[sample_rate] >> (0 if first else 1 if version == 2 else 2)
+    if layer == 1:
+        size = (12 * bits // samples + padding) * 4
+    else:
+        size = (144 if first or layer == 2 else 72) * bits // samples + padding
+    return _Frame("mp3", (version, layer, sample_rate), size)
