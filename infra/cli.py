@@ -4,7 +4,8 @@ A role is a coroutine in `infra.processes.ROLES` that works until `stop` is set 
 
     async def relay(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None]) -> None: ...
 
-`react` also takes `only` and `without`, tuples of names of reactions, when they are given. A role that returns before `stop` is set has failed.
+`react` also takes `only` and `without`, tuples of names of reactions, when they are given. A role that returns before
+`stop` is set has failed.
 """
 
 from __future__ import annotations
@@ -118,23 +119,11 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Role] | None = N
 
 
 def _run(args: argparse.Namespace, roles: Mapping[str, Role] | None) -> int:
-    if args.command in ERRANDS:
-        return _errand(ERRANDS[args.command][0]).run(args)
     if args.command in ROLE_NAMES:
         return _role(args, roles)
-    match args.command:
-        case "up":
-            from infra.supervisor import up
-
-            return up(host=args.host, port=args.port, data_dir=args.data_dir)
-        case "migrate":
-            return _migrate(_settings_for("migrate"))
-        case "replay":
-            return _replay(_settings_for("replay"), args.name)
-        case "settings":
-            return _show_settings(markdown_wanted=args.markdown)
-        case _:
-            return check(args.pytest)
+    if args.command in ERRANDS:
+        return _errand(ERRANDS[args.command][0]).run(args)
+    return _ITSELF[args.command](args)
 
 
 def _role(args: argparse.Namespace, roles: Mapping[str, Role] | None) -> int:
@@ -159,8 +148,14 @@ def _settings_for(role: str, *, host: str | None = None, port: int | None = None
     return require_all(settings)
 
 
-def _show_settings(*, markdown_wanted: bool) -> int:
-    if markdown_wanted:
+def _up(args: argparse.Namespace) -> int:
+    from infra.supervisor import up
+
+    return up(host=args.host, port=args.port, data_dir=args.data_dir)
+
+
+def _show_settings(args: argparse.Namespace) -> int:
+    if args.markdown:
         sys.stdout.write(markdown())
         return 0
     settings = read_settings()
@@ -171,18 +166,20 @@ def _show_settings(*, markdown_wanted: bool) -> int:
     return 0
 
 
-def _migrate(settings: Settings) -> int:
+def _migrate(_args: argparse.Namespace) -> int:
+    settings = _settings_for("migrate")
     migrate: Callable[[str], list[str]] = importlib.import_module("infra.migrate").migrate
     telemetry.tame_libraries()
     log.info("database.migrated", ran=migrate(settings.postgres_url))
     return 0
 
 
-def _replay(settings: Settings, name: str) -> int:
+def _replay(args: argparse.Namespace) -> int:
+    settings = _settings_for("replay")
     replay: Callable[[Settings, str], Any] = _processes().replay
     telemetry.tame_libraries()
     with _runner() as runner:
-        runner.run(replay(settings, name))
+        runner.run(replay(settings, args.name))
     return 0
 
 
@@ -202,6 +199,15 @@ def check(pytest_arguments: Sequence[str] = ()) -> int:
         if result.returncode != 0:
             return result.returncode
     return 0
+
+
+_ITSELF: dict[str, Callable[[argparse.Namespace], int]] = {
+    "up": _up,
+    "migrate": _migrate,
+    "replay": _replay,
+    "settings": _show_settings,
+    "check": lambda args: check(args.pytest),
+}
 
 
 # --- one role in this process --------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from typing import IO, ClassVar, Self
 from urllib.parse import quote
 
 import psycopg
+from minio import Minio
 
 LOOPBACK = "127.0.0.1"
 
@@ -808,7 +809,7 @@ class EmbeddedBlobs(EmbeddedServer):
                 "-webdav=false",
                 "-admin.ui=false",
                 "-master.telemetry=false",
-                *([f"-bucket={self._bucket}"] if self._bucket is not None else []),
+                "-volume.preStopSeconds=0",
                 *(f"-{flag}={port}" for flag, port in zip(self.port_flags, self.ports, strict=True)),
             ],
             cwd=self.directory,
@@ -816,6 +817,16 @@ class EmbeddedBlobs(EmbeddedServer):
             keep=(self._lock_fd,),
             last_signal=self.stop_signal,
         )
+
+    def _launch(self) -> None:
+        super()._launch()
+        if self._bucket is not None and not self.client().bucket_exists(self._bucket):
+            self.client().make_bucket(self._bucket)
+
+    def client(self) -> Minio:
+        """A client with the rights to everything in the store."""
+        address = self.url.removeprefix("http://")
+        return Minio(address, self.access_key, self.secret_key, secure=False, region="us-east-1")
 
 
 # --- all of them ---------------------------------------------------------------------------------------------------

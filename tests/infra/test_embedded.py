@@ -1,0 +1,403 @@
+"""Servers of our own keep what they were given, refuse what would harm it, and leave nothing behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nats
+import psutil
+import psycopg
+import pytest
+from minio import Minio
+
+from infra import embedded
+from infra.embedded import (
+    DirectoryLock,
+    EmbeddedBlobs,
+    EmbeddedNats,
+    EmbeddedPostgres,
+    EmbeddedServer,
+    EmbeddedServerError,
+    free_ports,
+    make_directory,
+    start_together,
+    stop_together,
+)
+
+ROOT = Path(__file__).parents[2]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root meets this")
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a path as short as servers like them; root's own directories are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="ll-") as directory:
+        yield Path(directory)
+
+
+def wait_until(condition: Callable[[], bool], seconds_max: float = 20.0) -> None:
+    """Look often until it is so."""
+    deadline = time.monotonic() + seconds_max
+    while not condition():
+        assert time.monotonic() < deadline, "this never came about"
+        time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether it has ended, even if nobody has asked yet how."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def make(name: str, directory: Path) -> EmbeddedServer:
+    match name:
+        case "postgres":
+            return EmbeddedPostgres(directory / name, sync=False)
+        case "nats":
+            return EmbeddedNats(directory / name)
+        case _:
+            return EmbeddedBlobs(directory / name, bucket="music")
+
+
+async def test_a_restart_finds_everything(place: Path) -> None:
+    postgres, store = EmbeddedPostgres(place / "postgres", sync=False), EmbeddedBlobs(place / "blobs", bucket="music")
+    bus = EmbeddedNats(place / "nats")
+    servers: list[EmbeddedServer] = [postgres, bus, store]
+    start_together(servers)
+    try:
+        with psycopg.connect(postgres.url) as connection:
+            connection.execute("CREATE TABLE songs AS SELECT 'Nardis' AS title")
+        client = await nats.connect(bus.url)
+        await client.jetstream().add_stream(name="songs", subjects=["songs.>"])
+        await client.jetstream().publish("songs.new", b"Nardis")
+        await client.close()
+        store.client().put_object("music", "nardis.flac", io.BytesIO(b"sound"), 5)
+        first_urls = [server.url for server in servers]
+
+        stop_together(servers)
+        assert not any(server.is_ready() for server in servers)
+        again: list[EmbeddedServer] = [make(server.name, place) for server in servers]
+        servers = again
+        start_together(servers)
+
+        assert [server.url for server in servers] == first_urls
+        with psycopg.connect(servers[0].url) as connection:
+            assert connection.execute("SELECT title FROM songs").fetchone() == ("Nardis",)
+        client = await nats.connect(servers[1].url)
+        assert (await client.jetstream().get_msg("songs", 1)).data == b"Nardis"
+        await client.close()
+        assert isinstance(servers[2], EmbeddedBlobs)
+        assert servers[2].client().get_object("music", "nardis.flac").data == b"sound"
+    finally:
+        stop_together(servers)
+
+
+def test_the_store_keeps_its_objects_when_all_its_ports_move(place: Path) -> None:
+    with EmbeddedBlobs(place, bucket="music") as store:
+        store.client().put_object("music", "nardis.flac", io.BytesIO(b"sound"), 5)
+    note = json.loads((place / "server.json").read_text())
+    (place / "server.json").write_text(json.dumps(note | {"ports": []}))
+    with EmbeddedBlobs(place, bucket="music") as store:
+        assert not set(store.ports) & set(note["ports"])
+        assert store.client().get_object("music", "nardis.flac").data == b"sound"
+        store.client().put_object("music", "solar.flac", io.BytesIO(b"more"), 4)
+
+
+@pytest.mark.parametrize("name", ["postgres", "nats", "blobs"])
+def test_everything_listens_on_loopback_alone(name: str, place: Path) -> None:
+    with make(name, place) as server:
+        assert server.process is not None
+        family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+        listening = [
+            connection.laddr
+            for process in family
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        assert {address.port for address in listening} <= set(server.ports)
+
+
+async def test_nobody_comes_in_without_the_password(place: Path) -> None:
+    with EmbeddedPostgres(place / "postgres", sync=False) as postgres, pytest.raises(psycopg.OperationalError):
+        psycopg.connect(postgres.url.replace(":" + postgres.url.split(":")[2].split("@")[0], ":wrong"))
+    with EmbeddedNats(place / "nats") as bus:
+
+        async def quiet(_error: Exception) -> None:
+            """The refusal is what the test is about."""
+
+        with pytest.raises(nats.errors.Error):
+            await nats.connect(f"127.0.0.1:{bus.ports[0]}", allow_reconnect=False, error_cb=quiet)
+    with (
+        EmbeddedBlobs(place / "blobs", bucket="music") as store,
+        pytest.raises(Exception, match=r"AccessDenied|Forbidden"),
+    ):
+        Minio(store.url.removeprefix("http://"), secure=False).put_object("music", "x", io.BytesIO(b""), 0)
+
+
+@pytest.mark.parametrize("name", ["postgres", "nats", "blobs"])
+def test_a_directory_in_use_is_refused_by_name_and_two_directories_are_not(name: str, place: Path) -> None:
+    with make(name, place / "a") as first:
+        with pytest.raises(EmbeddedServerError, match=f"is in use by process {os.getpid()}"):
+            make(name, place / "a").start()
+        with make(name, place / "b") as second:
+            assert first.is_ready()
+            assert second.is_ready()
+            assert not set(first.ports) & set(second.ports)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, start_together
+place = Path(sys.argv[1])
+servers = [EmbeddedPostgres(place / "postgres"), EmbeddedNats(place / "nats"), EmbeddedBlobs(place / "blobs")]
+start_together(servers)
+print(*[server.process.pid for server in servers], flush=True)
+time.sleep(600)
+"""
+
+
+def test_servers_die_with_a_killed_parent_and_the_next_start_is_as_usual(place: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(place)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as holder:
+        assert holder.stdout is not None
+        pids = [int(pid) for pid in holder.stdout.readline().split()]
+        assert len(pids) == 3
+        with pytest.raises(EmbeddedServerError, match=f"in use by process {holder.pid}"):
+            EmbeddedNats(place / "nats").start()
+        holder.kill()
+    servers = [make(name, place) for name in ("postgres", "nats", "blobs")]
+    start_together(servers)
+    try:
+        wait_until(lambda: all(map(is_gone, pids)))
+        assert all(server.is_ready() for server in servers)
+    finally:
+        stop_together(servers)
+
+
+def test_a_killed_server_starts_again_on_the_same_port(place: Path) -> None:
+    with EmbeddedPostgres(place, sync=False) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE songs AS SELECT 'Nardis' AS title")
+        url = server.url
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        assert not server.is_running()
+        server.stop()
+        server.start()
+        assert server.url == url
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT title FROM songs").fetchone() == ("Nardis",)
+
+
+def test_a_pid_file_left_by_a_power_cut_stops_nothing(place: Path) -> None:
+    with EmbeddedPostgres(place, sync=False):
+        left_behind = (place / "data" / "postmaster.pid").read_text()
+    living = left_behind.replace(left_behind.splitlines()[0], str(os.getppid()), 1)  # its number now belongs to another
+    (place / "data" / "postmaster.pid").write_text(living)
+    with EmbeddedPostgres(place, sync=False) as server:
+        assert server.is_ready()
+
+
+def test_a_taken_port_makes_the_server_move(place: Path) -> None:
+    with EmbeddedNats(place) as server:
+        port = server.ports[0]
+    with socket.create_server(("127.0.0.1", port)), EmbeddedNats(place) as server:
+        assert server.ports[0] != port
+        assert server.is_ready()
+
+
+def test_an_interrupted_first_start_is_done_over(place: Path) -> None:
+    with EmbeddedPostgres(place, sync=False):
+        pass
+    (place / "initialised").unlink()  # as if it had died a moment before the end
+    with EmbeddedPostgres(place, sync=False) as server:
+        assert server.is_ready()
+
+
+def test_the_data_of_another_version_is_refused_and_left_alone(place: Path) -> None:
+    with EmbeddedPostgres(place, sync=False):
+        pass
+    (place / "data" / "PG_VERSION").write_text("16\n")
+    with pytest.raises(EmbeddedServerError, match="made by PostgreSQL 16; this is 18"):
+        EmbeddedPostgres(place, sync=False).start()
+    assert (place / "data" / "base").is_dir()
+
+
+@pytest.mark.parametrize("name", ["nats", "blobs"])
+def test_the_data_of_a_later_version_is_refused(name: str, place: Path) -> None:
+    directory = place / name
+    directory.mkdir()
+    (directory / "server.json").write_text(json.dumps({"version": "99.1"}))
+    with pytest.raises(EmbeddedServerError, match=r"last written by .* 99\.1; this is"):
+        make(name, place).start()
+
+
+def test_a_database_that_is_not_ours_is_never_touched(place: Path) -> None:
+    (place / "data").mkdir()
+    (place / "data" / "PG_VERSION").write_text("18\n")
+    with pytest.raises(EmbeddedServerError, match="did not make"):
+        EmbeddedPostgres(place, sync=False).start()
+    assert [path.name for path in (place / "data").iterdir()] == ["PG_VERSION"]
+
+
+def test_lost_passwords_and_damaged_notes_are_named(place: Path) -> None:
+    with EmbeddedPostgres(place, sync=False):
+        pass
+    (place / "server.json").write_text("{")
+    with pytest.raises(EmbeddedServerError, match=r"server\.json is damaged"):
+        EmbeddedPostgres(place, sync=False).start()
+    (place / "server.json").unlink()
+    with pytest.raises(EmbeddedServerError, match="the password with it"):
+        EmbeddedPostgres(place, sync=False).start()
+
+
+def test_a_server_that_cannot_start_says_what_its_log_says(place: Path) -> None:
+    server = EmbeddedPostgres(place, sync=False, settings={"shared_buffers": "lots"})
+    with pytest.raises(EmbeddedServerError, match='invalid value for parameter "shared_buffers"'):
+        server.start()
+    with EmbeddedPostgres(place, sync=False) as server:  # and it has let go of its directory
+        assert server.is_ready()
+
+
+def test_when_one_cannot_start_the_others_are_stopped(place: Path) -> None:
+    bus = EmbeddedNats(place / "nats")
+    with pytest.raises(EmbeddedServerError):
+        start_together([bus, EmbeddedPostgres(place / "postgres", sync=False, settings={"work_mem": "none"})])
+    assert not bus.is_running()
+
+
+def test_commits_reach_the_disk_unless_a_test_says_otherwise(place: Path) -> None:
+    with EmbeddedPostgres(place) as server, psycopg.connect(server.url) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
+            assert connection.execute("SELECT current_setting(%s)", [setting]).fetchone() == ("on",)
+        assert connection.execute("SHOW server_version_num").fetchone() >= ("180000",)  # type: ignore[operator]  # a row
+
+
+def test_files_with_passwords_are_private(place: Path) -> None:
+    servers = [make(name, place) for name in ("postgres", "nats", "blobs")]
+    start_together(servers)
+    stop_together(servers)
+    for path in (*place.glob("*/server.json"), place / "nats" / "nats.json", place / "blobs" / "s3.json"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+# --- directories ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_in_the_way_is_named(place: Path) -> None:
+    (place / "file").touch()
+    with pytest.raises(EmbeddedServerError, match="is not a directory"):
+        make_directory(place / "file")
+    with pytest.raises(EmbeddedServerError, match="one of its parents is a file"):
+        make_directory(place / "file" / "below")
+
+
+@not_as_root
+def test_a_directory_that_may_not_be_written_is_named(place: Path) -> None:
+    place.chmod(0o500)
+    with pytest.raises(EmbeddedServerError, match="is not writable"):
+        make_directory(place)
+
+
+@as_root
+def test_root_may_keep_its_data_where_nobody_else_can_look(place: Path) -> None:
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    place.chmod(0o700)
+    with EmbeddedPostgres(closed / "postgres", sync=False) as server:
+        assert server.process is not None
+        assert psutil.Process(server.process.pid).uids().effective != 0
+        with psycopg.connect(server.url) as connection:
+            connection.execute("CREATE TABLE songs (title text)")
+
+
+@as_root
+def test_root_may_keep_its_programs_where_nobody_else_can_look(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "_everybody_can_enter", lambda _path: False)
+    with EmbeddedPostgres(place / "postgres", sync=False) as server:
+        assert server.process is not None
+        assert "ledgerline-postgres-" in psutil.Process(server.process.pid).exe()
+        assert server.is_ready()
+
+
+def test_a_lock_waits_for_what_a_dead_owner_left_and_not_for_a_living_one(place: Path) -> None:
+    lock = DirectoryLock(place, "It")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.take()])
+    lock.release()
+    with pytest.raises(EmbeddedServerError, match="left behind"):
+        DirectoryLock(place, "It").take(patience_seconds=0.1)
+    child.communicate(b"\n")
+    second = DirectoryLock(place, "It")
+    second.take(patience_seconds=0)
+    with pytest.raises(EmbeddedServerError, match=f"in use by process {os.getpid()}"):
+        DirectoryLock(place, "It").take()
+    second.release()
+
+
+def test_ports_are_free_and_differ() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    for port in ports:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_child_started_from_a_thread_that_ends_lives_on() -> None:
+    import threading
+
+    found: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=lambda: found.append(embedded.spawn([sys.executable, "-c", "input()"])))
+    thread.start()
+    thread.join()
+    child = found[0]
+    try:
+        # Its standard input is empty, so it ends by itself; the kernel must not have ended it.
+        assert child.wait(10) == 1
+    finally:
+        child.kill()
+
+
+PARENT = """
+import sys, time
+from infra.embedded import spawn
+child = '''
+import signal, sys, time
+def asked(*_):
+    open("{note}", "w").close()
+    sys.exit()
+signal.signal(signal.SIGTERM, asked)
+open("{note}.up", "w").close()
+time.sleep(600)
+'''
+print(spawn([sys.executable, "-c", child], last_signal={number}).pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_child_gets_the_signal_it_was_promised_when_its_parent_is_killed(place: Path, number: signal.Signals) -> None:
+    program = PARENT.format(note=str(place / "note"), number=int(number))
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        wait_until((place / "note.up").exists)
+        parent.kill()
+    wait_until(lambda: is_gone(pid))
+    assert (place / "note").exists() == (number == signal.SIGTERM)
