@@ -47,7 +47,8 @@ def tone(midi: float, seconds: float, *, rate: int = RATE, partials: int = 8) ->
         np.sin(2 * np.pi * hertz * k * time) / k**1.2 for k in range(1, partials + 1) if hertz * k < rate / 2.2
     )
     attack = np.minimum(1, time / 0.005)
-    return np.asarray(0.2 * wave_form * attack * np.exp(-time / (0.6 * seconds)), np.float32)
+    note: Sound = (0.2 * wave_form * attack * np.exp(-time / (0.6 * seconds))).astype(np.float32)
+    return note
 
 
 def chord(name: str, seconds: float, *, rate: int = RATE, cents: float = 0.0) -> Sound:
@@ -55,7 +56,10 @@ def chord(name: str, seconds: float, *, rate: int = RATE, cents: float = 0.0) ->
     root = NOTES[name.removesuffix("m")]
     third = 3 if name.endswith("m") else 4
     pitches = (36 + root, 60 + root, 60 + root + third, 60 + root + 7)
-    return np.sum([tone(pitch + cents / 100, seconds, rate=rate) for pitch in pitches], axis=0).astype(np.float32)
+    sound: Sound = np.sum(
+        [tone(pitch + cents / 100, seconds, rate=rate) for pitch in pitches], axis=0, dtype=np.float32
+    )
+    return sound
 
 
 def chords(names: str, seconds_each: float = 2.0, *, cents: float = 0.0) -> Sound:
@@ -100,7 +104,7 @@ def write_float_wav(path: Path, sound: Sound, *, rate: int = RATE) -> Path:
 
 
 def encode(path: Path, sound: Sound, codec: str, *, rate: int = RATE, layout: str = "", bit_rate: int = 0) -> Path:
-    """A file of the container its name says, in this codec; (n,) is mono, (2, n) is stereo unless `layout` says more."""
+    """A file of the container its name says, in this codec; (2, n) is stereo unless `layout` says more."""
     planes = np.atleast_2d(sound)
     layout = layout or {1: "mono", 2: "stereo"}[planes.shape[0]]
     with av.open(str(path), "w") as file:
