@@ -81,11 +81,16 @@ def energy(traits: Traits) -> float:
     Loudness, tempo and density, and brightness are the acoustic correlates of arousal (Schubert 2004; Gabrielsson &
     Lindström 2010; Eerola, Lartillot & Toiviainen 2009).
     """
+    return arousal(traits.loudness_lufs, traits.onset_rate, traits.attack, traits.brightness_hz)
+
+
+def arousal(loudness_lufs: float, onset_rate: float, attack: float, brightness_hz: float) -> float:
+    """The same sum for any stretch of the recording; monotone in each of its four terms."""
     return _mean(
-        (0.40, _ramp(traits.loudness_lufs, -34.0, -7.0)),
-        (0.20, _ramp(traits.onset_rate, 0.5, 7.0)),
-        (0.20, traits.attack),
-        (0.20, _ramp(_octaves(traits.brightness_hz), _octaves(500.0), _octaves(3500.0))),
+        (0.40, _ramp(loudness_lufs, -34.0, -7.0)),
+        (0.20, _ramp(onset_rate, 0.5, 7.0)),
+        (0.20, attack),
+        (0.20, _ramp(_octaves(brightness_hz), _octaves(500.0), _octaves(3500.0))),
     )
 
 

@@ -304,6 +304,12 @@ def _lufs(power: float) -> float | None:
     return OFFSET + 10 * math.log10(power) if power > 1e-20 else None
 
 
+def power_of(lufs: Float64) -> Float64:
+    """The mean square behind a loudness in LUFS."""
+    power: Float64 = 10 ** ((lufs - OFFSET) / 10)
+    return power
+
+
 def _power(lufs: float) -> float:
     return float(10 ** ((lufs - OFFSET) / 10))
 

@@ -9,6 +9,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from domain.analyses.findings import Segment
+
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
@@ -21,6 +23,8 @@ SECTION_SECONDS_MIN = 6.0
 NOVELTY_MIN = 0.12
 #: Two stretches are the same section when they are at least this alike, 0..1.
 ALIKE_MIN = 0.72
+
+SEGMENTS_MAX = 4000
 
 #: A fade is a monotone way of at least so many LU, not steeper than a cut, not slower than a crescendo.
 FADE_LU = 12.0
@@ -41,6 +45,14 @@ class Fades(NamedTuple):
 
     in_end: float | None
     out_start: float | None
+
+
+class Clocks(NamedTuple):
+    """How often per second frames and chords come, and how long the recording is."""
+
+    frames: float
+    chords: float
+    seconds: float
 
 
 def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64, seconds: float) -> tuple[Stretch, ...]:
@@ -83,6 +95,45 @@ def hear_fades(loudness: Float64, steps_per_second: float) -> Fades:
     )
 
 
+def hear_segments(
+    onsets: Float64, chroma: Array, levels: NDArray[np.float16], rms: Array, clocks: Clocks
+) -> tuple[Segment, ...]:
+    """The stretches between onsets (seconds): loudness in dBFS, pitches relative to the strongest, and timbre.
+
+    `chroma` is (chords, 12), `levels` (frames, bands) in dB, `rms` (frames,) at the rates in `clocks`. Timbre is twelve
+    cepstral coefficients of the mean band levels, the first of them the mean level. At most `SEGMENTS_MAX` are kept:
+    in longer recordings a segment spans several onsets.
+    """
+    inside = onsets[(onsets > 0.02) & (onsets < clocks.seconds - 0.02)]
+    every = -(-(len(inside) + 1) // SEGMENTS_MAX)
+    edges = np.concatenate([[0.0], inside[::every], [clocks.seconds]])
+    if not len(rms) or not len(chroma):
+        return ()
+    starts = np.minimum(np.rint(edges[:-1] * clocks.frames).astype(int), len(rms) - 1)
+    loud = 20 * np.log10(np.maximum(rms, 1e-6))
+    pitches = _averages(chroma, clocks.chords, edges)
+    pitches /= np.maximum(pitches.max(axis=1, keepdims=True), 1e-9)
+    timbre = _averages(levels, clocks.frames, edges) @ _cosines(levels.shape[1]) / levels.shape[1]
+    segments: list[Segment] = []
+    for index, (start, end) in enumerate(pairwise(edges)):
+        first = int(starts[index])
+        last = max(first + 1, int(starts[index + 1]) if index + 1 < len(starts) else len(loud))
+        peak = first + int(loud[first:last].argmax())
+        segments.append(
+            Segment(
+                start=round(float(start), 3),
+                duration=round(float(end - start), 3),
+                confidence=round(float(np.clip((loud[peak] - loud[first]) / 20, 0, 1)), 3),
+                loudness_start=round(float(loud[first]), 2),
+                loudness_max=round(float(loud[peak]), 2),
+                loudness_max_time=round((peak - first) / clocks.frames, 3),
+                pitches=tuple(np.round(pitches[index], 3).tolist()),
+                timbre=tuple(np.round(timbre[index], 2).tolist()),
+            )
+        )
+    return tuple(segments)
+
+
 def _fade_end(loudness: Float64, offset: int, rate: float) -> float | None:
     length = _fade_length(loudness, rate)
     return None if length is None else (offset + length) / rate
@@ -123,7 +174,7 @@ def _cells(downbeats: Float64, seconds: float) -> Float64:
     return edges
 
 
-def _averages(values: Array, rate: float, edges: Float64) -> Float64:
+def _averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float64:
     rows = np.clip(np.rint(edges * rate).astype(int), 0, len(values))
     sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
     first = np.minimum(rows[:-1], len(values) - 1)
@@ -143,13 +194,17 @@ def _harmony(cells: Float64) -> Float64:
 
 def _colour(cells: Float64) -> Float64:
     """The first cepstral coefficients of each cell's band levels, loudness included, each with unit spread."""
-    bands = cells.shape[1]
-    angle = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(12))
-    cepstrum = np.maximum(cells, cells.max() - 70) @ np.cos(angle) / bands
+    cepstrum = np.maximum(cells, cells.max() - 70) @ _cosines(cells.shape[1]) / cells.shape[1]
     centred = cepstrum - cepstrum.mean(axis=0)
     # One scale for all, so that a coefficient that hardly moves does not count as much as one that does.
     unit: Float64 = centred / (np.sqrt((centred**2).sum(axis=1).mean()) + 1e-9)
     return unit
+
+
+def _cosines(bands: int) -> Float64:
+    """(bands, 12) the first twelve cosines of the discrete cosine transform."""
+    shapes: Float64 = np.cos(np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(12)))
+    return shapes
 
 
 def _kernel(points: Float64) -> Float64:

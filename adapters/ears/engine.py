@@ -1,0 +1,364 @@
+"""The whole analysis: one pass over the sound, then every percept in turn, and what can honestly be said in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from adapters.ears import chords as harmony
+from adapters.ears import descriptors, genres, structure
+from adapters.ears.decode import open_audio
+from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, tuning_semitones
+from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
+from adapters.ears.rhythm import Rhythm, hear_rhythm
+from adapters.ears.spectrum import CHORD_EVERY, CHORD_RATE, FRAME_RATE, MOMENT_RATE, Listener, Spectra
+from domain.analyses.findings import (
+    Analysis,
+    Chord,
+    Chromagram,
+    Curve,
+    Detail,
+    Findings,
+    KeyCandidate,
+    Relation,
+    Section,
+    TempoCandidate,
+    Waveform,
+)
+
+Array = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+#: A curve or outline that is kept for pictures has at most so many points.
+POINTS_MAX = 4000
+#: The share of all work that decoding and the one pass over the sound take, for progress.
+PASS_SHARE = 0.9
+#: Less likely than this no key is named.
+KEY_MIN = 0.2
+#: Below this tonality what sounds has no chords worth naming.
+TONALITY_MIN = 0.12
+#: The piece modulates when a section of at least this length is in another key at least this surely.
+MODULATION_SURE = 0.8
+MODULATION_SECONDS_MIN = 10.0
+
+
+def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> Analysis:
+    """All that can be heard in the file at `path`; raises `Unreadable` with a sentence when there is no sound in it.
+
+    Memory grows by some 11 kB per second of music and never holds the samples. `progress` is told shares from 0 to 1.
+    """
+    tell = progress or (lambda _: None)
+    with open_audio(path) as audio:
+        meter, listener = Meter(audio.sample_rate, audio.layout), Listener()
+        told = 0.0
+        for block in audio:
+            meter.push(block.samples)
+            listener.feed(block.mono)
+            share = PASS_SHARE * min(1.0, audio.seconds_decoded / (audio.duration_seconds or float("inf")))
+            if share >= told + 0.01:
+                tell(told := share)
+        heard = _Heard(
+            seconds=audio.seconds_decoded,
+            sample_rate=audio.sample_rate,
+            channels=audio.channels,
+            loudness=meter.finish(),
+            spectra=listener.finish(),
+        )
+    tell(PASS_SHARE)
+    analysis = _silence(heard) if _is_silent(heard) else _music(heard)
+    tell(1.0)
+    return analysis
+
+
+class _Heard(NamedTuple):
+    """What one pass over the sound leaves behind."""
+
+    seconds: float
+    sample_rate: int
+    channels: int
+    loudness: Loudness
+    spectra: Spectra
+
+
+def _is_silent(heard: _Heard) -> bool:
+    """Nothing reaches -70 LUFS anywhere; too short for that meter, and the plain level decides."""
+    level = heard.loudness.momentary_max
+    if level is None:
+        level = heard.loudness.rms
+    return level is None or level < descriptors.SILENCE_LUFS
+
+
+def _silence(heard: _Heard) -> Analysis:
+    """What can be said of a recording in which nothing sounds: how long it is, and that."""
+    findings = Findings(duration_seconds=round(heard.seconds, 3), **_levels(heard.loudness))
+    return Analysis(findings=findings, detail=_detail(heard))
+
+
+def _music(heard: _Heard) -> Analysis:
+    spectra, loudness = heard.spectra, heard.loudness
+    rhythm = hear_rhythm(spectra)
+    tuning = tuning_semitones(spectra.tonal)
+    salience = pitch_salience(spectra.tonal, tuning)
+    pitch_classes = chroma(salience)
+    probabilities = key_probabilities(salience)
+    keys = ranked(probabilities)
+    tonality = descriptors.tonality(pitch_classes)
+    key = keys[0] if keys[0].confidence >= KEY_MIN and tonality > 0 else None
+    traits = descriptors.observe(
+        spectra,
+        pitch_classes,
+        loudness_lufs=_level(loudness),
+        loudness_range_lu=loudness.range,
+        bpm=rhythm.bpm,
+        bpm_confidence=rhythm.bpm_confidence,
+        beats=rhythm.beats,
+        majorness=float(probabilities[:12].sum()),
+    )
+    feelings, genre = descriptors.feel(traits), genres.suggest(traits)
+    sections = _sections(heard, rhythm, salience, pitch_classes, traits)
+    chords = _chords(heard, rhythm, salience, tonality)
+    fades = structure.hear_fades(loudness.short_term, STEPS_PER_SECOND)
+    bar_seconds = (rhythm.beats_per_bar or 4) * 60.0 / (rhythm.bpm or 120.0)
+    findings = Findings(
+        duration_seconds=round(heard.seconds, 3),
+        **_levels(loudness),
+        **_tempo(rhythm),
+        key=key.name if key else None,
+        scale=key.scale if key else None,
+        key_notation=key.notation if key else None,
+        key_confidence=_share(key.confidence) if key else 0.0,
+        key_candidates=tuple(KeyCandidate(key_notation=k.notation, confidence=_share(k.confidence)) for k in keys),
+        camelot=key.camelot if key else None,
+        tuning_hz=round(440.0 * 2 ** (tuning / 12), 2) if key else None,
+        tuning_cents=round(100 * tuning, 1) if key else None,
+        modulates=_modulates(key, salience, sections) if key else None,
+        energy=_share(feelings.energy),
+        danceability=_share(feelings.danceability),
+        valence=_share(feelings.valence),
+        mood_tags=feelings.moods,
+        genre_suggestions=genre.suggestions,
+        genre_confidence=_share(genre.confidence),
+        genre_review_recommended=genre.review is not None,
+        genre_review_code=genre.review,
+        sections=sections,
+        fade_in_end_seconds=_seconds(fades.in_end),
+        fade_out_start_seconds=_seconds(fades.out_start),
+        chord_progression=harmony.progression(chords, bar_seconds),
+    )
+    return Analysis(findings=findings, detail=_detail(heard, rhythm, pitch_classes, chords))
+
+
+def _tempo(rhythm: Rhythm) -> dict[str, Any]:
+    """The findings about tempo, beat and metre."""
+    text = None
+    if rhythm.beats_per_bar is not None:
+        text = f"{rhythm.beats_per_bar}/{rhythm.beat_unit or 4}"
+    return {
+        "bpm": None if rhythm.bpm is None else round(rhythm.bpm, 2),
+        "bpm_confidence": _share(rhythm.bpm_confidence),
+        "bpm_candidates": tuple(
+            TempoCandidate(bpm=round(bpm, 2), confidence=_share(confidence), relation=_relation(bpm, rhythm.bpm))
+            for bpm, confidence in rhythm.candidates
+        ),
+        "tempo_stability": None if rhythm.stability is None else _share(rhythm.stability),
+        "tempo_is_variable": rhythm.tempo_varies,
+        "beat_count": len(rhythm.beats),
+        "time_signature": rhythm.beats_per_bar,
+        "time_signature_text": text,
+        "time_signature_confidence": _share(rhythm.metre_confidence),
+    }
+
+
+def _relation(bpm: float, to: float | None) -> Relation:
+    """Which simple multiple of the chosen tempo another one is, within four per cent."""
+    multiples: tuple[tuple[float, Relation], ...] = (
+        (1.0, "same"),
+        (0.5, "half"),
+        (2.0, "double"),
+        (1 / 3, "third"),
+        (3.0, "triple"),
+    )
+    for factor, name in multiples:
+        if to is not None and abs(bpm / (to * factor) - 1) <= 0.04:
+            return name
+    return "other"
+
+
+def _levels(loudness: Loudness) -> dict[str, Any]:
+    """The findings of the loudness meter."""
+    return {
+        "loudness_lufs": _decibels(loudness.integrated),
+        "loudness_range_lu": _decibels(loudness.range),
+        "short_term_max_lufs": _decibels(loudness.short_term_max),
+        "momentary_max_lufs": _decibels(loudness.momentary_max),
+        "true_peak_dbtp": _decibels(loudness.true_peak),
+        "sample_peak_dbfs": _decibels(loudness.sample_peak),
+        "rms_dbfs": _decibels(loudness.rms),
+        "clipped_share": round(loudness.clipped_share, 6),
+    }
+
+
+def _level(loudness: Loudness) -> float:
+    """The loudness that feelings are made of; of what is too short for the meter, the plain level."""
+    return next(level for level in (loudness.integrated, loudness.rms, -70.0) if level is not None)
+
+
+def _sections(
+    heard: _Heard, rhythm: Rhythm, salience: Array, pitch_classes: Array, traits: descriptors.Traits
+) -> tuple[Section, ...]:
+    spectra = heard.spectra
+    stretches = structure.hear_sections(
+        pitch_classes, _band_levels(spectra, len(pitch_classes)), CHORD_RATE, rhythm.downbeats, heard.seconds
+    )
+    sections: list[Section] = []
+    for stretch in stretches:
+        key = ranked(key_probabilities(_rows(salience, CHORD_RATE, stretch)), 1)[0]
+        steps = _rows(heard.loudness.momentary, STEPS_PER_SECOND, stretch)
+        level = integrated(power_of(steps)) if len(steps) else None
+        energy = None
+        if level is not None:
+            count = np.count_nonzero((rhythm.onsets >= stretch.start) & (rhythm.onsets < stretch.end))
+            centroid = _rows(spectra.centroid, MOMENT_RATE, stretch)
+            energy = descriptors.arousal(
+                level,
+                count / max(stretch.end - stretch.start, 1e-3),
+                traits.attack,
+                float(centroid[centroid > 0].mean()) if (centroid > 0).any() else 0.0,
+            )
+        sections.append(
+            Section(
+                start=round(stretch.start, 3),
+                end=round(stretch.end, 3),
+                duration=round(stretch.end - stretch.start, 3),
+                label=stretch.label,
+                energy=None if energy is None else _share(energy),
+                loudness=_decibels(level),
+                key=key.notation if level is not None and key.confidence >= KEY_MIN and traits.tonality > 0 else None,
+                confidence=_share(stretch.confidence),
+            )
+        )
+    return tuple(sections)
+
+
+def _modulates(key: Key, salience: Array, sections: tuple[Section, ...]) -> bool:
+    """Whether a section of ten seconds or more is surely in another key, its relative aside, which is but a shade."""
+    relative = (key.tonic + 9) % 12 if key.scale == "major" else (key.tonic + 3) % 12
+    for section in sections:
+        if section.duration < MODULATION_SECONDS_MIN:
+            continue
+        rows = salience[round(section.start * CHORD_RATE) : round(section.end * CHORD_RATE)]
+        there = ranked(key_probabilities(rows), 1)[0]
+        same = (there.tonic, there.scale) == (key.tonic, key.scale)
+        shade = there.scale != key.scale and there.tonic == relative
+        if there.confidence >= MODULATION_SURE and not same and not shade:
+            return True
+    return False
+
+
+def _chords(heard: _Heard, rhythm: Rhythm, salience: Array, tonality: float) -> tuple[Chord, ...]:
+    if tonality < TONALITY_MIN:
+        return ()
+    return harmony.hear_chords(salience, CHORD_RATE, rhythm.beats, heard.seconds)
+
+
+def _band_levels(spectra: Spectra, count: int) -> Array:
+    """(count, bands) mean level in dB of the frames around each chord."""
+    parts: list[Array] = []
+    for start in range(0, count, 1024):
+        block = spectra.levels[start * CHORD_EVERY : min(start + 1024, count) * CHORD_EVERY].astype(np.float32)
+        short = -len(block) % CHORD_EVERY
+        block = np.pad(block, ((0, short), (0, 0)), mode="edge")
+        parts.append(block.reshape(-1, CHORD_EVERY, block.shape[1]).mean(axis=1))
+    return np.concatenate(parts) if parts else np.zeros((0, spectra.levels.shape[1]), np.float32)
+
+
+def _rows(values: NDArray[Any], rate: float, stretch: structure.Stretch) -> NDArray[Any]:
+    """The rows of a clock at `rate` that belong to a stretch, at least one if there are any."""
+    first = min(round(stretch.start * rate), max(len(values) - 1, 0))
+    return values[first : max(first + 1, round(stretch.end * rate))]
+
+
+def _detail(
+    heard: _Heard, rhythm: Rhythm | None = None, pitch_classes: Array | None = None, chords: tuple[Chord, ...] = ()
+) -> Detail:
+    loudness, spectra = heard.loudness, heard.spectra
+    detail = Detail(
+        sample_rate=heard.sample_rate,
+        channels=heard.channels,
+        sample_count=round(heard.seconds * heard.sample_rate),
+        loudness_momentary=_curve(loudness.momentary, STEPS_PER_SECOND),
+        loudness_short_term=_curve(loudness.short_term, STEPS_PER_SECOND),
+        waveform=_waveform(loudness),
+    )
+    if rhythm is None or pitch_classes is None:
+        return detail
+    clocks = structure.Clocks(FRAME_RATE, CHORD_RATE, heard.seconds)
+    return replace(
+        detail,
+        beats=_times(rhythm.beats),
+        downbeats=_times(rhythm.downbeats),
+        onsets=_times(rhythm.onsets),
+        tempo_curve=_tempo_curve(rhythm.beats, heard.seconds),
+        chords=chords,
+        segments=structure.hear_segments(rhythm.onsets, pitch_classes, spectra.levels, spectra.rms, clocks),
+        chromagram=_chromagram(pitch_classes),
+    )
+
+
+def _curve(values: Float64, per_second: float) -> Curve:
+    """The curve in at most `POINTS_MAX` points, each the loudest of those it stands for; silence is null."""
+    every = max(1, -(-len(values) // POINTS_MAX))
+    kept = [float(values[start : start + every].max()) for start in range(0, len(values), every)]
+    points = tuple(round(value, 2) if value > -120 else None for value in kept)
+    return Curve(step_seconds=every / per_second, values=points)
+
+
+def _waveform(loudness: Loudness) -> Waveform:
+    every = max(1, -(-len(loudness.lows) // POINTS_MAX))
+    starts = np.arange(0, len(loudness.lows), every)
+    lows = np.minimum.reduceat(loudness.lows, starts) if len(starts) else loudness.lows
+    highs = np.maximum.reduceat(loudness.highs, starts) if len(starts) else loudness.highs
+    return Waveform(
+        step_seconds=every / OUTLINE_PER_SECOND,
+        lows=tuple(round(max(-1.0, float(low)), 4) for low in lows),
+        highs=tuple(round(min(1.0, float(high)), 4) for high in highs),
+    )
+
+
+def _chromagram(pitch_classes: Array) -> Chromagram:
+    every = max(1, -(-len(pitch_classes) // POINTS_MAX))
+    starts = np.arange(0, len(pitch_classes), every)
+    rows = np.add.reduceat(pitch_classes, starts, axis=0) if len(starts) else pitch_classes
+    rows = rows / np.maximum(rows.max(axis=1, keepdims=True), 1e-9)
+    return Chromagram(step_seconds=every / CHORD_RATE, rows=tuple(tuple(np.round(row, 3).tolist()) for row in rows))
+
+
+def _tempo_curve(beats: Float64, seconds: float) -> Curve:
+    """The tempo around each step in beats per minute, null where fewer than four beats are near."""
+    step = max(2.0, seconds / POINTS_MAX)
+    values: list[float | None] = []
+    for centre in np.arange(step / 2, seconds, step):
+        near = beats[(beats > centre - 4) & (beats < centre + 4)]
+        values.append(round(60.0 / float(np.median(np.diff(near))), 2) if len(near) >= 4 else None)
+    return Curve(step_seconds=step, values=tuple(values))
+
+
+def _times(seconds: Float64) -> tuple[float, ...]:
+    return tuple(round(float(time), 3) for time in seconds)
+
+
+def _share(value: float) -> float:
+    return round(min(1.0, max(0.0, float(value))), 3)
+
+
+def _decibels(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
