@@ -20,6 +20,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from adapters.ears.decode import ANALYSIS_RATE
+from adapters.ears.tapping import Tapper
 
 Array = NDArray[np.float32]
 
@@ -74,6 +75,8 @@ class Spectra(Struct, frozen=True):
     crossings: Array
     #: (chords, TONAL_BINS) magnitude at `tonal_midi()` pitches, linear; a sine at full scale reads about 1. CHORD_RATE.
     tonal: Array
+    #: (taps,) seconds at which aubio's beat tracker tapped along, see `tapping.py`.
+    taps: NDArray[np.float64]
 
 
 @cache
@@ -98,10 +101,12 @@ class Listener:
         self._buffer: Array = np.zeros(REACH, np.float32)
         self._pending: list[Array] = []
         self._pending_samples = 0
+        self._tapper = Tapper()
         self._batches: list[tuple[NDArray[np.float16], Array, Array, Array]] = []
 
     def feed(self, mono: Array) -> None:
         """Listen to (n,) more samples."""
+        self._tapper.feed(mono)
         self._pending.append(mono)
         self._pending_samples += len(mono)
         self._samples += len(mono)
@@ -135,6 +140,7 @@ class Listener:
             flatness=flatness,
             crossings=crossings,
             tonal=tonal,
+            taps=self._tapper.finish(),
         )
 
     def _digest(self, chords_total: int | None = None) -> None:

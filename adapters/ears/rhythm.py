@@ -1,0 +1,95 @@
+"""Everything rhythm in one hearing: onsets, tempo, beats, metre and bars of a recording."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from adapters.ears.beats import follow, frame_periods, local_periods, sharpened
+from adapters.ears.metre import hear_metre
+from adapters.ears.onsets import attacks, onset_frames, salient
+from adapters.ears.spectrum import FRAME_RATE, Spectra
+from adapters.ears.tempo import candidate_periods, hear_tempo, pulse
+
+Times = NDArray[np.float64]
+
+#: Local tempi that spread over more than this are reported as variable.
+VARIABLE = 0.04
+
+
+class Rhythm(Struct, frozen=True):
+    """What can be said about the rhythm of a recording; None and empty where nothing honest can."""
+
+    #: Beats per minute as people would tap them (dotted quarters in compound time), None without a beat.
+    bpm: float | None
+    #: 0 .. 1: how likely `bpm` is within 4 % of what people would say.
+    bpm_confidence: float
+    #: (bpm, likelihood) of this and other readings, likeliest first.
+    candidates: tuple[tuple[float, float], ...]
+    #: Whether the tempo changes or wanders by more than 4 %; None without a beat.
+    tempo_varies: bool | None
+    #: 0 .. 1: how steady the local tempo is (1 is a machine); None without a beat.
+    stability: float | None
+    #: Seconds of beats, of the first beats of bars, and of all clear onsets.
+    beats: Times
+    downbeats: Times
+    onsets: Times
+    #: The numbers of the time signature: (6, 8) for 6/8. None without a beat.
+    beats_per_bar: int | None
+    beat_unit: int | None
+    #: 0 .. 1: how likely `beats_per_bar` is right.
+    metre_confidence: float
+
+
+def hear_rhythm(spectra: Spectra) -> Rhythm:
+    """Listen to the rhythm in a spectrogram; never raises, whatever the sound."""
+    strengths = attacks(spectra.levels)
+    curve = salient(strengths).sum(axis=1)
+    onsets = onset_frames(curve, float(curve.mean() + 0.7 * curve.std())) if len(curve) else np.zeros(0, np.intp)
+    if len(onsets) < 4 or not np.isfinite(curve).all():
+        return _unmeasured(onsets)
+    heard = pulse(strengths, spectra)
+    periods = candidate_periods(heard)
+    tempo = hear_tempo(heard, periods) if len(periods) else []
+    if not tempo:
+        return _unmeasured(onsets)
+    period = tempo[0].period
+    locally = local_periods(heard.looks, period)
+    beats = follow(heard.curves[:, 0], frame_periods(locally, len(curve)), tightness=300.0)
+    times = sharpened(heard.curves[:, 0], beats)
+    metre = hear_metre(heard, period)
+    step = round(metre.beats) if metre.numerator != 7 else 4
+    phases = [float(heard.curves[beats[phase::step], 1].sum()) for phase in range(min(step, len(beats)))]
+    phase = int(np.argmax(phases)) if phases else 0
+    spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
+    return Rhythm(
+        bpm=60 / period,
+        bpm_confidence=tempo[0].probability,
+        candidates=tuple((60 / one.period, one.probability) for one in tempo[:6]),
+        tempo_varies=spread > VARIABLE,
+        stability=float(np.clip(1 - spread / 0.2, 0, 1)),
+        beats=times,
+        downbeats=times[phase::step],
+        onsets=onsets / FRAME_RATE,
+        beats_per_bar=metre.numerator,
+        beat_unit=metre.unit,
+        metre_confidence=metre.confidence,
+    )
+
+
+def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:
+    none = np.zeros(0)
+    return Rhythm(
+        bpm=None,
+        bpm_confidence=0.0,
+        candidates=(),
+        tempo_varies=None,
+        stability=None,
+        beats=none,
+        downbeats=none,
+        onsets=onsets / FRAME_RATE,
+        beats_per_bar=None,
+        beat_unit=None,
+        metre_confidence=0.0,
+    )

@@ -1,0 +1,231 @@
+"""How fast the music goes: which periods the onsets keep, and which of them people would tap to.
+
+Periods are found in the autocorrelation of onset curves in several registers (Percival and Tzanetakis, "Streamlined
+tempo estimation based on autocorrelation and cross-correlation with pulses", 2014; Grosche and Müller, "Extracting
+predominant local pulse information", 2011). Which of the related periods is the beat is decided by a small network
+that was trained on composed music (`infra/training`), because fixed preferences for moderate tempi are what makes
+estimators answer half or double (Gouyon et al., "An experimental comparison of audio tempo induction", 2006).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.ears.network import chances, trained
+from adapters.ears.onsets import salient
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra
+from adapters.ears.tapping import tapped_period
+
+Array = NDArray[np.float32]
+
+#: Beats per minute that are considered, and the step of the grid of periods (half a per cent).
+SLOWEST, FASTEST = 34.0, 260.0
+GRID: Array = np.exp(np.arange(np.log(60 / FASTEST), np.log(60 / SLOWEST), 0.005)).astype(np.float32)
+
+#: Frames of one look at the rhythm (23.8 s) and between two looks; lags up to half of one are compared.
+LOOK = 2048
+LOOK_EVERY = 1024
+LAGS = 1040
+#: Candidates that are weighed at most.
+CANDIDATES = 18
+
+#: Multiples of the beat at which repetition is looked up.
+RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 5 / 2, 3, 7 / 2, 4, 5, 6, 8)
+#: Multiples of the beat's frequency at which the onset curves are looked up.
+HARMONICS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3, 4, 6, 8)
+#: How aubio's taps may relate to the beat.
+TAPPED = (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3)
+
+
+class Pulse(NamedTuple):
+    """How the onsets of a recording repeat."""
+
+    #: (frames, 4) onset curves: all registers, low, middle, high; each of unit mean.
+    curves: Array
+    #: (6, LAGS) mean normalised autocorrelation by lag in frames: the four curves, low against the rest, harmony.
+    repetition: Array
+    #: (4, bins) mean magnitude spectrum of the curves, and its bin width in Hz.
+    spectrum: Array
+    bin_hertz: float
+    #: (looks, LAGS) autocorrelation of all registers in each look, for tempo over time.
+    looks: Array
+    #: Onsets per second that stand out.
+    onset_rate: float
+    #: Seconds between the taps of aubio's tracker, None where it tapped too rarely.
+    tapped: float | None
+
+
+class Candidate(NamedTuple):
+    """A period in seconds and how likely it is the one people tap."""
+
+    period: float
+    probability: float
+
+
+def pulse(strengths: Array, spectra: Spectra) -> Pulse:
+    """The repetition in (frames, registers) attack strengths, together with changes of harmony."""
+    curves = _curves(strengths)
+    harmony = _harmony(spectra)
+    size = 4096
+    starts = range(0, max(1, len(curves) - LOOK // 2), LOOK_EVERY)
+    repetition, looks, spectrum = np.zeros((6, LAGS)), [], np.zeros((4, size // 2 + 1))
+    taper = np.hanning(LOOK + 2)[1:-1, None]
+    overlap = None
+    weight_total = 0.0
+    for start in starts:
+        part = np.zeros((LOOK, 5), np.float32)
+        piece = curves[start : start + LOOK]
+        part[: len(piece), :4] = piece - piece.mean(axis=0)
+        change = harmony[start : start + LOOK]
+        part[: len(change), 4] = change - change.mean()
+        length = len(piece)
+        transformed = np.fft.rfft(part, size, axis=0)
+        power = transformed.real**2 + transformed.imag**2
+        crossed = (transformed[:, 1] * (transformed[:, 2] + transformed[:, 3]).conj()).real
+        correlation = np.fft.irfft(np.column_stack([power[:, :4], crossed, power[:, 4]]), axis=0)[:LAGS].T
+        overlap = np.maximum(1 - np.arange(LAGS) / length, 0.15)
+        correlation /= overlap
+        energies = correlation[:, 0].copy()
+        energies[4] = np.sqrt(abs(energies[1] * (energies[2] + energies[3]))) + 1e-9
+        correlation /= np.maximum(energies, 1e-9)[:, None]
+        weight = float(piece[:, 0].sum()) + 1e-6
+        weight_total += weight
+        repetition += weight * correlation
+        looks.append(correlation[0].astype(np.float32))
+        shaped = part[:, :4] * (taper if length == LOOK else 1.0)
+        magnitude = np.abs(np.fft.rfft(shaped, size, axis=0)).T
+        spectrum += weight * magnitude / (np.sqrt((magnitude**2).mean(axis=1, keepdims=True)) + 1e-9)
+    total = curves[:, 0]
+    threshold = total.mean() + 0.5 * total.std()
+    rising = (total[1:-1] > total[:-2]) & (total[1:-1] >= total[2:]) & (total[1:-1] > threshold)
+    return Pulse(
+        curves=curves,
+        repetition=(repetition / weight_total).astype(np.float32),
+        spectrum=(spectrum / weight_total).astype(np.float32),
+        bin_hertz=FRAME_RATE / size,
+        looks=np.array(looks),
+        onset_rate=float(rising.sum() / max(spectra.seconds, 0.1)),
+        tapped=tapped_period(spectra.taps),
+    )
+
+
+def _curves(strengths: Array) -> Array:
+    stands_out = salient(strengths)
+    parts = np.stack(
+        [stands_out.sum(axis=1), stands_out[:, 0], stands_out[:, 1:3].sum(axis=1), stands_out[:, 3:].sum(axis=1)],
+        axis=1,
+    )
+    kernel = np.hanning(7)[1:-1]
+    kernel /= kernel.sum()
+    smooth = np.stack([np.convolve(part, kernel, "same") for part in parts.T], axis=1)
+    # The three registers are weighed alike in the sum, or a loud hi-hat would drown the bass drum.
+    scales = smooth[:, 1:].mean(axis=0) + 0.1 * smooth[:, 1:].mean() + 1e-9
+    smooth[:, 1:] /= scales
+    smooth[:, 0] /= smooth[:, 0].mean() + 1e-9
+    curves: Array = smooth.astype(np.float32)
+    return curves
+
+
+def _harmony(spectra: Spectra) -> Array:
+    """(frames,) how much the harmony changes, from the log-frequency spectrum, spread over the frames between."""
+    if len(spectra.tonal) < 3:
+        return np.zeros(len(spectra.levels), np.float32)
+    pitch = np.sqrt(spectra.tonal.astype(np.float32))
+    folded = pitch.reshape(len(pitch), -1, 12, 3).sum(axis=(1, 3))
+    folded /= np.linalg.norm(folded, axis=1, keepdims=True) + 1e-6
+    change = np.zeros(len(folded), np.float32)
+    change[1:-1] = 1 - (folded[2:] * folded[:-2]).sum(axis=1)
+    times = np.arange(len(spectra.levels)) * (CHORD_RATE / FRAME_RATE)
+    spread: Array = np.interp(times, np.arange(len(change)), change).astype(np.float32)
+    return spread
+
+
+def at_lags(rows: Array, lags: Array, tolerance: float = 0.012) -> Array:
+    """(rows, n) the highest value of each row within `tolerance` of each fractional lag; 0 beyond the end."""
+    offsets = np.array([-1, -0.5, 0, 0.5, 1]) * tolerance
+    wanted = lags[:, None] * (1 + offsets)
+    limit = rows.shape[1] - 2
+    index = np.minimum(wanted.astype(np.intp), limit)
+    share = np.clip(wanted - index, 0, 1).astype(np.float32)
+    values = rows[:, index] * (1 - share) + rows[:, index + 1] * share
+    found: Array = np.where(lags <= limit, values.max(axis=2), 0).astype(np.float32)
+    return found
+
+
+def salience(repetition: Array) -> Array:
+    """(rows, GRID) how well each period of the grid and its first multiples repeat in (rows, LAGS) autocorrelations."""
+    frames = GRID * FRAME_RATE
+    total = np.zeros((len(repetition), len(GRID)), np.float32)
+    for multiple, weight in ((0.5, 0.4), (1, 1.0), (2, 1.0), (3, 0.6), (4, 1.0)):
+        total += weight * at_lags(repetition, (frames * multiple).astype(np.float32), 0.004)
+    return total
+
+
+def candidate_periods(heard: Pulse) -> Array:
+    """(n,) periods in seconds worth weighing, best first: peaks of salience, and their simple relatives."""
+    rows = salience(heard.repetition[:4])
+    overall = rows[0] + 0.5 * rows[1:].mean(axis=0)
+    seeds = [] if heard.tapped is None else [float(np.clip(heard.tapped, GRID[0], GRID[-1]))]
+    for row, count in ((overall, 6), (rows[0], 4), (rows[1], 2), (rows[2], 2), (rows[3], 2)):
+        inner = np.flatnonzero((row[1:-1] > row[:-2]) & (row[1:-1] >= row[2:])) + 1
+        seeds += [float(GRID[index]) for index in inner[np.argsort(-row[inner])][:count]]
+    family = [seed * factor for seed in seeds for factor in (1, 2, 0.5, 3, 1 / 3, 1.5, 2 / 3, 4, 0.25)]
+    family = [refined(heard.repetition[0], period) for period in family if GRID[0] <= period <= GRID[-1]]
+    values = np.interp(family, GRID, overall)
+    kept: list[float] = []
+    for index in np.argsort(-values, kind="stable"):
+        period = family[int(index)]
+        if all(abs(np.log(period / other)) > 0.03 for other in kept):
+            kept.append(period)
+        if len(kept) == CANDIDATES:
+            break
+    return np.array(kept, np.float32)
+
+
+def refined(repetition: Array, period: float, reach: float = 0.025) -> float:
+    """The period near `period` (seconds) whose multiples repeat best, to a tenth of a per cent."""
+    trials = period * np.exp(np.arange(-reach, reach + 1e-9, 0.001))
+    multiples = [multiple for multiple in (1, 2, 4, 8) if multiple * period * FRAME_RATE < LAGS * 0.95]
+    value = sum(np.interp(trials * FRAME_RATE * multiple, np.arange(LAGS), repetition) for multiple in multiples)
+    return float(trials[int(np.argmax(value))])
+
+
+def features(heard: Pulse, periods: Array) -> Array:
+    """(candidates, features) what the network knows about each period: repetition, spectrum and speed around it."""
+    frames = periods * FRAME_RATE
+    ratios = np.array(RATIOS, np.float32)
+    lags = (frames[:, None] * ratios).astype(np.float32).ravel()
+    repeated = at_lags(heard.repetition, lags).reshape(6, len(periods), len(ratios))
+    bins = (np.array(HARMONICS, np.float32) / periods[:, None] / heard.bin_hertz).astype(np.float32).ravel()
+    pitched = at_lags(heard.spectrum, bins).reshape(4, len(periods), len(HARMONICS))
+    octave = np.log2(60 / periods / 120)
+    speed = np.stack(
+        [
+            octave,
+            octave**2,
+            *(np.exp(-0.5 * ((octave - centre) / 0.2) ** 2) for centre in np.arange(-1.2, 1.01, 0.2)),
+            np.log2(heard.onset_rate * periods + 0.05),
+            np.full(len(periods), np.log2(heard.onset_rate + 0.05)),
+        ],
+        axis=1,
+    )
+    apart = np.full(len(periods), 9.0) if heard.tapped is None else np.log(heard.tapped / periods)
+    agreed = np.exp(-0.5 * ((apart[:, None] - np.log(TAPPED)) / 0.03) ** 2)
+    parts = [
+        repeated.transpose(1, 0, 2).reshape(len(periods), -1),
+        pitched.transpose(1, 0, 2).reshape(len(periods), -1),
+        speed,
+        agreed,
+    ]
+    gathered: Array = np.concatenate(parts, axis=1).astype(np.float32)
+    return gathered
+
+
+def hear_tempo(heard: Pulse, periods: Array) -> list[Candidate]:
+    """The periods with how likely each is the one people tap, likeliest first."""
+    likely = chances(trained("tempo")(features(heard, periods))[:, 0])
+    order = np.argsort(-likely, kind="stable")
+    return [Candidate(float(periods[index]), float(likely[index])) for index in order]
