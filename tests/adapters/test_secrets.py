@@ -1,0 +1,105 @@
+"""Keys that can be told from typing errors, and digests that give nothing away."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from adapters.secrets import (
+    API_KEY_PREFIX,
+    code_digest,
+    digest,
+    is_api_key,
+    new_api_key,
+    new_code,
+    new_token,
+    same,
+    shown,
+)
+
+SECRET = b"a server's secret of some length"
+
+
+def test_new_keys_differ_and_are_well_formed() -> None:
+    keys = {new_api_key() for _ in range(200)}
+    assert len(keys) == 200
+    for key in keys:
+        assert re.fullmatch(r"bz_[0-9A-Za-z]{49}", key)
+        assert is_api_key(key)
+
+
+def test_a_key_uses_every_letter_and_digit() -> None:
+    assert len(set("".join(new_api_key().removeprefix(API_KEY_PREFIX) for _ in range(200)))) == 62
+
+
+@given(st.integers(0, 51), st.sampled_from("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_- é"))
+def test_one_wrong_character_is_noticed(position: int, character: str) -> None:
+    key = new_api_key()
+    assume(key[position] != character)
+    assert not is_api_key(key[:position] + character + key[position + 1 :])
+
+
+@given(st.integers(3, 50))
+def test_two_swapped_characters_are_noticed(position: int) -> None:
+    key = new_api_key()
+    swapped = key[:position] + key[position + 1] + key[position] + key[position + 2 :]
+    assume(swapped != key)
+    assert not is_api_key(swapped)
+
+
+@pytest.mark.parametrize("text", ["", "bz_", "bz_your_api_key", "x" * 52, "bz_" + "0" * 49, "bz_" + "٣" * 49])
+def test_other_texts_are_no_keys(text: str) -> None:
+    assert not is_api_key(text)
+
+
+def test_a_key_with_a_newline_or_a_tail_is_no_key() -> None:
+    key = new_api_key()
+    assert not is_api_key(key + "\n")
+    assert not is_api_key(key + "0")
+
+
+def test_a_key_of_one_kind_is_no_key_of_another() -> None:
+    key = new_api_key("run_")
+    assert is_api_key(key, "run_")
+    assert not is_api_key(key)
+    assert not is_api_key("bz_" + key.removeprefix("run_"))
+
+
+def test_what_is_kept_of_a_key_is_its_sha256() -> None:
+    assert digest("bz_x") == hashlib.sha256(b"bz_x").hexdigest()
+
+
+def test_what_is_shown_of_a_key_is_its_beginning_only() -> None:
+    key = new_api_key()
+    assert shown(key) == key[:11]
+
+
+def test_tokens_differ_and_carry_256_bits() -> None:
+    tokens = {new_token() for _ in range(200)}
+    assert len(tokens) == 200
+    assert all(len(token) == 43 for token in tokens)
+
+
+def test_codes_are_six_digits_and_keep_their_leading_zeros() -> None:
+    codes = [new_code() for _ in range(500)]
+    assert all(re.fullmatch(r"[0-9]{6}", code) for code in codes)
+    assert any(code.startswith("0") for code in codes)
+    assert len(set(codes)) > 450
+
+
+def test_a_code_counts_only_for_what_it_was_made_for() -> None:
+    kept = code_digest(SECRET, "sign-in:ada@example.com", "012345")
+    assert same(kept, code_digest(SECRET, "sign-in:ada@example.com", " 012345 "))
+    assert not same(kept, code_digest(SECRET, "sign-in:ada@example.com", "012346"))
+    assert not same(kept, code_digest(SECRET, "sign-in:bob@example.com", "012345"))
+    assert not same(kept, code_digest(b"another secret", "sign-in:ada@example.com", "012345"))
+    assert not same(code_digest(SECRET, "a0", "12345"), code_digest(SECRET, "a", "012345"))
+
+
+def test_what_is_kept_of_a_code_is_no_plain_digest_that_a_million_guesses_would_open() -> None:
+    kept = code_digest(SECRET, "x", "012345")
+    assert kept not in {digest("012345"), digest("x012345")}
