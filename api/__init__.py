@@ -1,0 +1,1 @@
+"""The edge: who is asking, what they may, and how every surface speaks."""

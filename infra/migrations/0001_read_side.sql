@@ -14,6 +14,7 @@ CREATE TABLE followers (
     position bigint NOT NULL DEFAULT 0,
     live boolean NOT NULL DEFAULT false,
     fold integer NOT NULL DEFAULT 1,
+    retries bigint NOT NULL DEFAULT 0,
     moved_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (name, version)
 );

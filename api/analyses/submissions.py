@@ -1,0 +1,196 @@
+"""Handing in recordings: one address, one file, several addresses at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import UNSET, Meta, Struct, UnsetType, json
+
+from api.auth import Asker
+from api.kernel import IdempotencyKey, Url, once
+from api.services import Services
+from commands.analyses.analyses import Item, Once, RequestAnalyses
+from domain.idempotency import claims
+from domain.kernel import Invalid
+from projections.analyses.batches import batches
+
+
+class BatchIsTooLong(Invalid):
+    """A batch has 1 to {items_max} items."""
+
+
+class UrlJob(Struct, forbid_unknown_fields=False):
+    """The address of a recording, and one to tell when it has been analysed."""
+
+    url: Url
+    webhook_url: Url | None = None
+
+
+class Batch(Struct):
+    """Up to ten addresses."""
+
+    items: Annotated[list[UrlJob], Meta(min_length=1, max_length=100)]
+
+
+class Accepted(Struct):
+    """A job that will be done; `idempotent_replay` tells that it was handed in before under the same key."""
+
+    job_id: str
+    status: str = "processing"
+    idempotent_replay: bool | UnsetType = UNSET
+
+
+class AcceptedBatch(Struct):
+    """The jobs of a batch, in the order of its items."""
+
+    jobs: list[Accepted]
+    batch_id: str
+
+
+class RefusedUrl(Invalid):
+    """{problem}"""
+
+
+def check_url(services: Services, url: str, loc: tuple[str | int, ...]) -> str:
+    """Refuse an address we would never connect to, as far as can be told without asking anybody."""
+    try:
+        services.web.check_url(url)
+    except Exception as problem:
+        if not hasattr(problem, "transient"):
+            raise
+        raise RefusedUrl(problem=str(problem), loc=loc) from problem
+    return url
+
+
+def monthly_limit(services: Services) -> int | None:
+    """What a workspace may analyse in a month; None where no limit is set."""
+    return services.rules.monthly_analysis_limits.get("free")
+
+
+@post("/v1/analyze/url", status_code=202, tags=["analysis v1"])
+async def analyze_url(
+    request: Request[Any, Any, Any],
+    data: JSONBody[UrlJob],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
+) -> Response[Accepted]:
+    """Analyse the recording at a public address."""
+    asker.require("analyses:create")
+    check_url(services, data.url, ("body", "url"))
+    if data.webhook_url is not None:
+        check_url(services, data.webhook_url, ("body", "webhook_url"))
+    analysis_id = services.vault.new_id()
+    item = Item(analysis_id=analysis_id, origin="url", source_url=data.url, webhook_url=data.webhook_url)
+    claim = once(request, services, asker.workspace_id, data)
+    job_id = await submit(services, asker, analysis_id, (item,), claim)
+    return accepted(analysis_id, job_id)
+
+
+@post("/v1/analyze/upload", status_code=202, tags=["analysis v1"], request_max_body_size=None)
+async def analyze_upload(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
+) -> Response[Accepted]:
+    """Analyse an uploaded recording: multipart/form-data with `file`, and `webhook_url` if somebody is to be told."""
+    asker.require("analyses:create")
+    analysis_id = services.vault.new_id()
+    key = f"uploads/{asker.workspace_id}/{analysis_id}"
+    length = request.headers.get("content-length", "")
+    upload = await services.receive(
+        request.headers.get("content-type"), int(length) if length.isdigit() else None, request.stream(), key
+    )
+    accepted_it = False
+    try:
+        webhook_url = upload.fields.get("webhook_url") or None
+        if webhook_url is not None:
+            if len(webhook_url) > 2048:
+                raise RefusedUrl(problem="The webhook URL is too long.", loc=("body", "webhook_url"))
+            check_url(services, webhook_url, ("body", "webhook_url"))
+        item = Item(
+            analysis_id=analysis_id,
+            origin="upload",
+            source_url=f"storage://{key}",
+            object_key=key,
+            webhook_url=webhook_url,
+        )
+        claim = once(request, services, asker.workspace_id, {"file": upload.sha256, "webhook_url": webhook_url})
+        job_id = await submit(services, asker, analysis_id, (item,), claim)
+        accepted_it = job_id == analysis_id
+    finally:
+        if not accepted_it:
+            await services.blobs.delete(key)
+    return accepted(analysis_id, job_id)
+
+
+@post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"])
+async def analyze_batch(
+    request: Request[Any, Any, Any],
+    data: JSONBody[Batch],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
+) -> AcceptedBatch:
+    """Analyse the recordings at up to ten public addresses: all of them are accepted, or none."""
+    asker.require("analyses:create")
+    if len(data.items) > services.rules.batch_items_max:
+        raise BatchIsTooLong(items_max=services.rules.batch_items_max, loc=("body", "items"))
+    for index, item in enumerate(data.items):
+        check_url(services, item.url, ("body", "items", index, "url"))
+        if item.webhook_url is not None:
+            check_url(services, item.webhook_url, ("body", "items", index, "webhook_url"))
+    batch_id = services.vault.new_id()
+    items = tuple(
+        Item(
+            analysis_id=services.vault.new_id(),
+            origin="url",
+            source_url=item.url,
+            webhook_url=item.webhook_url,
+        )
+        for item in data.items
+    )
+    claim = once(request, services, asker.workspace_id, data)
+    made = await submit(services, asker, batch_id, items, claim, is_batch=True)
+    if made == batch_id:
+        jobs = [item.analysis_id for item in items]
+    else:
+        jobs = json.decode(await services.reads.get(batches, made, asker.workspace_id))["job_ids"]
+    replay: bool | UnsetType = True if made != batch_id else UNSET
+    return AcceptedBatch(jobs=[Accepted(job_id=job, idempotent_replay=replay) for job in jobs], batch_id=made)
+
+
+async def submit(
+    services: Services,
+    asker: Asker,
+    subject_id: str,
+    items: tuple[Item, ...],
+    claim: Once | None,
+    *,
+    is_batch: bool = False,
+) -> str:
+    """Ask for analyses, and return what the request's key stands for: what was just made, or was made before."""
+    await services.execute(
+        RequestAnalyses(
+            subject_id=subject_id,
+            workspace_id=asker.workspace_id,
+            items=items,
+            once=claim,
+            monthly_limit=monthly_limit(services),
+            is_batch=is_batch,
+        ),
+        asker.context,
+    )
+    if claim is None:
+        return subject_id
+    return claims.fold((await services.log.read(claims.stream(claim.claim_id))).events).subject_id
+
+
+def accepted(proposed: str, made: str) -> Response[Accepted]:
+    """202, naming the job."""
+    replay: bool | UnsetType = True if made != proposed else UNSET
+    return Response(Accepted(job_id=made, idempotent_replay=replay), status_code=202)

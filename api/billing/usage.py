@@ -1,0 +1,48 @@
+"""What a workspace has used this month."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.di import NamedDependency
+from msgspec import Struct
+
+from api.analyses.submissions import monthly_limit
+from api.auth import Asker
+from api.services import Services
+from projections.billing.usage import analyses_in, usage
+
+
+class Usage(Struct):
+    """This month, in the words of both versions of the API; `limit` and `remaining` are null without a limit."""
+
+    month: str
+    count: int
+    limit: int | None
+    remaining: int | None
+    tier: str
+    local_analysis_credits: int
+    local_analysis_jobs: int
+    provider_enrichment_jobs: int
+    workspace_id: str
+
+
+@get("/v1/usage", tags=["analysis v1"])
+async def get_usage(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Usage:
+    """Read what this workspace has used in the month (UTC)."""
+    asker.require("usage:read")
+    now = services.now()
+    key = analyses_in(asker.workspace_id, now)
+    count = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
+    limit = monthly_limit(services)
+    remaining = None if limit is None else max(0, limit - count)
+    return Usage(
+        month=f"{now:%Y-%m}",
+        count=count,
+        limit=limit,
+        remaining=remaining,
+        tier="free",
+        local_analysis_credits=remaining or 0,
+        local_analysis_jobs=count,
+        provider_enrichment_jobs=0,
+        workspace_id=asker.workspace_id,
+    )

@@ -1,0 +1,121 @@
+"""Becoming known: register with an address, and prove it where that is asked for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Request, post
+from litestar.di import NamedDependency
+from msgspec import Meta, Struct
+
+from api.auth import anonymous, client_address, limit
+from api.services import Services
+from commands.identity.challenges import AnswerChallenge, IssueChallenge
+from commands.identity.people import RegisterPerson, VerifyEmail
+from domain.identity.challenges import CodeIsWrong, challenges
+from domain.identity.people import email_claims
+
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+
+HOUR_SECONDS = 3600
+
+
+class Registration(Struct):
+    """Who wants to be known."""
+
+    email: Email
+
+
+class Registered(Struct):
+    """A person, and the first key of their workspace. The key is shown this once."""
+
+    user_id: str
+    email: str
+    api_key: str
+    email_verification_required: bool
+    workspace_id: str
+    challenge_id: str | None = None
+    dev_code: str | None = None
+
+
+class Proof(Struct):
+    """The code that was sent to an address."""
+
+    challenge_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    code: Annotated[str, Meta(min_length=6, max_length=6)]
+
+
+class Proved(Struct):
+    """The address is proved."""
+
+    verified: bool
+
+
+@post("/v1/auth/register", tags=["analysis v1"])
+async def register(
+    request: Request[Any, Any, Any], data: Registration, services: NamedDependency[Services]
+) -> Registered:
+    """Register an e-mail address. The answer holds the first API key, which is shown this once."""
+    address = client_address(request)
+    await limit(request, services, f"register/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
+    vault, context = services.vault, anonymous(request)
+    email = data.email.strip()
+    key, prefix, digest = vault.new_api_key()
+    person_id, workspace_id = vault.new_id(), vault.new_id()
+    await services.execute(
+        RegisterPerson(
+            person_id=person_id,
+            workspace_id=workspace_id,
+            api_key_id=vault.new_id(),
+            email=email,
+            email_digest=vault.email_digest(email),
+            key_prefix=prefix,
+            key_digest=digest,
+        ),
+        _in(workspace_id, person_id, context),
+    )
+    required = services.rules.email_verification_required
+    challenge_id = vault.new_id() if required else None
+    if challenge_id is not None:
+        await services.execute(
+            IssueChallenge(
+                challenge_id=challenge_id,
+                purpose="verify_email",
+                email=email,
+                email_digest=vault.email_digest(email),
+            ),
+            _in(workspace_id, person_id, context),
+        )
+    return Registered(
+        user_id=person_id,
+        email=email,
+        api_key=key,
+        email_verification_required=required,
+        workspace_id=workspace_id,
+        challenge_id=challenge_id,
+        dev_code=vault.code(challenge_id) if challenge_id and services.rules.env == "development" else None,
+    )
+
+
+@post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"])
+async def verify_email(request: Request[Any, Any, Any], data: Proof, services: NamedDependency[Services]) -> Proved:
+    """Prove an e-mail address with the code that was sent to it."""
+    address = client_address(request)
+    await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
+    right = services.vault.same(services.vault.code(data.challenge_id), data.code)
+    context = anonymous(request)
+    await services.execute(AnswerChallenge(challenge_id=data.challenge_id, right=right), context)
+    if not right:
+        raise CodeIsWrong
+    challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
+    claim = email_claims.fold((await services.log.read(email_claims.stream(challenge.email_digest))).events)
+    if claim.person_id is None or claim.workspace_id is None:
+        raise CodeIsWrong
+    await services.execute(VerifyEmail(person_id=claim.person_id), _in(claim.workspace_id, claim.person_id, context))
+    return Proved(verified=True)
+
+
+def _in(workspace_id: str, person_id: str, context: Any) -> Any:
+    from msgspec.structs import replace
+
+    return replace(context, workspace_id=workspace_id, actor=f"person:{person_id}")

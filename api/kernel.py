@@ -1,0 +1,44 @@
+"""What routes have in common: stored JSON as an answer, idempotency keys."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from litestar import Request, Response
+from litestar.params import Parameter
+from msgspec import Meta, json
+
+from api.services import Services
+from commands.analyses.analyses import Once
+from domain.kernel import Invalid
+
+Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+class BadIdempotencyKey(Invalid):
+    """An Idempotency-Key has 1 to 255 printable characters."""
+
+
+def stored(body: bytes, status: int = 200) -> Response[bytes]:
+    """JSON as it lies in the read model, untouched."""
+    return Response(body, status_code=status, media_type="application/json")
+
+
+def once(request: Request[Any, Any, Any], services: Services, workspace_id: str, payload: object) -> Once | None:
+    """The claim of a request that came with an `Idempotency-Key`, within its workspace and route."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not key.isprintable():
+        raise BadIdempotencyKey(loc=("header", "Idempotency-Key"))
+    route = f"{request.method} {request.scope['path']}"
+    claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
+    digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()
+    return Once(claim_id=claim, payload_digest=digest, lifetime=services.idempotency_lifetime)
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(header="Idempotency-Key", description="The same key within 24 hours gives the same job."),
+]

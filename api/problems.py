@@ -1,0 +1,100 @@
+"""Refusals as HTTP: the only place where rules and statuses meet. One refusal, one body for each surface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
+from msgspec import json
+
+from domain.kernel import (
+    Conflict,
+    Exhausted,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+
+log = structlog.get_logger(__name__)
+
+STATUS: dict[type[Refusal], int] = {
+    Invalid: 422,
+    TooLarge: 413,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Exhausted: 429,
+    Unavailable: 503,
+}
+
+#: How long to wait before trying again what was away for the moment.
+RETRY_AFTER_SECONDS = 1
+
+
+def status_of(refusal: Refusal) -> int:
+    """The HTTP status of a refusal: that of its nearest kind."""
+    return next((STATUS[kind] for kind in type(refusal).__mro__ if kind in STATUS), 422)
+
+
+def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+    """A rule said no."""
+    status = status_of(refusal)
+    headers = {}
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if status == 429 and "retry_after_seconds" in refusal.facts:
+        headers["Retry-After"] = str(refusal.facts["retry_after_seconds"])
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(refusal, Invalid) and not isinstance(refusal, TooLarge):
+        return _answer(status, [invalid(refusal.facts.get("loc", ("body",)), refusal.sentence, refusal.code)], headers)
+    return _answer(status, refusal.sentence, headers)
+
+
+def malformed(_: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
+    """The request does not have the documented shape."""
+    details = []
+    for each in problem.extra if isinstance(problem.extra, list) else []:
+        key = str(each.get("key", ""))
+        where = "body" if each.get("source", "body") == "body" else str(each["source"])
+        details.append(invalid((where, *_path(key)), str(each.get("message", problem.detail)), "value_error"))
+    return _answer(422, details or [invalid(("body",), problem.detail, "value_error")])
+
+
+def http_problem(_: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
+    """What the framework itself refuses: no such route, wrong method, broken JSON, a body too large."""
+    if isinstance(problem, NotFoundException):
+        return _answer(404, "Not Found")
+    if problem.status_code == 400:
+        return _answer(422, [invalid(("body",), "The body is not valid JSON.", "json_invalid")])
+    return _answer(problem.status_code, problem.detail, dict(problem.headers or {}))
+
+
+def broken(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:
+    """Our own mistake: logged with everything, told with nothing."""
+    log.error("request.broken", path=request.scope["path"], exc_info=problem)
+    return _answer(HTTP_500_INTERNAL_SERVER_ERROR, "Internal server error")
+
+
+def invalid(loc: tuple[str | int, ...], message: str, kind: str) -> dict[str, Any]:
+    """One entry of a 422, as FastAPI writes it."""
+    return {"loc": list(loc), "msg": message, "type": kind, "input": None, "ctx": {}}
+
+
+def _path(key: str) -> list[str | int]:
+    parts = key.replace("[", ".").replace("]", "").split(".")
+    return [int(part) if part.isdigit() else part for part in parts if part]
+
+
+def _answer(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response[bytes]:
+    return Response(
+        json.encode({"detail": detail}), status_code=status, media_type="application/json", headers=headers or {}
+    )

@@ -1,0 +1,30 @@
+"""The service about itself: alive, ready, which version."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from api.services import Services
+
+
+@get("/health", tags=["service"])
+async def get_health() -> dict[str, str]:
+    """Whether the process lives."""
+    return {"status": "ok"}
+
+
+@get("/ready", tags=["service"])
+async def get_ready(services: NamedDependency[Services]) -> Response[dict[str, str]]:
+    """Whether it can really serve; 503 and what is missing otherwise."""
+    parts = await services.readiness()
+    ready = all(state == "ok" for state in parts.values())
+    return Response({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
+
+
+@get("/version", tags=["service"])
+async def get_version() -> dict[str, str]:
+    """Which version answers."""
+    return {"name": "ledgerline", "version": version("ledgerline")}

@@ -1,0 +1,198 @@
+"""The roles of a process, each one coroutine: serve, relay, project, react, tick."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol
+
+import structlog
+import uvicorn
+from litestar import Litestar
+
+from adapters.limits import Limiter
+from adapters.projector import request_rebuild
+from api.app import create_app
+from commands.kernel import REACTIONS
+from infra.settings import Settings
+from infra.wiring import Parts, load_everything, parts
+from projections.kernel import PROJECTIONS, TALLIES
+
+log = structlog.get_logger(__name__)
+
+Ready = Callable[[bool], None]
+
+#: How often a role says whether it is ready.
+LOOK_SECONDS = 0.2
+TICK_SECONDS = 5.0
+
+
+class _Readiness(Protocol):
+    is_ready: bool
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Answer HTTP requests."""
+    async with parts(settings) as here:
+        limiter = Limiter(here.pool)
+        await here.progress.start()
+        services = here.services(limiter)
+
+        @asynccontextmanager
+        async def lifespan(_: Litestar) -> AsyncIterator[None]:
+            yield
+            await limiter.close()
+
+        app = create_app(services, lifespan)
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="none",
+            http="httptools",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=int(settings.drain_seconds_max),
+        )
+        server = _Server(config)
+        serving = asyncio.create_task(server.serve(), name="uvicorn")
+        bucket = asyncio.create_task(_make_bucket(here, stop), name="bucket")
+        await _until(stop, serving)
+        server.should_exit = True
+        bucket.cancel()
+        with suppress(asyncio.CancelledError):
+            await bucket
+        ready(False)
+        await serving
+
+
+async def _make_bucket(here: Parts, stop: asyncio.Event) -> None:
+    """The object store may come up after us, or be away for a while: keep asking until the bucket is there."""
+    blobs = here.blobs()
+    while not stop.is_set():
+        try:
+            await blobs.ensure_bucket()
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is tried again
+            log.warning("bucket.unavailable", problem=str(problem))
+            await _pause(stop, 1.0)
+        else:
+            return
+
+
+async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Carry new events from the log into NATS."""
+    async with parts(settings) as here:
+        work = here.relay()
+        # A relay that stands by is as ready as the one at work.
+        ready(True)
+        await work.run(stop)
+
+
+async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Fold events into what can be read."""
+    async with parts(settings) as here:
+        work = await here.projector()
+        await _work(work.run(stop), work, stop, ready)
+
+
+async def react(
+    settings: Settings,
+    stop: asyncio.Event,
+    ready: Ready,
+    *,
+    only: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> None:
+    """Do what follows from events; `only` and `without` name reactions or their queues."""
+    load_everything()
+    chosen = [
+        each
+        for each in REACTIONS.values()
+        if (not only or {each.name, each.queue} & set(only)) and not {each.name, each.queue} & set(without)
+    ]
+    if not chosen:
+        raise ValueError(f"no reaction is called {', '.join(only)}; there are {', '.join(sorted(REACTIONS))}")
+    async with parts(settings) as here:
+        heavy = all(each.queue == "analyses" for each in chosen)
+        work = here.worker(chosen, settings.analysis_processes if heavy else 32)
+        await _work(work.run(stop), work, stop, ready)
+
+
+async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Wake what is due and sweep what is over."""
+    async with parts(settings) as here:
+        ready(True)
+        while not stop.is_set():
+            try:
+                async with here.pool.connection() as connection:
+                    cursor = await connection.execute(
+                        "SELECT DISTINCT reaction FROM tasks WHERE state = 'ready' AND due_at <= now()"
+                    )
+                    due = {row[0] for row in await cursor.fetchall()}
+                    await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
+            except Exception as problem:  # noqa: BLE001 - the next tick tries again
+                log.warning("tick.interrupted", problem=str(problem))
+            else:
+                for queue in {REACTIONS[name].queue for name in due if name in REACTIONS}:
+                    here.bus.ring(f"duties.{queue}")
+            await _pause(stop, TICK_SECONDS)
+
+
+async def replay(settings: Settings, name: str) -> None:
+    """Ask for a projection to be folded again from the first event, and wait until the new one is live."""
+    load_everything()
+    folds = {each.name: each.version for each in PROJECTIONS.values()}
+    folds |= {each.name: each.version for each in TALLIES.values()}
+    if name not in folds:
+        raise SystemExit(f"ledgerline: no projection is called {name}; there are {', '.join(sorted(folds))}")
+    async with parts(settings) as here:
+        async with here.pool.connection() as connection:
+            version = await request_rebuild(connection, name, folds[name])
+        while True:
+            async with here.pool.connection() as connection:
+                cursor = await connection.execute(
+                    "SELECT live, position FROM followers WHERE name = %s AND version = %s", (name, version)
+                )
+                row = await cursor.fetchone()
+            if row is not None and row[0]:
+                log.info("replay.done", projection=name, version=version, position=row[1])
+                return
+            await asyncio.sleep(0.1)
+
+
+Role = Callable[..., Coroutine[Any, Any, None]]
+
+ROLES: dict[str, Role] = {"serve": serve, "relay": relay, "project": project, "react": react, "tick": tick}
+
+
+async def _work(work: Coroutine[Any, Any, None], state: _Readiness, stop: asyncio.Event, ready: Ready) -> None:
+    """Do the work, and say all the while whether it can be done."""
+    task = asyncio.create_task(work)
+    while not stop.is_set() and not task.done():
+        ready(state.is_ready)
+        await _pause(stop, LOOK_SECONDS)
+    ready(False)
+    await task
+
+
+async def _until(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((stopped, task), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

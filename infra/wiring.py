@@ -1,0 +1,238 @@
+"""The composition root: settings in, the parts of one process out."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+
+from msgspec import convert, json
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+import commands
+import projections
+from adapters import arrays
+from adapters.blobs import Blobs
+from adapters.bus import Bus
+from adapters.data_keys import DataKeys
+from adapters.ears.listening import Ears
+from adapters.eventlog import EventLog
+from adapters.feed import Feed
+from adapters.http import Outbound
+from adapters.keyring import Keyring
+from adapters.limits import Limiter
+from adapters.projector import Projector
+from adapters.relay import Relay
+from adapters.tasks import Worker, ring
+from adapters.uploads import FilePart, Limits, read_upload
+from adapters.vault import Vault
+from adapters.views import Progress, Views
+from api.services import Rules, Services
+from commands.kernel import REACTIONS, Reaction
+from commands.ports import Stored, World
+from infra.settings import Settings
+from projections.analyses.analyses import analyses
+from projections.kernel import PROJECTIONS, TALLIES
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+def load_everything() -> None:
+    """Import every command, reaction and projection, so that all are registered."""
+    for package in (commands, projections):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+class Upload:
+    """What `api` wants to know of a file that has arrived."""
+
+    def __init__(self, fields: dict[str, str], file: FilePart, stored: Stored) -> None:
+        self.fields = fields
+        self.filename = file.filename
+        self.sha256 = stored.sha256
+
+
+class Parts:
+    """What the roles are made of; each part is opened when a role asks for it and closed with the process."""
+
+    def __init__(self, settings: Settings, pool: Pool, bus: Bus, stack: AsyncExitStack) -> None:
+        load_everything()
+        self.settings = settings
+        self.pool = pool
+        self.bus = bus
+        self._stack = stack
+        secret = settings.secret_key.reveal().encode()
+        self.vault = Vault(secret)
+        self.keys = DataKeys(pool, secret)
+        self.log = EventLog(
+            settings.postgres_url, pool, self.keys, on_commit=lambda position: bus.ring("bell", b"%d" % position)
+        )
+        stack.push_async_callback(self.log.close)
+        self.progress = Progress(bus)
+        self.views = Views(self.log, pool, self.progress, wait_seconds_max=settings.read_wait_seconds_max)
+
+    def blobs(self) -> Blobs:
+        """The object store."""
+        settings = self.settings
+        blobs = Blobs(
+            settings.s3_url,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key.reveal(),
+            bucket=settings.s3_bucket,
+            region=settings.s3_region,
+            public_url=settings.s3_public_url or None,
+        )
+        self._stack.push_async_callback(blobs.close)
+        return blobs
+
+    def web(self) -> Outbound:
+        """Guarded HTTP."""
+        web = Outbound(allow=self.settings.outbound_allow)
+        self._stack.push_async_callback(web.close)
+        return web
+
+    def ears(self) -> Ears:
+        """Children that listen."""
+        settings = self.settings
+        ears = Ears(
+            workers=settings.analysis_processes,
+            memory_bytes=settings.analysis_memory_bytes_max,
+            cpu_seconds=settings.analysis_cpu_seconds_max,
+            wall_seconds=settings.analysis_wall_seconds_max,
+        )
+        self._stack.push_async_callback(ears.close)
+        return ears
+
+    def relay(self) -> Relay:
+        """What copies the log into JetStream."""
+        return Relay(self.log, self.bus, self.settings.postgres_url, replicas=self.settings.nats_replicas)
+
+    async def projector(self) -> Projector:
+        """What folds events into read models and duties."""
+        feed = Feed(self.log, self.bus)
+        await feed.start()
+        return Projector(
+            self.log,
+            feed,
+            self.pool,
+            PROJECTIONS.values(),
+            TALLIES.values(),
+            REACTIONS.values(),
+            on_progress=lambda position: self.bus.ring("projected", b"%d" % position),
+            on_duties=ring(self.bus),
+        )
+
+    def worker(self, reactions: list[Reaction], concurrency: int) -> Worker:
+        """What does what follows from events."""
+        return Worker(
+            self.log,
+            self.pool,
+            self.bus,
+            self.world(),
+            reactions,
+            concurrency=concurrency,
+            lease_seconds=self.settings.lease_seconds,
+        )
+
+    def world(self) -> World:
+        """What reactions reach for."""
+        return World(
+            log=self.log,
+            now=_now,
+            blobs=self.blobs(),
+            web=self.web(),
+            ears=self.ears(),
+            mail=None,
+            secrets=self.vault,
+            limits=self.settings,
+            chance=random.random,
+            analysis_body=self._analysis_body,
+        )
+
+    async def _analysis_body(self, analysis_id: str) -> bytes:
+        document = None
+        for event in (await self.log.read(f"analysis-{analysis_id}")).events:
+            if analyses.concerns(event) == analysis_id:
+                document = analyses.evolve(document, event)
+        return json.encode(document)
+
+    def services(self, limiter: Limiter) -> Services:
+        """What routes reach for."""
+        settings, blobs = self.settings, self.blobs()
+        limits = Limits(file_size_max=settings.upload_bytes_max)
+
+        async def receive(content_type: str | None, length: int | None, body: AsyncIterator[bytes], key: str) -> Upload:
+            async def store(file: FilePart, chunks: AsyncIterator[bytes]) -> Stored:
+                return await blobs.put_stream(
+                    key, chunks, content_type=f"audio/{file.format}", size_max=settings.upload_bytes_max
+                )
+
+            async def discard(_: Stored) -> None:
+                await blobs.delete(key)
+
+            received = await read_upload(content_type, body, store, discard, limits=limits, content_length=length)
+            return Upload(received.fields, received.file, received.stored)
+
+        return Services(
+            log=self.log,
+            reads=self.views,
+            web=self.web(),
+            blobs=blobs,
+            limiter=limiter,
+            keyring=Keyring(self.pool, self.progress, wait_seconds_max=settings.read_wait_seconds_max),
+            vault=self.vault,
+            rules=convert(settings, Rules, from_attributes=True),
+            now=_now,
+            receive=receive,
+            readiness=self.readiness,
+        )
+
+    async def readiness(self) -> dict[str, str]:
+        """What a request needs, and whether it is there."""
+        parts: dict[str, str] = {}
+        try:
+            async with self.pool.connection(timeout=1.0) as connection:
+                cursor = await connection.execute("SELECT count(*) FROM followers WHERE live")
+                row = await cursor.fetchone()
+                parts["postgres"] = "ok"
+                parts["read_models"] = "ok" if row and row[0] else "not built yet"
+        except Exception:  # noqa: BLE001 - readiness reports, whatever it is
+            parts["postgres"] = "away"
+        parts["nats"] = "ok" if self.bus.is_connected else "away"
+        return parts
+
+
+@asynccontextmanager
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts of one process, connected."""
+    async with AsyncExitStack() as stack:
+        pool: Pool = AsyncConnectionPool(
+            settings.postgres_url,
+            min_size=2,
+            max_size=settings.postgres_connections_max,
+            timeout=5.0,
+            kwargs={"autocommit": True},
+            configure=_configure,
+            open=False,
+        )
+        await pool.open()
+        stack.push_async_callback(pool.close)
+        bus = Bus(settings.nats_url)
+        bus.start()
+        stack.push_async_callback(bus.close)
+        await bus.connected(2.0)
+        yield Parts(settings, pool, bus, stack)
+
+
+async def _configure(connection: AsyncConnection[TupleRow]) -> None:
+    arrays.register(connection)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
