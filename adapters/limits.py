@@ -1,8 +1,8 @@
 """Rate limits that hold across processes without asking Postgres about most requests.
 
 Each key has a window of so many seconds, which begins with its first request. A process draws a share of what is left
-in the window and spends it by itself; the share shrinks as the window empties, and what a process does not spend soon it
-gives back. All processes together therefore never let through more than the limit, and the whole limit can be used.
+in the window and spends it by itself; the share shrinks as the window empties, and what a process does not spend soon
+it gives back. All processes together therefore never let through more than the limit, and the whole limit can be used.
 """
 
 from __future__ import annotations

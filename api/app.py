@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
 from litestar.types import Message, Scope
 
-from api import service
-from api.analyses import demo, results, submissions
+import api
 from api.auth import RATE, asker, rate_headers
-from api.billing import usage
-from api.identity import registration
 from api.problems import broken, http_problem, malformed, refused
 from api.services import Services
-from api.webhooks import secrets
 from domain.kernel import Refusal
 
 BODY_BYTES_MAX = 1024 * 1024
 
-ROUTES: list[Any] = [
-    service.get_health,
-    service.get_ready,
-    service.get_version,
-    registration.register,
-    registration.verify_email,
-    submissions.analyze_url,
-    submissions.analyze_upload,
-    submissions.analyze_batch,
-    results.get_analysis,
-    results.get_full_analysis,
-    results.get_webhook_log,
-    demo.analyze_demo,
-    demo.get_demo,
-    usage.get_usage,
-    secrets.get_webhook_secret,
-    secrets.rotate_webhook_secret,
-]
+
+def routes() -> list[HTTPRouteHandler]:
+    """Every route there is: all handlers of all modules of this package."""
+    found: dict[int, HTTPRouteHandler] = {}
+    for module in pkgutil.walk_packages(api.__path__, "api."):
+        for thing in vars(importlib.import_module(module.name)).values():
+            if isinstance(thing, HTTPRouteHandler):
+                found[id(thing)] = thing
+    return list(found.values())
 
 
 def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
@@ -53,7 +42,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
         return services
 
     return Litestar(
-        route_handlers=ROUTES,
+        route_handlers=routes(),
         dependencies={"services": Provide(provide_services), "asker": Provide(asker)},
         exception_handlers={
             Refusal: refused,
@@ -79,4 +68,4 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
 
 async def _tell_rate(message: Message, scope: Scope) -> None:
     if message["type"] == "http.response.start" and (verdict := scope["state"].get(RATE)) is not None:
-        message["headers"] = [*message.get("headers", []), *rate_headers(verdict)]  # type: ignore[arg-type]
+        message["headers"] = [*message.get("headers", []), *rate_headers(verdict)]

@@ -10,6 +10,7 @@ from litestar import Request
 from litestar.datastructures import Headers
 
 from api.services import Services, Verdict
+from domain.identity.workspaces import Role
 from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
 from domain.ledger import Context
 from projections.identity.credentials import Credential
@@ -32,6 +33,14 @@ class MissingScope(Forbidden):
     """This key lacks the scope {scope}."""
 
 
+class SessionRequired(Forbidden):
+    """An API key cannot do this. Sign in and use a session."""
+
+
+class RoleIsTooLow(Forbidden):
+    """This needs the role {role} in the workspace."""
+
+
 class RateLimitExceeded(Exhausted):
     """Rate limit exceeded. {limit} requests per {window_seconds}s."""
 
@@ -45,15 +54,39 @@ class Asker(Value):
     scopes: tuple[str, ...]
     correlation_id: UUID
 
+    #: The role of the person behind a session; a key has none, only scopes.
+    role: Role | None = None
+
     @property
     def context(self) -> Context:
         """In whose name its commands are recorded."""
         return Context(workspace_id=self.workspace_id, actor=self.actor, correlation_id=self.correlation_id)
 
-    def require(self, scope: str) -> None:
-        """Refuse when the key was not made for this."""
-        if scope not in self.scopes:
-            raise MissingScope(scope=scope)
+    def may(self, needed: Needs) -> None:
+        """Refuse what a key was not made for, or what a person's role does not allow."""
+        if self.role is None:
+            if needed.scope is None:
+                raise SessionRequired
+            if needed.scope not in self.scopes:
+                raise MissingScope(scope=needed.scope)
+        elif ROLES.index(self.role) > ROLES.index(needed.role):
+            raise RoleIsTooLow(role=needed.role)
+
+
+#: From the one who may do most to the one who may do least.
+ROLES: tuple[Role, ...] = ("owner", "admin", "member", "viewer")
+
+
+class Needs(Value):
+    """What a route asks of whoever calls it: a scope of a key (none: no key will do), a role of a person."""
+
+    scope: str | None
+    role: Role
+
+
+def needs(scope: str | None, role: Role) -> dict[str, Needs]:
+    """The `opt` of a protected route; a route without it is public, which a test lists."""
+    return {"needs": Needs(scope=scope, role=role)}
 
 
 def presented_key(headers: Headers) -> str | None:
@@ -76,13 +109,15 @@ async def asker(request: Request[Any, Any, Any], services: Services) -> Asker:
     await limit(request, services, credential.api_key_id, services.rules.rate_limit_per_minute, WINDOW_SECONDS)
     if services.rules.email_verification_required:
         await _require_verified(services, credential)
-    return Asker(
+    found = Asker(
         workspace_id=credential.workspace_id,
         person_id=credential.person_id,
         actor=f"api_key:{credential.api_key_id}",
         scopes=credential.scopes,
         correlation_id=correlation_id(request.headers),
     )
+    found.may(request.route_handler.opt["needs"])
+    return found
 
 
 async def limit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import structlog
@@ -61,12 +62,20 @@ def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
 
 def malformed(_: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
     """The request does not have the documented shape."""
-    details = []
-    for each in problem.extra if isinstance(problem.extra, list) else []:
-        key = str(each.get("key", ""))
-        where = "body" if each.get("source", "body") == "body" else str(each["source"])
-        details.append(invalid((where, *_path(key)), str(each.get("message", problem.detail)), "value_error"))
+    details = [_shape(each, problem.detail) for each in problem.extra or [] if isinstance(each, dict)]
     return _answer(422, details or [invalid(("body",), problem.detail, "value_error")])
+
+
+def _shape(extra: dict[str, Any], otherwise: str) -> dict[str, Any]:
+    """One thing that is wrong with the shape of a request: where, and what."""
+    where = str(extra.get("source", "body"))
+    path = _path(str(extra.get("key", "")))
+    if where == "body":
+        path = path[1:]
+    message = str(extra.get("message", otherwise))
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
+        return invalid((where, *path, missing[1]), "Field required", "missing")
+    return invalid((where, *path), message, "value_error")
 
 
 def http_problem(_: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:

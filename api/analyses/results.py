@@ -8,7 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from msgspec import Raw, Struct, json
 
-from api.auth import Asker
+from api.auth import Asker, needs
 from api.kernel import stored
 from api.services import Services
 from projections.analyses.analyses import AnalysisV1, analyses
@@ -18,13 +18,13 @@ from projections.webhooks.attempts import WebhookLog, webhook_logs
 @get(
     "/v1/analysis/{job_id:str}",
     tags=["analysis v1"],
+    opt=needs("analyses:read", "viewer"),
     responses={200: ResponseSpec(AnalysisV1, generate_examples=False, description="The job as it stands")},
 )
 async def get_analysis(
     job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read an analysis: poll until its status is `completed` or `failed`."""
-    asker.require("analyses:read")
     return stored(await services.reads.get(analyses, job_id, asker.workspace_id))
 
 
@@ -40,12 +40,11 @@ class Full(Struct):
     detail: Raw
 
 
-@get("/v1/analysis/{job_id:str}/full", tags=["analysis v1"])
+@get("/v1/analysis/{job_id:str}/full", tags=["analysis v1"], opt=needs("analyses:read", "viewer"))
 async def get_full_analysis(
     job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
 ) -> Full:
     """Read an analysis with its detail: beats, chords, curves, waveform."""
-    asker.require("analyses:read")
     body = await services.reads.get(analyses, job_id, asker.workspace_id)
     fields: dict[str, Raw] = json.decode(body, type=dict[str, Raw])
     detail = Raw(b"null")
@@ -58,11 +57,11 @@ async def get_full_analysis(
 @get(
     "/v1/analysis/{job_id:str}/webhooks",
     tags=["analysis v1"],
+    opt=needs("analyses:read", "viewer"),
     responses={200: ResponseSpec(WebhookLog, generate_examples=False, description="Every attempt so far")},
 )
 async def get_webhook_log(
     job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read every attempt to tell the job's webhook."""
-    asker.require("analyses:read")
     return stored(await services.reads.get(webhook_logs, job_id, asker.workspace_id))

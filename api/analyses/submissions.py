@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType, json
 
-from api.auth import Asker
+from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, Url, once
 from api.services import Services
 from commands.analyses.analyses import Item, Once, RequestAnalyses
@@ -70,7 +70,7 @@ def monthly_limit(services: Services) -> int | None:
     return services.rules.monthly_analysis_limits.get("free")
 
 
-@post("/v1/analyze/url", status_code=202, tags=["analysis v1"])
+@post("/v1/analyze/url", status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
 async def analyze_url(
     request: Request[Any, Any, Any],
     data: JSONBody[UrlJob],
@@ -79,7 +79,6 @@ async def analyze_url(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> Response[Accepted]:
     """Analyse the recording at a public address."""
-    asker.require("analyses:create")
     check_url(services, data.url, ("body", "url"))
     if data.webhook_url is not None:
         check_url(services, data.webhook_url, ("body", "webhook_url"))
@@ -90,7 +89,13 @@ async def analyze_url(
     return accepted(analysis_id, job_id)
 
 
-@post("/v1/analyze/upload", status_code=202, tags=["analysis v1"], request_max_body_size=None)
+@post(
+    "/v1/analyze/upload",
+    status_code=202,
+    tags=["analysis v1"],
+    opt=needs("analyses:create", "member"),
+    request_max_body_size=None,
+)
 async def analyze_upload(
     request: Request[Any, Any, Any],
     services: NamedDependency[Services],
@@ -98,7 +103,6 @@ async def analyze_upload(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> Response[Accepted]:
     """Analyse an uploaded recording: multipart/form-data with `file`, and `webhook_url` if somebody is to be told."""
-    asker.require("analyses:create")
     analysis_id = services.vault.new_id()
     key = f"uploads/{asker.workspace_id}/{analysis_id}"
     length = request.headers.get("content-length", "")
@@ -128,7 +132,7 @@ async def analyze_upload(
     return accepted(analysis_id, job_id)
 
 
-@post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"])
+@post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
 async def analyze_batch(
     request: Request[Any, Any, Any],
     data: JSONBody[Batch],
@@ -137,7 +141,6 @@ async def analyze_batch(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> AcceptedBatch:
     """Analyse the recordings at up to ten public addresses: all of them are accepted, or none."""
-    asker.require("analyses:create")
     if len(data.items) > services.rules.batch_items_max:
         raise BatchIsTooLong(items_max=services.rules.batch_items_max, loc=("body", "items"))
     for index, item in enumerate(data.items):

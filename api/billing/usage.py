@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from api.analyses.submissions import monthly_limit
-from api.auth import Asker
+from api.auth import Asker, needs
 from api.services import Services
 from projections.billing.usage import analyses_in, usage
 
@@ -26,10 +26,9 @@ class Usage(Struct):
     workspace_id: str
 
 
-@get("/v1/usage", tags=["analysis v1"])
+@get("/v1/usage", tags=["analysis v1"], opt=needs("usage:read", "viewer"))
 async def get_usage(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Usage:
     """Read what this workspace has used in the month (UTC)."""
-    asker.require("usage:read")
     now = services.now()
     key = analyses_in(asker.workspace_id, now)
     count = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
