@@ -1,0 +1,95 @@
+"""Makes the material for training: composed, folk and classical pieces, played, heard by the ears, and put on disk.
+
+    python -m infra.training.material OUT --count 3000 --abc FOLDER --scores scores.pkl --font A.sf2 --font B.sf2
+
+Needs `fluidsynth` and `abc2midi` and General MIDI sound fonts (FluidR3, MIT; TimGM6mb, GPL-2+: only what they sound
+like is learned from, nothing of them is shipped).
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.ears.spectrum import Listener
+from infra.training.composer import Piece, compose
+from infra.training.corpus import folk_piece, score_piece, tunes_of
+from infra.training.performer import RATE, perform
+
+SHARD = 100
+
+
+def main() -> None:
+    """Write shards of `SHARD` heard pieces until `--count` is reached; shard n depends on the seed n alone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--count", type=int, default=3000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--abc", type=Path, nargs="*", default=[])
+    parser.add_argument("--scores", type=Path)
+    parser.add_argument("--font", type=Path, action="append", required=True)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tunes = tunes_of(sorted(file for folder in options.abc for file in folder.glob("*.abc")))
+    scores = pickle.loads(options.scores.read_bytes()) if options.scores else []  # noqa: S301 - our own file
+    for shard in range(options.first, options.first + -(-options.count // SHARD)):
+        path = options.out / f"{shard:04d}.pkl"
+        if path.exists():
+            continue
+        rng = np.random.default_rng(shard)
+        heard: list[dict[str, Any]] = []
+        while len(heard) < SHARD:
+            piece = _piece(rng, tunes, scores)
+            if piece is None:
+                continue
+            try:
+                heard.append(_heard(piece, rng, options.font))
+            except (subprocess.SubprocessError, OSError) as fault:
+                print(f"{piece.style}: {fault}", file=sys.stderr)
+        path.write_bytes(pickle.dumps(heard))
+        print(path, flush=True)
+
+
+def _piece(rng: np.random.Generator, tunes: list[str], scores: list[Any]) -> Piece | None:
+    kind = rng.random()
+    seconds = float(rng.uniform(12, 36))
+    if kind < 0.16 and tunes:
+        return folk_piece(tunes[int(rng.integers(len(tunes)))], rng, seconds)
+    if kind < 0.28 and scores:
+        _, metre, notes = scores[int(rng.integers(len(scores)))]
+        return score_piece(notes, metre, rng, seconds)
+    return compose(rng, seconds=seconds)
+
+
+def _heard(piece: Piece, rng: np.random.Generator, fonts: list[Path]) -> dict[str, Any]:
+    performance = perform(piece, rng, fonts)
+    listener = Listener()
+    for start in range(0, len(performance.sound), RATE):
+        listener.feed(performance.sound[start : start + RATE])
+    spectra = listener.finish()
+    return {
+        "style": piece.style,
+        "bpm": piece.bpm,
+        "loop": piece.loop,
+        "numerator": piece.numerator,
+        "beat_unit": piece.beat_unit,
+        "beats_per_bar": piece.beats_per_bar,
+        "bar_beats": piece.bar_beats,
+        "programs": dict(piece.programs),
+        "beats": performance.beats,
+        "downbeats": performance.downbeats,
+        "seconds": spectra.seconds,
+        "taps": spectra.taps,
+        "levels": spectra.levels,
+        "tonal": spectra.tonal.astype(np.float16),
+    }
+
+
+if __name__ == "__main__":
+    main()
