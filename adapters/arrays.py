@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Any, ClassVar
 
+import psycopg
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -82,7 +83,7 @@ def int2(value: int) -> bytes:
 
 
 def register(context: AdaptContext) -> None:
-    """Teach a connection to send columns."""
+    """Teach connections to send columns."""
     for kind in (TextColumn, BytesColumn, Int8Column, Int2Column, UuidColumn):
         context.adapters.register_dumper(kind, _dumper(kind))
 
@@ -96,3 +97,6 @@ def _dumper(kind: type[Column]) -> type[Dumper]:
             return bytes(obj.data)
 
     return ColumnDumper
+
+
+register(psycopg.adapters)

@@ -22,6 +22,18 @@ log = structlog.get_logger(__name__)
 POSITION = "Ledgerline-Position"
 PREVIOUS = "Ledgerline-Previous"
 
+#: Between two attempts to reach a NATS that is away.
+RECONNECT_SECONDS = 0.1
+_CONNECTING: dict[str, Any] = {
+    "max_reconnect_attempts": -1,
+    "reconnect_time_wait": RECONNECT_SECONDS,
+    "connect_timeout": 2,
+    "ping_interval": 5,
+    "max_outstanding_pings": 2,
+    # Nothing is kept for a server that is away: what it misses is read from the ledger.
+    "pending_size": 0,
+}
+
 
 class Wire(Struct):
     """An event as subscribers get it: its envelope, and the facts as stored (personal fields sealed)."""
@@ -92,7 +104,7 @@ class Bus:
         self.client = Client()
         self._connecting: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
-        self._last_rung = 0
+        self._begun = False
 
     @property
     def events(self) -> str:
@@ -115,20 +127,12 @@ class Bus:
     async def _connect(self) -> None:
         while not self.client.is_connected:
             try:
-                await self.client.connect(
-                    self._url,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0,
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=2,
-                    pending_size=0,
-                    error_cb=_note,
-                )
+                await self.client.connect(self._url, error_cb=_note, **_CONNECTING)
             except (OSError, nats.errors.Error, TimeoutError) as problem:
                 log.debug("nats.away", problem=repr(problem))
                 self.client = Client()
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(RECONNECT_SECONDS)
+        self._begun = True
         for subject, handler in self._handlers:
             await self.client.subscribe(subject, cb=handler)
 
@@ -145,9 +149,11 @@ class Bus:
         async def receive(message: Msg) -> None:
             await handler(message.data)
 
-        self._handlers.append((subject, receive))
-        if self.client.is_connected:
+        if self._begun:
+            # The client itself subscribes again after every reconnection.
             await self.client.subscribe(subject, cb=receive)
+        else:
+            self._handlers.append((subject, receive))
 
     def ring(self, bell: str, payload: bytes = b"") -> None:
         """Wake whoever listens to a bell; lost when NATS is away, which is why everybody polls as well."""

@@ -23,7 +23,7 @@ class Seals(Protocol):
 
 
 class UnknownEvent(LookupError):
-    """There is an event in the ledger whose name this version does not know."""
+    """There is an event in the ledger whose name or shape this version does not know yet."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -45,8 +45,8 @@ def decode(name: str, schema_version: int, state: bytes) -> Event:
     """The event as stored: in today's shape, its personal fields still sealed."""
     name = RENAMED.get(name, name)
     kind = events().get(name)
-    if kind is None:
-        raise UnknownEvent(name)
+    if kind is None or schema_version > kind.schema_version:
+        raise UnknownEvent(f"{name} in version {schema_version}")
     if (name, schema_version) in UPCASTERS:
         facts: dict[str, Any] = msgspec.json.decode(state)
         return msgspec.convert(upcast(name, schema_version, facts), kind)
@@ -72,5 +72,6 @@ def unseal(event: Event, seals: Seals) -> Event:
     for field, subject in personal_fields(type(event)):
         text = getattr(event, field)
         if text is not None:
-            opened[field] = seals.unseal(getattr(event, subject), field, text) or ERASED
+            clear = seals.unseal(getattr(event, subject), field, text)
+            opened[field] = ERASED if clear is None else clear
     return replace(event, **opened) if opened else event

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
 
-from domain.kernel import Conflict
+from adapters.patience import Pool, patiently
+from domain.kernel import Conflict, Unavailable
 
 #: How long a process may go on using a key that another one has destroyed.
 CACHE_SECONDS = 5.0
+
+T = TypeVar("T")
 
 _PREFIX = "sealed:v1:"
 _NONCE_BYTES = 12
@@ -31,6 +33,10 @@ _NONCE_BYTES = 12
 
 class SubjectIsForgotten(Conflict):
     """This person or workspace has been erased for good and cannot be written about any more."""
+
+
+class KeysUnavailable(Unavailable):
+    """The keys of personal data cannot be reached at the moment. Try again shortly."""
 
 
 class _Key(NamedTuple):
@@ -58,60 +64,74 @@ class Cipher:
 class DataKeys:
     """Keys by subject, fetched many at a time and remembered for a few seconds."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]], secret: bytes) -> None:
+    def __init__(self, pool: Pool, secret: bytes, *, patience_seconds: float = 10.0) -> None:
         self._pool = pool
         self._wrapping = Cipher(secret, "data keys")
+        self._patience_seconds = patience_seconds
         self._known: dict[str, _Key] = {}
 
     async def ensure(self, subjects: set[str]) -> None:
         """See to it that these subjects have keys; raises SubjectIsForgotten for one whose key was destroyed."""
         if not subjects:
             return
-        missing = self._stale(subjects)
-        if missing:
-            fresh = {subject: self._wrapping.wrap(os.urandom(32), subject) for subject in missing}
-            async with self._pool.connection() as connection:
+        if missing := self._stale(subjects):
+            fresh = [self._wrapping.wrap(os.urandom(32), subject) for subject in missing]
+
+            async def make(connection: AsyncConnection[TupleRow]) -> None:
                 await connection.execute(
                     "INSERT INTO data_keys (subject, wrapped) SELECT * FROM unnest(%s::text[], %s::bytea[]) "
                     "ON CONFLICT (subject) DO NOTHING",
-                    (list(fresh), list(fresh.values())),
+                    (missing, fresh),
                 )
+
+            await self._patiently(make)
             await self.load(set(missing))
-        for subject in subjects:
-            if self._known[subject].cipher is None:
-                raise SubjectIsForgotten
+        if not all((key := self._known.get(subject)) and key.cipher for subject in subjects):
+            raise SubjectIsForgotten
 
     async def load(self, subjects: set[str]) -> None:
-        """Fetch the keys of these subjects, as far as they still exist."""
+        """Fetch the keys of these subjects, as far as they exist."""
         missing = self._stale(subjects)
         if not missing:
             return
-        async with self._pool.connection() as connection:
+
+        async def fetch(connection: AsyncConnection[TupleRow]) -> list[tuple[str, bytes | None]]:
             cursor = await connection.execute(
-                "SELECT subject, wrapped FROM data_keys WHERE subject = ANY(%s)", (missing,), binary=True
+                "SELECT subject, wrapped FROM data_keys WHERE subject = ANY(%s)", (missing,), prepare=True, binary=True
             )
-            rows: dict[str, bytes | None] = dict(await cursor.fetchall())
-        now = monotonic()
+            return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+        asked_at = monotonic()
+        rows = await self._patiently(fetch)
         for subject in missing:
-            wrapped = rows.get(subject)
+            self._known.pop(subject, None)
+        for subject, wrapped in rows:
             cipher = AESGCM(self._wrapping.unwrap(wrapped, subject)) if wrapped else None
-            self._known[subject] = _Key(cipher, now)
+            self._known[subject] = _Key(cipher, asked_at)
 
     async def destroy(self, subject: str) -> None:
         """Erase a subject for good. The row stays, empty, so that no new key can take its place."""
-        async with self._pool.connection() as connection:
+
+        async def empty(connection: AsyncConnection[TupleRow]) -> None:
             await connection.execute(
                 "INSERT INTO data_keys (subject, wrapped, destroyed_at) VALUES (%s, NULL, now()) "
-                "ON CONFLICT (subject) DO UPDATE SET wrapped = NULL, destroyed_at = now()",
+                "ON CONFLICT (subject) DO UPDATE SET wrapped = NULL, "
+                "destroyed_at = coalesce(data_keys.destroyed_at, now())",
                 (subject,),
             )
+
+        await self._patiently(empty)
         self._known[subject] = _Key(None, monotonic())
+
+    async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+        return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=KeysUnavailable)
 
     def seal(self, subject: str, field: str, text: str) -> str:
         """The sealed form of a personal text; its subject's key must be loaded."""
-        cipher = self._known[subject].cipher
-        if cipher is None:
+        known = self._known.get(subject)
+        if known is None or known.cipher is None:
             raise SubjectIsForgotten
+        cipher = known.cipher
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + cipher.encrypt(nonce, text.encode(), f"{subject}/{field}".encode())
         return _PREFIX + base64.b64encode(sealed).decode()

@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from time import monotonic, time_ns
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, TypeVar
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 from psycopg import AsyncConnection, OperationalError
-from psycopg.errors import UniqueViolation
+from psycopg.errors import DeadlockDetected, UniqueViolation
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters import arrays, codec
 from adapters.data_keys import DataKeys
 from adapters.identifiers import uuid7
+from adapters.patience import Pool, patiently
 from adapters.recorder import TABLE, WRITING
 from domain.kernel import Event, Unavailable
 from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
+#: What fits into one NATS message with its envelope (1 MiB by default); whatever is larger belongs into an object.
+EVENT_BYTES_MAX = 768 * 1024
+
+
+#: A dead server is noticed after seconds, not after the hours TCP would grant it.
+_CONNECTING: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class LedgerUnavailable(Unavailable):
-    """The ledger cannot be reached at the moment. Nothing was written; try again shortly."""
+    """The ledger cannot be reached at the moment. Try again shortly; what is sent twice acts once."""
 
 
 class _Row(NamedTuple):
@@ -49,13 +65,14 @@ class _Row(NamedTuple):
 
 
 class _Append:
-    """What one caller wants written, and the promise it waits on."""
+    """What one caller wants written, until when, and the promise it waits on."""
 
-    __slots__ = ("future", "places", "rows")
+    __slots__ = ("deadline", "future", "places", "rows")
 
-    def __init__(self, rows: list[_Row], places: list[tuple[str, int, bytes]]) -> None:
+    def __init__(self, rows: list[_Row], places: list[tuple[str, int, bytes]], deadline: float) -> None:
         self.rows = rows
         self.places = places
+        self.deadline = deadline
         self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def succeed(self, position: int) -> None:
@@ -100,7 +117,7 @@ class EventLog:
     def __init__(
         self,
         postgres_url: str,
-        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        pool: Pool,
         keys: DataKeys,
         *,
         on_commit: Callable[[int], None] = lambda _: None,
@@ -115,6 +132,7 @@ class EventLog:
         self._queued = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection[TupleRow] | None = None
+        self._committing: list[_Append] = []
         self._final = 0
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -136,8 +154,8 @@ class EventLog:
 
     async def close(self) -> None:
         """Finish what is queued and let go of the connection."""
-        while self._queue and self._writer and not self._writer.done():
-            await asyncio.wait([append.future for append in self._queue])
+        while (unfinished := [*self._committing, *self._queue]) and self._writer and not self._writer.done():
+            await asyncio.wait([append.future for append in unfinished])
         if self._writer:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -154,6 +172,8 @@ class EventLog:
             stream = arrays.text(change.stream)
             for version, event in enumerate(change.events, change.after + 1):
                 name, schema_version, state = codec.encode(event, self._keys)
+                if len(state) > EVENT_BYTES_MAX:
+                    raise ValueError(f"{name} of {len(state)} bytes is too large for an event")
                 event_id = uuid7(time_ns())
                 places.append((change.stream, version, event_id))
                 rows.append(
@@ -170,7 +190,7 @@ class EventLog:
                         causation_id,
                     )
                 )
-        return _Append(rows, places)
+        return _Append(rows, places, monotonic() + self._patience_seconds)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -178,6 +198,7 @@ class EventLog:
             batch, self._queue = self._next_batch()
             if not self._queue:
                 self._queued.clear()
+            self._committing = batch
             try:
                 await self._commit(batch)
             except asyncio.CancelledError:
@@ -189,6 +210,8 @@ class EventLog:
                 log.exception("ledger.append.failed", appends=len(batch))
                 for append in batch:
                     append.fail(problem)
+            finally:
+                self._committing = []
 
     def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
         """As many appends as fit that do not want the same place; the rest waits for its turn."""
@@ -204,11 +227,12 @@ class EventLog:
                 batch.append(append)
             taken |= wanted
             events += len(append.rows)
+        # Two processes that want the same streams ask for them in the same order, so they do not wait in a circle.
+        batch.sort(key=lambda append: append.places[0])
         return batch, rest
 
     async def _commit(self, batch: list[_Append]) -> None:
         """Write a batch, and after a conflict or a lost connection find out what became of each append."""
-        deadline = monotonic() + self._patience_seconds
         doubtful = False
         while batch:
             try:
@@ -221,14 +245,13 @@ class EventLog:
                 positions = await self._insert(connection, batch)
             except UniqueViolation:
                 doubtful = True
+            except DeadlockDetected:
+                # Others wanted the same streams in another order; they have gone ahead now.
+                doubtful = True
             except (OperationalError, OSError) as problem:
                 doubtful = True
                 await self._disconnect()
-                if monotonic() > deadline:
-                    log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(batch))
-                    for append in batch:
-                        append.fail(LedgerUnavailable())
-                    return
+                batch = self._still_patient(batch, problem)
                 await asyncio.sleep(0.05)
             else:
                 last = 0
@@ -237,6 +260,17 @@ class EventLog:
                     append.succeed(positions[last - 1])
                 self._on_commit(positions[-1])
                 return
+
+    def _still_patient(self, batch: list[_Append], problem: Exception) -> list[_Append]:
+        """Send away the callers who have waited long enough, also those who still queue; the others try on."""
+        now = monotonic()
+        impatient = [append for append in [*batch, *self._queue] if append.deadline < now]
+        if impatient:
+            log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(impatient))
+        for append in impatient:
+            append.fail(LedgerUnavailable())
+        self._queue = [append for append in self._queue if append.deadline >= now]
+        return [append for append in batch if append.deadline >= now]
 
     async def _insert(self, connection: AsyncConnection[TupleRow], batch: list[_Append]) -> list[int]:
         columns = list(zip(*(row for append in batch for row in append.rows), strict=True))
@@ -284,8 +318,7 @@ class EventLog:
 
     async def _connected(self) -> AsyncConnection[TupleRow]:
         if self._connection is None or self._connection.closed:
-            self._connection = await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
-            arrays.register(self._connection)
+            self._connection = await AsyncConnection.connect(self._url, **_CONNECTING)
         return self._connection
 
     async def _disconnect(self) -> None:
@@ -299,11 +332,15 @@ class EventLog:
     async def read(self, stream: str) -> History:
         """All events of a stream, oldest first."""
         rows = await self._fetch(
-            f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s ORDER BY originator_version", (stream,)
+            f"SELECT originator_version, topic, schema_version, state FROM {TABLE} "
+            "WHERE originator_id = %s ORDER BY originator_version",
+            (stream,),
         )
-        return History(
-            events=[recorded.event for recorded in await self._readable(rows)], version=rows[-1][2] if rows else 0
-        )
+        events = [codec.decode(name, schema_version, state) for _, name, schema_version, state in rows]
+        if needed := codec.subjects(events):
+            await self._keys.load(needed)
+            events = [codec.unseal(event, self._keys) for event in events]
+        return History(events=events, version=rows[-1][0] if rows else 0)
 
     async def stream(self, stream: str, *, after: int = 0) -> list[Recorded]:
         """The events of a stream with their envelopes, from the version after `after`."""
@@ -312,6 +349,16 @@ class EventLog:
                 f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND originator_version > %s "
                 "ORDER BY originator_version",
                 (stream, after),
+            )
+        )
+
+    async def passage(self, stream: str, first: int, last: int) -> list[Recorded | Unreadable]:
+        """The events of a stream from one position to another, both included."""
+        return await self.open(
+            await self._fetch(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id BETWEEN %s AND %s "
+                "ORDER BY originator_version",
+                (stream, first, last),
             )
         )
 
@@ -332,7 +379,9 @@ class EventLog:
             frontier = await self._await_writers()
             # What was in flight when we looked has landed or vanished by now, so look again up to there.
             rows = [row for row in await self._page_rows(after, limit) if row[0] <= frontier]
-            self._final = max(self._final, frontier)
+            if rows:
+                # Not the frontier itself: a crash may hand out again what was drawn beyond the last commit.
+                self._final = max(self._final, rows[-1][0])
         return rows
 
     async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
@@ -383,26 +432,24 @@ class EventLog:
 
     async def _await_writers(self) -> int:
         """Wait for every transaction that has drawn a position, and return the last position drawn."""
-        async with self.connection() as connection, connection.transaction():
-            await connection.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
-            cursor = await connection.execute(f"SELECT last_value FROM {TABLE}_notification_id_seq")
-            row = await cursor.fetchone()
-        assert row is not None
-        return int(row[0])
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> int:
+            async with connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
+                cursor = await connection.execute(f"SELECT last_value FROM {TABLE}_notification_id_seq")
+                return int((await cursor.fetchone() or (0,))[0])
+
+        return await self._patiently(ask)
 
     async def _fetch(self, query: LiteralString, parameters: tuple[Any, ...]) -> list[Any]:
-        async with self.connection() as connection:
+        async def ask(connection: AsyncConnection[TupleRow]) -> list[Any]:
             cursor = await connection.execute(query, parameters, prepare=True, binary=True)
             return await cursor.fetchall()
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection[TupleRow]]:
-        """A connection of the pool; Unavailable when Postgres is away."""
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PoolTimeout, OperationalError) as problem:
-            raise LedgerUnavailable from problem
+        return await self._patiently(ask)
+
+    async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+        return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=LedgerUnavailable)
 
 
 def _recorded(row: StoredRow, event: Event) -> Recorded:
@@ -423,8 +470,6 @@ def _recorded(row: StoredRow, event: Event) -> Recorded:
 
 
 def _with_event(recorded: Recorded, event: Event) -> Recorded:
-    from msgspec.structs import replace
-
     return recorded if event is recorded.event else replace(recorded, event=event)
 
 

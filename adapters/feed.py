@@ -29,6 +29,8 @@ class Feed:
         self._waiting: list[tuple[int, int, Wire]] = []
         self._arrived = asyncio.Event()
         self._count = 0
+        self._after = 0
+        self._is_behind = True
         self.from_postgres = 0
         self.from_nats = 0
 
@@ -37,16 +39,17 @@ class Feed:
         await self._bus.on(self._bus.events, self._receive)
 
     async def _receive(self, data: bytes) -> None:
-        if len(self._waiting) < BUFFER_MESSAGES_MAX:
-            wire = decode_wire(data)
+        wire = decode_wire(data)
+        if wire.position > self._after and len(self._waiting) < BUFFER_MESSAGES_MAX:
             self._count += 1
             heappush(self._waiting, (wire.position, self._count, wire))
-        self._arrived.set()
+            self._arrived.set()
 
     async def next(self, after: int, limit: int) -> list[Recorded | Unreadable]:
         """The events right after a position; empty when none came for a while."""
+        self._after = after
         run = self._take(after, limit)
-        if run is None and not self._waiting:
+        if run is None and not self._waiting and not self._is_behind:
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
                 poll_seconds = POLL_SECONDS if self._bus.is_connected else POLL_SECONDS_WITHOUT_NATS
@@ -57,6 +60,10 @@ class Feed:
             return await self._log.open([from_wire(wire) for wire in run])
         page = await self._log.page(after, limit)
         self.from_postgres += len(page)
+        self._is_behind = len(page) == limit
+        if not page:
+            # Messages from beyond the end of the ledger are another ledger's.
+            self._waiting.clear()
         return page
 
     def _take(self, after: int, limit: int) -> list[Wire] | None:

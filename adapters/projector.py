@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, LiteralString, NamedTuple
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import ProgramLimitExceeded
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from adapters.eventlog import EventLog, LedgerUnavailable
+from adapters.eventlog import EventLog
 from adapters.feed import Feed
 from adapters.sinks import Documents, Duties, Sink, Sums
 from commands.kernel import Reaction
+from domain.kernel import Unavailable
 from domain.ledger import Recorded, Unreadable
 from projections.kernel import Projection, Tally
 
@@ -25,6 +27,8 @@ PAGE_EVENTS = 1_000
 CATCH_UP_EVENTS = 5_000
 #: How often parked events are looked at, whether somebody asked to try them again, and new versions looked for.
 LOOK_SECONDS = 0.5
+#: How often a projector that was overtaken while rebuilding looks whether the other one got there.
+BUILDING_SECONDS = 1.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -33,106 +37,193 @@ class Overtaken(Exception):
     """Another projector has moved these followers, or they are no longer live: read again where they are."""
 
 
+_TRANSIENT = (Overtaken, OperationalError, PoolTimeout, Unavailable, OSError)
+
+
+def is_transient(problem: Exception) -> bool:
+    """Whether a problem says nothing about the event at hand, so that trying again is the answer."""
+    return isinstance(problem, _TRANSIENT) and not isinstance(problem, ProgramLimitExceeded)
+
+
+class Place(NamedTuple):
+    """Where a follower is, as it is written in `followers`; `retries` counts how often parked events were retried."""
+
+    position: int
+    retries: int
+
+
 class Follower:
     """Some sinks that move together through the log."""
 
-    def __init__(self, pool: Pool, sinks: Sequence[Sink], positions: dict[str, int], *, live: bool) -> None:
+    def __init__(self, pool: Pool, sinks: Sequence[Sink], places: dict[str, Place], *, live: bool) -> None:
         self._pool = pool
         self.sinks = list(sinks)
-        self.positions = positions
+        self.places = places
         self._live = live
         self._parked: dict[str, set[str]] = {sink.name: set() for sink in sinks}
 
     @property
     def position(self) -> int:
         """How far all of them have come."""
-        return min(self.positions.values(), default=0)
+        return min((place.position for place in self.places.values()), default=0)
 
     async def recall(self) -> None:
         """Learn which streams are parked."""
         async with self._pool.connection() as connection:
-            for sink in self.sinks:
-                cursor = await connection.execute(
-                    "SELECT stream FROM parked WHERE follower = %s AND version = %s", (sink.name, sink.version)
-                )
-                self._parked[sink.name] = {row[0] for row in await cursor.fetchall()}
+            cursor = await connection.execute("SELECT follower, version, stream FROM parked")
+            rows = await cursor.fetchall()
+        for sink in self.sinks:
+            self._parked[sink.name] = {row[2] for row in rows if row[:2] == (sink.name, sink.version)}
 
     async def absorb(self, page: Sequence[Recorded | Unreadable]) -> None:
-        """Fold a page into every sink that has not seen it, and move their positions, or nothing at all."""
+        """Fold a page into every sink that has not seen it, and move their positions, or nothing at all.
+
+        When something in the page cannot even be written, halving the page finds it, and it is parked alone.
+        """
+        try:
+            await self._write(page, suspicious=len(page) == 1)
+        except Exception as problem:
+            if len(page) == 1 or is_transient(problem):
+                raise
+            half = len(page) // 2
+            await self.absorb(page[:half])
+            await self.absorb(page[half:])
+
+    async def _write(self, page: Sequence[Recorded | Unreadable], *, suspicious: bool) -> None:
         end = page[-1].position
+        parked: list[_Parked] = []
         try:
             async with self._pool.connection() as connection, connection.transaction():
-                for sink in self.sinks:
-                    await self._fold(connection, sink, page)
                 await self._advance(connection, end)
+                for sink in self.sinks:
+                    seen, sick = self.places[sink.name].position, self._parked[sink.name]
+                    fresh = [each for each in page if each.position > seen and each.stream not in sick]
+                    fold = self._fold_suspicious if suspicious else self._fold
+                    parked += await fold(connection, sink, fresh)
         except BaseException:
             for sink in self.sinks:
                 sink.forget()
             raise
-        self.positions = dict.fromkeys(self.positions, end)
-
-    async def _fold(
-        self, connection: AsyncConnection[TupleRow], sink: Sink, page: Sequence[Recorded | Unreadable]
-    ) -> None:
-        parked, seen = self._parked[sink.name], self.positions[sink.name]
-        readable: list[Recorded] = []
-        for each in page:
-            if each.position <= seen or each.stream in parked:
-                continue
-            if isinstance(each, Unreadable):
-                await self._park(connection, sink, each.stream, each.position, each.problem)
-            else:
-                readable.append(each)
-        for poison in await sink.absorb(connection, readable):
-            where = poison.recorded
-            await self._park(connection, sink, where.stream, where.position, str(poison))
-
-    async def _park(
-        self, connection: AsyncConnection[TupleRow], sink: Sink, stream: str, position: int, problem: str
-    ) -> None:
-        log.error("event.parked", follower=sink.name, stream=stream, position=position, problem=problem)
-        self._parked[sink.name].add(stream)
-        await connection.execute(
-            "INSERT INTO parked (follower, version, stream, position, problem) VALUES (%s, %s, %s, %s, %s) "
-            "ON CONFLICT DO NOTHING",
-            (sink.name, sink.version, stream, position, problem),
-        )
+        for each in parked:
+            self._parked[each.sink.name].add(each.stream)
+        self.places = {name: place._replace(position=max(place.position, end)) for name, place in self.places.items()}
 
     async def _advance(self, connection: AsyncConnection[TupleRow], end: int) -> None:
-        """Compare and set: whoever finds the old positions unchanged writes the new ones."""
+        """Compare and set: whoever finds the old places unchanged writes the new ones, before anybody else can."""
         cursor = await connection.execute(
-            "UPDATE followers f SET position = %s, moved_at = now() "
-            "FROM unnest(%s::text[], %s::int[], %s::bigint[]) AS was(name, version, position) "
-            "WHERE f.name = was.name AND f.version = was.version AND f.position = was.position AND f.live = %s",
+            "UPDATE followers f SET position = greatest(f.position, %s), moved_at = now() "
+            "FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS was(name, version, position, retries) "
+            "WHERE f.name = was.name AND f.version = was.version AND f.position = was.position "
+            "AND f.retries = was.retries AND f.live = %s",
             (
                 end,
                 [sink.name for sink in self.sinks],
                 [sink.version for sink in self.sinks],
-                [self.positions[sink.name] for sink in self.sinks],
+                [self.places[sink.name].position for sink in self.sinks],
+                [self.places[sink.name].retries for sink in self.sinks],
                 self._live,
             ),
+            prepare=True,
         )
         if cursor.rowcount != len(self.sinks):
             raise Overtaken
 
+    async def _fold(
+        self, connection: AsyncConnection[TupleRow], sink: Sink, page: Sequence[Recorded | Unreadable]
+    ) -> list[_Parked]:
+        """Fold what can be folded; park the rest, and with it what comes later in the same stream."""
+        parked: dict[str, _Parked] = {}
+        readable: list[Recorded] = []
+        for each in page:
+            if each.stream in parked:
+                continue
+            if isinstance(each, Unreadable):
+                parked[each.stream] = _Parked(sink, each.stream, each.position, each.problem)
+            else:
+                readable.append(each)
+        for poison in await sink.absorb(connection, readable):
+            where = poison.recorded
+            # An unreadable event of the same stream can only come later than the one that was read and failed.
+            parked[where.stream] = _Parked(sink, where.stream, where.position, str(poison))
+        for found in parked.values():
+            await _park(connection, found)
+        return list(parked.values())
+
+    async def _fold_suspicious(
+        self, connection: AsyncConnection[TupleRow], sink: Sink, page: Sequence[Recorded | Unreadable]
+    ) -> list[_Parked]:
+        """As `_fold` for events of one stream, parked from the first one when that fails in whatever way."""
+        if not page:
+            return []
+        try:
+            async with connection.transaction():
+                return await self._fold(connection, sink, page)
+        except Exception as problem:
+            if is_transient(problem):
+                raise
+            sink.forget()
+            found = _Parked(sink, page[0].stream, page[0].position, repr(problem))
+            await _park(connection, found)
+            return [found]
+
     async def retry_parked(self, ledger: EventLog) -> None:
         """Fold again, from the first one that failed, the streams that somebody asked to try again."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT follower, version, stream, position FROM parked WHERE retry")
+            asked = await cursor.fetchall()
         for sink in self.sinks:
+            for _, _, stream, first in (row for row in asked if row[:2] == (sink.name, sink.version)):
+                await self._retry(sink, stream, await ledger.passage(stream, first, self.places[sink.name].position))
+
+    async def _retry(self, sink: Sink, stream: str, missed: Sequence[Recorded | Unreadable]) -> None:
+        place = self.places[sink.name]
+        try:
             async with self._pool.connection() as connection, connection.transaction():
-                cursor = await connection.execute(
-                    "DELETE FROM parked WHERE follower = %s AND version = %s AND retry RETURNING stream, position",
-                    (sink.name, sink.version),
+                await self._count_retry(connection, sink, place)
+                await connection.execute(
+                    "DELETE FROM parked WHERE follower = %s AND version = %s AND stream = %s",
+                    (sink.name, sink.version, stream),
                 )
-                for stream, position in await cursor.fetchall():
-                    self._parked[sink.name].discard(stream)
-                    missed = [
-                        each
-                        for each in await ledger.stream(stream)
-                        if position <= each.position <= self.positions[sink.name]
-                    ]
-                    for poison in await sink.absorb(connection, missed):
-                        where = poison.recorded
-                        await self._park(connection, sink, where.stream, where.position, str(poison))
+                again = await self._fold_suspicious(connection, sink, missed)
+        except BaseException:
+            sink.forget()
+            raise
+        self.places[sink.name] = place._replace(retries=place.retries + 1)
+        if not again:
+            self._parked[sink.name].discard(stream)
+            log.info("event.unparked", follower=sink.name, stream=stream, events=len(missed))
+
+    async def _count_retry(self, connection: AsyncConnection[TupleRow], sink: Sink, place: Place) -> None:
+        """Counted in the follower's place, so that a projector that still skips the stream finds itself overtaken."""
+        cursor = await connection.execute(
+            "UPDATE followers SET retries = retries + 1 WHERE name = %s AND version = %s "
+            "AND position = %s AND retries = %s AND live = %s",
+            (sink.name, sink.version, place.position, place.retries, self._live),
+        )
+        if cursor.rowcount != 1:
+            raise Overtaken
+
+
+class _Parked(NamedTuple):
+    sink: Sink
+    stream: str
+    position: int
+    problem: str
+
+
+async def _park(connection: AsyncConnection[TupleRow], found: _Parked) -> None:
+    log.error(
+        "event.parked",
+        follower=found.sink.name,
+        stream=found.stream,
+        position=found.position,
+        problem=found.problem,
+    )
+    await connection.execute(
+        "INSERT INTO parked (follower, version, stream, position, problem) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT DO NOTHING",
+        (found.sink.name, found.sink.version, found.stream, found.position, found.problem[:2000].replace("\0", "")),
+    )
 
 
 class Projector:
@@ -171,7 +262,8 @@ class Projector:
                 except Overtaken:
                     log.info("projector.overtaken")
                     await asyncio.sleep(0.05)
-                except (OperationalError, PoolTimeout, LedgerUnavailable, OSError) as problem:
+                except _TRANSIENT as problem:
+                    self.is_ready = False
                     log.warning("projector.interrupted", problem=str(problem).strip())
                     await asyncio.sleep(0.2)
         finally:
@@ -183,6 +275,7 @@ class Projector:
         follower = await self._live()
         await follower.recall()
         looked = 0.0
+        limit = CATCH_UP_EVENTS
         loop = asyncio.get_running_loop()
         while not stop.is_set():
             if loop.time() - looked > LOOK_SECONDS:
@@ -190,23 +283,26 @@ class Projector:
                 await follower.retry_parked(self._ledger)
                 if await self._look_for_versions():
                     return
-            page = await self._feed.next(follower.position, PAGE_EVENTS)
+            page = await self._feed.next(follower.position, limit)
             if page:
                 await follower.absorb(page)
                 self._on_progress(follower.position)
                 for queue in self._duties.queues:
                     self._on_duties(queue)
+                self._duties.queues = set()
             self.position = follower.position
-            self.is_ready = not self._builders and (not page or len(page) < PAGE_EVENTS)
+            self.is_ready = len(page) < limit
+            limit = PAGE_EVENTS if self.is_ready else CATCH_UP_EVENTS
 
     # --- versions ------------------------------------------------------------------------------------------------
 
-    def _sink(self, name: str, version: int) -> Sink | None:
+    def _sink(self, name: str, version: int) -> Sink:
         if name in self._projections:
             return Documents(self._projections[name], version)
         if name in self._tallies:
             return Sums(self._tallies[name], version)
-        return self._duties if name == self._duties.name else None
+        assert name == self._duties.name
+        return self._duties
 
     def _folds(self) -> dict[str, int]:
         folds = {each.name: each.version for each in self._projections.values()}
@@ -214,93 +310,123 @@ class Projector:
         return folds | {self._duties.name: self._duties.fold}
 
     async def _live(self) -> Follower:
-        """The live followers where they are now; on an empty ledger all of ours begin as live."""
+        """The live followers where they are now; where there are none at all yet, ours begin as live."""
+        folds = self._folds()
         async with self._pool.connection() as connection, connection.transaction():
             await connection.execute("LOCK TABLE followers IN SHARE ROW EXCLUSIVE MODE")
-            cursor = await connection.execute("SELECT name, version, position, live FROM followers")
-            rows = await cursor.fetchall()
-            known = {row[0] for row in rows}
-            # What follows from events starts with the events of today, even where there is a past.
-            born_live = [name for name in self._folds() if name not in known and (not known or name == "duties")]
-            for name in born_live:
+            if not await _rows(connection, "SELECT FROM followers LIMIT 1"):
                 await connection.execute(
-                    "INSERT INTO followers (name, version, live, fold) VALUES (%s, 1, true, %s)",
-                    (name, self._folds()[name]),
+                    "INSERT INTO followers (name, version, live, fold) "
+                    "SELECT name, 1, true, fold FROM unnest(%s::text[], %s::int[]) AS ours(name, fold)",
+                    (list(folds), list(folds.values())),
                 )
-        places = {row[0]: (row[1], row[2]) for row in rows if row[3]} | dict.fromkeys(born_live, (1, 0))
-        sinks = [sink for name, (version, _) in places.items() if (sink := self._sink(name, version))]
-        return Follower(self._pool, sinks, {sink.name: places[sink.name][1] for sink in sinks}, live=True)
+            rows = await _rows(connection, "SELECT name, version, fold, position, retries FROM followers WHERE live")
+        # What a newer version of the software folds is not ours to touch.
+        ours = {row[0]: row for row in rows if row[0] in folds and row[2] <= folds[row[0]]}
+        sinks = [self._sink(name, row[1]) for name, row in ours.items()]
+        return Follower(self._pool, sinks, {name: Place(row[3], row[4]) for name, row in ours.items()}, live=True)
 
     async def _look_for_versions(self) -> bool:
-        """Start building what is asked for or changed; True when a new version has gone live meanwhile."""
+        """Start building what is asked for or changed; True when a build has ended meanwhile."""
         done = [name for name, task in self._builders.items() if task.done()]
         for name in done:
             task = self._builders.pop(name)
             if problem := task.exception():
                 log.warning("rebuild.interrupted", projection=name, problem=repr(problem))
+        folds = self._folds()
         async with self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT name, version, live, fold FROM followers")
-            rows = await cursor.fetchall()
+            rows = await _rows(connection, "SELECT name, version, live, fold FROM followers ORDER BY version")
             live = {row[0]: row[3] for row in rows if row[2]}
-            building = {row[0]: row[1] for row in rows if not row[2]}
-            for name, fold in self._folds().items():
+            building = {row[0]: row[1] for row in rows if not row[2] and row[3] <= folds.get(row[0], 0)}
+            for name, fold in folds.items():
                 if live.get(name, 0) < fold and name not in building:
                     await request_rebuild(connection, name, fold)
         for name, version in building.items():
-            if name not in self._builders and name in self._folds():
+            if name not in self._builders:
                 self._builders[name] = asyncio.create_task(self._build(name, version), name=f"rebuild-{name}")
         return bool(done)
 
     async def _build(self, name: str, version: int) -> None:
         """Fold the whole log into a version of its own, then put it in the place of the live one."""
-        sink = self._sink(name, version)
-        assert sink is not None
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT position FROM followers WHERE name = %s AND version = %s", (name, version)
-            )
-            row = await cursor.fetchone()
-        follower = Follower(self._pool, [sink], {name: row[0] if row else 0}, live=False)
-        await follower.recall()
-        log.info("rebuild.started", projection=name, version=version, position=follower.position)
+        while True:
+            async with self._pool.connection() as connection:
+                rows = await _rows(
+                    connection,
+                    "SELECT position, retries FROM followers WHERE name = %s AND version = %s AND NOT live",
+                    (name, version),
+                )
+            if not rows:
+                return  # another projector has brought it to its end
+            sink = self._sink(name, version)
+            follower = Follower(self._pool, [sink], {name: Place(*rows[0])}, live=False)
+            await follower.recall()
+            log.info("rebuild.started", projection=name, version=version, position=follower.position)
+            try:
+                await self._catch_up(follower)
+                await self._swap(sink, follower)
+            except Overtaken:
+                # Another projector builds it. Should that one stop, we go on where it was.
+                await asyncio.sleep(BUILDING_SECONDS)
+            else:
+                return
+
+    async def _catch_up(self, follower: Follower) -> None:
         while True:
             page = await self._ledger.page(follower.position, CATCH_UP_EVENTS)
             if page:
                 await follower.absorb(page)
             if len(page) < CATCH_UP_EVENTS:
-                await self._swap(sink, follower)
                 return
 
     async def _swap(self, sink: Sink, follower: Follower) -> None:
         """Hold the live version where it is, fold what is left up to there, and take its place."""
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute(
-                "SELECT version, position FROM followers WHERE name = %s AND live FOR UPDATE", (sink.name,)
+            old = await _rows(
+                connection, "SELECT position FROM followers WHERE name = %s AND live FOR UPDATE", (sink.name,)
             )
-            old = await cursor.fetchone()
-            if old is not None:
-                while follower.position < old[1]:
-                    await follower.absorb(await self._ledger.page(follower.position, CATCH_UP_EVENTS))
-                await connection.execute("DELETE FROM followers WHERE name = %s AND version = %s", (sink.name, old[0]))
+            while old and follower.position < old[0][0]:
+                await follower.absorb(await self._ledger.page(follower.position, CATCH_UP_EVENTS))
             await connection.execute(
-                "UPDATE followers SET live = true WHERE name = %s AND version = %s", (sink.name, sink.version)
+                "DELETE FROM followers WHERE name = %s AND version <> %s AND (live OR version < %s)",
+                (sink.name, sink.version, sink.version),
             )
+            place = follower.places[sink.name]
+            cursor = await connection.execute(
+                "UPDATE followers SET live = true WHERE name = %s AND version = %s AND NOT live AND position = %s",
+                (sink.name, sink.version, place.position),
+            )
+            if cursor.rowcount != 1:
+                raise Overtaken
         log.info("rebuild.live", projection=sink.name, version=sink.version, position=follower.position)
-        if old is not None:
-            await self._discard(sink.name, old[0])
+        await self._discard(sink.name, sink.version)
 
     async def _discard(self, name: str, version: int) -> None:
+        """Remove what belonged to the versions before this one."""
         async with self._pool.connection() as connection:
-            for table in ("documents", "tallies"):
-                await connection.execute(
-                    f"DELETE FROM {table} WHERE projection = %s AND version = %s",
-                    (name, version),
-                )
-            await connection.execute("DELETE FROM parked WHERE follower = %s AND version = %s", (name, version))
+            for table, owner in (("documents", "projection"), ("tallies", "projection"), ("parked", "follower")):
+                await connection.execute(f"DELETE FROM {table} WHERE {owner} = %s AND version < %s", (name, version))
+
+
+async def _rows(connection: AsyncConnection[TupleRow], query: LiteralString, parameters: Any = ()) -> list[TupleRow]:
+    cursor = await connection.execute(query, parameters)
+    return await cursor.fetchall()
+
+
+async def request_retry(connection: AsyncConnection[TupleRow], stream: str | None = None) -> int:
+    """Ask for a parked stream (or all of them) to be folded again; the number of places it is parked in."""
+    cursor = await connection.execute(
+        "UPDATE parked SET retry = true WHERE %s::text IS NULL OR stream = %s", (stream, stream)
+    )
+    return cursor.rowcount
 
 
 async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold: int) -> int:
-    """Ask for a new version of a projection; a running projector builds it and puts it in place."""
+    """Ask for a new version of a projection; a running projector builds it and puts it in place.
+
+    Returns the version, 0 when somebody else asked at the same moment. Duties are never done again.
+    """
+    if name == Duties.name:
+        raise ValueError("duties are what reactions do; nothing is done again on a replay")
     cursor = await connection.execute(
         "INSERT INTO followers (name, version, live, fold) "
         "SELECT %s, coalesce(max(version), 0) + 1, false, %s FROM followers WHERE name = %s "

@@ -10,6 +10,7 @@ from typing import Any
 
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Cursor
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -59,8 +60,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
 
 def recorder(postgres_url: str, **pool: Any) -> LedgerRecorder:
     """A recorder on this database, as migrations and the library's own tests use it."""
-    from psycopg.conninfo import conninfo_to_dict
-
     parts = conninfo_to_dict(postgres_url)
     datastore = PostgresDatastore(
         dbname=str(parts.get("dbname", "postgres")),

@@ -11,11 +11,13 @@ import nats
 import structlog
 from msgspec import json
 from nats.aio.msg import Msg
-from nats.js.api import StorageType, StreamConfig
+from nats.aio.subscription import Subscription
+from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo
 from nats.js.errors import APIError, NotFoundError
 from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import TupleRow
 
-from adapters.bus import POSITION, PREVIOUS, Bus, encode_wire, to_wire
+from adapters.bus import POSITION, PREVIOUS, Bus, decode_wire, encode_wire, to_wire
 from adapters.eventlog import EventLog, LedgerUnavailable, StoredRow
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 PAGE_EVENTS = 2_000
 #: How long the relay trusts its idea of the stream while nothing happens; then it looks whether it is still so.
 VERIFY_SECONDS = 1.0
+#: How often the relay looks for new events by itself, in case nobody rings.
+POLL_SECONDS = 0.1
 _RELAYING = 0x1ED6E3
 
 
@@ -34,7 +38,8 @@ class Relay:
     """Copies the ledger into the stream, starting after the last event that is really in there.
 
     Every message says which stream sequence it expects before it. A second relay, or one that slept through a change,
-    is therefore refused by the server and looks again. An empty stream is filled from the beginning of the ledger.
+    is therefore refused by the server and looks again. A stream that has lost messages, or holds another ledger's, is
+    emptied and filled from the beginning.
     """
 
     def __init__(self, log: EventLog, bus: Bus, postgres_url: str, *, replicas: int = 1) -> None:
@@ -46,6 +51,7 @@ class Relay:
         self._acks: asyncio.Queue[bytes] = asyncio.Queue()
         self._inbox = ""
         self._sequence = 0
+        self._first = 1
         self.position = 0
         self.is_active = False
 
@@ -54,11 +60,12 @@ class Relay:
         await self._bus.on(f"{self._bus.prefix}.bell", self._wake)
         while not stop.is_set():
             try:
-                async with self._leadership(stop) as mine:
-                    if mine:
-                        await self._relay(stop)
+                async with self._leadership(stop) as lease:
+                    if lease is not None and await self._bus.connected(1.0):
+                        await self._relay(stop, lease)
             except OutOfStep as reason:
                 log.info("relay.out_of_step", reason=str(reason))
+                await _pause(stop, 0.05)
             except (nats.errors.Error, APIError, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
                 log.warning("relay.interrupted", problem=repr(problem))
                 await _pause(stop, 0.2)
@@ -69,42 +76,57 @@ class Relay:
         self._rung.set()
 
     @contextlib.asynccontextmanager
-    async def _leadership(self, stop: asyncio.Event) -> AsyncIterator[bool]:
+    async def _leadership(self, stop: asyncio.Event) -> AsyncIterator[AsyncConnection[TupleRow] | None]:
+        """The connection that holds the relay's lock, once nobody else does; None when told to stop before."""
         async with await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5) as connection:
             while not stop.is_set():
                 cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_RELAYING,))
                 if (await cursor.fetchone() or (False,))[0]:
-                    yield True
+                    yield connection
                     return
                 await _pause(stop, 0.5)
-            yield False
+            yield None
 
-    async def _relay(self, stop: asyncio.Event) -> None:
-        if not await self._bus.connected(1.0):
-            return
-        await self._resume()
-        self.is_active = True
-        verified = asyncio.get_running_loop().time()
-        while not stop.is_set():
-            self._rung.clear()
-            rows = await self._log.raw_page(self.position, PAGE_EVENTS)
-            if rows:
-                await self._publish(rows)
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._rung.wait(), 0.1)
-            now = asyncio.get_running_loop().time()
-            if now - verified > VERIFY_SECONDS:
-                await self._verify()
-                verified = now
+    async def _relay(self, stop: asyncio.Event, lease: AsyncConnection[TupleRow]) -> None:
+        async with self._acknowledgements():
+            await self._resume()
+            self.is_active = True
+            verified = asyncio.get_running_loop().time()
+            while not stop.is_set():
+                self._rung.clear()
+                rows = await self._log.raw_page(self.position, PAGE_EVENTS)
+                if rows:
+                    await self._publish(rows)
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)
+                now = asyncio.get_running_loop().time()
+                if now - verified > VERIFY_SECONDS:
+                    await lease.execute("SELECT")  # whoever has lost the lock with its connection steps down
+                    await self._verify()
+                    verified = now
+
+    @contextlib.asynccontextmanager
+    async def _acknowledgements(self) -> AsyncIterator[None]:
+        """An inbox for the server's answers, thrown away with all that still comes when this round is over."""
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def receive(message: Msg) -> None:
+            answers.put_nowait(message.data)
+
+        self._acks, self._inbox = answers, self._bus.client.new_inbox()
+        inbox: Subscription = await self._bus.client.subscribe(self._inbox, cb=receive)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await inbox.unsubscribe()
 
     async def _resume(self) -> None:
         """Learn from the stream itself which event it holds last; make the stream when it is not there."""
-        jetstream = self._bus.client.jetstream()
-        try:
-            info = await jetstream.stream_info(self._bus.stream)
-        except NotFoundError:
-            info = await jetstream.add_stream(
+        info = await self._info()
+        if info is None:
+            info = await self._bus.client.jetstream().add_stream(
                 StreamConfig(
                     name=self._bus.stream,
                     subjects=[self._bus.events],
@@ -115,16 +137,41 @@ class Relay:
                 )
             )
         self._sequence, self.position = info.state.last_seq, 0
+        self._first = info.state.last_seq + 1
         if info.state.messages:
-            last = await jetstream.get_msg(self._bus.stream, info.state.last_seq)
-            self.position = int((last.headers or {}).get(POSITION, 0))
-        self._acks = asyncio.Queue()
-        self._inbox = self._bus.client.new_inbox()
-        await self._bus.client.subscribe(self._inbox, cb=self._acknowledged)
+            last = await self._last_of_ours(info)
+            if last is None:
+                log.warning("relay.refills", messages=info.state.messages, sequence=info.state.last_seq)
+                await self._bus.client.jetstream().purge_stream(self._bus.stream)
+            else:
+                self.position = last
+                self._first = info.state.first_seq
         log.info("relay.resumed", position=self.position, sequence=self._sequence)
 
-    async def _acknowledged(self, message: Msg) -> None:
-        self._acks.put_nowait(message.data)
+    async def _last_of_ours(self, info: StreamInfo) -> int | None:
+        """The position of the last message of a stream that is whole and of this ledger; None when it is not."""
+        if _has_lost(info):
+            return None
+        first, last = await self._message(info.state.first_seq), await self._message(info.state.last_seq)
+        if first is None or last is None or not last.data:
+            return None
+        if not _is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
+            return None
+        wire = decode_wire(last.data)
+        rows = await self._log.raw_page(wire.position - 1, 1)
+        return wire.position if rows and rows[0][3] == wire.id else None
+
+    async def _message(self, sequence: int) -> RawStreamMsg | None:
+        try:
+            return await self._bus.client.jetstream().get_msg(self._bus.stream, sequence)
+        except NotFoundError:
+            return None
+
+    async def _info(self) -> StreamInfo | None:
+        try:
+            return await self._bus.client.jetstream().stream_info(self._bus.stream)
+        except NotFoundError:
+            return None
 
     async def _publish(self, rows: list[StoredRow]) -> None:
         previous = self.position
@@ -154,12 +201,26 @@ class Relay:
             raise OutOfStep(f"expected sequence {self._sequence}, the stream gave {ack['seq']}")
 
     async def _verify(self) -> None:
-        try:
-            info = await self._bus.client.jetstream().stream_info(self._bus.stream)
-        except NotFoundError:
-            raise OutOfStep("the stream is gone") from None
+        """See whether the stream is as we left it."""
+        info = await self._info()
+        if info is None:
+            raise OutOfStep("the stream is gone")
         if info.state.last_seq != self._sequence or (self._sequence and not info.state.messages):
             raise OutOfStep(f"expected sequence {self._sequence}, the stream is at {info.state.last_seq}")
+        is_cut = not _is_limited(info) and info.state.first_seq != self._first
+        if info.state.messages and (is_cut or _has_lost(info)):
+            raise OutOfStep("the stream has lost messages")
+
+
+def _is_limited(info: StreamInfo) -> bool:
+    """Whether somebody has told the stream to forget its oldest messages."""
+    return any(limit and limit > 0 for limit in (info.config.max_age, info.config.max_msgs, info.config.max_bytes))
+
+
+def _has_lost(info: StreamInfo) -> bool:
+    """Whether messages are missing between the first and the last one."""
+    state = info.state
+    return state.messages > 0 and state.last_seq - state.first_seq + 1 != state.messages
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -79,7 +79,8 @@ class Documents:
         if not touched:
             return []
         await self._load(connection, {identity for identity, _ in touched})
-        poison, sick = [], set()
+        poison: list[Poison] = []
+        sick: set[str] = set()
         changed: dict[str, None] = {}
         for identity, each in touched:
             if each.stream in sick:
@@ -96,7 +97,7 @@ class Documents:
             elif kept is None:
                 self._kept[identity] = _Kept(document, each.workspace_id, each.position, each.position)
             else:
-                kept.document, kept.position = document, each.position
+                kept.document, kept.position = document, max(kept.position, each.position)
             changed[identity] = None
         await self._save(connection, list(changed))
         while len(self._kept) > REMEMBERED_DOCUMENTS:
@@ -164,13 +165,19 @@ class Sums:
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:
         """Add what a page adds."""
         sums: dict[str, int] = defaultdict(int)
-        poison = []
+        poison: list[Poison] = []
+        sick: set[str] = set()
         for each in page:
+            if each.stream in sick:
+                continue
             try:
-                for key, amount in self.tally.counts(each.event):
-                    sums[key] += amount
+                counted = list(self.tally.counts(each.event))
             except Exception as problem:  # noqa: BLE001 - as in Documents
                 poison.append(Poison(each, problem))
+                sick.add(each.stream)
+                continue
+            for key, amount in counted:
+                sums[key] += amount
         rows = sorted((key, amount) for key, amount in sums.items() if amount)
         if rows:
             await connection.execute(
@@ -198,12 +205,12 @@ class Duties:
         self.queues: set[str] = set()
 
     def forget(self) -> None:
-        """Duties remember nothing."""
+        """Duties remember only whom to wake, and that is not needed."""
+        self.queues.clear()
 
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:
-        """Write down the work that follows from a page; `queues` then names who should be woken."""
+        """Write down the work that follows from a page; `queues` then also names who should be woken."""
         now = datetime.now(UTC)
-        self.queues = set()
         duties = []
         for each in page:
             for reaction in self._reactions:

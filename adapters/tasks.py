@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -15,36 +15,58 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.bus import Bus
-from adapters.eventlog import EventLog, LedgerUnavailable
+from adapters.eventlog import EventLog
 from commands.kernel import Reaction
 from domain.kernel import Unavailable
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.25
+#: When something that a reaction needs is away.
+UNAVAILABLE_RETRY_DELAY = timedelta(seconds=1)
 
-# A duty is free when it is due and nobody holds it, and nothing earlier of its stream is still to be done.
+
+class TooManyCrashes(Exception):
+    """The worker died with this duty as often as it may be tried."""
+
+    def __init__(self) -> None:
+        super().__init__("gave up after repeated crashes")
+
+
+# A duty is free when it is due and nobody holds it, and nothing earlier of its stream is still to be done. A timer
+# that is not due yet holds nobody up; a duty that has failed and waits for its next attempt does.
+# Each reaction is asked for by itself, because only so the index hands them out in the order in which they are due.
 _CLAIM = """
-UPDATE tasks SET state = 'running', owner = %(owner)s, attempts = attempts + 1,
-                 lease_until = now() + %(lease)s * interval '1 second'
-WHERE (reaction, position) IN (
-    SELECT t.reaction, t.position FROM tasks t
-    WHERE t.reaction = ANY(%(reactions)s) AND t.due_at <= now()
-      AND (t.state = 'ready' OR (t.state = 'running' AND t.lease_until < now()))
-      AND NOT EXISTS (
-          SELECT FROM tasks e
-          WHERE e.reaction = t.reaction AND e.stream = t.stream AND e.position < t.position
-      )
-    ORDER BY t.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+WITH free AS MATERIALIZED (
+    SELECT due.reaction, due.position
+    FROM unnest(%(reactions)s::text[]) AS wanted(reaction), LATERAL (
+        SELECT t.reaction, t.position, t.due_at FROM tasks t
+        WHERE t.reaction = wanted.reaction AND t.due_at <= now() AND t.state <> 'parked'
+          AND (t.state = 'ready' OR t.lease_until < now())
+          AND NOT EXISTS (
+              SELECT FROM tasks e
+              WHERE e.reaction = t.reaction AND e.stream = t.stream AND e.position < t.position
+                AND (e.attempts > 0 OR e.due_at <= now())
+          )
+        ORDER BY t.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) AS due
+    ORDER BY due.due_at LIMIT %(limit)s
 )
-RETURNING reaction, position, attempts
+UPDATE tasks t SET state = 'running', owner = %(owner)s, attempts = attempts + 1,
+                   lease_until = now() + %(lease)s * interval '1 second'
+FROM free WHERE t.reaction = free.reaction AND t.position = free.position
+RETURNING t.reaction, t.position, t.attempts
 """
+
+_MINE = "WHERE reaction = %s AND position = %s AND owner = %s"
 
 
 class _Duty(NamedTuple):
     reaction: Reaction
     position: int
     attempt: int
+    #: Drawn anew for every claim, so that whoever has lost a duty cannot touch it any more.
+    owner: UUID
 
 
 class Worker:
@@ -73,7 +95,6 @@ class Worker:
         self._reactions = {each.name: each for each in reactions}
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
-        self._owner: UUID = uuid4()
         self._rung = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self.is_ready = False
@@ -121,11 +142,12 @@ class Worker:
         free = self._concurrency - len(self._running)
         if free <= 0:
             return []
+        owner = uuid4()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 _CLAIM,
                 {
-                    "owner": self._owner,
+                    "owner": owner,
                     "lease": self._lease_seconds,
                     "reactions": list(self._reactions),
                     "limit": free,
@@ -133,25 +155,27 @@ class Worker:
                 prepare=True,
             )
             rows = await cursor.fetchall()
-        return [_Duty(self._reactions[name], position, attempt) for name, position, attempt in rows]
+        return [_Duty(self._reactions[name], position, attempt, owner) for name, position, attempt in rows]
 
     async def _work(self, duty: _Duty) -> None:
         heartbeat = asyncio.create_task(self._keep(duty, asyncio.current_task()))
         try:
-            recorded = (await self._ledger.at([duty.position]))[duty.position]
-            if duty.attempt > duty.reaction.attempts_max and duty.reaction.gives_up is not None:
-                # It took its worker down with it every time, so nobody was left to say so.
-                await duty.reaction.gives_up(recorded, self._world, "gave up after repeated crashes")
-            else:
-                await duty.reaction.handler(recorded, self._world)
+            await self._do(duty)
         except Exception as problem:  # noqa: BLE001 - whatever goes wrong is written down and tried again
             await self._failed(duty, problem)
         else:
-            await self._settle("DELETE FROM tasks WHERE reaction = %s AND position = %s AND owner = %s", duty)
+            await self._settle(f"DELETE FROM tasks {_MINE}", duty)
         finally:
             heartbeat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
+
+    async def _do(self, duty: _Duty) -> None:
+        if duty.attempt > duty.reaction.attempts_max:
+            # It took its worker down with it every time, so nobody was left to say so.
+            raise TooManyCrashes
+        [recorded] = (await self._ledger.at([duty.position])).values()
+        await duty.reaction.handler(recorded, self._world)
 
     async def _keep(self, duty: _Duty, work: asyncio.Task[Any] | None) -> None:
         """Renew the lease while the work goes on; give the work up when somebody else has taken it."""
@@ -160,9 +184,8 @@ class Worker:
             with contextlib.suppress(OperationalError, PoolTimeout):
                 async with self._pool.connection() as connection:
                     cursor = await connection.execute(
-                        "UPDATE tasks SET lease_until = now() + %s * interval '1 second' "
-                        "WHERE reaction = %s AND position = %s AND owner = %s",
-                        (self._lease_seconds, duty.reaction.name, duty.position, self._owner),
+                        f"UPDATE tasks SET lease_until = now() + %s * interval '1 second' {_MINE}",
+                        (self._lease_seconds, duty.reaction.name, duty.position, duty.owner),
                     )
                 if not cursor.rowcount and work:
                     log.warning("duty.taken", reaction=duty.reaction.name, position=duty.position)
@@ -179,18 +202,17 @@ class Worker:
             if reaction.gives_up is not None and await self._gave_up(duty, problem):
                 return
             await self._settle(
-                "UPDATE tasks SET state = 'parked', problem = %s, lease_until = NULL "
-                "WHERE reaction = %s AND position = %s AND owner = %s",
+                f"UPDATE tasks SET state = 'parked', problem = %s, owner = NULL, lease_until = NULL {_MINE}",
                 duty,
                 repr(problem)[:2000],
             )
             return
-        delay = timedelta(seconds=1) if patient else reaction.retry_delay(duty.attempt)
+        delay = UNAVAILABLE_RETRY_DELAY if patient else reaction.retry_delay(duty.attempt)
         await self._settle(
-            "UPDATE tasks SET state = 'ready', due_at = %s, attempts = attempts - %s, problem = %s, "
-            "lease_until = NULL WHERE reaction = %s AND position = %s AND owner = %s",
+            "UPDATE tasks SET state = 'ready', due_at = now() + %s, attempts = attempts - %s, problem = %s, "
+            f"owner = NULL, lease_until = NULL {_MINE}",
             duty,
-            datetime.now(UTC) + delay,
+            delay,
             int(patient),
             repr(problem)[:2000],
         )
@@ -198,12 +220,12 @@ class Worker:
     async def _gave_up(self, duty: _Duty, problem: Exception) -> bool:
         assert duty.reaction.gives_up is not None
         try:
-            recorded = (await self._ledger.at([duty.position]))[duty.position]
+            [recorded] = (await self._ledger.at([duty.position])).values()
             await duty.reaction.gives_up(recorded, self._world, str(problem))
-        except Exception as worse:  # noqa: BLE001 - then it is parked, which is visible too
+        except Exception as worse:  # then it is parked, which is visible too
             log.exception("duty.gives_up.failed", reaction=duty.reaction.name, problem=repr(worse))
             return False
-        await self._settle("DELETE FROM tasks WHERE reaction = %s AND position = %s AND owner = %s", duty)
+        await self._settle(f"DELETE FROM tasks {_MINE}", duty)
         return True
 
     async def _settle(self, statement: str, duty: _Duty, *values: Any) -> None:
@@ -213,14 +235,24 @@ class Worker:
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute(
-                        statement.encode(), (*values, duty.reaction.name, duty.position, self._owner)
+                        statement.encode(), (*values, duty.reaction.name, duty.position, duty.owner)
                     )
-            except (OperationalError, PoolTimeout, LedgerUnavailable):
+            except (OperationalError, PoolTimeout):
                 if asyncio.get_running_loop().time() > deadline:
                     return  # the lease runs out and somebody does it again, which they must be able to
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | None = None) -> int:
+    """Give parked duties (of one reaction, or all) a new set of attempts; how many there were."""
+    cursor = await connection.execute(
+        "UPDATE tasks SET state = 'ready', attempts = 0, due_at = now() "
+        "WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
+        (reaction, reaction),
+    )
+    return cursor.rowcount
 
 
 async def _either(stop: asyncio.Event, seconds: float) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from msgspec import json
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.bus import Bus
 from adapters.eventlog import EventLog
+from adapters.patience import Pool, patiently
 from domain.kernel import Unavailable
 from projections.kernel import Document, Projection, Tally
 
@@ -105,15 +105,17 @@ class Views:
     def __init__(
         self,
         ledger: EventLog,
-        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        pool: Pool,
         progress: Progress,
         *,
         wait_seconds_max: float = 2.0,
+        patience_seconds: float = 10.0,
     ) -> None:
         self._ledger = ledger
         self._pool = pool
         self._progress = progress
         self._wait_seconds_max = wait_seconds_max
+        self._patience_seconds = patience_seconds
 
     async def find(self, projection: Projection[Any], identity: str, workspace_id: str) -> bytes | None:
         """The JSON of a document of this workspace; None when there is none, or it is another workspace's."""
@@ -182,12 +184,11 @@ class Views:
             await self._progress.wait(needed, min(left, LOOK_SECONDS))
 
     async def _fetch(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
-        try:
-            async with self._pool.connection() as connection:
-                cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
-                return await cursor.fetchall()
-        except (OperationalError, PoolTimeout) as problem:
-            raise ReadsUnavailable from problem
+        async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
+            return await cursor.fetchall()
+
+        return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=ReadsUnavailable)
 
     async def _brought_up_to_date(
         self,
@@ -200,8 +201,14 @@ class Views:
     ) -> bytes | None:
         """The document with the events of its stream that the projector has not folded yet."""
         document: Document | None = json.decode(body, type=projection.document) if body else None
-        for each in await self._ledger.stream(f"{projection.stream}-{identity}"):
-            owner = owner or each.workspace_id
-            if each.position > seen and projection.concerns(each.event) == identity:
-                document = projection.evolve(document, each.event)
+        try:
+            for each in await self._ledger.stream(f"{projection.stream}-{identity}"):
+                owner = owner or each.workspace_id
+                if each.position > seen and projection.concerns(each.event) == identity:
+                    document = projection.evolve(document, each.event)
+        except Unavailable:
+            raise
+        except Exception as problem:
+            # An event that cannot be folded waits for its repair; until then nobody can say what the thing is.
+            raise ReadsBehind from problem
         return json.encode(document) if document and owner == workspace_id else None

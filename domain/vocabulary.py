@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from msgspec import Meta
 from msgspec.structs import fields
@@ -35,22 +35,25 @@ def events() -> dict[str, type[Event]]:
     """All events of the domain by their stored names."""
     for module in pkgutil.walk_packages(domain.__path__, "domain."):
         importlib.import_module(module.name)
-    return {name_of(kind): kind for kind in _kinds(Event) if kind.__module__.startswith("domain.")}
+    kinds = [kind for kind in _kinds(Event) if kind.__module__.startswith("domain.")]
+    named = {name_of(kind): kind for kind in kinds}
+    assert len(named) == len(kinds), "two events of one context have the same name"
+    return named
 
 
 @cache
 def personal_fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
     """(field, field that holds the subject's id) for each personal field of an event."""
     hints = get_type_hints(kind, include_extras=True)
-    found: list[tuple[str, str]] = []
-    for field in fields(kind):
-        metas = getattr(hints[field.name], "__metadata__", ())
-        found.extend(
-            (field.name, meta.extra["personal"])
-            for meta in metas
-            if isinstance(meta, Meta) and meta.extra and "personal" in meta.extra
-        )
-    return tuple(found)
+    return tuple((field.name, subject) for field in fields(kind) if (subject := _subject(hints[field.name])))
+
+
+def _subject(hint: Any) -> str | None:
+    """The subject named anywhere in a type, so that `X | None` is sealed as X is."""
+    for meta in getattr(hint, "__metadata__", ()):
+        if isinstance(meta, Meta) and meta.extra and "personal" in meta.extra:
+            return str(meta.extra["personal"])
+    return next((found for part in get_args(hint) if (found := _subject(part))), None)
 
 
 def upcast(name: str, schema_version: int, facts: dict[str, Any]) -> dict[str, Any]:
