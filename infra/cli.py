@@ -26,9 +26,8 @@ from typing import Any, Protocol
 import structlog
 
 from infra import telemetry
-from infra.embedded import EmbeddedServerError
 from infra.health import Health
-from infra.settings import Settings, SettingsError, markdown, read_settings, require_all, unknown_variables
+from infra.settings import CannotStart, Settings, SettingsError, markdown, read_settings, require_all, unknown_variables
 
 log = structlog.get_logger()
 
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Role] | None = N
     args = parser_for(argv).parse_args(argv)
     try:
         return _run(args, roles)
-    except (SettingsError, EmbeddedServerError) as error:
+    except CannotStart as error:
         print(f"ledgerline: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

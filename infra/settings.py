@@ -32,7 +32,11 @@ DEVELOPMENT_LIMIT_PER_HOUR = 1_000
 SECRET_KEY_LENGTH_MIN = 32
 
 
-class SettingsError(Exception):
+class CannotStart(Exception):
+    """Something that only a person can mend; the message is a sentence for the one at the keyboard."""
+
+
+class SettingsError(CannotStart):
     """The environment does not describe a service that can start; the message names the setting."""
 
 

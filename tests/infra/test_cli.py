@@ -1,0 +1,205 @@
+"""One command for everything: roles that end in good order, and mistakes that end in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import cli
+from infra.embedded import free_ports
+from infra.settings import markdown
+
+ROOT = Path(__file__).parents[2]
+
+COMPLETE = {
+    "LEDGERLINE_POSTGRES_URL": "postgresql://db/ledgerline",
+    "LEDGERLINE_NATS_URL": "nats://nats",
+    "LEDGERLINE_S3_URL": "http://s3",
+    "LEDGERLINE_S3_ACCESS_KEY": "key",
+    "LEDGERLINE_S3_SECRET_KEY": "secret",
+    "LEDGERLINE_SECRET_KEY": "k" * 40,
+}
+
+
+class Running:
+    """A role in a process of its own, and what it logs."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+        self.lines: list[dict[str, Any]] = []
+
+    def until(self, event: str) -> dict[str, Any]:
+        """Read the log up to this event."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"{event} never came; the log was {self.lines}")
+
+    def get(self, path: str) -> int:
+        """The status of a health route."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+
+@contextmanager
+def role(*arguments: str, place: Path, **environment: str) -> Iterator[Running]:
+    port = free_ports(1)[0]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.infra.small_roles", *arguments],
+        env=clean(COMPLETE | {"LEDGERLINE_DATA_DIR": str(place), "LEDGERLINE_HEALTH_PORT": str(port)} | environment),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield Running(process, port)
+        finally:
+            process.kill()
+
+
+def clean(extra: Mapping[str, str]) -> dict[str, str]:
+    """This environment without settings, plus these."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("LEDGERLINE_")} | dict(extra)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_role_drains_on_a_signal_and_ends_with_zero(tmp_path: Path, number: signal.Signals) -> None:
+    with role("relay", place=tmp_path) as relay:
+        assert relay.until("role.started")["role"] == "relay"
+        assert relay.get("/health") == relay.get("/ready") == 200
+        relay.process.send_signal(number)
+        relay.until("role.stopped")
+        assert relay.process.wait(10) == 0
+    assert (tmp_path / "notes").read_text().startswith("drained")
+
+
+def test_a_reaction_of_its_own_carries_its_name(tmp_path: Path) -> None:
+    with role("react", "--only", "analyses", place=tmp_path) as react:
+        assert react.until("role.started")["role"] == "react.analyses"
+        react.process.terminate()
+        assert react.process.wait(10) == 0
+    assert (tmp_path / "notes").read_text().rstrip().endswith(" analyses")
+
+
+def test_a_role_that_fails_or_just_ends_is_a_failure_without_secrets(tmp_path: Path) -> None:
+    with role("relay", place=tmp_path, SMALL_ROLES="relay=fails") as relay:
+        assert "is away" in relay.until("role.failed")["exception"]
+        assert relay.process.wait(10) == 1
+        assert "hunter2" not in json.dumps(relay.lines)
+    with role("relay", place=tmp_path, SMALL_ROLES="relay=ends") as relay:
+        relay.until("role.ended")
+        assert relay.process.wait(10) == 1
+
+
+def test_a_role_that_does_not_drain_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with role("relay", place=tmp_path, SMALL_ROLES="relay=lingers", LEDGERLINE_DRAIN_SECONDS_MAX="0.1") as relay:
+        relay.until("role.started")
+        relay.process.terminate()
+        relay.until("role.drained_too_long")
+        assert relay.process.wait(10) == 1
+
+
+def test_a_draining_role_is_not_ready_and_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with role("relay", place=tmp_path, SMALL_ROLES="relay=lingers") as relay:
+        relay.until("role.started")
+        relay.process.terminate()
+        relay.until("role.stopping")
+        assert (relay.get("/health"), relay.get("/ready")) == (200, 503)
+        relay.process.terminate()
+        assert relay.process.wait(10) == 130
+
+
+def test_a_taken_health_port_is_one_line(tmp_path: Path) -> None:
+    with role("relay", place=tmp_path) as first:
+        first.until("role.started")
+        second = subprocess.run(
+            [sys.executable, "-m", "tests.infra.small_roles", "tick"],
+            env=clean(COMPLETE | {"LEDGERLINE_HEALTH_PORT": str(first.port)}),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert second.returncode == 2
+    assert second.stderr.startswith(f"ledgerline: LEDGERLINE_HEALTH_PORT {first.port} on 127.0.0.1: ")
+    assert second.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "line"),
+    [
+        (["relay"], {}, "LEDGERLINE_POSTGRES_URL is missing."),
+        (["serve", "--port", "70000"], COMPLETE, "--port must be a whole number from 0 to 65535, not '70000'."),
+        (["tick"], COMPLETE | {"LEDGERLINE_LOG_LEVEL": "loud"}, "LEDGERLINE_LOG_LEVEL must be debug or info"),
+        (["up", "--port", "-1"], {}, "--port must be a whole number"),
+        (["migrate"], COMPLETE | {"LEDGERLINE_SECRET_KEY": ""}, "LEDGERLINE_SECRET_KEY is missing."),
+    ],
+)
+def test_a_mistake_ends_in_one_line(
+    argv: list[str],
+    environment: dict[str, str],
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in list(os.environ):
+        if name.startswith("LEDGERLINE_"):
+            monkeypatch.delenv(name)
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr("infra.telemetry.configure", lambda *_: None)
+    assert cli.main(argv, roles={}) == 2
+    assert capsys.readouterr().err.startswith(f"ledgerline: {line}")
+
+
+def test_the_settings_are_shown_without_their_secrets(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEDGERLINE_POSTGRES_URL", "postgresql://me:hunter2@db/x")
+    monkeypatch.setenv("LEDGERLINE_SECRET_KEY", "hunter2" * 6)
+    monkeypatch.setenv("LEDGERLINE_PROT", "1")
+    assert cli.main(["settings"]) == 0
+    shown = capsys.readouterr()
+    assert "LEDGERLINE_POSTGRES_URL='postgresql://me:***@db/x'\n" in shown.out
+    assert "hunter2" not in shown.out
+    assert "Did you mean LEDGERLINE_PORT?" in shown.err
+    assert cli.main(["settings", "--markdown"]) == 0
+    assert capsys.readouterr().out == markdown()
+
+
+def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["dance"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("up", "serve", "relay", "project", "react", "tick"))
+
+
+def test_help_asks_for_nothing_heavy() -> None:
+    program = (
+        "import sys; from infra import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'av', 'aubio', 'matplotlib', 'litestar', 'eventsourcing'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True)
