@@ -13,8 +13,9 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import ScalarRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
+from litestar.types.internal_types import PathParameterDefinition
 
 import api
 from api.auth import RATE, asker, rate_headers
@@ -58,12 +59,20 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             title="Ledgerline",
             version=version("ledgerline"),
             description="An open, self-hosted, event-sourced backend for people who make music and music software.",
-            path="/docs",
-            render_plugins=[ScalarRenderPlugin(path="/")],
+            path="/openapi",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             use_handler_docstrings=True,
-            operation_id_creator=lambda handler, _method, _path: str(handler.handler_name),
+            operation_id_creator=_operation_id,
         ),
     )
+
+
+def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | PathParameterDefinition]) -> str:
+    """The handler's name; a second path of the same handler says which."""
+    name = str(handler.handler_name)
+    words = [part for part in path if isinstance(part, str)]
+    alias = len(handler.paths) > 1 and f"/{'/'.join(words)}" != min(handler.paths, key=len)
+    return f"{name}_{'_'.join(words[1:])}" if alias else name
 
 
 async def _tell_rate(message: Message, scope: Scope) -> None:

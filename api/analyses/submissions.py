@@ -89,11 +89,32 @@ async def analyze_url(
     return accepted(analysis_id, job_id)
 
 
+UPLOAD_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "MP3, WAV, FLAC, OGG, AAC, M4A or AIFF; 50 MB at most.",
+                    },
+                    "webhook_url": {"type": "string", "description": "Who is to be told when it is over."},
+                },
+            }
+        }
+    },
+}
+
+
 @post(
     "/v1/analyze/upload",
     status_code=202,
     tags=["analysis v1"],
-    opt=needs("analyses:create", "member"),
+    opt={**needs("analyses:create", "member"), "request_body": UPLOAD_BODY},
     request_max_body_size=None,
 )
 async def analyze_upload(
