@@ -43,6 +43,8 @@ USER_AGENT = "Ledgerline/0.1"
 #: How much of an answer to a delivery is kept for people to read.
 BODY_PREFIX_BYTES = 2048
 
+_PREFIX_SECONDS_MAX = 5.0
+
 _CHUNK_BYTES = 64 * 1024
 _FLUSH_BYTES = 1024 * 1024
 
@@ -385,10 +387,11 @@ class Outbound:
         Any status is an Answer, redirects and errors too. Raises ForbiddenTarget, or Unreachable if nothing came back.
         """
         began = time.monotonic()
-        async with self._failures_named(seconds_max):
+        async with self._failures_named(seconds_max) as deadline:
             target = self._guard.parse(url)
             async with self._open().post(target, data=body, headers=dict(headers), allow_redirects=False) as response:
-                prefix = await _prefix(response, until=began + seconds_max)
+                deadline.reschedule(None)  # it has answered; what it has to say besides is read for as long as is left
+                prefix = await _prefix(response, began + seconds_max - time.monotonic())
                 return Answer(
                     status=response.status,
                     retry_after_seconds=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
@@ -443,11 +446,11 @@ class Outbound:
         return self._guard.parse(str(target.with_fragment(None)))
 
     @asynccontextmanager
-    async def _failures_named(self, seconds_max: float) -> AsyncIterator[None]:
+    async def _failures_named(self, seconds_max: float) -> AsyncIterator[asyncio.Timeout]:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(seconds_max):
-                yield
+            async with asyncio.timeout(seconds_max) as deadline:
+                yield deadline
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as problem:  # and not OSError: a full disk is ours
             sentence, transient = _explained(problem, seconds_max)
             duration = time.monotonic() - began
@@ -525,11 +528,11 @@ def _check_size(size: int, size_max: int) -> None:
         raise TooLarge(f"The file is larger than {size_max / 1_000_000:g} MB.", transient=False)
 
 
-async def _prefix(response: aiohttp.ClientResponse, *, until: float) -> str:
+async def _prefix(response: aiohttp.ClientResponse, seconds_max: float) -> str:
     """The beginning of the body as text; a server that has said its status but dawdles over its body has answered."""
     body = bytearray()
     try:
-        async with asyncio.timeout(min(5.0, max(0.0, until - time.monotonic() - 0.05))):
+        async with asyncio.timeout(min(_PREFIX_SECONDS_MAX, max(0.0, seconds_max))):
             while len(body) < BODY_PREFIX_BYTES and (chunk := await response.content.read(BODY_PREFIX_BYTES)):
                 body += chunk
     except (TimeoutError, aiohttp.ClientError):

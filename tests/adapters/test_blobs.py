@@ -361,7 +361,7 @@ async def test_a_store_where_nobody_listens_is_away_at_once() -> None:
             began = time.monotonic()
             with pytest.raises(BlobsUnavailable):
                 await operation()
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
         await blobs.close()
 
 
@@ -379,7 +379,7 @@ async def test_a_store_that_takes_calls_and_never_answers_is_away_in_bounded_tim
             began = time.monotonic()
             with pytest.raises(BlobsUnavailable):
                 await operation()
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 10
         await blobs.close()
 
 
@@ -397,7 +397,7 @@ async def test_a_queue_of_stuck_calls_makes_nobody_wait_longer_than_one_call_may
         began = time.monotonic()
         outcomes = await asyncio.gather(*(blobs.stat("k") for _ in range(20)), return_exceptions=True)
         assert all(isinstance(outcome, BlobsUnavailable) for outcome in outcomes)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         await blobs.close()
 
 

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adapters.http import (
@@ -311,7 +311,8 @@ def test_no_ipv6_address_that_the_standard_library_calls_private_passes(address:
 
 @given(st.ip_addresses(v=4), st.sampled_from(["::", "::ffff:0:0", "::ffff:0:0:0", "64:ff9b::", "2a00:1450::5efe:0:0"]))
 def test_no_ipv6_address_that_carries_an_ipv4_address_passes(inner: IPv4Address, prefix: str) -> None:
-    assert refused_because(IPv6Address(int(IPv6Address(prefix)) | int(inner))) is not None
+    assume(int(inner) != 1)  # that is ::1, refused by its own name
+    assert "disguise" in (refused_because(IPv6Address(int(IPv6Address(prefix)) | int(inner))) or "")
 
 
 @given(st.ip_addresses(v=4))
@@ -574,7 +575,7 @@ async def test_a_server_that_drips_is_left_when_the_time_is_up(tmp_path: Path) -
     async with serving(drip) as peer, outbound(allow=[peer.place]) as door:
         with pytest.raises(Unreachable, match=r"within 0\.2 seconds") as failure:
             await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.2)
-    assert 0.15 < failure.value.duration_seconds < 2
+    assert 0.15 < failure.value.duration_seconds < 10
     assert files_in(tmp_path) == []
 
 

@@ -46,7 +46,7 @@ def test_the_vector_of_the_specification_comes_out() -> None:
 @given(st.binary(max_size=300))
 def test_every_delivery_is_accepted_by_the_reference_library(body: bytes) -> None:
     text = new_secret()
-    body = b'{"x": "' + base64.b64encode(body) + b'"}'
+    body = b' {"x": "' + base64.b64encode(body) + b'"}\n'
     sent = headers("msg_1", datetime.now(UTC), body, [text])
     assert verified(text, body, sent)
     assert not verified(text, body + b" ", sent)
