@@ -22,6 +22,9 @@ from psycopg import sql
 
 from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres
 
+#: The running service and its neighbours: `stack`, `client`, `account`, `receiver`, `audio`, `clip`.
+pytest_plugins = ("tests.journeys.fixtures",)
+
 # Two workers on two busy cores: how long one example takes says nothing about the law.
 hypothesis.settings.register_profile("ledgerline", deadline=None)
 hypothesis.settings.load_profile("ledgerline")

@@ -1,0 +1,1 @@
+"""What is still true after processes and servers have died."""

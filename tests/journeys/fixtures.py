@@ -1,0 +1,55 @@
+"""The running service and its neighbours, for any test: `stack`, `client`, `account`, `receiver`, `audio`, `clip`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from infra.embedded import EmbeddedBlobs
+from tests.journeys.kit import Account, Neighbour, Stack, clip_bytes, register, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+    """Every role of the service in one process, on servers of its own; started when first asked for."""
+    databases = request.getfixturevalue("databases")
+    with running_stack(
+        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"stack-{uuid4().hex}"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    """HTTP to the service, as nobody in particular."""
+    with httpx.Client(base_url=stack.url, timeout=30) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+def account(client: httpx.Client) -> Callable[[], Account]:
+    """Registers somebody new, with a workspace and a key of their own, each time it is called."""
+    return lambda: register(client)
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Neighbour]:
+    """A server that webhooks are sent to; it answers 200 unless told otherwise."""
+    with Neighbour() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def audio() -> Iterator[Neighbour]:
+    """A server that recordings are fetched from: `audio.put("clip.wav", content)` gives the address."""
+    with Neighbour() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clip() -> bytes:
+    """A recording of two seconds."""
+    return clip_bytes()
