@@ -8,12 +8,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 
 import structlog
-import uvicorn
-from litestar import Litestar
 
-from adapters.limits import Limiter
 from adapters.projector import request_rebuild
-from api.app import create_app
 from commands.kernel import REACTIONS
 from infra.settings import Settings
 from infra.wiring import Parts, load_everything, parts
@@ -32,16 +28,21 @@ class _Readiness(Protocol):
     is_ready: bool
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: the process has its own."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Answer HTTP requests."""
+    import uvicorn
+    from litestar import Litestar
+
+    from adapters.limits import Limiter
+    from api.app import create_app
+
+    class Server(uvicorn.Server):
+        """Uvicorn without its signal handlers: the process has its own."""
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
     async with parts(settings) as here:
         limiter = Limiter(here.pool)
         await here.progress.start()
@@ -66,7 +67,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             date_header=True,
             timeout_graceful_shutdown=int(settings.drain_seconds_max),
         )
-        server = _Server(config)
+        server = Server(config)
         serving = asyncio.create_task(server.serve(), name="uvicorn")
         bucket = asyncio.create_task(_make_bucket(here, stop), name="bucket")
         await _until(stop, serving)

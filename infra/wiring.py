@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from msgspec import convert, json
 from psycopg import AsyncConnection
@@ -17,27 +18,30 @@ from psycopg_pool import AsyncConnectionPool
 import commands
 import projections
 from adapters import arrays
-from adapters.blobs import Blobs
 from adapters.bus import Bus
 from adapters.data_keys import DataKeys
-from adapters.ears.listening import Ears
 from adapters.eventlog import EventLog
 from adapters.feed import Feed
-from adapters.http import Outbound
-from adapters.keyring import Keyring
-from adapters.limits import Limiter
 from adapters.projector import Projector
 from adapters.relay import Relay
 from adapters.tasks import Worker, ring
-from adapters.uploads import FilePart, Limits, read_upload
 from adapters.vault import Vault
 from adapters.views import Progress, Views
-from api.services import Rules, Services
 from commands.kernel import REACTIONS, Reaction
 from commands.ports import Stored, World
 from infra.settings import Settings
 from projections.analyses.analyses import analyses
 from projections.kernel import PROJECTIONS, TALLIES
+
+if TYPE_CHECKING:
+    from adapters.blobs import Blobs
+    from adapters.ears.listening import Ears
+    from adapters.http import Outbound
+    from adapters.limits import Limiter
+    from adapters.uploads import FilePart
+    from api.services import Services
+
+# A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
@@ -79,6 +83,8 @@ class Parts:
 
     def blobs(self) -> Blobs:
         """The object store."""
+        from adapters.blobs import Blobs
+
         settings = self.settings
         blobs = Blobs(
             settings.s3_url,
@@ -93,12 +99,16 @@ class Parts:
 
     def web(self) -> Outbound:
         """Guarded HTTP."""
+        from adapters.http import Outbound
+
         web = Outbound(allow=self.settings.outbound_allow)
         self._stack.push_async_callback(web.close)
         return web
 
     def ears(self) -> Ears:
         """Children that listen."""
+        from adapters.ears.listening import Ears
+
         settings = self.settings
         ears = Ears(
             workers=settings.analysis_processes,
@@ -164,6 +174,10 @@ class Parts:
 
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
+        from adapters.keyring import Keyring
+        from adapters.uploads import Limits, read_upload
+        from api.services import Rules, Services
+
         settings, blobs = self.settings, self.blobs()
         limits = Limits(file_size_max=settings.upload_bytes_max)
 
