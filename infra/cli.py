@@ -82,8 +82,9 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="Bring the database to the shape that this version needs.")
     replay = commands.add_parser("replay", help="Fold a projection again from the first event.")
     replay.add_argument("name", metavar="NAME", help="The projection.")
-    check = commands.add_parser("check", help="Run the checks that every change must pass.")
-    check.add_argument("pytest", nargs="*", metavar="PYTEST_ARGUMENT", help="Passed on to pytest.")
+    commands.add_parser(
+        "check", help="Run the checks that every change must pass.", usage="ledgerline check [PYTEST ARGUMENTS]"
+    )
     settings = commands.add_parser("settings", help="Show the settings of this environment, secrets hidden.")
     settings.add_argument("--markdown", action="store_true", help="The table of all settings and their defaults.")
 
@@ -107,7 +108,11 @@ def _errand(module: str) -> Errand:
 def main(argv: Sequence[str] | None = None, roles: Mapping[str, Role] | None = None) -> int:
     """Run a command and return its exit status; a person's mistakes end in one line, not in a traceback."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = parser_for(argv).parse_args(argv)
+    args, rest = parser_for(argv).parse_known_args(argv)
+    if args.command == "check":
+        args.pytest = rest
+    elif rest:
+        parser_for(argv).error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return _run(args, roles)
     except CannotStart as error:

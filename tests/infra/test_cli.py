@@ -194,6 +194,33 @@ def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.Capt
     assert all(name in said for name in ("up", "serve", "relay", "project", "react", "tick"))
 
 
+def test_check_stops_at_the_first_failure_and_hands_its_arguments_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        ran.append(command[2:])
+        return subprocess.CompletedProcess(command, 3 if command[2] == failing else 0)
+
+    monkeypatch.setattr("subprocess.run", run)
+    failing = "mypy"
+    assert cli.main(["check"]) == 3
+    assert [command[0] for command in ran] == ["ruff", "ruff", "mypy"]
+    ran.clear()
+    failing = "none"
+    assert cli.main(["check", "tests/infra", "-k", "name"]) == 0
+    assert ran[-1] == ["pytest", "tests/infra", "-k", "name"]
+    ran.clear()
+    assert cli.main(["check"]) == 0
+    assert ran[-1][:2] == ["pytest", "-n"]
+
+
+def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["migrate", "--fast"])
+    assert ended.value.code == 2
+    assert "--fast" in capsys.readouterr().err
+
+
 def test_help_asks_for_nothing_heavy() -> None:
     program = (
         "import sys; from infra import cli\n"

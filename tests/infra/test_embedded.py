@@ -263,9 +263,11 @@ def test_somebody_quicker_to_a_port_is_evaded_and_never_mistaken_for_our_own(
 def test_another_server_on_the_port_is_not_mistaken_for_our_own(place: Path) -> None:
     for name in ("postgres", "nats", "blobs"):
         ours, theirs = make(name, place / "ours"), make(name, place / "theirs")
+        if isinstance(theirs, EmbeddedPostgres):  # copies have the same password
+            theirs = EmbeddedPostgres(place / "other", sync=False, settings={"fsync": "off"})
         with ours:
             ports = ours.ports
-        note = place / "theirs" / name / "server.json"
+        note = theirs.directory / "server.json"
         with theirs:
             pass
         note.write_text(json.dumps(json.loads(note.read_text()) | {"ports": ports}))

@@ -1,0 +1,32 @@
+# Everything a fresh machine with Python 3.11, 3.12 or 3.13 needs. `make` alone lists what there is.
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install up test bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv and install what the lock names
+$(STAMP): requirements.lock pyproject.toml infra/bootstrap
+	@sh infra/bootstrap
+	@touch $@
+
+up: $(STAMP) ## Run everything on this machine (ARGS="--port 9000 --data-dir DIR")
+	@exec $(BIN)/ledgerline up $(ARGS)
+
+test: $(STAMP) ## Check format, lint, types and run the tests (ARGS="tests/infra -k name")
+	@$(BIN)/ledgerline check $(ARGS)
+
+bench: $(STAMP) ## Measure, side by side with the peers
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group benchmarks
+	@nice -n 5 $(BIN)/python -m tests.benchmarks $(ARGS)
+
+lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
+
+clean: ## Remove .venv and caches; data directories stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
