@@ -158,6 +158,26 @@ class Resolver(Protocol):
         ...
 
 
+class Outside(Protocol):
+    """The way to other people's servers; `Outbound` is the real one, `MemoryOutbound` its twin for tests."""
+
+    def check_url(self, url: str) -> None:
+        """Refuse a URL that is wrong on its face, asking nobody."""
+        ...
+
+    async def fetch(self, url: str, to: Path, *, size_max: int, seconds_max: float) -> Fetched:
+        """Download into a file, which does not exist afterwards unless this succeeds."""
+        ...
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds_max: float) -> Answer:
+        """Send the body once, follow no redirect, and say what came back."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
 def refused_because(address: Address) -> str | None:
     """What kind of place this address is, if it is one that we do not connect to; None for public unicast."""
     if isinstance(address, IPv4Address):

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import pytest
 from aiohttp.abc import ResolveResult
@@ -24,16 +24,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from adapters.http import (
+    Answer,
+    Fetched,
     FetchFailed,
     ForbiddenTarget,
     Guard,
     Outbound,
+    Outside,
     TooLarge,
     Unreachable,
     own_addresses,
     refused_because,
     retry_after_seconds,
 )
+from adapters.memory_http import MemoryOutbound
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
@@ -691,3 +695,72 @@ def test_a_wish_to_wait_is_read_from_seconds_and_from_dates() -> None:
     assert retry_after_seconds("Sun, 22 Nov 2026 12:02:00 -0000", now) == 120.0
     for nonsense in (None, "", "soon", "-5", "1e3", "\u0661"):
         assert retry_after_seconds(nonsense, now) is None
+
+
+# --- what the real one and its twin both promise ----------------------------------------------------------------------
+
+
+class World(NamedTuple):
+    """A way outside, and the address of a server that has a file, a hook and a hook that is gone."""
+
+    door: Outside
+    base: str
+
+
+MUSIC = b"music" * 1000
+
+
+@pytest.fixture(params=["memory", "aiohttp"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async def behave(head: bytes, writer: Writer) -> None:
+        match head.split()[1]:
+            case b"/song":
+                writer.write(a_file(MUSIC))
+            case b"/hook":
+                writer.write(b"HTTP/1.1 503 Busy\r\nRetry-After: 9\r\nContent-Length: 4\r\n\r\nbusy")
+            case b"/gone":
+                return
+            case _:
+                writer.write(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(behave) as peer:
+        base = f"http://{peer.place}"
+        if request.param == "memory":
+            twin = MemoryOutbound(allow=[peer.place])
+            twin.files[f"{base}/song"] = (MUSIC, "audio/mpeg")
+            busy = Answer(status=503, retry_after_seconds=9.0, body_prefix="busy", duration_seconds=0.0)
+            twin.answers = {f"{base}/hook": [busy], f"{base}/gone": [Unreachable("The server broke off.")]}
+            yield World(twin, base)
+        else:
+            async with outbound(allow=[peer.place]) as door:
+                yield World(door, base)
+
+
+async def test_a_file_comes_from_either(world: World, tmp_path: Path) -> None:
+    fetched = await world.door.fetch(f"{world.base}/song", tmp_path / "a", size_max=5000, seconds_max=5)
+    assert fetched == Fetched(size=5000, sha256=hashlib.sha256(MUSIC).hexdigest(), content_type="audio/mpeg")
+    assert files_in(tmp_path) == [tmp_path / "a"]
+
+
+async def test_either_refuses_too_much_too_little_and_the_forbidden(world: World, tmp_path: Path) -> None:
+    with pytest.raises(TooLarge, match=r"0\.004999 MB"):
+        await world.door.fetch(f"{world.base}/song", tmp_path / "a", size_max=4999, seconds_max=5)
+    with pytest.raises(FetchFailed, match="404"):
+        await world.door.fetch(f"{world.base}/other", tmp_path / "a", size_max=4999, seconds_max=5)
+    for forbidden in ("http://10.0.0.1/", "http://127.0.0.1:1/", "nonsense"):
+        with pytest.raises(ForbiddenTarget):
+            world.door.check_url(forbidden)
+        with pytest.raises(ForbiddenTarget):
+            await world.door.fetch(forbidden, tmp_path / "a", size_max=4999, seconds_max=5)
+        with pytest.raises(ForbiddenTarget):
+            await world.door.post(forbidden, b"", {}, seconds_max=5)
+    assert files_in(tmp_path) == []
+
+
+async def test_either_gives_any_status_as_an_answer_and_raises_only_without_one(world: World) -> None:
+    for _ in range(2):
+        answer = await world.door.post(f"{world.base}/hook", b"{}", {"webhook-id": "1"}, seconds_max=5)
+        assert (answer.status, answer.retry_after_seconds, answer.body_prefix) == (503, 9.0, "busy")
+    with pytest.raises(Unreachable) as failure:
+        await world.door.post(f"{world.base}/gone", b"{}", {}, seconds_max=5)
+    assert failure.value.transient is True
