@@ -62,6 +62,10 @@ class Invalid(Refusal):
     """The request makes no sense as it stands."""
 
 
+class TooLarge(Invalid):
+    """This is more than may be sent at once."""
+
+
 class Unauthenticated(Refusal):
     """Nobody we know is asking."""
 
