@@ -30,7 +30,7 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
 from adapters.threads import run_in
-from domain.kernel import Invalid, NotFound, Unavailable
+from domain.kernel import Invalid, NotFound, TooLarge, Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class BlobsUnavailable(Unavailable):
     """The object store is away for the moment. Try again shortly."""
 
 
-class ObjectTooLarge(Invalid):
+class ObjectTooLarge(TooLarge):
     """This is larger than what may be stored or read here."""
 
 

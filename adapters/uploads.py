@@ -22,7 +22,7 @@ from multipart import (  # type: ignore[import-untyped]  # it ships no types; wh
     parse_options_header,
 )
 
-from domain.kernel import Invalid, Refusal
+from domain.kernel import Invalid, Refusal, TooLarge
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ HEAD_BYTES = 32 * 1024
 FILE_FIELD = "file"
 
 
-class UploadTooLarge(Invalid):
+class UploadTooLarge(TooLarge):
     """The file is larger than what may be uploaded."""
 
 
