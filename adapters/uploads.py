@@ -156,7 +156,7 @@ class _Reading(Generic[T]):
                 await self._discard(self._file[1])
             raise
         if self._file is None:
-            raise NoFile
+            raise NoFile(loc=("body", FILE_FIELD))
         return Received(fields=self._fields, file=self._file[0], stored=self._file[1])
 
     async def _parts(self, events: AsyncIterator[_Event]) -> None:
@@ -191,7 +191,7 @@ class _Reading(Generic[T]):
             head.append(chunk)
         audio = sniff_audio(b"".join(head))
         if audio is None:
-            raise NotAudio
+            raise NotAudio(loc=("body", FILE_FIELD))
         file = FilePart(filename=part.filename, content_type=part.content_type, format=audio)
         self._file = (file, await self._store(file, _chained(head, content)))
         async for _ in content:  # whoever stores may have had enough before the end
@@ -265,7 +265,7 @@ def _boundary(content_type: str | None) -> str:
     kind, options = parse_options_header(content_type or "")
     boundary = str(options.get("boundary", ""))
     if kind != "multipart/form-data":
-        raise NoFile
+        raise NoFile(loc=("body", FILE_FIELD))
     if not 1 <= len(boundary) <= 200 or not boundary.isascii() or not boundary.isprintable():
         raise MalformedUpload(problem="its boundary is missing or unusable")
     return boundary

@@ -62,20 +62,27 @@ def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
 
 def malformed(_: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
     """The request does not have the documented shape."""
-    details = [_shape(each, problem.detail) for each in problem.extra or [] if isinstance(each, dict)]
+    # The framework tells the field it names for each problem, but only the one below it whole: `data.items[1].url`.
+    found = re.search(r"`\$\.data[.\[]?(.*)`$", str(problem.__cause__ or ""))
+    details = [
+        _shape(each, problem.detail, found[1] if found else "")
+        for each in problem.extra or []
+        if isinstance(each, dict)
+    ]
     return _answer(422, details or [invalid(("body",), problem.detail, "value_error")])
 
 
-def _shape(extra: dict[str, Any], otherwise: str) -> dict[str, Any]:
+def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str) -> dict[str, Any]:
     """One thing that is wrong with the shape of a request: where, and what."""
     where = str(extra.get("source", "body"))
-    path = _path(str(extra.get("key", "")))
-    if where == "body":
-        path = path[1:]
+    path = _path(path_in_body if where == "body" else str(extra.get("key", "")))
     message = str(extra.get("message", otherwise))
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
         return invalid((where, *path, missing[1]), "Field required", "missing")
-    return invalid((where, *path), message, "value_error")
+    if message == "'data'":  # what the framework says about a request without a body
+        return invalid((where,), "Field required", "missing")
+    kind = "type_error" if re.match(r"Expected `[^`]+`, got `", message) else "value_error"
+    return invalid((where, *path), message, kind)
 
 
 def http_problem(_: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from litestar import Request, Response, post
@@ -14,7 +15,7 @@ from api.kernel import IdempotencyKey, Url, once
 from api.services import Services
 from commands.analyses.analyses import Item, Once, RequestAnalyses
 from domain.idempotency import claims
-from domain.kernel import Invalid
+from domain.kernel import Invalid, Refusal, Unavailable
 from projections.analyses.batches import batches
 
 
@@ -130,7 +131,6 @@ async def analyze_upload(
     upload = await services.receive(
         request.headers.get("content-type"), int(length) if length.isdigit() else None, request.stream(), key
     )
-    accepted_it = False
     try:
         webhook_url = upload.fields.get("webhook_url") or None
         if webhook_url is not None:
@@ -146,10 +146,13 @@ async def analyze_upload(
         )
         claim = once(request, services, asker.workspace_id, {"file": upload.sha256, "webhook_url": webhook_url})
         job_id = await submit(services, asker, analysis_id, (item,), claim)
-        accepted_it = job_id == analysis_id
-    finally:
-        if not accepted_it:
-            await services.blobs.delete(key)
+    except Refusal as refusal:
+        # With the ledger away nobody knows whether the job has been written down; if it has, it needs its file.
+        if not isinstance(refusal, Unavailable):
+            await _drop(services, key)
+        raise
+    if job_id != analysis_id:
+        await _drop(services, key)
     return accepted(analysis_id, job_id)
 
 
@@ -186,6 +189,12 @@ async def analyze_batch(
         jobs = json.decode(await services.reads.get(batches, made, asker.workspace_id))["job_ids"]
     replay: bool | UnsetType = True if made != batch_id else UNSET
     return AcceptedBatch(jobs=[Accepted(job_id=job, idempotent_replay=replay) for job in jobs], batch_id=made)
+
+
+async def _drop(services: Services, key: str) -> None:
+    """Remove a file that no job will need; while the store is away it stays, which harms nobody."""
+    with suppress(Unavailable):
+        await services.blobs.delete(key)
 
 
 async def submit(
