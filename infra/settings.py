@@ -167,8 +167,9 @@ class Settings(Value, frozen=True):
     )
     batch_items_max: Annotated[Count, _says("URLs in one batch")] = 10
     monthly_analysis_limits: Annotated[
-        dict[str, int], _says("Analyses a month for each plan, as `plan=number` with commas")
-    ] = msgspec.field(default_factory=lambda: {"free": 1_000, "pro": 10_000, "studio": 100_000})
+        dict[str, int],
+        _says("Analyses a month for each plan, as `plan=number` with commas; a plan not named has no limit"),
+    ] = msgspec.field(default_factory=dict)
     idempotency_hours: Annotated[Count, _says("How long an `Idempotency-Key` is remembered")] = 24
     presigned_seconds: Annotated[Count, _says("How long a signed link to a stored object works")] = 3_600
 
