@@ -105,6 +105,7 @@ class Bus:
         self._connecting: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
         self._begun = False
+        self._listens = False
 
     @property
     def events(self) -> str:
@@ -118,7 +119,7 @@ class Bus:
     @property
     def is_connected(self) -> bool:
         """Whether messages flow right now."""
-        return self.client.is_connected
+        return self._listens and self.client.is_connected
 
     def start(self) -> None:
         """Connect in the background, for as long as it takes."""
@@ -135,13 +136,14 @@ class Bus:
         self._begun = True
         for subject, handler in self._handlers:
             await self.client.subscribe(subject, cb=handler)
+        self._listens = True
 
     async def connected(self, timeout_seconds: float) -> bool:
         """Wait for the connection; whether it is there."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while not self.client.is_connected and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event
+        while not self.is_connected and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
-        return self.client.is_connected
+        return self.is_connected
 
     async def on(self, subject: str, handler: Callable[[bytes], Awaitable[None]]) -> None:
         """Call `handler` with every message on a subject from now on, across reconnections."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from secrets import token_hex
 from typing import Any
 
 import nats
 import structlog
-from msgspec import json
+from msgspec import DecodeError, json
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo
@@ -27,6 +28,8 @@ PAGE_EVENTS = 2_000
 VERIFY_SECONDS = 1.0
 #: How often the relay looks for new events by itself, in case nobody rings.
 POLL_SECONDS = 0.1
+#: How many half seconds to wait for the next acknowledgement.
+ACK_PATIENCE = 20
 _RELAYING = 0x1ED6E3
 
 
@@ -37,8 +40,9 @@ class OutOfStep(Exception):
 class Relay:
     """Copies the ledger into the stream, starting after the last event that is really in there.
 
-    Every message says which stream sequence it expects before it. A second relay, or one that slept through a change,
-    is therefore refused by the server and looks again. A stream that has lost messages, or holds another ledger's, is
+    Every message says which sequence and which message of ours it expects before it (the sequence alone would let a
+    later message of a page in after a stranger's). A second relay, or one that slept through a change, is therefore
+    refused by the server and looks again. A stream that has lost messages, or holds another ledger's, is
     emptied and filled from the beginning.
     """
 
@@ -52,6 +56,7 @@ class Relay:
         self._inbox = ""
         self._sequence = 0
         self._first = 1
+        self._round = self._last_id = ""
         self.position = 0
         self.is_active = False
 
@@ -115,6 +120,7 @@ class Relay:
             answers.put_nowait(message.data)
 
         self._acks, self._inbox = answers, self._bus.client.new_inbox()
+        self._round, self._last_id = f"{token_hex(4)}-", ""
         inbox: Subscription = await self._bus.client.subscribe(self._inbox, cb=receive)
         try:
             yield
@@ -133,6 +139,8 @@ class Relay:
                     storage=StorageType.FILE,
                     num_replicas=self._replicas,
                     allow_direct=True,
+                    # Message ids chain the messages of one round; nobody needs them remembered.
+                    duplicate_window=1.0,
                     description="The ledger, event by event, in order of position",
                 )
             )
@@ -157,7 +165,10 @@ class Relay:
             return None
         if not _is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
             return None
-        wire = decode_wire(last.data)
+        try:
+            wire = decode_wire(last.data)
+        except DecodeError:
+            return None
         rows = await self._log.raw_page(wire.position - 1, 1)
         return wire.position if rows and rows[0][3] == wire.id else None
 
@@ -176,21 +187,31 @@ class Relay:
     async def _publish(self, rows: list[StoredRow]) -> None:
         previous = self.position
         for sequence, row in enumerate(rows, self._sequence):
+            message_id = f"{self._round}{row[0]}"
+            headers = {
+                POSITION: str(row[0]),
+                PREVIOUS: str(previous),
+                "Nats-Msg-Id": message_id,
+                "Nats-Expected-Last-Sequence": str(sequence),
+            }
+            if self._last_id:
+                headers["Nats-Expected-Last-Msg-Id"] = self._last_id
             await self._bus.client.publish(
-                self._bus.subject(row[4]),
-                encode_wire(to_wire(row, previous)),
-                reply=self._inbox,
-                headers={
-                    POSITION: str(row[0]),
-                    PREVIOUS: str(previous),
-                    "Nats-Expected-Last-Sequence": str(sequence),
-                },
+                self._bus.subject(row[4]), encode_wire(to_wire(row, previous)), reply=self._inbox, headers=headers
             )
-            previous = row[0]
-        async with asyncio.timeout(10.0):
-            for row in rows:
-                self._settle(await self._acks.get())
-                self.position = row[0]
+            previous, self._last_id = row[0], message_id
+        for row in rows:
+            self._settle(self._acks.get_nowait() if self._acks.qsize() else await self._next_ack())
+            self.position = row[0]
+
+    async def _next_ack(self) -> bytes:
+        """Wait for the server; when it is silent, see whether the stream is still there to answer."""
+        for _ in range(ACK_PATIENCE):
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self._acks.get(), 0.5)
+            if await self._info() is None:
+                raise OutOfStep("the stream is gone")
+        raise OutOfStep("the stream does not answer")
 
     def _settle(self, answer: bytes) -> None:
         ack: dict[str, Any] = json.decode(answer) if answer else {"error": {"description": "no stream answers"}}

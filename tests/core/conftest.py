@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from psycopg import AsyncConnection
@@ -24,19 +22,12 @@ from adapters.tasks import Worker, ring
 from adapters.views import Progress, Views
 from commands.kernel import Command, Reaction, execute
 from domain.kernel import Event
-from domain.ledger import Change, Context, Recorded, Unreadable
+from domain.ledger import Change, Recorded, Unreadable
 from infra.embedded import EmbeddedNats, EmbeddedPostgres
 from infra.migrate import migrate
 from projections.kernel import Projection, Tally
 from tests.conftest import Databases
-from tests.core.orchard import figures, forest
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SECRET = b"a secret of thirty-two bytes, yes"
-
-
-def context(workspace_id: str = "w1") -> Context:
-    return Context(correlation_id=uuid4(), workspace_id=workspace_id, actor="tester")
+from tests.core.orchard import NOW, SECRET, context, figures, forest
 
 
 async def eventually(condition: Callable[[], Any], *, within_seconds: float = 20.0) -> Any:
@@ -90,9 +81,7 @@ class House:
         return bus
 
     def new_ledger(self, **options: Any) -> EventLog:
-        ledger = EventLog(
-            self.url, self.pool, self.keys, **{"on_commit": lambda _: self.bus.ring("bell")} | options
-        )
+        ledger = EventLog(self.url, self.pool, self.keys, **{"on_commit": lambda _: self.bus.ring("bell")} | options)
         self._open.push_async_callback(ledger.close)
         return ledger
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
+from uuid import uuid4
 
 from msgspec.structs import replace
 
 from commands.kernel import Command, Reaction, Transaction, decides, handles
 from domain.kernel import Category, Conflict, Event, NotFound, State, personal
-from domain.ledger import Recorded
+from domain.ledger import Context, Recorded
 from domain.vocabulary import events, name_of
 from projections.kernel import Document, Projection, Tally
+
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECRET = b"a secret of thirty-two bytes, yes"
+
+
+def context(workspace_id: str = "w1") -> Context:
+    """In whose name tests ask."""
+    return Context(correlation_id=uuid4(), workspace_id=workspace_id, actor="tester")
 
 
 class TreePlanted(Event):
@@ -168,7 +178,7 @@ def show(tree: TreeView | None, event: Event) -> TreeView | None:
             return None
         case _, TreeCursed(manner="raises"):
             raise Curse(event.tree_id)
-        case _, TreeCursed(manner="unwritable"):
+        case _, TreeCursed(manner="unwritable" | "too long"):
             return TreeView(id=event.tree_id)
     return tree
 

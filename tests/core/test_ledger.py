@@ -17,8 +17,8 @@ from adapters.eventlog import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EventLog, Ledge
 from adapters.identifiers import uuid7
 from adapters.recorder import WRITING
 from domain.ledger import Change, Context, Recorded, StaleVersion, Unreadable
-from tests.core.conftest import House, context, eventually
-from tests.core.orchard import TreePlanted, TreeWatered
+from tests.core.conftest import House, eventually
+from tests.core.orchard import TreePlanted, TreeWatered, context
 
 
 async def tail(ledger: EventLog, stop: asyncio.Event, found: list[Recorded]) -> None:
@@ -107,17 +107,17 @@ async def test_writer_processes_together_lose_nothing_and_invert_nothing(house: 
         await asyncio.create_subprocess_exec(
             sys.executable, str(script), house.url, str(number), cwd=Path(__file__).parents[2]
         )
-        for number in range(3)
+        for number in range(2)
     ]
     stop = asyncio.Event()
     found: list[Recorded] = []
     reader = asyncio.create_task(tail(house.ledger, stop, found))
-    assert [await writer.wait() for writer in writers] == [0, 0, 0]
+    assert [await writer.wait() for writer in writers] == [0, 0]
     stop.set()
     await reader
 
     count = (await house.fetch("SELECT count(*) FROM ledger_events"))[0][0]
-    assert len(found) == count >= 300
+    assert len(found) == count == 2 * 6 * 15 * 2
     assert_in_order(found)
 
 
@@ -273,7 +273,9 @@ async def test_a_ledger_that_stays_away_is_unavailable_after_its_patience(house:
 async def test_closing_finishes_what_has_been_begun(house: House) -> None:
     ledger = house.new_ledger()
     appends = [
-        asyncio.create_task(ledger.append([Change(stream=f"t-{n}", after=0, events=[TreePlanted(tree_id="x")])], context()))
+        asyncio.create_task(
+            ledger.append([Change(stream=f"t-{n}", after=0, events=[TreePlanted(tree_id="x")])], context())
+        )
         for n in range(50)
     ]
     await asyncio.sleep(0)

@@ -13,8 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.data_keys import DataKeys
 from adapters.eventlog import EventLog
 from domain.ledger import Change, StaleVersion
-from tests.core.conftest import SECRET, context
-from tests.core.orchard import TreeWatered
+from tests.core.orchard import SECRET, TreeWatered, context
 
 
 async def main(url: str, seed: int) -> None:

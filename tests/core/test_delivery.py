@@ -1,0 +1,286 @@
+"""NATS carries events and is trusted with nothing: what it loses, doubles or mixes up changes no read model."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from typing import Any
+
+import nats
+import pytest
+from msgspec import DecodeError, json
+from nats.js.api import RawStreamMsg
+from nats.js.errors import NotFoundError
+
+from adapters.bus import POSITION, PREVIOUS, Bus, decode_wire
+from adapters.feed import Feed
+from adapters.relay import OutOfStep, Relay
+from domain.ledger import Recorded
+from infra.embedded import EmbeddedNats
+from tests.core.conftest import House, eventually
+from tests.core.orchard import PlantTree, TreePlanted, TreeWatered, WaterTree
+
+
+async def plant(house: House, count: int, first: int = 0) -> None:
+    await asyncio.gather(*(house.ask(PlantTree(tree_id=str(n))) for n in range(first, first + count)))
+
+
+async def stored(house: House) -> list[RawStreamMsg]:
+    """Every message in the stream, oldest first."""
+    jetstream = house.bus.client.jetstream()
+    info = await jetstream.stream_info(house.bus.stream)
+    if not info.state.messages:
+        return []
+    return [
+        await jetstream.get_msg(house.bus.stream, sequence)
+        for sequence in range(info.state.first_seq, info.state.last_seq + 1)
+    ]
+
+
+async def the_stream_holds_the_ledger(house: House) -> bool:
+    try:
+        ids = [decode_wire(each.data or b"").id for each in await stored(house)]
+    except (DecodeError, NotFoundError, nats.errors.Error, TimeoutError):
+        return False
+    return ids == [each.event_id for each in await house.everything()]
+
+
+# --- the relay -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_stream_holds_every_event_once_in_order_and_names_its_predecessor(house: House) -> None:
+    async with house.relaying():
+        await plant(house, 30)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+
+    previous = 0
+    for message, recorded in zip(await stored(house), await house.everything(), strict=True):
+        headers = message.headers or {}
+        assert message.subject == f"{house.prefix}.events.core.TreePlanted"
+        assert (headers[POSITION], headers[PREVIOUS]) == (str(recorded.position), str(previous))
+        wire = decode_wire(message.data or b"")
+        assert (wire.workspace_id, wire.actor, wire.version) == ("w1", "tester", recorded.version)
+        assert json.decode(wire.data) == {"tree_id": recorded.stream.removeprefix("tree-"), "kind": "apple"}
+        previous = recorded.position
+
+
+async def test_a_relay_goes_on_where_the_stream_ends(house: House) -> None:
+    for round in range(3):
+        await plant(house, 5, first=round * 5)
+        async with house.relaying():
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+
+    assert len(await stored(house)) == 15
+
+
+async def test_only_one_of_two_relays_is_active_and_the_other_takes_over(house: House) -> None:
+    async with house.relaying() as second:
+        await eventually(lambda: second.is_active)
+        async with house.relaying() as first:
+            first_connection = await house.fetch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            assert first_connection[0][0] == 1
+            assert not first.is_active
+            await plant(house, 5)
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+            await house.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            await plant(house, 5, first=5)
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+            await eventually(lambda: first.is_active or second.is_active)
+
+
+async def test_a_relay_that_slept_through_a_change_is_refused_by_the_server(house: House) -> None:
+    await plant(house, 3)
+    stale = Relay(house.ledger, house.bus, house.url)
+    async with stale._acknowledgements():
+        async with house.relaying():
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+        await stale._resume()
+        await plant(house, 3, first=3)
+        async with house.relaying():
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+
+        with pytest.raises(OutOfStep, match="wrong last sequence"):
+            await stale._publish(await house.ledger.raw_page(stale.position, 100))
+
+    assert await the_stream_holds_the_ledger(house)
+
+
+async def test_a_later_message_of_a_page_does_not_slip_in_after_a_strangers(house: House) -> None:
+    await plant(house, 4)
+    relay = Relay(house.ledger, house.bus, house.url)
+    async with relay._acknowledgements():
+        await relay._resume()
+        await _receive_a_stranger(house)
+        with pytest.raises(OutOfStep, match="wrong last sequence"):
+            await relay._publish(await house.ledger.raw_page(0, 100))
+        await house.bus.client.flush()
+
+    assert len(await stored(house)) == 1
+
+
+async def _delete(house: House) -> None:
+    await house.bus.client.jetstream().delete_stream(house.bus.stream)
+
+
+async def _purge(house: House) -> None:
+    await house.bus.client.jetstream().purge_stream(house.bus.stream)
+
+
+async def _cut_off_the_beginning(house: House) -> None:
+    await house.bus.client.jetstream().purge_stream(house.bus.stream, keep=4)
+
+
+async def _lose_one_inside(house: House) -> None:
+    await house.bus.client.jetstream().delete_msg(house.bus.stream, 5)
+
+
+async def _lose_the_last(house: House) -> None:
+    await house.bus.client.jetstream().delete_msg(house.bus.stream, 10)
+
+
+async def _receive_a_stranger(house: House) -> None:
+    await house.bus.client.jetstream().publish(f"{house.prefix}.events.core.TreeSungTo", b"{}")
+
+
+@pytest.mark.parametrize(
+    "damage", [_delete, _purge, _cut_off_the_beginning, _lose_one_inside, _lose_the_last, _receive_a_stranger]
+)
+async def test_a_damaged_stream_is_whole_again_with_nobody_doing_anything(house: House, damage: Any) -> None:
+    async with house.relaying(), house.projecting():
+        await plant(house, 10)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+        await damage(house)
+        await plant(house, 2, first=10)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+        await house.caught_up()
+
+    assert len(await house.documents()) == 12
+    assert await house.sums() == {"trees": 12}
+
+
+async def test_damage_done_while_nobody_looks_is_found_at_the_start(house: House) -> None:
+    async with house.relaying():
+        await plant(house, 10)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+    await _lose_one_inside(house)
+    async with house.relaying():
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+
+
+async def test_a_stream_of_another_ledger_is_not_continued(house: House) -> None:
+    await plant(house, 5)
+    async with house.relaying():
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+    # As after a restore of the database alone: other events at the same positions.
+    await house.fetch("TRUNCATE ledger_events RESTART IDENTITY")
+    await plant(house, 2, first=100)
+    async with house.relaying():
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+
+    assert len(await stored(house)) == 2
+
+
+async def test_nats_may_stop_lose_its_store_and_return_while_everything_runs(
+    core_url: str, own_nats: EmbeddedNats
+) -> None:
+    async with House(core_url, own_nats.url, "own") as house, house.relaying(), house.projecting():
+        await plant(house, 10)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+
+        own_nats.stop()
+        await plant(house, 10, first=10)
+        await house.caught_up()
+        assert len(await house.documents()) == 20
+        shutil.rmtree(own_nats.directory / "data")
+        own_nats.start()
+
+        await plant(house, 10, first=20)
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+        await house.caught_up()
+        assert len(await house.documents()) == 30
+        assert await house.sums() == {"trees": 30}
+
+
+# --- the feed --------------------------------------------------------------------------------------------------------
+
+
+async def read_all(feed: Feed, head: int) -> list[Recorded]:
+    found: list[Recorded] = []
+    while not found or found[-1].position < head:
+        page = await feed.next(found[-1].position if found else 0, 7)
+        found += [each for each in page if isinstance(each, Recorded)]
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_lost_doubled_and_mixed_up_messages_change_nothing(house: House, seed: int) -> None:
+    await plant(house, 40)
+    async with house.relaying():
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+    messages = [each.data or b"" for each in await stored(house)]
+    chance = random.Random(seed)
+    delivered = [data for data in messages if chance.random() > 0.2]
+    delivered += chance.choices(messages, k=15)
+    for _ in range(10):
+        here, there = chance.randrange(len(delivered)), chance.randrange(len(delivered))
+        delivered[here], delivered[there] = delivered[there], delivered[here]
+
+    feed = Feed(house.ledger, Bus("nats://127.0.0.1:1", "nowhere"))
+    reading = asyncio.create_task(read_all(feed, await house.ledger.head()))
+    for data in delivered:
+        await feed._receive(data)
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+
+    assert await reading == await house.everything()
+
+
+async def test_what_arrives_in_order_is_not_read_from_postgres(house: House) -> None:
+    feed = Feed(house.ledger, house.bus)
+    await feed.start()
+    assert await feed.next(0, 10) == []
+    async with house.relaying():
+        await plant(house, 20)
+        found = await read_all(feed, await house.ledger.head())
+
+    assert found == await house.everything()
+    assert (feed.from_nats, feed.from_postgres) == (20, 0)
+
+
+async def test_messages_of_a_ledger_that_is_not_ours_do_not_keep_the_feed_busy(house: House) -> None:
+    await plant(house, 3)
+    async with house.relaying():
+        await eventually(lambda: the_stream_holds_the_ledger(house))
+    messages = await stored(house)
+    feed = Feed(house.ledger, house.bus)
+    await house.fetch("TRUNCATE ledger_events RESTART IDENTITY")
+    for each in messages[1:]:
+        await feed._receive(each.data or b"")
+
+    assert await feed.next(0, 10) == []
+    assert not feed._waiting
+
+
+async def test_a_bus_handler_named_before_or_after_the_connection_hears_each_message_once(house: House) -> None:
+    bus = Bus(house.nats_url, house.prefix)
+    heard: list[bytes] = []
+
+    async def hear(data: bytes) -> None:
+        heard.append(data)
+
+    await bus.on(f"{house.prefix}.early", hear)
+    bus.start()
+    assert await bus.connected(10)
+    await bus.on(f"{house.prefix}.late", hear)
+    await bus.client.flush()
+    house.bus.ring("early", b"early")
+    house.bus.ring("late", b"late")
+    await eventually(lambda: len(heard) >= 2)
+    await bus.client.flush()
+    await bus.close()
+
+    assert sorted(heard) == [b"early", b"late"]

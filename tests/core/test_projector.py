@@ -1,0 +1,339 @@
+"""Read models and their positions move together: every event counts exactly once, and a bad one stands alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+import psycopg
+import pytest
+from msgspec import json
+from msgspec.structs import replace
+
+from adapters.bus import Bus
+from adapters.feed import Feed
+from adapters.projector import Follower, Overtaken, Place, Projector, request_rebuild, request_retry
+from adapters.sinks import Documents, Duties, Sums
+from domain.kernel import Event
+from domain.ledger import Recorded, Unreadable
+from tests.core.conftest import House, eventually
+from tests.core.orchard import (
+    Diary,
+    PlantTree,
+    TreeCursed,
+    TreeFelled,
+    TreePlanted,
+    TreeView,
+    TreeWatered,
+    WaterTree,
+    figures,
+    forest,
+    show,
+)
+
+
+async def assert_views_equal_a_replay(house: House) -> None:
+    """Compare what is stored with folds written apart from the projector."""
+    trees: dict[str, TreeView | None] = {}
+    sums: dict[str, int] = {}
+    for each in await house.everything():
+        identity = each.stream.removeprefix("tree-")
+        trees[identity] = show(trees.get(identity), each.event)
+        match each.event:
+            case TreePlanted():
+                sums["trees"] = sums.get("trees", 0) + 1
+            case TreeWatered(litres=litres):
+                for key in ("litres", f"litres/{identity}"):
+                    sums[key] = sums.get(key, 0) + litres
+    assert await house.documents() == {key: json.encode(tree) for key, tree in trees.items() if tree}
+    assert await house.sums() == sums
+
+
+async def gardening(house: House, rounds: int = 60, seed: int = 1) -> None:
+    chance = random.Random(seed)
+
+    async def garden(tree_id: str) -> None:
+        await house.ask(PlantTree(tree_id=tree_id))
+        for _ in range(chance.randrange(4)):
+            await house.ask(WaterTree(tree_id=tree_id, litres=chance.randrange(1, 9)))
+        if chance.random() < 0.1:
+            await house.record(f"tree-{tree_id}", TreeFelled(tree_id=tree_id))
+
+    await asyncio.gather(*(garden(f"{seed}-{n}") for n in range(rounds)))
+
+
+async def test_documents_and_sums_equal_a_replay(house: House) -> None:
+    async with house.relaying(), house.projecting():
+        await gardening(house)
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_competing_projectors_count_everything_once(house: House) -> None:
+    buses = [await house.new_bus() for _ in range(3)]
+    async with (
+        house.relaying(),
+        house.projecting(bus=buses[0]),
+        house.projecting(bus=buses[1]),
+        house.projecting(bus=buses[2]),
+    ):
+        for seed in range(3):
+            await gardening(house, 20, seed)
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_a_projector_killed_in_the_middle_of_a_page_counts_nothing_twice(house: House) -> None:
+    await gardening(house)
+    for pages in range(4):
+        projector = await house.new_projector()
+        follower = await projector._live()
+        follower._advance = lambda *_: _die_after(pages)  # type: ignore[method-assign]
+        with pytest.raises(ConnectionResetError):
+            await follower.absorb(await house.ledger.page(follower.position, 30))
+    async with house.projecting():
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+async def _die_after(pages: int) -> None:
+    raise ConnectionResetError
+
+
+async def test_who_was_overtaken_writes_nothing_and_remembers_nothing(house: House) -> None:
+    await gardening(house, 10)
+    page = await house.ledger.page(0, 1000)
+    first, second = [await (await house.new_projector())._live() for _ in range(2)]
+    await first.absorb(page)
+
+    with pytest.raises(Overtaken):
+        await second.absorb(page)
+
+    assert all(not sink._kept for sink in second.sinks if isinstance(sink, Documents))
+    await assert_views_equal_a_replay(house)
+
+
+async def test_an_event_delivered_again_is_not_folded_again(house: House) -> None:
+    await gardening(house, 10)
+    page = await house.ledger.page(0, 1000)
+    follower = await (await house.new_projector())._live()
+    await follower.absorb(page[:20])
+    await follower.absorb(page[10:])
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_more_documents_than_are_remembered_are_read_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.sinks.REMEMBERED_DOCUMENTS", 3)
+    async with house.relaying(), house.projecting():
+        await gardening(house, 30)
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+# --- poison ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("manner", ["raises", "unwritable", "too long"])
+async def test_a_poison_event_parks_its_own_stream_and_nothing_else(house: House, manner: str) -> None:
+    async with house.relaying(), house.projecting():
+        await asyncio.gather(*(house.ask(PlantTree(tree_id=str(n))) for n in range(20)))
+        await house.record("tree-7", TreeCursed(tree_id="7", manner=manner), TreeWatered(tree_id="7", litres=5))
+        await asyncio.gather(*(house.ask(WaterTree(tree_id=str(n))) for n in range(20)))
+        await house.caught_up()
+
+    trees = {key: json.decode(body, type=TreeView) for key, body in (await house.documents()).items()}
+    assert {key: tree.litres for key, tree in trees.items()} == {str(n): int(n != 7) for n in range(20)}
+    parked = await house.fetch("SELECT follower, stream, position, problem FROM parked ORDER BY follower")
+    assert {(row[0], row[1]) for row in parked} >= {("trees", "tree-7")}
+    [cursed] = [each.position for each in await house.everything() if isinstance(each.event, TreeCursed)]
+    assert {row[2] for row in parked} == {cursed}
+    assert all(row[3] for row in parked)
+
+
+async def test_an_event_nobody_can_read_parks_its_stream(house: House) -> None:
+    await house.ask(PlantTree(tree_id="1"))
+    await house.fetch(
+        "INSERT INTO ledger_events (originator_id, originator_version, topic, state, workspace_id) "
+        "VALUES ('tree-1', 2, 'core.TreeSungTo', '{}', 'w1'), ('tree-2', 1, 'core.TreePlanted', '{\"tree_id\":\"2\"}', 'w1')"
+    )
+    async with house.projecting():
+        await house.caught_up()
+
+    assert set(await house.documents()) == {"1", "2"}
+    assert {row[0] for row in await house.fetch("SELECT stream FROM parked")} == {"tree-1"}
+
+
+async def test_a_repaired_poison_event_is_folded_in_its_turn_when_asked(house: House) -> None:
+    buses = [await house.new_bus() for _ in range(2)]
+    async with house.relaying(), house.projecting(bus=buses[0]), house.projecting(bus=buses[1]):
+        await house.ask(PlantTree(tree_id="1"))
+        await house.record("tree-1", TreeCursed(tree_id="1"), TreeWatered(tree_id="1", litres=3))
+        await house.ask(WaterTree(tree_id="1", litres=4))
+        await house.caught_up()
+        assert await house.sums() == {"trees": 1}
+
+        async with house.pool.connection() as connection:
+            assert await request_retry(connection, "tree-1") == 2
+
+        # Still cursed: it parks again, at the same place, and is asked for again.
+        await eventually(lambda: _nobody_asks(house))
+        await _lift_the_curse(house)
+        async with house.pool.connection() as connection:
+            await request_retry(connection)
+        await eventually(lambda: _nothing_parked(house))
+        await house.ask(WaterTree(tree_id="1", litres=5))
+        await house.caught_up()
+
+    assert json.decode((await house.documents())["1"], type=TreeView).litres == 12
+    assert await house.sums() == {"trees": 1, "litres": 12, "litres/1": 12}
+
+
+async def _lift_the_curse(house: House) -> None:
+    harmless = b'{"tree_id":"1","manner":"harmless"}'
+    await house.fetch("UPDATE ledger_events SET state = %s WHERE topic = 'core.TreeCursed'", harmless)
+
+
+async def _nobody_asks(house: House) -> bool:
+    return await house.fetch("SELECT 1 FROM parked WHERE retry") == []
+
+
+async def _nothing_parked(house: House) -> bool:
+    return await house.fetch("SELECT 1 FROM parked") == []
+
+
+async def test_a_projector_that_still_skips_a_retried_stream_is_overtaken(house: House) -> None:
+    await house.record("tree-1", TreePlanted(tree_id="1"), TreeCursed(tree_id="1"))
+    first, second = [await (await house.new_projector())._live() for _ in range(2)]
+    await first.absorb(await house.ledger.page(0, 10))
+    second.places = dict(first.places)
+    await second.recall()
+    await _lift_the_curse(house)
+    async with house.pool.connection() as connection:
+        await request_retry(connection)
+    await first.retry_parked(house.ledger)
+    await house.ask(WaterTree(tree_id="1", litres=2))
+
+    with pytest.raises(Overtaken):
+        await second.absorb(await house.ledger.page(second.position, 10))
+
+
+# --- rebuilding ------------------------------------------------------------------------------------------------------
+
+
+async def versions(house: House) -> list[tuple[Any, ...]]:
+    return await house.fetch("SELECT version, live, fold FROM followers WHERE name = 'trees'")
+
+
+async def test_a_raised_version_is_built_beside_the_old_one_and_takes_its_place(house: House) -> None:
+    async with house.relaying(), house.projecting():
+        await gardening(house, 30)
+        await house.caught_up()
+    writing = asyncio.create_task(_keep_gardening(house))
+    async with house.relaying(), house.projecting([forest(version=2)], [figures(version=3)]):
+        await eventually(lambda: _is_live(house, "trees", 2))
+        await eventually(lambda: _is_live(house, "figures", 3))
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await house.caught_up()
+        await eventually(lambda: _only_versions(house, {2}))
+
+    assert await versions(house) == [(2, True, 2)]
+    await assert_views_equal_a_replay(house)
+
+
+async def _keep_gardening(house: House) -> None:
+    for seed in range(1000, 9999):
+        await gardening(house, 5, seed)
+
+
+async def _is_live(house: House, name: str, fold: int) -> bool:
+    return bool(await house.fetch("SELECT 1 FROM followers WHERE name = %s AND live AND fold = %s", name, fold))
+
+
+async def _only_versions(house: House, expected: set[int]) -> bool:
+    rows = await house.fetch("SELECT version FROM documents UNION SELECT version FROM tallies")
+    return {row[0] for row in rows} == expected
+
+
+async def test_a_rebuild_on_request_heals_a_damaged_read_model_with_two_projectors(house: House) -> None:
+    buses = [await house.new_bus() for _ in range(2)]
+    async with house.relaying(), house.projecting(bus=buses[0]), house.projecting(bus=buses[1]):
+        await gardening(house, 30)
+        await house.caught_up()
+        await house.fetch("UPDATE documents SET body = '{}'")
+        await house.fetch("UPDATE tallies SET amount = 0")
+        async with house.pool.connection() as connection:
+            assert await request_rebuild(connection, "trees", 1) == 2
+            assert await request_rebuild(connection, "figures", 1) == 2
+        await gardening(house, 10, seed=2)
+        await eventually(lambda: _only_versions(house, {2}))
+        await gardening(house, 10, seed=3)
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_a_version_that_went_live_ahead_of_the_others_is_not_set_back(house: House) -> None:
+    """The sums are two pages ahead of the documents, as after a swap; the pages between must not count twice."""
+    await gardening(house, 20)
+    page = await house.ledger.page(0, 1000)
+    projector = await house.new_projector()
+    live = await projector._live()
+    sums = [sink for sink in live.sinks if sink.name == "figures"]
+    ahead = Follower(house.pool, sums, {"figures": live.places["figures"]}, live=True)
+    await ahead.absorb(page[:30])
+
+    follower = await projector._live()
+    await follower.absorb(page[:10])
+    follower = await projector._live()
+    await follower.absorb(page[10:])
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_older_software_leaves_a_newer_read_model_alone(house: House) -> None:
+    await gardening(house, 5)
+    async with house.projecting([forest(version=2)], []):
+        await house.caught_up("trees")
+    await gardening(house, 5, seed=2)
+    async with house.projecting([forest(version=1)], []):
+        await house.caught_up("duties")
+
+    [(position,)] = await house.fetch("SELECT position FROM followers WHERE name = 'trees'")
+    assert position < await house.ledger.head()
+
+
+async def test_a_projection_that_is_new_is_filled_from_the_past(house: House) -> None:
+    async with house.projecting([], [figures()]):
+        await gardening(house, 10)
+        await house.caught_up("figures")
+    async with house.projecting():
+        await eventually(lambda: _is_live(house, "trees", 1))
+        await house.caught_up()
+
+    await assert_views_equal_a_replay(house)
+
+
+async def test_duties_are_never_replayed(house: House) -> None:
+    async with house.pool.connection() as connection:
+        with pytest.raises(ValueError, match="nothing is done again"):
+            await request_rebuild(connection, "duties", 2)
+
+    diary = Diary()
+    async with house.projecting(reactions=[diary.reaction()]):
+        await house.record("tree-1", TreePlanted(tree_id="1"), TreeWatered(tree_id="1"))
+        await house.caught_up()
+    await house.fetch("DELETE FROM tasks")
+    async with house.projecting([forest(version=2)], [figures(version=2)], [diary.reaction()]):
+        await eventually(lambda: _is_live(house, "trees", 2))
+        await eventually(lambda: _is_live(house, "figures", 2))
+
+    assert await house.fetch("SELECT * FROM tasks") == []

@@ -1,0 +1,37 @@
+"""A worker that says when it has begun and never ends; run and killed by test_duties."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.bus import Bus
+from adapters.data_keys import DataKeys
+from adapters.eventlog import EventLog
+from adapters.tasks import Worker
+from commands.kernel import Reaction
+from domain.ledger import Recorded
+from tests.core.orchard import SECRET, TreeWatered
+
+
+async def work(recorded: Recorded, world: Any) -> None:
+    """Begin."""
+    print("at it", flush=True)
+    await asyncio.Event().wait()
+
+
+async def main(url: str) -> None:
+    """Work without an end."""
+    reaction = Reaction(name="diary", kinds=(TreeWatered,), handler=work, due=lambda _: None)
+    async with AsyncConnectionPool[AsyncConnection[TupleRow]](url, min_size=1, open=False) as pool:
+        ledger = EventLog(url, pool, DataKeys(pool, SECRET))
+        bus = Bus("nats://127.0.0.1:1", "nowhere")
+        await Worker(ledger, pool, bus, None, [reaction], lease_seconds=1.0).run(asyncio.Event())
+
+
+asyncio.run(main(sys.argv[1]))
