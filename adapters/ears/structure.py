@@ -16,13 +16,15 @@ Float64 = NDArray[np.float64]
 
 #: The picture of self-similarity has at most so many cells a side; longer recordings get coarser cells.
 CELLS_MAX = 1200
-#: Without a beat to count, a cell is this long.
+#: A cell is this long, or longer where there would be too many.
 CELL_SECONDS = 1.0
+#: A border moves to the nearest bar line if that is so near.
+SNAP_SECONDS = 1.3
 SECTION_SECONDS_MIN = 6.0
 #: A change is one when the novelty there stands out of its surroundings by so much of the whole curve's range.
-NOVELTY_MIN = 0.12
-#: Two stretches are the same section when they are at least this alike, 0..1.
-ALIKE_MIN = 0.72
+NOVELTY_MIN = 0.10
+#: Two stretches are the same section when they resemble each other more than this; see `_resemblance`.
+ALIKE_MIN = 0.05
 
 SEGMENTS_MAX = 4000
 
@@ -58,24 +60,23 @@ class Clocks(NamedTuple):
 def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64, seconds: float) -> tuple[Stretch, ...]:
     """The sections of a recording, without gaps, from 0 to `seconds`.
 
-    `chroma` is (moments, 12) and `timbre` (moments, bands) in dB, both at `rate` per second. Cells are bars where
-    `downbeats` (seconds) are known. Borders are peaks of the checkerboard novelty along the diagonal of the
-    self-similarity matrix (Foote 2000), at two widths; stretches get one letter when a stripe parallel to the diagonal
-    shows that one repeats the other, or when they are alike on the whole (after Paulus, Müller & Klapuri 2010).
+    `chroma` is (moments, 12) and `timbre` (moments, bands) in dB, both at `rate` per second. Borders are peaks of the
+    checkerboard novelty along the diagonal of the self-similarity matrix (Foote 2000), at two widths, moved onto
+    `downbeats` (seconds) where one is near; stretches get one letter when they sound alike and a stripe parallel to the
+    diagonal shows that one repeats the other (after Paulus, Müller & Klapuri 2010).
     """
-    edges = _cells(downbeats, seconds)
+    edges = _cells(seconds)
     if len(edges) < 5 or not len(chroma):
         return (Stretch(0.0, seconds, "A", 0.0),) if seconds > 0 else ()
-    harmony, colour = _harmony(_averages(chroma, rate, edges)), _colour(_averages(timbre, rate, edges))
-    alike = 0.5 * (harmony @ harmony.T) + 0.5 * _kernel(colour)
-    cell = float(np.median(np.diff(edges)))
-    borders, clarity = _borders(alike, cell)
-    letters = _letters(alike, borders)
-    stretches: list[Stretch] = []
-    for index, (first, last) in enumerate(pairwise(borders)):
-        sure = float(np.mean([clarity[index], clarity[index + 1]]))
-        stretches.append(Stretch(float(edges[first]), float(edges[last]), letters[index], sure))
-    return tuple(stretches)
+    points = _harmony(_averages(chroma, rate, edges))
+    harmony, colour = points @ points.T, _kernel(_colour(_averages(timbre, rate, edges)))
+    borders, clarity = _borders(0.5 * harmony + 0.5 * colour, float(edges[1]))
+    letters = _letters(harmony, colour, borders)
+    times = [0.0, *(_snapped(float(edges[border]), downbeats) for border in borders[1:-1]), seconds]
+    return tuple(
+        Stretch(start, end, letters[index], (clarity[index] + clarity[index + 1]) / 2)
+        for index, (start, end) in enumerate(pairwise(times))
+    )
 
 
 def hear_fades(loudness: Float64, steps_per_second: float) -> Fades:
@@ -165,13 +166,18 @@ def _fade_length(loudness: Float64, rate: float) -> int | None:
     return length if fallen < 0.15 * risen and spread < 0.75 * risen else None
 
 
-def _cells(downbeats: Float64, seconds: float) -> Float64:
-    inside = downbeats[(downbeats > 0.25) & (downbeats < seconds - 0.25)]
-    if len(inside) < 8:
-        inside = np.arange(CELL_SECONDS, seconds - CELL_SECONDS / 2, CELL_SECONDS)
-    every = max(1, -(-len(inside) // CELLS_MAX))
-    edges: Float64 = np.concatenate([[0.0], inside[::every], [seconds]])
+def _cells(seconds: float) -> Float64:
+    """The edges of equal cells in seconds; the last one may be shorter."""
+    cell = max(CELL_SECONDS, seconds / CELLS_MAX)
+    edges: Float64 = np.append(np.arange(0.0, seconds - cell / 2, cell), seconds)
     return edges
+
+
+def _snapped(time: float, downbeats: Float64) -> float:
+    if not len(downbeats):
+        return time
+    nearest = float(downbeats[np.abs(downbeats - time).argmin()])
+    return nearest if abs(nearest - time) <= SNAP_SECONDS else time
 
 
 def _averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float64:
@@ -225,7 +231,7 @@ def _borders(alike: Float64, cell: float) -> tuple[list[int], list[float]]:
     peaks = [
         i
         for i in range(1, count)
-        if novelty[i] == novelty[max(0, i - apart) : i + apart + 1].max() and novelty[i] > max(NOVELTY_MIN, 0.25 * top)
+        if novelty[i] == novelty[max(0, i - apart) : i + apart + 1].max() and novelty[i] > max(NOVELTY_MIN, 0.2 * top)
     ]
     for peak in peaks:
         if peak - borders[-1] >= apart and count - peak >= apart:
@@ -247,13 +253,13 @@ def _novelty(alike: Float64, half: int) -> Float64:
     return np.maximum(novelty, 0)
 
 
-def _letters(alike: Float64, borders: list[int]) -> list[str]:
+def _letters(harmony: Float64, colour: Float64, borders: list[int]) -> list[str]:
     """A letter for each stretch, in the order of appearance: A, B, ... Z, AA, ..."""
     count = len(borders) - 1
-    resemblance = np.eye(count)
+    resemblance = np.ones((count, count))
     for one in range(count):
         for other in range(one):
-            resemblance[one, other] = resemblance[other, one] = _resemblance(alike, borders, one, other)
+            resemblance[one, other] = resemblance[other, one] = _resemblance(harmony, colour, borders, one, other)
     groups = [{index} for index in range(count)]
     while len(groups) > 1:
         pairs = [
@@ -270,17 +276,22 @@ def _letters(alike: Float64, borders: list[int]) -> list[str]:
     return [letter_of[index] for index in range(count)]
 
 
-def _resemblance(alike: Float64, borders: list[int], one: int, other: int) -> float:
-    """0..1: how alike two stretches are along the best stripe parallel to the diagonal, or on the whole."""
-    block = alike[borders[one] : borders[one + 1], borders[other] : borders[other + 1]]
+def _resemblance(harmony: Float64, colour: Float64, borders: list[int], one: int, other: int) -> float:
+    """How alike two stretches are: near 0.5 for a repeat, below 0 for another part.
+
+    Their colours are set against how much each varies in itself; the best stripe of harmony adds up to a half.
+    """
+    rows, columns = slice(borders[one], borders[one + 1]), slice(borders[other], borders[other + 1])
+    across = float(colour[rows, columns].mean())
+    inside = float(colour[rows, rows].mean() + colour[columns, columns].mean()) / 2
+    block = harmony[rows, columns]
     shorter = min(block.shape)
     stripes = [
         float(np.diagonal(block, offset).mean())
         for offset in range(-(block.shape[0] - 1), block.shape[1])
         if len(np.diagonal(block, offset)) >= max(2, 0.75 * shorter)
     ]
-    stripe = max(stripes, default=float(block.mean()))
-    return 0.5 + 0.5 * max(stripe, float(block.mean()))
+    return across - inside + 0.5 * max(stripes, default=float(block.mean()))
 
 
 def _letter(number: int) -> str:
