@@ -150,7 +150,7 @@ def tame_libraries() -> None:
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
     # Each says at info what our own lines say better, or nothing an operator needs.
-    for name in ("psycopg.pool", "uvicorn.access", "urllib3", "asyncio", "matplotlib", "PIL", "minio"):
+    for name in ("psycopg.pool", "uvicorn.error", "uvicorn.access", "urllib3", "asyncio", "matplotlib", "PIL", "minio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -1,0 +1,38 @@
+"""What is written for other people's servers names only settings, roles and arguments that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from infra.cli import ROLE_NAMES, parser_for
+from infra.settings import Settings, variable
+from infra.supervisor import PARTS
+
+IMAGE = Path(__file__).parents[2] / "infra" / "image"
+COMMAND = re.compile(r"^    command: \[(.+)\]$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml"])
+def test_every_setting_that_is_named_exists(name: str) -> None:
+    known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
+    assert set(re.findall(r"\bLEDGERLINE_[A-Z0-9_]+", (IMAGE / name).read_text())) <= known
+
+
+def test_compose_runs_what_up_runs_and_nothing_else() -> None:
+    commands = [tuple(command.split(", ")) for command in COMMAND.findall((IMAGE / "compose.yaml").read_text())]
+    ours = [command for command in commands if command[0] in {*ROLE_NAMES, "migrate"}]
+    assert sorted(ours) == sorted([("migrate",), *(part.arguments for part in PARTS)])
+    for command in ours:
+        assert parser_for(command).parse_args(command).command == command[0]
+
+
+def test_the_image_holds_every_package_that_is_installed() -> None:
+    packages = re.search(r"^packages = (\[.*\])$", (IMAGE.parents[1] / "pyproject.toml").read_text(), re.MULTILINE)
+    assert packages is not None
+    for package in json.loads(packages[1]):
+        assert f"COPY {package} {package}\n" in (IMAGE / "Dockerfile").read_text()
