@@ -47,6 +47,7 @@ SECURITY_SCHEMES = {
 
 #: What a status means wherever it is not said otherwise.
 MEANINGS = {
+    "400": "The signature is missing or does not match.",
     "401": "There is no valid key or session.",
     "403": "The key or the person may not do this.",
     "404": "There is no such thing in this workspace.",
@@ -85,7 +86,8 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     operation["summary"] = str(handler.handler_name).replace("_", " ").capitalize()
     if body := handler.opt.get("request_body"):
         operation["requestBody"] = body
-    statuses = {"422", "429", "503"} if "requestBody" in operation or operation.get("parameters") else {"503"}
+    statuses = set(handler.opt.get("statuses", ()))
+    statuses |= {"422", "429", "503"} if "requestBody" in operation or operation.get("parameters") else {"503"}
     if "requestBody" in operation:
         statuses |= {"409", "413", "415"}
     if route.path_parameters:
@@ -96,7 +98,7 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
         operation["x-scope"] = scope
         statuses |= {"401", "403", "429"}
     responses = operation["responses"]
-    responses.pop("400", None)
+    responses.pop("400", None)  # the framework's own shape, which is never sent
     for status in sorted(statuses - set(responses)):
         shape = MALFORMED if status == "422" else PROBLEM
         responses[status] = {

@@ -21,6 +21,7 @@ from domain.kernel import (
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Untrusted,
 )
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 STATUS: dict[type[Refusal], int] = {
     Invalid: 422,
     TooLarge: 413,
+    Untrusted: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,

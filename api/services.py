@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from commands.kernel import Command, Log, execute
 from commands.ports import Blobs, Web
+from commands.webhooks.sending import Outcome
+from domain.analyses.findings import Findings
 from domain.kernel import Value
-from domain.ledger import Context
+from domain.ledger import Context, Recorded
 from projections.identity.credentials import Credential
 from projections.kernel import Projection, Tally
+
+#: Other people's words for an analysis.
+Schema = Literal["spotify-features", "spotify-analysis"]
 
 
 class Listed(Protocol):
@@ -133,6 +138,87 @@ class Upload(Protocol):
         """The digest of its content."""
 
 
+class Opened(Protocol):
+    """A page of the payment provider."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+
+
+class Told(Protocol):
+    """A verified webhook of the payment provider."""
+
+    @property
+    def type(self) -> str:
+        """What has happened."""
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """The object it has happened to."""
+
+
+class Subscription(Protocol):
+    """A subscription as it stands at the payment provider."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def customer_id(self) -> str:
+        """Whose it is."""
+
+    @property
+    def workspace_id(self) -> str | None:
+        """The workspace it was made for."""
+
+    @property
+    def status(self) -> str:
+        """How it stands, in Stripe's words."""
+
+    @property
+    def price_id(self) -> str | None:
+        """What it costs."""
+
+    @property
+    def current_period_end(self) -> datetime | None:
+        """Until when it is paid."""
+
+    @property
+    def cancel_at_period_end(self) -> bool:
+        """Whether it ends then."""
+
+    @property
+    def observed_at(self) -> datetime:
+        """When we began to ask."""
+
+
+class Payments(Protocol):
+    """The payment provider."""
+
+    async def create_customer(self, workspace_id: str) -> str:
+        """The customer of a workspace."""
+
+    async def open_checkout(
+        self, workspace_id: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
+    ) -> Opened:
+        """A page on which a customer subscribes."""
+
+    async def open_portal(self, customer_id: str, return_url: str) -> Opened:
+        """A page on which a customer manages what they pay."""
+
+    async def subscription(self, subscription_id: str) -> Subscription | None:
+        """A subscription as it stands now."""
+
+    def verify(self, body: bytes, signature: str | None) -> Told:
+        """The event in a webhook."""
+
+
 class Rules(Value):
     """The settings that routes go by."""
 
@@ -146,6 +232,11 @@ class Rules(Value):
     idempotency_hours: int
     monthly_analysis_limits: dict[str, int]
     upload_bytes_max: int
+    stripe_prices: dict[str, str]
+    s3_bucket: str
+    upload_link_seconds: int
+    storage_object_hours: int
+    presigned_seconds: int
 
 
 @dataclass(frozen=True)
@@ -165,6 +256,14 @@ class Services:
     receive: Callable[[str | None, int | None, AsyncIterator[bytes], str], Awaitable[Upload]]
     #: Whether everything a request needs is there, and what is not.
     readiness: Callable[[], Awaitable[dict[str, str]]]
+    #: The events of a stream with their envelopes.
+    history: Callable[[str], Awaitable[Sequence[Recorded]]]
+    #: An analysis as JSON in somebody else's schema: schema, id, findings, detail.
+    rewrite: Callable[[Schema, str, Findings, bytes], Awaitable[bytes]]
+    #: Sends a delivery now; the last argument also sends what was given up.
+    deliver: Callable[[str, Context, bool], Awaitable[Outcome]]
+    #: None where paying is turned off.
+    payments: Payments | None = None
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""

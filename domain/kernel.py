@@ -66,6 +66,10 @@ class TooLarge(Invalid):
     """This is more than may be sent at once."""
 
 
+class Untrusted(Refusal):
+    """This does not come from whom it claims to come from."""
+
+
 class Unauthenticated(Refusal):
     """Nobody we know is asking."""
 

@@ -171,7 +171,21 @@ class Settings(Value, frozen=True):
         _says("Analyses a month for each plan, as `plan=number` with commas; a plan not named has no limit"),
     ] = msgspec.field(default_factory=dict)
     idempotency_hours: Annotated[Count, _says("How long an `Idempotency-Key` is remembered")] = 24
+    upload_link_seconds: Annotated[Count, _says("How long the signed link of a storage object takes an upload")] = 900
+    storage_object_hours: Annotated[Count, _says("How long an uploaded object waits for its analysis")] = 24
     presigned_seconds: Annotated[Count, _says("How long a signed link to a stored object works")] = 3_600
+
+    # how it is paid for
+    stripe_secret_key: Annotated[Secret, _says("Secret API key of a Stripe account; empty turns paying off")] = Secret(
+        ""
+    )
+    stripe_webhook_secrets: Annotated[
+        Secret, _says("Signing secrets of the Stripe webhook endpoints, with commas; any of them will do")
+    ] = Secret("")
+    stripe_prices: Annotated[
+        dict[str, str], _says("Stripe price of each plan, as `plan=price_...` with commas; the first is the default")
+    ] = msgspec.field(default_factory=dict)
+    stripe_api_url: Annotated[Url, _says("Another address of the Stripe API, for tests")] = Url("")
 
     # how it works
     read_wait_seconds_max: Annotated[Seconds, _says("How long a read waits for the client's own last write")] = 2.0
@@ -187,6 +201,9 @@ class Settings(Value, frozen=True):
     webhook_retry_seconds: Annotated[
         tuple[float, ...], Meta(min_length=1), _says("Waits before the second and each later attempt, before jitter")
     ] = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    webhook_disable_hours: Annotated[
+        Seconds, _says("How many hours an endpoint may fail, and do nothing else, before it is disabled")
+    ] = 120.0
     webhook_jitter: Annotated[float, Meta(ge=0, le=1), _says("The share of each wait that is drawn by chance")] = 0.1
 
     @property

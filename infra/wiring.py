@@ -8,9 +8,10 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from msgspec import convert, json
+from msgspec import convert, json, to_builtins
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
@@ -29,8 +30,11 @@ from adapters.vault import Vault
 from adapters.views import Progress, Views
 from commands.kernel import REACTIONS, Reaction
 from commands.ports import Stored, World
+from commands.webhooks.sending import Outcome, send
+from domain.ledger import Context
 from infra.settings import Settings
 from projections.analyses.analyses import analyses
+from projections.analyses.platform import outcomes, platform_analyses
 from projections.kernel import PROJECTIONS, TALLIES
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from adapters.ears.listening import Ears
     from adapters.http import Outbound
     from adapters.limits import Limiter
+    from adapters.payments import Payments
+    from adapters.reports import Reports
     from adapters.uploads import FilePart
     from api.services import Services
 
@@ -71,6 +77,7 @@ class Parts:
         self.pool = pool
         self.bus = bus
         self._stack = stack
+        self._sending: World | None = None
         secret = settings.secret_key.reveal().encode()
         self.vault = Vault(secret)
         self.keys = DataKeys(pool, secret)
@@ -104,6 +111,18 @@ class Parts:
         web = Outbound(allow=self.settings.outbound_allow)
         self._stack.push_async_callback(web.close)
         return web
+
+    def payments(self) -> Payments | None:
+        """The payment provider, where there is one."""
+        settings = self.settings
+        if not settings.stripe_secret_key:
+            return None
+        from adapters.payments import Payments
+
+        secrets = [each.strip() for each in settings.stripe_webhook_secrets.reveal().split(",") if each.strip()]
+        payments = Payments(settings.stripe_secret_key.reveal(), secrets, api_url=settings.stripe_api_url or None)
+        self._stack.push_async_callback(payments.close)
+        return payments
 
     def ears(self) -> Ears:
         """Children that listen."""
@@ -163,6 +182,8 @@ class Parts:
             limits=self.settings,
             chance=random.random,
             analysis_body=self._analysis_body,
+            platform_body=self._platform_body,
+            draw=self.reports().draw,
         )
 
     async def _analysis_body(self, analysis_id: str) -> bytes:
@@ -171,6 +192,26 @@ class Parts:
             if analyses.concerns(event) == analysis_id:
                 document = analyses.evolve(document, event)
         return json.encode(document)
+
+    async def _platform_body(self, analysis_id: str) -> bytes:
+        told: dict[str, Any] = {"job_id": analysis_id}
+        events = (await self.log.read(f"analysis-{analysis_id}")).events
+        for projection in (outcomes, platform_analyses):
+            document = None
+            for event in events:
+                if projection.concerns(event) == analysis_id:
+                    document = projection.evolve(document, event)
+            told |= to_builtins(document) or {}
+        del told["artifacts"], told["idempotent_replay"]
+        return json.encode(told)
+
+    def reports(self) -> Reports:
+        """Pictures and other people's schemas."""
+        from adapters.reports import Reports
+
+        reports = Reports()
+        self._stack.push_async_callback(reports.close)
+        return reports
 
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
@@ -205,7 +246,16 @@ class Parts:
             now=_now,
             receive=receive,
             readiness=self.readiness,
+            payments=self.payments(),
+            history=self.log.stream,
+            rewrite=self.reports().rewrite,
+            deliver=self._deliver,
         )
+
+    async def _deliver(self, delivery_id: str, context: Context, force: bool) -> Outcome:
+        if self._sending is None:
+            self._sending = self.world()
+        return await send(delivery_id, self._sending, context, sender=str(uuid4()), force=force)
 
     async def readiness(self) -> dict[str, str]:
         """What a request needs, and whether it is there."""

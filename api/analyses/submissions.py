@@ -11,6 +11,7 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType, json
 
 from api.auth import Asker, needs
+from api.billing.plans import monthly_limit
 from api.kernel import IdempotencyKey, Url, once
 from api.services import Services
 from commands.analyses.analyses import Item, Once, RequestAnalyses
@@ -64,11 +65,6 @@ def check_url(services: Services, url: str, loc: tuple[str | int, ...]) -> str:
             raise
         raise RefusedUrl(problem=str(problem), loc=loc) from problem
     return url
-
-
-def monthly_limit(services: Services) -> int | None:
-    """What a workspace may analyse in a month; None where no limit is set."""
-    return services.rules.monthly_analysis_limits.get("free")
 
 
 @post("/v1/analyze/url", status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
@@ -213,7 +209,7 @@ async def submit(
             workspace_id=asker.workspace_id,
             items=items,
             once=claim,
-            monthly_limit=monthly_limit(services),
+            monthly_limit=await monthly_limit(services, asker.workspace_id),
             is_batch=is_batch,
         ),
         asker.context,

@@ -6,8 +6,8 @@ from litestar import get
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from api.analyses.submissions import monthly_limit
 from api.auth import Asker, needs
+from api.billing.plans import monthly_limit, plan_of
 from api.services import Services
 from projections.billing.usage import analyses_in, usage
 
@@ -32,14 +32,14 @@ async def get_usage(services: NamedDependency[Services], asker: NamedDependency[
     now = services.now()
     key = analyses_in(asker.workspace_id, now)
     count = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
-    limit = monthly_limit(services)
+    limit = await monthly_limit(services, asker.workspace_id)
     remaining = None if limit is None else max(0, limit - count)
     return Usage(
         month=f"{now:%Y-%m}",
         count=count,
         limit=limit,
         remaining=remaining,
-        tier="free",
+        tier=(await plan_of(services, asker.workspace_id)).plan,
         local_analysis_credits=remaining or 0,
         local_analysis_jobs=count,
         provider_enrichment_jobs=0,

@@ -1,0 +1,154 @@
+"""Stripe through its own library: customers, checkouts, the portal, subscriptions, and webhooks that are theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import stripe
+import structlog
+
+from domain.kernel import Unavailable, Untrusted
+
+log = structlog.get_logger(__name__)
+
+#: How old a webhook may be, in seconds, before it counts as a replay.
+TOLERANCE_SECONDS = 300
+
+
+class PaymentsUnavailable(Unavailable):
+    """The payment provider cannot be reached at the moment. Try again shortly."""
+
+
+class BadSignature(Untrusted):
+    """The Stripe-Signature header is missing or does not match the body."""
+
+
+class Opened(NamedTuple):
+    """A page of the provider: its id and address."""
+
+    id: str
+    url: str
+
+
+class Told(NamedTuple):
+    """A webhook of the provider, verified."""
+
+    id: str
+    type: str
+    about: Mapping[str, Any]
+
+
+class Subscription(NamedTuple):
+    """A subscription as it stands at the provider; `observed_at` is when we began to ask."""
+
+    id: str
+    customer_id: str
+    workspace_id: str | None
+    status: str
+    price_id: str | None
+    current_period_end: datetime | None
+    cancel_at_period_end: bool
+    observed_at: datetime
+
+
+class Payments:
+    """One Stripe account. Webhooks are verified against each of the secrets, so that they can be rotated."""
+
+    def __init__(self, secret_key: str, webhook_secrets: Sequence[str], *, api_url: str | None = None) -> None:
+        self._webhook_secrets = tuple(webhook_secrets)
+        self._http = stripe.AIOHTTPClient(timeout=15)
+        self._client = stripe.StripeClient(
+            secret_key,
+            base_addresses={"api": api_url} if api_url else None,
+            http_client=self._http,
+            max_network_retries=2,
+        )
+
+    async def create_customer(self, workspace_id: str) -> str:
+        """The customer of a workspace; asking twice gives the same one."""
+        with _named():
+            customer = await self._client.v1.customers.create_async(
+                {"metadata": {"workspace_id": workspace_id}},
+                {"idempotency_key": f"ledgerline-customer-{workspace_id}"},
+            )
+        return customer.id
+
+    async def open_checkout(
+        self, workspace_id: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
+    ) -> Opened:
+        """A page on which a customer subscribes."""
+        with _named():
+            session = await self._client.v1.checkout.sessions.create_async(
+                {
+                    "mode": "subscription",
+                    "customer": customer_id,
+                    "client_reference_id": workspace_id,
+                    "line_items": [{"price": price_id, "quantity": 1}],
+                    "subscription_data": {"metadata": {"workspace_id": workspace_id}},
+                    "success_url": success_url,
+                    "cancel_url": cancel_url,
+                }
+            )
+        return Opened(session.id, session.url or "")
+
+    async def open_portal(self, customer_id: str, return_url: str) -> Opened:
+        """A page on which a customer manages what they pay."""
+        with _named():
+            session = await self._client.v1.billing_portal.sessions.create_async(
+                {"customer": customer_id, "return_url": return_url}
+            )
+        return Opened(session.id, session.url)
+
+    async def subscription(self, subscription_id: str) -> Subscription | None:
+        """A subscription as it stands now; None when the account has no such one."""
+        observed_at = datetime.now(UTC)
+        with _named():
+            try:
+                found = await self._client.v1.subscriptions.retrieve_async(subscription_id)
+            except stripe.InvalidRequestError:
+                return None
+        values: dict[str, Any] = found.to_dict()
+        items = values.get("items", {}).get("data", [])
+        item = items[0] if items else {}
+        # Since 2025 the period belongs to the item; accounts on older API versions have it on the subscription.
+        end = item.get("current_period_end") or values.get("current_period_end")
+        return Subscription(
+            id=values["id"],
+            customer_id=values["customer"],
+            workspace_id=(values.get("metadata") or {}).get("workspace_id"),
+            status=values["status"],
+            price_id=(item.get("price") or {}).get("id"),
+            current_period_end=datetime.fromtimestamp(end, UTC) if end else None,
+            cancel_at_period_end=bool(values.get("cancel_at_period_end")),
+            observed_at=observed_at,
+        )
+
+    def verify(self, body: bytes, signature: str | None) -> Told:
+        """The event in a webhook; raises BadSignature for one that is not Stripe's, or too old."""
+        for secret in self._webhook_secrets:
+            try:
+                event = stripe.Webhook.construct_event(body, signature or "", secret, tolerance=TOLERANCE_SECONDS)
+            except stripe.SignatureVerificationError:
+                continue
+            except (ValueError, KeyError, TypeError, AttributeError) as problem:
+                raise BadSignature from problem
+            values: dict[str, Any] = event.to_dict()
+            return Told(values["id"], values["type"], values["data"]["object"])
+        raise BadSignature
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.close_async()  # type: ignore[no-untyped-call]  # the library leaves this one untyped
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Stripe's failures in our words; what it refuses for good is our mistake and stays loud."""
+    try:
+        yield
+    except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError, TimeoutError) as problem:
+        log.warning("payments.unavailable", problem=type(problem).__name__)
+        raise PaymentsUnavailable from problem

@@ -1,0 +1,232 @@
+"""Subscribing: the plan, a checkout, the portal, and what the payment provider tells us."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+from uuid import uuid4
+
+import structlog
+from litestar import Request, get, post
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody
+from msgspec import Meta, Struct
+
+from api.auth import Asker, needs
+from api.billing.plans import monthly_limit, plan_of
+from api.kernel import Url
+from api.services import Payments, Services
+from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
+from domain.billing.subscriptions import FREE, NoCustomerYet, Status, billings, customers
+from domain.kernel import Invalid, Unavailable
+from domain.ledger import Context
+from projections.billing.usage import analyses_in, usage
+from projections.kernel import seconds
+
+log = structlog.get_logger(__name__)
+
+
+class BillingNotConfigured(Unavailable):
+    """Billing is not configured on this server."""
+
+
+class NoSuchPlan(Invalid):
+    """There is no plan of this name to subscribe to."""
+
+
+class BadReturnUrl(Invalid):
+    """A return URL begins with http:// or https://."""
+
+
+class Checkout(Struct):
+    """What to subscribe to, and where to come back to; all of it has defaults."""
+
+    plan: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    success_url: Url | None = None
+    cancel_url: Url | None = None
+
+
+class Page(Struct):
+    """A page of the payment provider to send the person to."""
+
+    id: str
+    url: str
+
+
+class BillingStatus(Struct):
+    """The plan of a workspace; the balance is what is left of this month, 0 where the plan has no limit."""
+
+    local_credit_balance: int
+    plan: str
+    status: str
+    workspace_id: str
+    unlimited: bool
+    current_period_end: str | None
+    cancel_at_period_end: bool
+
+
+class Heard(Struct):
+    """A webhook was understood."""
+
+    accepted: bool
+    event_type: str
+
+
+def _payments(services: Services) -> Payments:
+    if services.payments is None:
+        raise BillingNotConfigured
+    return services.payments
+
+
+@get("/v1/billing/status", tags=["platform"], opt=needs("usage:read", "viewer"))
+async def get_billing_status(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> BillingStatus:
+    """Read the plan of this workspace and what is left of the month."""
+    found = await plan_of(services, asker.workspace_id)
+    limit = await monthly_limit(services, asker.workspace_id)
+    key = analyses_in(asker.workspace_id, services.now())
+    used = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
+    return BillingStatus(
+        local_credit_balance=0 if limit is None else max(0, limit - used),
+        plan=found.plan,
+        status=found.status,
+        workspace_id=asker.workspace_id,
+        unlimited=limit is None,
+        current_period_end=seconds(found.current_period_end) if found.current_period_end else None,
+        cancel_at_period_end=found.cancel_at_period_end,
+    )
+
+
+@post("/v1/billing/checkout-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
+async def open_checkout(
+    data: JSONBody[Checkout], services: NamedDependency[Services], asker: NamedDependency[Asker]
+) -> Page:
+    """Open a page on which this workspace subscribes to a plan."""
+    payments = _payments(services)
+    prices = services.rules.stripe_prices
+    plan = data.plan or next(iter(prices), "")
+    if plan not in prices:
+        raise NoSuchPlan(loc=("body", "plan"))
+    for name in ("success_url", "cancel_url"):
+        url = getattr(data, name)
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise BadReturnUrl(loc=("body", name))
+    customer_id = await _customer(services, payments, asker)
+    opened = await payments.open_checkout(
+        asker.workspace_id,
+        customer_id,
+        prices[plan],
+        data.success_url or f"{services.rules.url}/docs?checkout=success",
+        data.cancel_url or f"{services.rules.url}/docs?checkout=cancelled",
+    )
+    await services.execute(
+        NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan), asker.context
+    )
+    return Page(id=opened.id, url=opened.url)
+
+
+@post("/v1/billing/portal-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
+async def open_portal(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Page:
+    """Open a page on which this workspace changes or ends its subscription."""
+    payments = _payments(services)
+    known = billings.fold((await services.log.read(billings.stream(asker.workspace_id))).events)
+    if known.customer_id is None:
+        raise NoCustomerYet
+    opened = await payments.open_portal(known.customer_id, f"{services.rules.url}/docs")
+    return Page(id=opened.id, url=opened.url)
+
+
+async def _customer(services: Services, payments: Payments, asker: Asker) -> str:
+    """The customer of this workspace, made on the first occasion; two occasions at once make one."""
+    stream = billings.stream(asker.workspace_id)
+    known = billings.fold((await services.log.read(stream)).events)
+    if known.customer_id is None:
+        customer_id = await payments.create_customer(asker.workspace_id)
+        await services.execute(LinkCustomer(workspace_id=asker.workspace_id, customer_id=customer_id), asker.context)
+        known = billings.fold((await services.log.read(stream)).events)
+    assert known.customer_id is not None
+    return known.customer_id
+
+
+WEBHOOK_BODY = {
+    "required": True,
+    "content": {"application/json": {"schema": {"type": "object", "description": "A Stripe event."}}},
+}
+
+
+@post(
+    ["/webhooks/stripe", "/v1/billing/stripe/webhook"],
+    status_code=200,
+    tags=["platform"],
+    opt={"request_body": WEBHOOK_BODY, "statuses": {"400"}},
+)
+async def hear_stripe(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    stripe_signature: Annotated[
+        str | None, HeaderParameter(name="Stripe-Signature", description="Stripe's signature of the body.")
+    ] = None,
+) -> Heard:
+    """Take a webhook of Stripe. Events may come twice and in any order; the subscription is always asked for anew."""
+    payments = _payments(services)
+    told = payments.verify(await request.body(), stripe_signature)
+    match told.type.split("."):
+        case ["customer", "subscription", *_]:
+            await _observe(services, payments, str(told.about["id"]))
+        case ["checkout", "session", "completed"] if told.about.get("subscription"):
+            await _observe(services, payments, str(told.about["subscription"]))
+        case ["invoice", "paid" | "payment_failed" as what]:
+            await _note_invoice(services, told.about, paid=what == "paid")
+        case _:
+            log.debug("billing.ignored", event_type=told.type)
+    return Heard(accepted=True, event_type=told.type)
+
+
+async def _observe(services: Services, payments: Payments, subscription_id: str) -> None:
+    found = await payments.subscription(subscription_id)
+    if found is None:
+        log.warning("billing.unknown_subscription", subscription_id=subscription_id)
+        return
+    workspace_id = await _workspace(services, found.customer_id) or found.workspace_id
+    if workspace_id is None:
+        log.warning("billing.unknown_customer", customer_id=found.customer_id)
+        return
+    plans = {price: plan for plan, price in services.rules.stripe_prices.items()}
+    context = _context(workspace_id)
+    await services.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
+    await services.execute(
+        ObserveSubscription(
+            workspace_id=workspace_id,
+            subscription_id=found.id,
+            plan=plans.get(found.price_id or "", FREE),
+            status=cast("Status", found.status),
+            observed_at=found.observed_at,
+            current_period_end=found.current_period_end,
+            cancel_at_period_end=found.cancel_at_period_end,
+        ),
+        context,
+    )
+
+
+async def _note_invoice(services: Services, invoice: Any, *, paid: bool) -> None:
+    workspace_id = await _workspace(services, str(invoice.get("customer")))
+    if workspace_id is None:
+        log.warning("billing.unknown_customer", customer_id=invoice.get("customer"))
+        return
+    await services.execute(
+        NoteInvoice(
+            workspace_id=workspace_id,
+            invoice_id=str(invoice["id"]),
+            amount=int(invoice.get("amount_paid" if paid else "amount_due") or 0),
+            currency=str(invoice.get("currency", "")),
+            paid=paid,
+        ),
+        _context(workspace_id),
+    )
+
+
+async def _workspace(services: Services, customer_id: str) -> str | None:
+    claim = customers.fold((await services.log.read(customers.stream(customer_id))).events)
+    return claim.workspace_id
+
+
+def _context(workspace_id: str) -> Context:
+    return Context(workspace_id=workspace_id, actor="stripe", correlation_id=uuid4())

@@ -1,0 +1,1 @@
+"""Paying, and what it allows."""

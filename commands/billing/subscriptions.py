@@ -1,0 +1,144 @@
+"""Becoming a customer, subscribing, and noting what the payment provider says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from commands.kernel import Command, Transaction, decides, handles
+from domain.billing.subscriptions import (
+    Billing,
+    CheckoutOpened,
+    CustomerClaimed,
+    CustomerLinked,
+    InvoicePaid,
+    InvoicePaymentFailed,
+    Status,
+    SubscriptionObserved,
+    billings,
+    customers,
+)
+from domain.kernel import Event
+
+
+class LinkCustomer(Command):
+    """Note which customer of the provider a workspace is."""
+
+    workspace_id: str
+    customer_id: str
+
+
+@handles(LinkCustomer)
+async def link(wish: LinkCustomer, transaction: Transaction) -> None:
+    """A workspace is one customer and a customer one workspace, whoever says so first."""
+    billing = await transaction.find(billings, wish.workspace_id)
+    if billing.customer_id is not None:
+        return
+    claim = await transaction.find(customers, wish.customer_id)
+    if claim.workspace_id not in (None, wish.workspace_id):
+        return
+    now = transaction.now
+    transaction.record(
+        billings,
+        wish.workspace_id,
+        CustomerLinked(workspace_id=wish.workspace_id, customer_id=wish.customer_id, linked_at=now),
+    )
+    transaction.record(
+        customers,
+        wish.customer_id,
+        CustomerClaimed(customer_id=wish.customer_id, workspace_id=wish.workspace_id, claimed_at=now),
+    )
+
+
+class NoteCheckout(Command):
+    """Note that somebody is about to subscribe."""
+
+    workspace_id: str
+    checkout_id: str
+    plan: str
+
+
+@decides(NoteCheckout, billings, creates=True)
+def note_checkout(wish: NoteCheckout, billing: Billing, now: datetime) -> list[Event]:
+    """Each checkout is noted once."""
+    if wish.checkout_id in billing.checkouts:
+        return []
+    return [CheckoutOpened(workspace_id=wish.workspace_id, checkout_id=wish.checkout_id, plan=wish.plan, opened_at=now)]
+
+
+class ObserveSubscription(Command):
+    """Note how a subscription stood at the provider when it was asked; `observed_at` is when the asking began."""
+
+    workspace_id: str
+    subscription_id: str
+    plan: str
+    status: Status
+    observed_at: datetime
+    current_period_end: datetime | None
+    cancel_at_period_end: bool
+
+
+@decides(ObserveSubscription, billings, creates=True)
+def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list[Event]:
+    """An older observation never overwrites a newer one, and one that changes nothing is not written down."""
+    if billing.observed_at is not None and wish.observed_at < billing.observed_at:
+        return []
+    observed = SubscriptionObserved(
+        workspace_id=wish.workspace_id,
+        subscription_id=wish.subscription_id,
+        plan=wish.plan,
+        status=wish.status,
+        observed_at=wish.observed_at,
+        current_period_end=wish.current_period_end,
+        cancel_at_period_end=wish.cancel_at_period_end,
+    )
+    # An old subscription's end says nothing about the one that has taken its place.
+    replaced = billing.subscription_id not in (None, wish.subscription_id) and wish.status in (
+        "canceled",
+        "incomplete_expired",
+    )
+    same = (
+        billing.subscription_id == wish.subscription_id
+        and billing.status == wish.status
+        and billing.current_period_end == wish.current_period_end
+        and billing.cancel_at_period_end == wish.cancel_at_period_end
+        and billings.fold([observed], billing).plan == billing.plan
+    )
+    return [] if same or replaced else [observed]
+
+
+class NoteInvoice(Command):
+    """Note that a bill was paid, or could not be collected."""
+
+    workspace_id: str
+    invoice_id: str
+    amount: int
+    currency: str
+    paid: bool
+
+
+@decides(NoteInvoice, billings, creates=True)
+def note_invoice(wish: NoteInvoice, billing: Billing, now: datetime) -> list[Event]:
+    """A bill is paid once, and whatever failed before or is told later about it does not matter then."""
+    if wish.invoice_id in billing.invoices:
+        return []
+    if wish.paid:
+        return [
+            InvoicePaid(
+                workspace_id=wish.workspace_id,
+                invoice_id=wish.invoice_id,
+                amount=wish.amount,
+                currency=wish.currency,
+                paid_at=now,
+            )
+        ]
+    if wish.invoice_id in billing.failed_invoices:
+        return []
+    return [
+        InvoicePaymentFailed(
+            workspace_id=wish.workspace_id,
+            invoice_id=wish.invoice_id,
+            amount=wish.amount,
+            currency=wish.currency,
+            failed_at=now,
+        )
+    ]

@@ -1,0 +1,148 @@
+"""A workspace's subscription, as the payment provider last told it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec.structs import replace
+
+from domain.kernel import Category, Conflict, Event, State
+
+Status = Literal[
+    "none",
+    "incomplete",
+    "incomplete_expired",
+    "trialing",
+    "active",
+    "past_due",
+    "canceled",
+    "unpaid",
+    "paused",
+]
+
+#: The plan of a workspace that pays for none.
+FREE = "free"
+
+#: In these states a subscription gives what it promises; one that is past due keeps it until the provider gives up.
+PAYING = ("trialing", "active", "past_due")
+
+
+class CustomerLinked(Event):
+    """The payment provider knows the workspace as this customer."""
+
+    workspace_id: str
+    customer_id: str
+    linked_at: datetime
+
+
+class CheckoutOpened(Event):
+    """Somebody is about to subscribe."""
+
+    workspace_id: str
+    checkout_id: str
+    plan: str
+    opened_at: datetime
+
+
+class SubscriptionObserved(Event):
+    """This is how the subscription stood at the provider at a moment."""
+
+    workspace_id: str
+    subscription_id: str
+    plan: str
+    status: Status
+    observed_at: datetime
+    current_period_end: datetime | None = None
+    cancel_at_period_end: bool = False
+
+
+class InvoicePaid(Event):
+    """A bill was paid; the amount is in the smallest unit of its currency."""
+
+    workspace_id: str
+    invoice_id: str
+    amount: int
+    currency: str
+    paid_at: datetime
+
+
+class InvoicePaymentFailed(Event):
+    """A bill could not be collected."""
+
+    workspace_id: str
+    invoice_id: str
+    amount: int
+    currency: str
+    failed_at: datetime
+
+
+class Billing(State):
+    """What rules need to know of a workspace's billing."""
+
+    customer_id: str | None = None
+    subscription_id: str | None = None
+    plan: str = FREE
+    status: Status = "none"
+    observed_at: datetime | None = None
+    current_period_end: datetime | None = None
+    cancel_at_period_end: bool = False
+    checkouts: frozenset[str] = frozenset()
+    invoices: frozenset[str] = frozenset()
+    failed_invoices: frozenset[str] = frozenset()
+
+
+def evolve(billing: Billing, event: Event) -> Billing:
+    """Billing after one more event."""
+    match event:
+        case CustomerLinked():
+            return replace(billing, customer_id=event.customer_id)
+        case CheckoutOpened():
+            return replace(billing, checkouts=billing.checkouts | {event.checkout_id})
+        case SubscriptionObserved():
+            return replace(
+                billing,
+                subscription_id=event.subscription_id,
+                plan=event.plan if event.status in PAYING else FREE,
+                status=event.status,
+                observed_at=event.observed_at,
+                current_period_end=event.current_period_end,
+                cancel_at_period_end=event.cancel_at_period_end,
+            )
+        case InvoicePaid():
+            return replace(billing, invoices=billing.invoices | {event.invoice_id})
+        case InvoicePaymentFailed():
+            return replace(billing, failed_invoices=billing.failed_invoices | {event.invoice_id})
+    return billing
+
+
+class NoCustomerYet(Conflict):
+    """This workspace has never subscribed. Open a checkout first."""
+
+
+billings = Category(name="billing", initial=Billing(), evolve=evolve)
+
+
+class CustomerClaimed(Event):
+    """A customer of the provider belongs to a workspace."""
+
+    customer_id: str
+    workspace_id: str
+    claimed_at: datetime
+
+
+class CustomerClaim(State):
+    """Whose customer it is."""
+
+    workspace_id: str | None = None
+
+
+def evolve_claim(claim: CustomerClaim, event: Event) -> CustomerClaim:
+    """A claim after one more event."""
+    match event:
+        case CustomerClaimed():
+            return CustomerClaim(workspace_id=event.workspace_id)
+    return claim
+
+
+customers = Category(name="customer", initial=CustomerClaim(), evolve=evolve_claim)
