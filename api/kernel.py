@@ -32,6 +32,13 @@ def once(request: Request[Any, Any, Any], services: Services, workspace_id: str,
         return None
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise BadIdempotencyKey(loc=("header", "Idempotency-Key"))
+    return claim_of(request, services, workspace_id, key, payload)
+
+
+def claim_of(
+    request: Request[Any, Any, Any], services: Services, workspace_id: str, key: str, payload: object
+) -> Once:
+    """The claim of a request under a key, within its workspace and route."""
     route = f"{request.method} {request.scope['path']}"
     claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
     digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from commands.kernel import Command, Log, execute
-from domain.analyses.findings import Analysis
+from domain.analyses.findings import Analysis, Findings
 from domain.ledger import Context
 
 
@@ -67,6 +67,14 @@ class Stored(Protocol):
         """Digest of its content, hexadecimal."""
 
 
+class Stat(Protocol):
+    """What the store knows about an object."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+
 class Blobs(Protocol):
     """Objects too big for events."""
 
@@ -79,8 +87,14 @@ class Blobs(Protocol):
     def fetch(self, key: str, *, size_max: int | None = None) -> AbstractAsyncContextManager[Path]:
         """An object as a local file, for a while."""
 
+    async def stat(self, key: str) -> Stat:
+        """What is known about an object; raises NotFound."""
+
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens when it is not there."""
+
+    async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
+        """A link that stores an object of this type for some time."""
 
     async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
         """A link that downloads an object for some time."""
@@ -136,6 +150,10 @@ class Limits(Protocol):
     def webhook_jitter(self) -> float:
         """The share of each wait that is drawn by chance."""
 
+    @property
+    def webhook_disable_hours(self) -> float:
+        """How long an endpoint may fail, and do nothing else, before it is disabled."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -152,6 +170,10 @@ class World:
     chance: Callable[[], float]
     #: The answer of `GET /v1/analysis/{id}` as it stands, which is what webhooks carry.
     analysis_body: Callable[[str], Awaitable[bytes]]
+    #: The same as the platform shows it, with its result: what webhook endpoints are told.
+    platform_body: Callable[[str], Awaitable[bytes]]
+    #: Draws what was heard: the name of each picture and its PNG.
+    draw: Callable[[Findings, bytes], Awaitable[Mapping[str, bytes]]]
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""

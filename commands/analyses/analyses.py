@@ -7,18 +7,31 @@ from datetime import datetime, timedelta
 from commands.kernel import Command, Transaction, decides, handles
 from domain.analyses.analyses import (
     Analysis,
+    AnalysisCancelled,
     AnalysisCompleted,
     AnalysisFailed,
+    AnalysisIsOver,
     AnalysisRequested,
     AnalysisStarted,
+    Artifact,
+    NoSuchAnalysis,
     Origin,
+    ReportDrawn,
     SourceDeleted,
     analyses,
 )
 from domain.analyses.findings import Findings
+from domain.analyses.objects import (
+    NoSuchStorageObject,
+    ObjectUsed,
+    StorageObjectHasExpired,
+    StorageObjectIsUsed,
+    storage_objects,
+)
 from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas
 from domain.idempotency import IdempotencyKeyReused, IdempotencyKeyUsed, claims
 from domain.kernel import Event, Value
+from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 
 
 class Item(Value):
@@ -29,6 +42,9 @@ class Item(Value):
     source_url: str
     object_key: str | None = None
     webhook_url: str | None = None
+    storage_object_id: str | None = None
+    webhook_endpoint_id: str | None = None
+    metadata: str | None = None
 
 
 class Once(Value):
@@ -79,6 +95,9 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
         analysis = await transaction.presume_new(analyses, item.analysis_id)
         if analysis.status == "absent":
             fresh.append(item)
+    for item in fresh:
+        await _take_object(wish, item, transaction)
+        await _know_endpoint(wish, item, transaction)
     await _count(wish, fresh, transaction)
     for item in fresh:
         transaction.record(
@@ -92,9 +111,38 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
                 object_key=item.object_key,
                 webhook_url=item.webhook_url,
                 batch_id=wish.subject_id if wish.is_batch else None,
+                storage_object_id=item.storage_object_id,
+                webhook_endpoint_id=item.webhook_endpoint_id,
+                metadata=item.metadata,
                 requested_at=now,
             ),
         )
+
+
+async def _take_object(wish: RequestAnalyses, item: Item, transaction: Transaction) -> None:
+    """An uploaded object belongs to one analysis, because it is deleted after it."""
+    if item.storage_object_id is None:
+        return
+    stored = await transaction.load(storage_objects, item.storage_object_id)
+    if stored.workspace_id != wish.workspace_id:
+        raise NoSuchStorageObject
+    if stored.analysis_id is not None:
+        raise StorageObjectIsUsed
+    if not stored.is_kept(transaction.now):
+        raise StorageObjectHasExpired
+    transaction.record(
+        storage_objects,
+        item.storage_object_id,
+        ObjectUsed(storage_object_id=item.storage_object_id, analysis_id=item.analysis_id, used_at=transaction.now),
+    )
+
+
+async def _know_endpoint(wish: RequestAnalyses, item: Item, transaction: Transaction) -> None:
+    if item.webhook_endpoint_id is None:
+        return
+    book = await transaction.find(endpoint_books, wish.workspace_id)
+    if item.webhook_endpoint_id not in book.endpoints:
+        raise NoSuchEndpoint
 
 
 async def _count(wish: RequestAnalyses, fresh: list[Item], transaction: Transaction) -> None:
@@ -163,6 +211,40 @@ def fail(wish: FailAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
     if analysis.is_over:
         return []
     return [AnalysisFailed(analysis_id=wish.analysis_id, reason=wish.reason, failed_at=now)]
+
+
+class CancelAnalysis(Command):
+    """Ask no more."""
+
+    analysis_id: str
+    workspace_id: str
+
+
+@decides(CancelAnalysis, analyses)
+def cancel(wish: CancelAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
+    """What is not over yet can be cancelled; what has been cancelled stays so."""
+    if analysis.workspace_id != wish.workspace_id:
+        raise NoSuchAnalysis
+    if analysis.status == "cancelled":
+        return []
+    if analysis.is_over:
+        raise AnalysisIsOver
+    return [AnalysisCancelled(analysis_id=wish.analysis_id, cancelled_at=now)]
+
+
+class NoteReport(Command):
+    """Note that pictures have been drawn."""
+
+    analysis_id: str
+    artifacts: tuple[Artifact, ...]
+
+
+@decides(NoteReport, analyses)
+def note_report(wish: NoteReport, analysis: Analysis, now: datetime) -> list[Event]:
+    """A report is drawn once, of what was heard."""
+    if analysis.report_drawn or analysis.status != "completed":
+        return []
+    return [ReportDrawn(analysis_id=wish.analysis_id, artifacts=wish.artifacts, drawn_at=now)]
 
 
 class NoteSourceDeleted(Command):

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from msgspec import json
 
-from commands.analyses.analyses import CompleteAnalysis, FailAnalysis, NoteSourceDeleted, StartAnalysis
+from commands.analyses.analyses import CompleteAnalysis, FailAnalysis, NoteReport, NoteSourceDeleted, StartAnalysis
+from commands.analyses.objects import ExpireObject
 from commands.kernel import reacts_to
 from commands.ports import World
-from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
+from domain.analyses.analyses import (
+    Analysis,
+    AnalysisCancelled,
+    AnalysisCompleted,
+    AnalysisFailed,
+    AnalysisRequested,
+    Artifact,
+    analyses,
+)
+from domain.analyses.findings import Analysis as Heard
 from domain.analyses.findings import Unreadable
+from domain.analyses.objects import UploadOffered, storage_objects
+from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
+
+#: How often a worker that listens asks whether anybody still wants to know.
+WANTED_SECONDS = 1.0
+#: Of a report, the detail is the one part that is always there.
+PICTURE_TYPE = "image/png"
 
 
 async def _give_up(recorded: Recorded, world: World, problem: str) -> None:
@@ -27,15 +46,16 @@ async def analyse_audio(recorded: Recorded, world: World) -> None:
     """Listen to the recording and write down what was heard, or why nothing was."""
     event = recorded.event
     assert isinstance(event, AnalysisRequested)
-    known = analyses.fold((await world.log.read(analyses.stream(event.analysis_id))).events)
-    if known.is_over:
+    if (await _known(event.analysis_id, world)).is_over:
         return
     await world.execute(StartAnalysis(analysis_id=event.analysis_id), recorded.context())
     try:
         async with _recording(event, world) as path:
-            heard = await world.ears.listen(path)
+            heard = await _listen_while_wanted(event.analysis_id, path, world)
     except Unreadable as problem:
         await world.execute(FailAnalysis(analysis_id=event.analysis_id, reason=str(problem)), recorded.context())
+        return
+    if heard is None:
         return
     detail_key = f"analyses/{event.analysis_id}/detail.json"
     await world.blobs.put_bytes(detail_key, json.encode(heard.detail), content_type="application/json")
@@ -43,14 +63,39 @@ async def analyse_audio(recorded: Recorded, world: World) -> None:
         CompleteAnalysis(analysis_id=event.analysis_id, findings=heard.findings, detail_key=detail_key),
         recorded.context(),
     )
+    if (await _known(event.analysis_id, world)).status != "completed":
+        # Cancelled at the last moment: nobody will ever ask for what was heard.
+        await world.blobs.delete(detail_key)
+
+
+async def _known(analysis_id: str, world: World) -> Analysis:
+    return analyses.fold((await world.log.read(analyses.stream(analysis_id))).events)
+
+
+async def _listen_while_wanted(analysis_id: str, path: Path, world: World) -> Heard | None:
+    """What is heard; None as soon as the analysis is over for another reason, so that no worker toils for nothing."""
+    listening = asyncio.ensure_future(world.ears.listen(path))
+    try:
+        while not (await asyncio.wait({listening}, timeout=WANTED_SECONDS))[0]:
+            if (await _known(analysis_id, world)).is_over:
+                return None
+        return listening.result()
+    finally:
+        if not listening.done():
+            listening.cancel()
+            await asyncio.wait({listening})
 
 
 @asynccontextmanager
 async def _recording(event: AnalysisRequested, world: World) -> AsyncIterator[Path]:
     """The recording as a local file."""
     if event.object_key is not None:
-        async with world.blobs.fetch(event.object_key, size_max=world.limits.upload_bytes_max) as path:
-            yield path
+        try:
+            async with world.blobs.fetch(event.object_key, size_max=world.limits.upload_bytes_max) as path:
+                yield path
+        except (NotFound, Invalid) as refusal:
+            # It was deleted, or replaced by something larger, between being handed in and now.
+            raise Unreadable(refusal.sentence) from refusal
         return
     with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
         path = Path(directory) / "source"
@@ -69,11 +114,28 @@ async def _recording(event: AnalysisRequested, world: World) -> AsyncIterator[Pa
         yield path
 
 
-@reacts_to(AnalysisCompleted, AnalysisFailed, name="delete-source")
+@reacts_to(AnalysisCompleted, name="draw-report", queue="analyses")
+async def draw_report(recorded: Recorded, world: World) -> None:
+    """Pictures of what was heard are laid beside the detail; nobody waits for them."""
+    event = recorded.event
+    assert isinstance(event, AnalysisCompleted)
+    if event.detail_key is None or (await _known(event.analysis_id, world)).report_drawn:
+        return
+    async with world.blobs.fetch(event.detail_key) as path:
+        detail = await asyncio.to_thread(path.read_bytes)
+    artifacts = []
+    for name, picture in (await world.draw(event.findings, detail)).items():
+        key = f"analyses/{event.analysis_id}/{name}"
+        await world.blobs.put_bytes(key, picture, content_type=PICTURE_TYPE)
+        artifacts.append(Artifact(name=name, object_key=key, content_type=PICTURE_TYPE, size=len(picture)))
+    await world.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
+
+
+@reacts_to(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, name="delete-source")
 async def delete_source(recorded: Recorded, world: World) -> None:
     """An uploaded recording is kept no longer than it takes to listen to it."""
     event = recorded.event
-    assert isinstance(event, AnalysisCompleted | AnalysisFailed)
+    assert isinstance(event, AnalysisCompleted | AnalysisFailed | AnalysisCancelled)
     history = await world.log.read(analyses.stream(event.analysis_id))
     for past in history.events:
         if isinstance(past, AnalysisRequested) and past.object_key is not None:
@@ -81,3 +143,18 @@ async def delete_source(recorded: Recorded, world: World) -> None:
             await world.execute(
                 NoteSourceDeleted(analysis_id=event.analysis_id, object_key=past.object_key), recorded.context()
             )
+
+
+def _kept_until(event: UploadOffered) -> datetime:
+    return event.kept_until
+
+
+@reacts_to(UploadOffered, name="expire-object", due=_kept_until)
+async def expire_object(recorded: Recorded, world: World) -> None:
+    """What was uploaded and never analysed goes; so does what was uploaded again after its analysis."""
+    event = recorded.event
+    assert isinstance(event, UploadOffered)
+    await world.execute(ExpireObject(storage_object_id=event.storage_object_id), recorded.context())
+    stored = storage_objects.fold((await world.log.read(storage_objects.stream(event.storage_object_id))).events)
+    if stored.analysis_id is None or (await _known(stored.analysis_id, world)).is_over:
+        await world.blobs.delete(event.object_key)

@@ -1,35 +1,41 @@
-"""Queueing a message and writing down each attempt to deliver it."""
+"""Queueing a message, and writing down each attempt to deliver it."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from commands.kernel import Command, decides
+from commands.kernel import Command, Transaction, decides, handles
+from commands.webhooks.endpoints import note_health
 from domain.kernel import Event
 from domain.webhooks.deliveries import (
     Delivery,
     DeliveryAttempted,
+    DeliveryBegun,
     DeliveryGivenUp,
+    DeliveryInProgress,
+    DeliveryIsOver,
     DeliveryQueued,
     MessageType,
+    WhyGivenUp,
     deliveries,
 )
 
 
 class QueueDelivery(Command):
-    """Tell an address about an analysis."""
+    """Tell an address about an analysis; a ping is about none."""
 
     delivery_id: str
     workspace_id: str
     analysis_id: str
     url: str
     message_type: MessageType
+    endpoint_id: str | None = None
 
 
 @decides(QueueDelivery, deliveries, creates=True)
 def queue(wish: QueueDelivery, delivery: Delivery, now: datetime) -> list[Event]:
     """A message is queued once."""
-    if delivery.analysis_id:
+    if delivery.queued:
         return []
     return [
         DeliveryQueued(
@@ -38,13 +44,39 @@ def queue(wish: QueueDelivery, delivery: Delivery, now: datetime) -> list[Event]
             analysis_id=wish.analysis_id,
             url=wish.url,
             message_type=wish.message_type,
+            endpoint_id=wish.endpoint_id,
             queued_at=now,
         )
     ]
 
 
+class BeginAttempt(Command):
+    """Send it for the n-th time; `force` also sends what was given up. Who has begun may begin again after a crash."""
+
+    delivery_id: str
+    attempt: int
+    sender: str
+    patience: timedelta
+    force: bool = False
+
+
+@decides(BeginAttempt, deliveries)
+def begin(wish: BeginAttempt, delivery: Delivery, now: datetime) -> list[Event]:
+    """One sender at a time, so that every message sent is an attempt written down."""
+    if delivery.delivered or (delivery.given_up and not wish.force) or wish.attempt != delivery.attempts + 1:
+        raise DeliveryIsOver
+    if delivery.is_with_another(wish.sender, now, wish.patience):
+        raise DeliveryInProgress
+    if delivery.begun_at is not None and delivery.begun_by == wish.sender:
+        return []
+    return [DeliveryBegun(delivery_id=wish.delivery_id, attempt=wish.attempt, begun_at=now, begun_by=wish.sender)]
+
+
 class RecordAttempt(Command):
-    """Write down how the n-th attempt went; without a next one the delivery is given up for `gives_up`."""
+    """Write down how the n-th attempt went; without a next one the delivery is given up, and `reason` says why.
+
+    An endpoint that has had nothing but failures for `disable_after`, or that is `gone`, is disabled.
+    """
 
     delivery_id: str
     attempt: int
@@ -54,13 +86,31 @@ class RecordAttempt(Command):
     signature: str | None
     duration_seconds: float
     next_attempt_at: datetime | None
-    gives_up: str = "no attempt is left"
+    gives_up: WhyGivenUp = "exhausted"
+    reason: str = "no attempt is left"
+    disable_after: timedelta = timedelta(hours=120)
 
 
-@decides(RecordAttempt, deliveries)
-def record_attempt(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[Event]:
-    """Each attempt is written down once; a delivery that is over has no more attempts."""
-    if wish.attempt != delivery.attempts + 1 or delivery.is_over:
+@handles(RecordAttempt)
+async def record_attempt(wish: RecordAttempt, transaction: Transaction) -> None:
+    """Each attempt is written down once; what has been delivered has no more attempts."""
+    delivery = await transaction.load(deliveries, wish.delivery_id)
+    events = _attempted(wish, delivery, transaction.now)
+    if not events:
+        return
+    transaction.record(deliveries, wish.delivery_id, *events)
+    await note_health(
+        delivery.workspace_id,
+        delivery.endpoint_id,
+        transaction,
+        success=wish.success,
+        gone=wish.gives_up == "gone",
+        disable_after=wish.disable_after,
+    )
+
+
+def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[Event]:
+    if wish.attempt != delivery.attempts + 1 or delivery.delivered:
         return []
     attempted = DeliveryAttempted(
         delivery_id=wish.delivery_id,
@@ -79,6 +129,34 @@ def record_attempt(wish: RecordAttempt, delivery: Delivery, now: datetime) -> li
     return [
         attempted,
         DeliveryGivenUp(
-            delivery_id=wish.delivery_id, analysis_id=delivery.analysis_id, reason=wish.gives_up, given_up_at=now
+            delivery_id=wish.delivery_id,
+            analysis_id=delivery.analysis_id,
+            reason=wish.reason,
+            because=wish.gives_up,
+            given_up_at=now,
         ),
+    ]
+
+
+class GiveUpDelivery(Command):
+    """Send it no more, because there is nobody to send it to."""
+
+    delivery_id: str
+    because: WhyGivenUp
+    reason: str
+
+
+@decides(GiveUpDelivery, deliveries)
+def give_up(wish: GiveUpDelivery, delivery: Delivery, now: datetime) -> list[Event]:
+    """What is over stays as it is."""
+    if delivery.is_over:
+        return []
+    return [
+        DeliveryGivenUp(
+            delivery_id=wish.delivery_id,
+            analysis_id=delivery.analysis_id,
+            reason=wish.reason,
+            because=wish.because,
+            given_up_at=now,
+        )
     ]

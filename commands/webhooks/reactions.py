@@ -4,46 +4,54 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from msgspec import Raw, json
-
 from commands.kernel import derived_id, reacts_to
 from commands.ports import World
-from commands.webhooks.deliveries import QueueDelivery, RecordAttempt
+from commands.webhooks.deliveries import QueueDelivery
+from commands.webhooks.sending import send
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
-from domain.kernel import Event, Value
-from domain.ledger import Recorded
-from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued, deliveries, next_attempt
-from domain.webhooks.secrets import signing_secrets
-
-
-class Message(Value):
-    """The body of a webhook, as Standard Webhooks recommends it."""
-
-    type: str
-    timestamp: str
-    data: Raw
+from domain.identity.people import PersonRegistered, people
+from domain.identity.workspaces import workspaces
+from domain.kernel import ERASED, Event
+from domain.ledger import PUBLIC, Recorded
+from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued, MessageType
+from domain.webhooks.endpoints import EndpointDisabled, endpoint_books
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, name="queue-delivery")
 async def queue_delivery(recorded: Recorded, world: World) -> None:
-    """Whoever left an address with the job hears of its end."""
+    """The address left with the job, the job's endpoint, and all endpoints that want to, hear of its end."""
     event = recorded.event
     assert isinstance(event, AnalysisCompleted | AnalysisFailed)
     history = await world.log.read(analyses.stream(event.analysis_id))
     requested = next(past for past in history.events if isinstance(past, AnalysisRequested))
-    if requested.webhook_url is None:
+    message_type: MessageType = "analysis.completed" if isinstance(event, AnalysisCompleted) else "analysis.failed"
+    if requested.webhook_url is not None:
+        await world.execute(
+            QueueDelivery(
+                delivery_id=derived_id("delivery", event.analysis_id, requested.webhook_url),
+                workspace_id=requested.workspace_id,
+                analysis_id=event.analysis_id,
+                url=requested.webhook_url,
+                message_type=message_type,
+            ),
+            recorded.context(),
+        )
+    if requested.workspace_id == PUBLIC:
         return
-    completed = isinstance(event, AnalysisCompleted)
-    await world.execute(
-        QueueDelivery(
-            delivery_id=derived_id("delivery", event.analysis_id, requested.webhook_url),
-            workspace_id=requested.workspace_id,
-            analysis_id=event.analysis_id,
-            url=requested.webhook_url,
-            message_type="analysis.completed" if completed else "analysis.failed",
-        ),
-        recorded.context(),
-    )
+    book = endpoint_books.fold((await world.log.read(endpoint_books.stream(requested.workspace_id))).events)
+    for endpoint_id, endpoint in book.endpoints.items():
+        if endpoint_id == requested.webhook_endpoint_id or endpoint.wants(message_type):
+            await world.execute(
+                QueueDelivery(
+                    delivery_id=derived_id("delivery", event.analysis_id, endpoint_id),
+                    workspace_id=requested.workspace_id,
+                    analysis_id=event.analysis_id,
+                    url=endpoint.url,
+                    message_type=message_type,
+                    endpoint_id=endpoint_id,
+                ),
+                recorded.context(),
+            )
 
 
 def _awaits_another(event: Event) -> bool:
@@ -58,65 +66,47 @@ def _due(event: Event) -> datetime | None:
 
 @reacts_to(DeliveryQueued, DeliveryAttempted, name="deliver", only=_awaits_another, due=_due, queue="webhooks")
 async def deliver(recorded: Recorded, world: World) -> None:
-    """Send the message once more, under the same id and a new time, and write down how it went."""
+    """Send the message when its time has come, unless somebody was quicker."""
     event = recorded.event
     assert isinstance(event, DeliveryQueued | DeliveryAttempted)
-    history = await world.log.read(deliveries.stream(event.delivery_id))
-    delivery = deliveries.fold(history.events)
-    attempt = event.attempt + 1 if isinstance(event, DeliveryAttempted) else 1
-    if delivery.is_over or delivery.attempts >= attempt:
-        return
-    queued = next(past for past in history.events if isinstance(past, DeliveryQueued))
-    now = world.now()
-    secrets = signing_secrets.fold((await world.log.read(signing_secrets.stream(queued.workspace_id))).events)
-    message = Message(
-        type=queued.message_type,
-        timestamp=queued.queued_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        data=Raw(await world.analysis_body(queued.analysis_id)),
-    )
-    body = json.encode(message)
-    signed = world.secrets.sign(f"msg_{event.delivery_id}", now, body, secrets.valid(queued.workspace_id, now))
-    status: int | None = None
-    error: str | None = None
-    wait: float | None = None
-    duration = 0.0
-    gone = False
-    try:
-        answer = await world.web.post(
-            queued.url,
-            body,
-            {**signed, "User-Agent": "Ledgerline-Webhooks/1"},
-            seconds_max=world.limits.webhook_seconds_max,
-        )
-    except Exception as problem:
-        if not hasattr(problem, "transient"):
-            raise
-        # A forbidden address stays forbidden; whatever else went wrong on the way may be over next time.
-        gone, error = not problem.transient, str(problem)
-    else:
-        status, wait, duration = answer.status, answer.retry_after_seconds, answer.duration_seconds
-        gone = status == 410
-        if not 200 <= status < 300:
-            error = f"The receiver answered {status}."
-    success = status is not None and 200 <= status < 300
-    again = next_attempt(
-        attempt,
-        now,
-        waits=world.limits.webhook_retry_seconds,
-        jitter=world.limits.webhook_jitter * world.chance(),
-        retry_after_seconds=wait,
-    )
-    await world.execute(
-        RecordAttempt(
-            delivery_id=event.delivery_id,
-            attempt=attempt,
-            success=success,
-            status_code=status,
-            error_detail=error,
-            signature=signed["webhook-signature"],
-            duration_seconds=duration,
-            next_attempt_at=None if gone else again,
-            gives_up="the receiver is gone" if gone else "no attempt is left",
-        ),
+    await send(
+        event.delivery_id,
+        world,
         recorded.context(),
+        sender=str(recorded.event_id),
+        attempt=event.attempt + 1 if isinstance(event, DeliveryAttempted) else 1,
     )
+
+
+def _by_itself(event: Event) -> bool:
+    return isinstance(event, EndpointDisabled) and event.because != "asked"
+
+
+@reacts_to(EndpointDisabled, name="mail-endpoint-disabled", only=_by_itself)
+async def mail_endpoint_disabled(recorded: Recorded, world: World) -> None:
+    """The owner learns that an endpoint is not told any more, since nobody else may notice."""
+    event = recorded.event
+    assert isinstance(event, EndpointDisabled)
+    if world.mail is None:
+        return
+    book = endpoint_books.fold((await world.log.read(endpoint_books.stream(event.workspace_id))).events)
+    endpoint = book.endpoints.get(event.endpoint_id)
+    if endpoint is None or endpoint.enabled:
+        return
+    workspace = workspaces.fold((await world.log.read(workspaces.stream(event.workspace_id))).events)
+    why = (
+        "It answered that it is gone for good (410), or its address is one that we may not connect to."
+        if event.because == "gone"
+        else "Every message to it has failed for days."
+    )
+    for person_id in [person for person, role in workspace.roles.items() if role == "owner"]:
+        history = await world.log.read(people.stream(person_id))
+        email = next((past.email for past in history.events if isinstance(past, PersonRegistered)), ERASED)
+        if email != ERASED:
+            await world.mail.send(
+                email,
+                "A webhook endpoint has been disabled",
+                f"The webhook endpoint {endpoint.url.partition('?')[0]} ({event.endpoint_id}) is no longer told "
+                f"anything, since {event.disabled_at:%Y-%m-%d %H:%M} UTC. {why}\n\n"
+                "What it has missed is kept. Enable it again when it works, and ask for a replay.\n",
+            )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
 from domain.analyses.findings import Findings
-from domain.kernel import Category, Event, NotFound, State
+from domain.kernel import Category, Conflict, Event, NotFound, State, Value, personal
 
 Origin = Literal["url", "upload", "object"]
 
@@ -24,6 +24,10 @@ class AnalysisRequested(Event):
     object_key: str | None = None
     webhook_url: str | None = None
     batch_id: str | None = None
+    storage_object_id: str | None = None
+    webhook_endpoint_id: str | None = None
+    #: Whatever the client wants to find again with the job: a JSON object as text. It may name people, so it is sealed.
+    metadata: Annotated[str, personal("workspace_id")] | None = None
 
 
 class AnalysisStarted(Event):
@@ -50,6 +54,30 @@ class AnalysisFailed(Event):
     failed_at: datetime
 
 
+class AnalysisCancelled(Event):
+    """Nobody wants to know any more."""
+
+    analysis_id: str
+    cancelled_at: datetime
+
+
+class Artifact(Value):
+    """A file that was made of what was heard, and where it is kept."""
+
+    name: str
+    object_key: str
+    content_type: str
+    size: int
+
+
+class ReportDrawn(Event):
+    """Pictures of what was heard lie beside the detail."""
+
+    analysis_id: str
+    artifacts: tuple[Artifact, ...]
+    drawn_at: datetime
+
+
 class SourceDeleted(Event):
     """The uploaded recording is no longer kept."""
 
@@ -62,16 +90,17 @@ class Analysis(State):
     """What rules need to know of an analysis."""
 
     workspace_id: str = ""
-    status: Literal["absent", "requested", "running", "completed", "failed"] = "absent"
+    status: Literal["absent", "requested", "running", "completed", "failed", "cancelled"] = "absent"
     source_deleted: bool = False
+    report_drawn: bool = False
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will be heard."""
-        return self.status in ("completed", "failed")
+        return self.status in ("completed", "failed", "cancelled")
 
 
-def evolve(analysis: Analysis, event: Event) -> Analysis:
+def evolve(analysis: Analysis, event: Event) -> Analysis:  # noqa: PLR0911 - one for each event
     """An analysis after one more event."""
     match event:
         case AnalysisRequested():
@@ -82,6 +111,10 @@ def evolve(analysis: Analysis, event: Event) -> Analysis:
             return replace(analysis, status="completed")
         case AnalysisFailed():
             return replace(analysis, status="failed")
+        case AnalysisCancelled():
+            return replace(analysis, status="cancelled")
+        case ReportDrawn():
+            return replace(analysis, report_drawn=True)
         case SourceDeleted():
             return replace(analysis, source_deleted=True)
     return analysis
@@ -89,6 +122,14 @@ def evolve(analysis: Analysis, event: Event) -> Analysis:
 
 class NoSuchAnalysis(NotFound):
     """There is no analysis with this id."""
+
+
+class AnalysisIsOver(Conflict):
+    """This analysis is over already, so it cannot be cancelled."""
+
+
+class AnalysisIsNotOver(Conflict):
+    """This analysis is not over yet, so there is nothing to tell. Wait until it has succeeded or failed."""
 
 
 analyses = Category(name="analysis", initial=Analysis(), evolve=evolve, absent=NoSuchAnalysis)

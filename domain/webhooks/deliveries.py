@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Event, NotFound, State
+from domain.kernel import Category, Conflict, Event, NotFound, State, Unavailable
 
-MessageType = Literal["analysis.completed", "analysis.failed"]
+MessageType = Literal["analysis.completed", "analysis.failed", "webhook.ping"]
+#: What an endpoint may choose from; a ping is sent only when somebody asks for it.
+MESSAGE_TYPES: tuple[str, ...] = tuple(each for each in get_args(MessageType) if each != "webhook.ping")
+
+#: Why a delivery is not tried again: no attempt is left, the receiver said it is gone, or its endpoint is off or away.
+WhyGivenUp = Literal["exhausted", "gone", "disabled", "removed"]
 
 
 class DeliveryQueued(Event):
-    """There is something to tell."""
+    """There is something to tell; without an endpoint the address was left with the job."""
 
     delivery_id: str
     workspace_id: str
@@ -21,6 +26,16 @@ class DeliveryQueued(Event):
     url: str
     message_type: MessageType
     queued_at: datetime
+    endpoint_id: str | None = None
+
+
+class DeliveryBegun(Event):
+    """Somebody is sending it for the n-th time; nobody else does so meanwhile."""
+
+    delivery_id: str
+    attempt: int
+    begun_at: datetime
+    begun_by: str
 
 
 class DeliveryAttempted(Event):
@@ -45,13 +60,23 @@ class DeliveryGivenUp(Event):
     analysis_id: str
     reason: str
     given_up_at: datetime
+    because: WhyGivenUp = "exhausted"
 
 
 class Delivery(State):
     """What rules need to know of a delivery."""
 
+    workspace_id: str = ""
+    queued: bool = False
     analysis_id: str = ""
+    endpoint_id: str | None = None
+    url: str = ""
+    message_type: MessageType = "analysis.completed"
+    queued_at: datetime | None = None
     attempts: int = 0
+    begun_at: datetime | None = None
+    begun_by: str = ""
+    next_attempt_at: datetime | None = None
     delivered: bool = False
     given_up: bool = False
 
@@ -60,21 +85,51 @@ class Delivery(State):
         """Whether it will not be tried again by itself."""
         return self.delivered or self.given_up
 
+    def is_with_another(self, sender: str, now: datetime, patience: timedelta) -> bool:
+        """Whether somebody else is sending it right now, as far as one can believe that after some time."""
+        return self.begun_at is not None and self.begun_by != sender and now < self.begun_at + patience
+
 
 def evolve(delivery: Delivery, event: Event) -> Delivery:
     """A delivery after one more event."""
     match event:
         case DeliveryQueued():
-            return replace(delivery, analysis_id=event.analysis_id)
+            return Delivery(
+                queued=True,
+                workspace_id=event.workspace_id,
+                analysis_id=event.analysis_id,
+                endpoint_id=event.endpoint_id,
+                url=event.url,
+                message_type=event.message_type,
+                queued_at=event.queued_at,
+                next_attempt_at=event.queued_at,
+            )
+        case DeliveryBegun():
+            return replace(delivery, begun_at=event.begun_at, begun_by=event.begun_by)
         case DeliveryAttempted():
-            return replace(delivery, attempts=event.attempt, delivered=event.success)
+            return replace(
+                delivery,
+                attempts=event.attempt,
+                delivered=delivery.delivered or event.success,
+                next_attempt_at=event.next_attempt_at,
+                begun_at=None,
+                given_up=False,
+            )
         case DeliveryGivenUp():
-            return replace(delivery, given_up=True)
+            return replace(delivery, given_up=True, next_attempt_at=None, begun_at=None)
     return delivery
 
 
 class NoSuchDelivery(NotFound):
     """There is no such delivery."""
+
+
+class DeliveryIsOver(Conflict):
+    """This message has been delivered, or given up, already."""
+
+
+class DeliveryInProgress(Unavailable):
+    """This message is being sent at this moment."""
 
 
 deliveries = Category(name="delivery", initial=Delivery(), evolve=evolve, absent=NoSuchDelivery)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from domain.analyses.analyses import (
+    AnalysisCancelled,
     AnalysisCompleted,
     AnalysisFailed,
     AnalysisRequested,
@@ -31,7 +32,7 @@ class AnalysisV1(Document):
 def concerns(event: Event) -> str | None:
     """The analysis an event is about."""
     match event:
-        case AnalysisRequested() | AnalysisCompleted() | AnalysisFailed():
+        case AnalysisRequested() | AnalysisCompleted() | AnalysisFailed() | AnalysisCancelled():
             return event.analysis_id
     return None
 
@@ -47,6 +48,14 @@ def evolve(analysis: AnalysisV1 | None, event: Event) -> AnalysisV1 | None:
             )
         case AnalysisV1(), AnalysisFailed():
             return replace(analysis, status="failed", error=event.reason, completed_at=seconds(event.failed_at))
+        case AnalysisV1(), AnalysisCancelled():
+            # This version of the API has no word of its own for it.
+            return replace(
+                analysis,
+                status="failed",
+                error="The analysis was cancelled.",
+                completed_at=seconds(event.cancelled_at),
+            )
     return analysis
 
 

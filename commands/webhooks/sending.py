@@ -1,0 +1,170 @@
+"""Sending one message once: signed, under the same id as before and a new time, and written down how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Literal
+
+from msgspec import Raw, json
+
+from commands.ports import World
+from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAttempt
+from domain.kernel import Value
+from domain.ledger import Context
+from domain.webhooks.deliveries import Delivery, DeliveryIsOver, NoSuchDelivery, deliveries, next_attempt
+from domain.webhooks.endpoints import Endpoint, endpoint_books
+from domain.webhooks.secrets import signing_secrets
+
+#: How long after its time a sender is still believed to be sending; then somebody else may.
+PATIENCE_SECONDS = 30.0
+
+Outcome = Literal["delivered", "failed", "skipped"]
+
+
+class Message(Value):
+    """The body of a webhook, as Standard Webhooks recommends it."""
+
+    type: str
+    timestamp: str
+    data: Raw
+
+
+class _Heard(Value):
+    """What came of posting a message."""
+
+    status: int | None = None
+    error: str | None = None
+    retry_after_seconds: float | None = None
+    duration_seconds: float = 0.0
+    gone: bool = False
+
+    @property
+    def success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+async def send(
+    delivery_id: str,
+    world: World,
+    context: Context,
+    *,
+    sender: str,
+    attempt: int | None = None,
+    force: bool = False,
+) -> Outcome:
+    """Send a message once, unless that is done or pointless; the n-th `attempt` only while it is the next one.
+
+    Raises DeliveryInProgress while another sender is at it. `force` ignores that it was given up, or its endpoint
+    disabled.
+    """
+    delivery = deliveries.fold((await world.log.read(deliveries.stream(delivery_id))).events)
+    if not delivery.queued:
+        raise NoSuchDelivery
+    turn = delivery.attempts + 1
+    if delivery.delivered or (delivery.given_up and not force) or (attempt is not None and turn > attempt):
+        return "skipped"
+    endpoint: Endpoint | None = None
+    if delivery.endpoint_id is not None:
+        book = endpoint_books.fold((await world.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+        endpoint = book.endpoints.get(delivery.endpoint_id)
+        pointless = _pointless(delivery, endpoint, force=force)
+        if pointless is not None:
+            await world.execute(pointless(delivery_id), context)
+            return "skipped"
+    patience = timedelta(seconds=world.limits.webhook_seconds_max + PATIENCE_SECONDS)
+    try:
+        await world.execute(
+            BeginAttempt(delivery_id=delivery_id, attempt=turn, sender=sender, patience=patience, force=force), context
+        )
+    except DeliveryIsOver:
+        return "skipped"
+    now = world.now()
+    body = await _body(delivery, world)
+    signed = world.secrets.sign(f"msg_{delivery_id}", now, body, await _secret_ids(delivery, endpoint, now, world))
+    heard = await _post(endpoint.url if endpoint else delivery.url, body, signed, world)
+    again = next_attempt(
+        turn,
+        now,
+        waits=() if delivery.message_type == "webhook.ping" else world.limits.webhook_retry_seconds,
+        jitter=world.limits.webhook_jitter * world.chance(),
+        retry_after_seconds=heard.retry_after_seconds,
+    )
+    await world.execute(
+        RecordAttempt(
+            delivery_id=delivery_id,
+            attempt=turn,
+            success=heard.success,
+            status_code=heard.status,
+            error_detail=heard.error,
+            signature=signed["webhook-signature"],
+            duration_seconds=heard.duration_seconds,
+            next_attempt_at=None if heard.gone else again,
+            gives_up="gone" if heard.gone else "exhausted",
+            reason="the receiver is gone" if heard.gone else "no attempt is left",
+            disable_after=timedelta(hours=world.limits.webhook_disable_hours),
+        ),
+        context,
+    )
+    return "delivered" if heard.success else "failed"
+
+
+class _Pointless(Value):
+    """Why a message is not sent at all."""
+
+    because: Literal["disabled", "removed"]
+    reason: str
+
+    def __call__(self, delivery_id: str) -> GiveUpDelivery:
+        return GiveUpDelivery(delivery_id=delivery_id, because=self.because, reason=self.reason)
+
+
+def _pointless(delivery: Delivery, endpoint: Endpoint | None, *, force: bool) -> _Pointless | None:
+    if endpoint is None:
+        return _Pointless(because="removed", reason="the endpoint has been deleted")
+    # A ping asks whether an endpoint could be told, which is best known before it is enabled.
+    if not endpoint.enabled and not force and delivery.message_type != "webhook.ping":
+        return _Pointless(because="disabled", reason="the endpoint is disabled")
+    return None
+
+
+async def _body(delivery: Delivery, world: World) -> bytes:
+    assert delivery.queued_at is not None
+    if delivery.message_type == "webhook.ping":
+        data = json.encode({"endpoint_id": delivery.endpoint_id, "workspace_id": delivery.workspace_id})
+    elif delivery.endpoint_id is not None:
+        data = await world.platform_body(delivery.analysis_id)
+    else:
+        data = await world.analysis_body(delivery.analysis_id)
+    timestamp = delivery.queued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.encode(Message(type=delivery.message_type, timestamp=timestamp, data=Raw(data)))
+
+
+async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, world: World) -> list[str]:
+    """An endpoint has secrets of its own; an address left with a job is signed for with the workspace's."""
+    if endpoint is not None:
+        return endpoint.valid_secrets(now)
+    secrets = signing_secrets.fold((await world.log.read(signing_secrets.stream(delivery.workspace_id))).events)
+    return secrets.valid(delivery.workspace_id, now)
+
+
+async def _post(url: str, body: bytes, signed: Mapping[str, str], world: World) -> _Heard:
+    try:
+        answer = await world.web.post(
+            url,
+            body,
+            {**signed, "User-Agent": "Ledgerline-Webhooks/1"},
+            seconds_max=world.limits.webhook_seconds_max,
+        )
+    except Exception as problem:
+        if not hasattr(problem, "transient"):
+            raise
+        # A forbidden address stays forbidden; whatever else went wrong on the way may be over next time.
+        return _Heard(error=str(problem), gone=not problem.transient)
+    return _Heard(
+        status=answer.status,
+        error=None if 200 <= answer.status < 300 else f"The receiver answered {answer.status}.",
+        retry_after_seconds=answer.retry_after_seconds,
+        duration_seconds=answer.duration_seconds,
+        gone=answer.status == 410,
+    )

@@ -1,0 +1,222 @@
+"""The endpoints of a workspace: addresses that want to be told, each with a secret and a choice of messages.
+
+They share one stream, because whoever has something to tell asks for all of them at once.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import field
+from msgspec.structs import replace
+
+from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value, personal
+from domain.webhooks.deliveries import MESSAGE_TYPES
+
+ENDPOINTS_MAX = 50
+#: A receiver that is away for days must not pile up secrets: the oldest go first.
+SECRETS_MAX = 10
+
+WhyDisabled = Literal["asked", "failing", "gone"]
+
+
+class EndpointRegistered(Event):
+    """An address wants to be told; no chosen types means all of them."""
+
+    endpoint_id: str
+    workspace_id: str
+    url: str
+    secret_id: str
+    registered_at: datetime
+    description: Annotated[str, personal("workspace_id")] = ""
+    event_types: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+class EndpointMoved(Event):
+    """It listens at another address now."""
+
+    endpoint_id: str
+    workspace_id: str
+    url: str
+    moved_at: datetime
+
+
+class EndpointDescribed(Event):
+    """Somebody has written down what it is for."""
+
+    endpoint_id: str
+    workspace_id: str
+    description: Annotated[str, personal("workspace_id")]
+    described_at: datetime
+
+
+class EndpointSubscribed(Event):
+    """It wants other types of messages than before."""
+
+    endpoint_id: str
+    workspace_id: str
+    event_types: tuple[str, ...]
+    subscribed_at: datetime
+
+
+class EndpointSecretRotated(Event):
+    """Its messages are signed with a new secret, and with the old one too until it expires."""
+
+    endpoint_id: str
+    workspace_id: str
+    secret_id: str
+    rotated_at: datetime
+    old_expires_at: datetime
+
+
+class EndpointFailing(Event):
+    """A message did not arrive, after all before had."""
+
+    endpoint_id: str
+    workspace_id: str
+    failing_since: datetime
+
+
+class EndpointRecovered(Event):
+    """A message has arrived again."""
+
+    endpoint_id: str
+    workspace_id: str
+    recovered_at: datetime
+
+
+class EndpointDisabled(Event):
+    """It is not told anything for now, and why."""
+
+    endpoint_id: str
+    workspace_id: str
+    because: WhyDisabled
+    disabled_at: datetime
+
+
+class EndpointEnabled(Event):
+    """It is told again."""
+
+    endpoint_id: str
+    workspace_id: str
+    enabled_at: datetime
+
+
+class EndpointRemoved(Event):
+    """It is no more."""
+
+    endpoint_id: str
+    workspace_id: str
+    removed_at: datetime
+
+
+class Endpoint(Value):
+    """What rules need to know of an endpoint."""
+
+    url: str
+    description: str
+    event_types: tuple[str, ...]
+    #: Newest first, each with the end of its time.
+    secrets: tuple[tuple[str, datetime | None], ...]
+    enabled: bool = True
+    failing_since: datetime | None = None
+
+    def wants(self, message_type: str) -> bool:
+        """Whether it wants messages of this type, as long as it is enabled."""
+        return self.enabled and (not self.event_types or message_type in self.event_types)
+
+    def valid_secrets(self, now: datetime) -> list[str]:
+        """The ids of the secrets to sign with now."""
+        return [secret_id for secret_id, end in self.secrets if end is None or now < end]
+
+
+class EndpointBook(State):
+    """The endpoints of a workspace by their ids, oldest first."""
+
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+
+    def newest_enabled(self) -> str | None:
+        """The id of the youngest endpoint that may be told."""
+        return next((each for each in reversed(self.endpoints) if self.endpoints[each].enabled), None)
+
+
+def evolve(book: EndpointBook, event: Event) -> EndpointBook:
+    """The endpoints after one more event."""
+    match event:
+        case EndpointRegistered():
+            made = Endpoint(
+                url=event.url,
+                description=event.description,
+                event_types=event.event_types,
+                secrets=((event.secret_id, None),),
+                enabled=event.enabled,
+            )
+            return EndpointBook(endpoints=book.endpoints | {event.endpoint_id: made})
+        case EndpointRemoved():
+            return EndpointBook(
+                endpoints={name: each for name, each in book.endpoints.items() if name != event.endpoint_id}
+            )
+        case (
+            EndpointMoved()
+            | EndpointDescribed()
+            | EndpointSubscribed()
+            | EndpointSecretRotated()
+            | EndpointFailing()
+            | EndpointRecovered()
+            | EndpointDisabled()
+            | EndpointEnabled()
+        ) if event.endpoint_id in book.endpoints:
+            changed = _changed(book.endpoints[event.endpoint_id], event)
+            return EndpointBook(endpoints=book.endpoints | {event.endpoint_id: changed})
+    return book
+
+
+def _changed(endpoint: Endpoint, event: Event) -> Endpoint:  # noqa: PLR0911 - one for each event
+    match event:
+        case EndpointMoved():
+            return replace(endpoint, url=event.url)
+        case EndpointDescribed():
+            return replace(endpoint, description=event.description)
+        case EndpointSubscribed():
+            return replace(endpoint, event_types=event.event_types)
+        case EndpointSecretRotated():
+            old = tuple((secret_id, end or event.old_expires_at) for secret_id, end in endpoint.secrets)
+            return replace(endpoint, secrets=((event.secret_id, None), *old)[:SECRETS_MAX])
+        case EndpointFailing():
+            return replace(endpoint, failing_since=event.failing_since)
+        case EndpointRecovered():
+            return replace(endpoint, failing_since=None)
+        case EndpointDisabled():
+            return replace(endpoint, enabled=False)
+        case EndpointEnabled():
+            return replace(endpoint, enabled=True, failing_since=None)
+    return endpoint
+
+
+class NoSuchEndpoint(NotFound):
+    """There is no webhook endpoint with this id."""
+
+
+class NoEndpointToTell(NotFound):
+    """There is no webhook endpoint to tell: the job names none, and the workspace has no enabled one."""
+
+
+class TooManyEndpoints(Conflict):
+    """A workspace has {endpoints_max} webhook endpoints at most. Delete one that nobody needs."""
+
+
+class UnknownEventType(Invalid):
+    """There is no message of the type {event_type}. Choose from {choices}."""
+
+
+def check_types(event_types: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse types that no message has; the rest in one order, each once."""
+    for event_type in event_types:
+        if event_type not in MESSAGE_TYPES:
+            raise UnknownEventType(event_type=event_type, choices=", ".join(MESSAGE_TYPES), loc=("body", "event_types"))
+    return tuple(each for each in MESSAGE_TYPES if each in event_types)
+
+
+endpoint_books = Category(name="endpoints", initial=EndpointBook(), evolve=evolve, absent=NoSuchEndpoint)
