@@ -1,0 +1,163 @@
+"""A small Stripe: keeps customers, checkouts, subscriptions, honours idempotency keys, and signs like the real one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+
+class LittleStripe:
+    """One account; `secret` signs its webhooks."""
+
+    def __init__(self, secret: str = "whsec_little") -> None:
+        self.secret = secret
+        self.customers: dict[str, dict[str, Any]] = {}
+        self.sessions: dict[str, dict[str, Any]] = {}
+        self.subscriptions: dict[str, dict[str, Any]] = {}
+        self.is_away = False
+        self._answers: dict[str, dict[str, Any]] = {}
+        self._numbers = count(1)
+        self._lock = threading.Lock()
+        self.url = ""
+
+    # --- what its API answers ------------------------------------------------------------------------------------
+
+    def answer(self, method: str, path: str, form: dict[str, str], key: str | None) -> tuple[int, dict[str, Any]]:
+        """Status and body of a request; the same idempotency key gives the same answer."""
+        with self._lock:
+            if self.is_away:
+                return 503, {"error": {"type": "api_error", "message": "away"}}
+            if key is not None and key in self._answers:
+                return 200, self._answers[key]
+            match method, path.split("/")[2:]:
+                case "POST", ["customers"]:
+                    made = self._keep(self.customers, "cus", metadata={"workspace_id": form["metadata[workspace_id]"]})
+                case "POST", ["checkout", "sessions"]:
+                    made = self._checkout(form)
+                case "POST", ["billing_portal", "sessions"] if form["customer"] in self.customers:
+                    number = next(self._numbers)
+                    made = {"id": f"bps_{number}", "object": "billing_portal.session", "url": f"{self.url}/p/{number}"}
+                case "GET", ["subscriptions", subscription_id] if subscription_id in self.subscriptions:
+                    made = self.subscriptions[subscription_id]
+                case _:
+                    return 404, {"error": {"type": "invalid_request_error", "message": f"no such thing: {path}"}}
+            if key is not None:
+                self._answers[key] = made
+            return 200, made
+
+    def _checkout(self, form: dict[str, str]) -> dict[str, Any]:
+        assert form["customer"] in self.customers
+        return self._keep(
+            self.sessions,
+            "cs",
+            object="checkout.session",
+            url=f"{self.url}/c/{form['client_reference_id']}",
+            client_reference_id=form["client_reference_id"],
+            customer=form["customer"],
+            price=form["line_items[0][price]"],
+            metadata={"workspace_id": form["subscription_data[metadata][workspace_id]"]},
+            subscription=None,
+        )
+
+    def _keep(self, where: dict[str, dict[str, Any]], prefix: str, **fields: Any) -> dict[str, Any]:
+        made = {"id": f"{prefix}_{next(self._numbers)}", "object": prefix, **fields}
+        where[made["id"]] = made
+        return made
+
+    # --- what people do there ------------------------------------------------------------------------------------
+
+    def pay(self, session_id: str, *, status: str = "active") -> dict[str, Any]:
+        """Somebody completes a checkout: there is a subscription now."""
+        session = self.sessions[session_id]
+        subscription = self._keep(
+            self.subscriptions,
+            "sub",
+            object="subscription",
+            customer=session["customer"],
+            metadata=session["metadata"],
+            status=status,
+            cancel_at_period_end=False,
+            items={
+                "object": "list",
+                "data": [
+                    {
+                        "id": "si_1",
+                        "object": "subscription_item",
+                        "current_period_end": int(time.time()) + 2_592_000,
+                        "price": {"id": session["price"], "object": "price"},
+                    }
+                ],
+            },
+        )
+        session["subscription"] = subscription["id"]
+        return subscription
+
+    # --- what it tells -------------------------------------------------------------------------------------------
+
+    def event(self, kind: str, about: dict[str, Any]) -> bytes:
+        """The body of a webhook about an object as it is now."""
+        number = next(self._numbers)
+        return json.dumps(
+            {
+                "id": f"evt_{number}",
+                "object": "event",
+                "type": kind,
+                "created": int(time.time()),
+                "data": {"object": dict(about)},
+            }
+        ).encode()
+
+    def signature(self, body: bytes, *, age_seconds: int = 0, secret: str | None = None) -> str:
+        """The `Stripe-Signature` of a body, as Stripe's documentation describes it."""
+        at = int(time.time()) - age_seconds
+        mac = hmac.new((secret or self.secret).encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+        return f"t={at},v1={mac}"
+
+
+@contextmanager
+def little_stripe() -> Iterator[LittleStripe]:
+    """A small Stripe that listens on loopback."""
+    stripe = LittleStripe()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._serve()
+
+        def do_POST(self) -> None:
+            self._serve()
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            form = dict(parse_qsl(body.decode()))
+            path = urlsplit(self.path).path
+            status, answer = stripe.answer(self.command, path, form, self.headers.get("idempotency-key"))
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    stripe.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield stripe
+    finally:
+        server.shutdown()
+        server.server_close()

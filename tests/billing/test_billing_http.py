@@ -1,0 +1,251 @@
+"""Billing over HTTP, against a small Stripe that signs like the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from infra.settings import Secret, Url
+from tests.billing.little_stripe import LittleStripe, little_stripe
+from tests.journeys.kit import Account, Stack, register
+
+LIMITS = {"free": 2, "pro": 1_000}
+
+
+@pytest.fixture(scope="module")
+def stripe() -> Iterator[LittleStripe]:
+    with little_stripe() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(stack: Stack, stripe: LittleStripe) -> Iterator[httpx.Client]:
+    """A client of an API process with billing turned on."""
+    with (
+        stack.door(
+            stripe_secret_key=Secret("sk_test_little"),
+            stripe_webhook_secrets=Secret(f"whsec_retired,{stripe.secret}"),
+            stripe_prices={"pro": "price_pro", "studio": "price_studio"},
+            stripe_api_url=Url(stripe.url),
+            monthly_analysis_limits=LIMITS,
+        ) as url,
+        httpx.Client(base_url=url, timeout=30) as client,
+    ):
+        yield client
+
+
+class Owner:
+    """A person signed in, with a key as well."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.account: Account = register(http)
+        started = http.post("/v1/auth/email/start", json={"email": self.account.email}).json()
+        answer = http.post(
+            "/v1/auth/email/verify", json={"challenge_id": started["challenge_id"], "code": started["dev_code"]}
+        )
+        assert answer.status_code == 200, answer.text
+        self.bearer = {"Authorization": f"Bearer {answer.json()['session_token']}"}
+        self.http = http
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.http.post(path, headers=self.bearer, **options)
+
+    def status(self) -> dict[str, Any]:
+        answer = self.http.get("/v1/billing/status", headers=self.bearer)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+@pytest.fixture
+def owner(http: httpx.Client) -> Owner:
+    return Owner(http)
+
+
+def tell(http: httpx.Client, stripe: LittleStripe, body: bytes, path: str = "/webhooks/stripe") -> httpx.Response:
+    return http.post(path, content=body, headers={"Stripe-Signature": stripe.signature(body)})
+
+
+def subscribe(owner: Owner, stripe: LittleStripe) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkout that has been paid: the session and the subscription at the provider."""
+    session = owner.post("/v1/billing/checkout-sessions", json={}).json()
+    subscription = stripe.pay(session["id"])
+    return stripe.sessions[session["id"]], subscription
+
+
+def test_a_workspace_that_never_subscribed_is_on_the_free_plan(owner: Owner) -> None:
+    assert owner.status() == {
+        "local_credit_balance": 2,
+        "plan": "free",
+        "status": "none",
+        "workspace_id": owner.account.workspace_id,
+        "unlimited": False,
+        "current_period_end": None,
+        "cancel_at_period_end": False,
+    }
+
+
+def test_a_checkout_has_an_id_and_an_address_and_knows_the_workspace(owner: Owner, stripe: LittleStripe) -> None:
+    answer = owner.post("/v1/billing/checkout-sessions", json={})
+
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"id", "url"}
+    session = stripe.sessions[answer.json()["id"]]
+    assert session["client_reference_id"] == owner.account.workspace_id
+    assert session["price"] == "price_pro"
+
+
+def test_a_plan_that_is_not_sold_is_refused(owner: Owner) -> None:
+    answer = owner.post("/v1/billing/checkout-sessions", json={"plan": "gold"})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "plan"]
+
+
+def test_two_checkouts_at_once_make_one_customer(owner: Owner, stripe: LittleStripe) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: owner.post("/v1/billing/checkout-sessions", json={}), range(4)))
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert len({stripe.sessions[answer.json()["id"]]["customer"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("path", ["/webhooks/stripe", "/v1/billing/stripe/webhook"])
+def test_a_paid_checkout_turns_the_plan_on(owner: Owner, http: httpx.Client, stripe: LittleStripe, path: str) -> None:
+    session, _ = subscribe(owner, stripe)
+
+    answer = tell(http, stripe, stripe.event("checkout.session.completed", session), path)
+
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": True, "event_type": "checkout.session.completed"}
+    status = owner.status()
+    assert (status["plan"], status["status"], status["local_credit_balance"]) == ("pro", "active", 1_000)
+
+
+def test_events_that_come_twice_and_out_of_order_end_where_stripe_is(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    session, subscription = subscribe(owner, stripe)
+    created = stripe.event("customer.subscription.created", subscription)
+    completed = stripe.event("checkout.session.completed", session)
+    subscription["status"] = "canceled"
+    deleted = stripe.event("customer.subscription.deleted", subscription)
+
+    answers = [tell(http, stripe, body) for body in (deleted, created, completed, created, deleted)]
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    status = owner.status()
+    assert (status["plan"], status["status"]) == ("free", "canceled")
+
+
+def test_the_monthly_quota_follows_the_plan(owner: Owner, http: httpx.Client, stripe: LittleStripe) -> None:
+    def submit() -> int:
+        job = {"url": "http://127.0.0.1:9/song.mp3"}
+        return owner.account.post("/v1/analyze/url", json=job).status_code
+
+    assert [submit() for _ in range(3)] == [202, 202, 429]
+    session, _ = subscribe(owner, stripe)
+    tell(http, stripe, stripe.event("checkout.session.completed", session))
+    assert submit() == 202
+
+
+def test_submissions_at_once_never_exceed_the_quota(owner: Owner) -> None:
+    def submit(_: int) -> int:
+        return owner.account.post("/v1/analyze/url", json={"url": "http://127.0.0.1:9/song.mp3"}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(submit, range(8)))
+
+    assert sorted(statuses) == [202] * LIMITS["free"] + [429] * (8 - LIMITS["free"])
+
+
+def test_bills_are_noted_under_the_workspace_of_their_customer(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    session, _ = subscribe(owner, stripe)
+    invoice = {
+        "id": "in_1",
+        "object": "invoice",
+        "customer": session["customer"],
+        "amount_paid": 900,
+        "amount_due": 900,
+        "currency": "eur",
+    }
+
+    failed = tell(http, stripe, stripe.event("invoice.payment_failed", invoice))
+    paid = tell(http, stripe, stripe.event("invoice.paid", invoice))
+
+    assert (failed.json()["event_type"], paid.json()["event_type"]) == ("invoice.payment_failed", "invoice.paid")
+
+
+def test_the_portal_needs_a_customer(owner: Owner, stripe: LittleStripe) -> None:
+    before = owner.post("/v1/billing/portal-sessions")
+    subscribe(owner, stripe)
+    after = owner.post("/v1/billing/portal-sessions")
+
+    assert before.status_code == 409
+    assert before.json() == {"detail": "This workspace has never subscribed. Open a checkout first."}
+    assert after.status_code == 200
+    assert set(after.json()) == {"id", "url"}
+
+
+def test_an_unknown_event_is_accepted_and_changes_nothing(http: httpx.Client, stripe: LittleStripe) -> None:
+    answer = tell(http, stripe, stripe.event("radar.early_fraud_warning.created", {"id": "issfr_1"}))
+
+    assert answer.status_code == 200
+    assert answer.json() == {"accepted": True, "event_type": "radar.early_fraud_warning.created"}
+
+
+@pytest.mark.parametrize("kind", ["missing", "of another secret", "of another body", "too old", "garbage"])
+def test_a_webhook_that_is_not_stripes_is_refused(http: httpx.Client, stripe: LittleStripe, kind: str) -> None:
+    body = stripe.event("customer.subscription.updated", {"id": "sub_404"})
+    signatures = {
+        "of another secret": stripe.signature(body, secret="whsec_other"),
+        "of another body": stripe.signature(body + b" "),
+        "too old": stripe.signature(body, age_seconds=301),
+        "garbage": "t=now,v1=\x7f",
+    }
+    headers = {"Stripe-Signature": signatures[kind]} if kind in signatures else {}
+
+    answer = http.post("/webhooks/stripe", content=body, headers=headers)
+
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": "The Stripe-Signature header is missing or does not match the body."}
+
+
+def test_a_subscription_that_is_not_in_the_account_is_ignored(http: httpx.Client, stripe: LittleStripe) -> None:
+    answer = tell(http, stripe, stripe.event("customer.subscription.updated", {"id": "sub_404"}))
+
+    assert answer.status_code == 200
+
+
+def test_stripe_being_away_is_a_503_and_the_event_can_come_again(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    session, _ = subscribe(owner, stripe)
+    body = stripe.event("checkout.session.completed", session)
+    stripe.is_away = True
+    try:
+        away = tell(http, stripe, body)
+    finally:
+        stripe.is_away = False
+    again = tell(http, stripe, body)
+
+    assert away.status_code == 503
+    assert again.status_code == 200
+    assert owner.status()["plan"] == "pro"
+
+
+def test_without_stripe_only_the_paying_routes_are_unavailable(client: httpx.Client) -> None:
+    owner = Owner(client)
+
+    for path in ("/v1/billing/checkout-sessions", "/v1/billing/portal-sessions"):
+        answer = owner.post(path, json={})
+        assert answer.status_code == 503
+        assert answer.json() == {"detail": "Billing is not configured on this server."}
+    assert client.post("/webhooks/stripe", json={}).status_code == 503
+    assert owner.status()["plan"] == "free"
