@@ -840,6 +840,14 @@ class EmbeddedBlobs(EmbeddedServer):
         if self._bucket is not None and not self.client().bucket_exists(self._bucket):
             self.client().make_bucket(self._bucket)
 
+    def stop(self, timeout: float = STOP_SECONDS_MAX) -> None:
+        super().stop(timeout)
+        # It opens sockets beside its ports in a place that cannot be chosen, and does not always take them away.
+        for port in self.ports:
+            for leftover in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice, not ours
+                with suppress(OSError):
+                    leftover.unlink()
+
     def client(self, http: urllib3.PoolManager | None = None) -> Minio:
         """A client with the rights to everything in the store."""
         address = self.url.removeprefix("http://")

@@ -139,6 +139,12 @@ def test_the_store_keeps_its_objects_when_all_its_ports_move(place: Path) -> Non
         store.client().put_object("music", "solar.flac", io.BytesIO(b"more"), 4)
 
 
+def test_a_stopped_store_leaves_no_sockets_behind(place: Path) -> None:
+    with EmbeddedBlobs(place) as store:
+        ports = store.ports
+    assert [path for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock")] == []
+
+
 @pytest.mark.parametrize("name", ["postgres", "nats", "blobs"])
 def test_everything_listens_on_loopback_alone(name: str, place: Path) -> None:
     with make(name, place) as server:
