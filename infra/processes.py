@@ -22,6 +22,7 @@ Ready = Callable[[bool], None]
 #: How often a role says whether it is ready.
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 5.0
+SWEEP_SECONDS = 1800.0
 
 
 class _Readiness(Protocol):
@@ -133,7 +134,11 @@ async def react(
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due and sweep what is over."""
+    from infra.sweep import sweep_uploads
+
     async with parts(settings) as here:
+        blobs = here.blobs()
+        swept_at = -SWEEP_SECONDS
         ready(True)
         while not stop.is_set():
             try:
@@ -148,6 +153,13 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             else:
                 for queue in {REACTIONS[name].queue for name in due if name in REACTIONS}:
                     here.bus.ring(f"duties.{queue}")
+            now = asyncio.get_running_loop().time()
+            if now - swept_at >= SWEEP_SECONDS:
+                swept_at = now
+                try:
+                    await sweep_uploads(blobs, here.log)
+                except Exception as problem:  # noqa: BLE001 - likewise
+                    log.warning("sweep.interrupted", problem=str(problem))
             await _pause(stop, TICK_SECONDS)
 
 
