@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_length = Struct("!i").pack
+_length: Callable[[int], bytes] = Struct("!i").pack
 _header = Struct("!iiIii").pack
 _int8 = Struct("!iq").pack
 _int2 = Struct("!ih").pack

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.kernel import ERASED, Event
-from domain.vocabulary import RENAMED, UPCASTERS, events, name_of, personal_fields, upcast
+from domain.vocabulary import RENAMED, UPCASTERS, events, personal_fields, upcast
 
 
 class Seals(Protocol):
@@ -30,15 +30,14 @@ _encode = msgspec.json.Encoder().encode
 _decoders: dict[type[Event], Callable[[bytes], Event]] = {}
 
 
-def encode(event: Event, seals: Seals) -> tuple[str, int, bytes]:
-    """Stored name, schema version and bytes of an event; its personal fields must have a data key already."""
-    kind = type(event)
+def encode(event: Event, seals: Seals) -> bytes:
+    """The bytes of an event; its personal fields must have a data key already."""
     sealed = {
         field: seals.seal(getattr(event, subject), field, text)
-        for field, subject in personal_fields(kind)
+        for field, subject in personal_fields(type(event))
         if (text := getattr(event, field)) is not None
     }
-    return name_of(kind), kind.schema_version, _encode(replace(event, **sealed) if sealed else event)
+    return _encode(replace(event, **sealed) if sealed else event)
 
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from time import monotonic, time_ns
 from typing import Any, LiteralString, NamedTuple, TypeVar
 from uuid import UUID
@@ -19,10 +20,12 @@ from psycopg.rows import TupleRow
 from adapters import arrays, codec
 from adapters.data_keys import DataKeys
 from adapters.identifiers import uuid7
+from adapters.lane import Lane
 from adapters.patience import Pool, patiently
 from adapters.recorder import TABLE, WRITING
 from domain.kernel import Event, Unavailable
 from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.vocabulary import name_of, personal_fields
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +39,6 @@ EVENT_BYTES_MAX = 768 * 1024
 
 #: A dead server is noticed after seconds, not after the hours TCP would grant it.
 _CONNECTING: dict[str, Any] = {
-    "autocommit": True,
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -49,19 +51,21 @@ class LedgerUnavailable(Unavailable):
     """The ledger cannot be reached at the moment. Try again shortly; what is sent twice acts once."""
 
 
-class _Row(NamedTuple):
-    """One event as array elements, in the order of the INSERT."""
+#: One event as array elements, in the order of the INSERT.
+_Row = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
-    stream: bytes
-    version: bytes
+
+class _Kind(NamedTuple):
+    """What is the same for all events of a kind: whether it is sealed, its name and its version as elements."""
+
+    is_personal: bool
     name: bytes
-    state: bytes
-    event_id: bytes
     schema_version: bytes
-    workspace_id: bytes
-    actor: bytes
-    correlation_id: bytes
-    causation_id: bytes
+
+
+@cache
+def _kind(event: type[Event]) -> _Kind:
+    return _Kind(bool(personal_fields(event)), arrays.text(name_of(event)), arrays.int2(event.schema_version))
 
 
 class _Append:
@@ -85,13 +89,25 @@ class _Append:
 
 
 # The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
-_INSERT: LiteralString = f"""
+_INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
 INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
                      event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
-SELECT e.* FROM writing, unnest(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) AS e
+SELECT e.* FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS e
 RETURNING notification_id
-"""
+""".encode()
+_INSERT_COLUMNS = (
+    arrays.TextColumn,
+    arrays.Int8Column,
+    arrays.TextColumn,
+    arrays.BytesColumn,
+    arrays.UuidColumn,
+    arrays.Int2Column,
+    arrays.TextColumn,
+    arrays.TextColumn,
+    arrays.UuidColumn,
+    arrays.UuidColumn,
+)
 
 _FIND: LiteralString = f"""
 SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
@@ -131,7 +147,7 @@ class EventLog:
         self._queue: list[_Append] = []
         self._queued = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection[TupleRow] | None = None
+        self._lane: Lane | None = None
         self._committing: list[_Append] = []
         self._final = 0
 
@@ -142,7 +158,9 @@ class EventLog:
 
         Raises StaleVersion when a stream has grown past what the change was decided on.
         """
-        await self._keys.ensure(codec.subjects(event for change in changes for event in change.events))
+        sealed = [event for change in changes for event in change.events if _kind(type(event)).is_personal]
+        if sealed:
+            await self._keys.ensure(codec.subjects(sealed))
         append = self._prepare(changes, context)
         if not append.rows:
             return 0
@@ -160,30 +178,31 @@ class EventLog:
             self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
-        if self._connection:
-            await self._connection.close()
+        await self._close_lane()
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
         workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
         correlation_id = arrays.raw(context.correlation_id.bytes)
         causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
-        rows, places = [], []
+        rows: list[_Row] = []
+        places: list[tuple[str, int, bytes]] = []
+        now = time_ns()
         for change in changes:
             stream = arrays.text(change.stream)
             for version, event in enumerate(change.events, change.after + 1):
-                name, schema_version, state = codec.encode(event, self._keys)
+                kind, event_id = _kind(type(event)), uuid7(now)
+                state = codec.encode(event, self._keys)
                 if len(state) > EVENT_BYTES_MAX:
-                    raise ValueError(f"{name} of {len(state)} bytes is too large for an event")
-                event_id = uuid7(time_ns())
+                    raise ValueError(f"{name_of(type(event))} of {len(state)} bytes is too large for an event")
                 places.append((change.stream, version, event_id))
                 rows.append(
-                    _Row(
+                    (
                         stream,
                         arrays.int8(version),
-                        arrays.text(name),
+                        kind.name,
                         arrays.raw(state),
                         arrays.raw(event_id),
-                        arrays.int2(schema_version),
+                        kind.schema_version,
                         workspace_id,
                         actor,
                         correlation_id,
@@ -220,45 +239,46 @@ class EventLog:
         taken: set[tuple[str, int]] = set()
         events = 0
         for append in self._queue:
-            wanted = {(stream, version) for stream, version, _ in append.places}
-            if (batch and events + len(append.rows) > BATCH_EVENTS_MAX) or taken & wanted:
+            wanted = [place[:2] for place in append.places]
+            if (batch and events + len(wanted) > BATCH_EVENTS_MAX) or not taken.isdisjoint(wanted):
                 rest.append(append)
             else:
                 batch.append(append)
-            taken |= wanted
-            events += len(append.rows)
+            taken.update(wanted)
+            events += len(wanted)
         # Two processes that want the same streams ask for them in the same order, so they do not wait in a circle.
-        batch.sort(key=lambda append: append.places[0])
+        batch.sort(key=_first_place)
         return batch, rest
 
     async def _commit(self, batch: list[_Append]) -> None:
         """Write a batch, and after a conflict or a lost connection find out what became of each append."""
         doubtful = False
+        conflict: UniqueViolation | None = None
         while batch:
             try:
-                connection = await self._connected()
+                lane = await self._open_lane()
                 if doubtful:
-                    batch = await self._settle(connection, batch)
-                    doubtful = False
+                    undecided = await self._settle(batch)
+                    if conflict and len(undecided) == len(batch):
+                        # Nobody's place is taken, so it is the position: the sequence was set back by a restore.
+                        raise conflict
+                    batch, doubtful, conflict = undecided, False, None
                     if not batch:
                         return
-                positions = await self._insert(connection, batch)
-            except UniqueViolation:
-                doubtful = True
+                await self._insert(lane, batch)
+            except UniqueViolation as problem:
+                if conflict:
+                    raise
+                doubtful, conflict = True, problem
             except DeadlockDetected:
                 # Others wanted the same streams in another order; they have gone ahead now.
                 doubtful = True
-            except (OperationalError, OSError) as problem:
+            except (OperationalError, OSError, LedgerUnavailable) as problem:
                 doubtful = True
-                await self._disconnect()
+                await self._close_lane()
                 batch = self._still_patient(batch, problem)
                 await asyncio.sleep(0.05)
             else:
-                last = 0
-                for append in batch:
-                    last += len(append.rows)
-                    append.succeed(positions[last - 1])
-                self._on_commit(positions[-1])
                 return
 
     def _still_patient(self, batch: list[_Append], problem: Exception) -> list[_Append]:
@@ -272,38 +292,27 @@ class EventLog:
         self._queue = [append for append in self._queue if append.deadline >= now]
         return [append for append in batch if append.deadline >= now]
 
-    async def _insert(self, connection: AsyncConnection[TupleRow], batch: list[_Append]) -> list[int]:
-        columns = list(zip(*(row for append in batch for row in append.rows), strict=True))
-        cursor = await connection.execute(
-            _INSERT,
-            (
-                arrays.TextColumn(columns[0]),
-                arrays.Int8Column(columns[1]),
-                arrays.TextColumn(columns[2]),
-                arrays.BytesColumn(columns[3]),
-                arrays.UuidColumn(columns[4]),
-                arrays.Int2Column(columns[5]),
-                arrays.TextColumn(columns[6]),
-                arrays.TextColumn(columns[7]),
-                arrays.UuidColumn(columns[8]),
-                arrays.UuidColumn(columns[9]),
-            ),
-            prepare=True,
-            binary=True,
-        )
-        return [row[0] for row in await cursor.fetchall()]
+    async def _insert(self, lane: Lane, batch: list[_Append]) -> None:
+        columns = zip(*(row for append in batch for row in append.rows), strict=True)
+        result = await lane.run([make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)])
+        last = -1
+        for append in batch:
+            last += len(append.rows)
+            position = int.from_bytes(result.get_value(last, 0) or b"", "big")
+            append.succeed(position)
+        self._on_commit(position)
 
-    async def _settle(self, connection: AsyncConnection[TupleRow], batch: list[_Append]) -> list[_Append]:
+    async def _settle(self, batch: list[_Append]) -> list[_Append]:
         """Answer those whose places are taken: with success when by themselves, with StaleVersion when by others."""
         places = [place for append in batch for place in append.places]
-        cursor = await connection.execute(
+        rows = await self._fetch(
             _FIND,
             (
                 arrays.TextColumn([arrays.text(stream) for stream, _, _ in places]),
                 arrays.Int8Column([arrays.int8(version) for _, version, _ in places]),
             ),
         )
-        found = {(row[0], row[1]): (row[2].bytes, row[3]) for row in await cursor.fetchall()}
+        found = {(row[0], row[1]): (row[2].bytes, row[3]) for row in rows}
         undecided = []
         for append in batch:
             there = [found.get((stream, version)) for stream, version, _ in append.places]
@@ -316,16 +325,16 @@ class EventLog:
                 append.fail(StaleVersion(append.places[0][0]))
         return undecided
 
-    async def _connected(self) -> AsyncConnection[TupleRow]:
-        if self._connection is None or self._connection.closed:
-            self._connection = await AsyncConnection.connect(self._url, **_CONNECTING)
-        return self._connection
+    async def _open_lane(self) -> Lane:
+        if self._lane is None:
+            types = [column.array_oid for column in _INSERT_COLUMNS]
+            self._lane = await Lane.open(self._url, _INSERT, types, **_CONNECTING)
+        return self._lane
 
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(OperationalError, OSError):
-                await self._connection.close()
-            self._connection = None
+    async def _close_lane(self) -> None:
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            await lane.close()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -450,6 +459,10 @@ class EventLog:
 
     async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=LedgerUnavailable)
+
+
+def _first_place(append: _Append) -> tuple[str, int, bytes]:
+    return append.places[0]
 
 
 def _recorded(row: StoredRow, event: Event) -> Recorded:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+from random import getrandbits
+
+_VERSION_AND_VARIANT = 0x7000_8000_0000_0000_0000
 
 
 def uuid7(time_nanoseconds: int) -> bytes:
-    """The 16 bytes of a version-7 UUID (RFC 9562): milliseconds, then 74 random bits."""
-    tail = bytearray(os.urandom(10))
-    tail[0] = 0x70 | tail[0] & 0x0F
-    tail[2] = 0x80 | tail[2] & 0x3F
-    return (time_nanoseconds // 1_000_000).to_bytes(6, "big") + bytes(tail)
+    """The 16 bytes of a version-7 UUID (RFC 9562): milliseconds, then 74 random bits; unique, not secret."""
+    chance = getrandbits(74)
+    return (
+        time_nanoseconds // 1_000_000 << 80 | _VERSION_AND_VARIANT | chance >> 62 << 64 | chance & 0x3FFF_FFFF_FFFF_FFFF
+    ).to_bytes(16, "big")

@@ -25,6 +25,7 @@ RENAMED: dict[str, str] = {}
 UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
 
+@cache
 def name_of(kind: type[Event]) -> str:
     """The stored name of an event: its context and its class."""
     return f"{kind.__module__.split('.')[1]}.{kind.__name__}"

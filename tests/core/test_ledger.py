@@ -6,15 +6,18 @@ import asyncio
 import random
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.pq.abc import PGresult
 
 from adapters.eventlog import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EventLog, LedgerUnavailable
 from adapters.identifiers import uuid7
+from adapters.lane import Lane
 from adapters.recorder import WRITING
 from domain.ledger import Change, Context, Recorded, StaleVersion, Unreadable
 from tests.core.conftest import House, eventually
@@ -208,26 +211,36 @@ async def test_an_event_this_version_cannot_read_keeps_its_place_among_the_other
 # --- lost connections ------------------------------------------------------------------------------------------------
 
 
-async def test_ones_own_committed_write_is_not_reported_as_a_conflict(house: House) -> None:
+async def test_ones_own_committed_write_is_not_reported_as_a_conflict(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = house.new_ledger()
     await ledger.append([Change(stream="tree-0", after=0, events=[TreePlanted(tree_id="0")])], context())
-    insert, broken = ledger._insert, []
+    run, lost = Lane.run, []
 
-    async def insert_and_lose_the_answer(connection, batch):  # type: ignore[no-untyped-def]
-        positions = await insert(connection, batch)
-        if not broken:
-            broken.append(True)
+    async def run_and_lose_the_answer(lane: Lane, parameters: Sequence[bytes]) -> PGresult:
+        result = await run(lane, parameters)
+        if not lost:
+            lost.append(result)
             raise psycopg.OperationalError("the connection was lost after the commit")
-        return positions
+        return result
 
-    ledger._insert = insert_and_lose_the_answer  # type: ignore[method-assign]
+    monkeypatch.setattr(Lane, "run", run_and_lose_the_answer)
     change = Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1"), TreeWatered(tree_id="1")])
     position = await ledger.append([change], context())
 
-    assert broken
+    assert lost
     found = await house.everything()
     assert [each.stream for each in found] == ["tree-0", "tree-1", "tree-1"]
     assert found[-1].position == position
+
+
+async def test_a_sequence_set_back_by_a_restore_is_an_error_and_not_an_endless_loop(house: House) -> None:
+    await house.record("tree-1", TreePlanted(tree_id="1"))
+    await house.fetch("SELECT setval('ledger_events_notification_id_seq', 1, false)")
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await house.record("tree-2", TreePlanted(tree_id="2"))
 
 
 async def test_killed_backends_double_nothing_and_lose_nothing(house: House) -> None:

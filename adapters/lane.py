@@ -1,0 +1,110 @@
+"""A connection to Postgres that does one thing, run one prepared statement after the other, and does it quickly.
+
+psycopg's cursors adapt every parameter and every row anew, which costs more than a small batch's insert itself. Here
+parameters come as ready bytes and results are read as bytes; connecting and errors remain psycopg's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.rows import TupleRow
+
+_STATEMENT = b"lane"
+_GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
+
+
+class Lane:
+    """One connection and its one statement; parameters and results are in the binary format."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow], statement: bytes, types: Sequence[int]) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._types = types
+        self._formats = [1] * len(types)
+        self._pgconn: PGconn = connection.pgconn
+        self._descriptor = connection.fileno()
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[PGresult] | None = None
+        self._result: PGresult | None = None
+
+    @classmethod
+    async def open(cls, postgres_url: str, statement: bytes, types: Sequence[int], **options: Any) -> Lane:
+        """Connect and prepare; raises OperationalError when the server is away."""
+        connection = await AsyncConnection.connect(postgres_url, autocommit=True, **options)
+        lane = cls(connection, statement, types)
+        lane._loop.add_reader(lane._descriptor, lane._readable)
+        try:
+            lane._pgconn.send_prepare(_STATEMENT, statement, types)
+            await lane._await_answer()
+        except BaseException:
+            await lane.close()
+            raise
+        return lane
+
+    async def run(self, parameters: Sequence[bytes]) -> PGresult:
+        """The result of the statement; raises psycopg's error for it, OperationalError for a lost connection."""
+        self._pgconn.send_query_prepared(_STATEMENT, parameters, self._formats, result_format=1)
+        return await self._await_answer()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if not self._pgconn.status:  # as long as it is well, its descriptor is its own
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)
+        with contextlib.suppress(OperationalError, OSError):
+            await self._connection.close()
+
+    async def _await_answer(self) -> PGresult:
+        self._result = None
+        self._answer = self._loop.create_future()
+        self._writable()
+        try:
+            result = await self._answer
+        finally:
+            self._answer = None
+        if result.status not in _GOOD:
+            raise error_from_result(result, encoding="utf-8")
+        return result
+
+    def _writable(self) -> None:
+        """Send what is to be sent; what the socket does not take now is sent when it does."""
+        try:
+            unsent = self._pgconn.flush()
+        except OperationalError as problem:
+            self._fail(problem)
+            return
+        if unsent:
+            self._loop.add_writer(self._descriptor, self._writable)
+        else:
+            self._loop.remove_writer(self._descriptor)
+
+    def _readable(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            while not self._pgconn.is_busy():
+                result = self._pgconn.get_result()
+                if result is None:
+                    self._succeed()
+                    return
+                # A statement has one result; after an error there may be another about the broken connection.
+                self._result = self._result if self._result and self._result.status not in _GOOD else result
+        except OperationalError as problem:
+            self._fail(problem)
+
+    def _succeed(self) -> None:
+        if self._answer and not self._answer.done() and self._result is not None:
+            self._answer.set_result(self._result)
+
+    def _fail(self, problem: OperationalError) -> None:
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(problem)
