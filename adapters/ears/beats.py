@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.ears.network import chances, trained
 from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import LAGS, LOOK, LOOK_EVERY, at_lags
 
@@ -21,9 +22,11 @@ DRIFT_STEP = 0.005
 #: What a change of the logarithm of the period from look to look costs, against repetition of at most 1.
 DRIFT_COST = 6.0
 #: How strictly beats keep the period, against onset curves of unit deviation.
-TIGHTNESS = 110.0
-#: The window of an attack is centred on it, yet its rise is seen half a lag early.
-ATTACK_FRAMES = 0.0
+TIGHTNESS = 30.0
+#: Parts of a beat among which the place of the tap is looked for: enough for triplets and sixteenths.
+PARTS = 12
+#: Beats are moved away from the strongest onsets only when it is this likely.
+PHASE_SURE = 0.5
 
 
 def local_periods(looks: Array, period: float) -> Array:
@@ -71,7 +74,7 @@ def follow(curve: Array, periods: Array, tightness: float = TIGHTNESS) -> NDArra
         block = np.arange(start, min(start + shortest, frames))
         arriving = padded[block[:, None] - lags + longest]
         stretch = np.log(lags / periods[block][:, None])
-        arriving = arriving - tightness * stretch**2 * (1 / 10)
+        arriving = arriving - tightness * stretch**2
         choice = np.argmax(arriving, axis=1)
         best = arriving[np.arange(len(block)), choice]
         previous = block - lags[choice]
@@ -86,12 +89,58 @@ def follow(curve: Array, periods: Array, tightness: float = TIGHTNESS) -> NDArra
     return np.array(path[::-1], np.intp)
 
 
-def sharpened(curve: Array, beats: NDArray[np.intp]) -> Times:
-    """Seconds of the beats with the peaks of the onset curve read between frames (parabola through three points)."""
-    inner = np.clip(beats, 1, max(1, len(curve) - 2))
+def folded(signals: Array, beats: Times) -> Array:
+    """(2 * PARTS, n) mean of (frames, n) signals over pairs of beats, each beat (in frames) cut into PARTS."""
+    if len(beats) < 3:
+        return np.zeros((2 * PARTS, signals.shape[1]), np.float32)
+    count = (len(beats) - 1) // 2 * 2
+    places = np.arange(count * PARTS) / PARTS
+    at = np.interp(places, np.arange(len(beats)), beats)
+    # The strongest value within a part, not the one in its middle: attacks are narrower than parts.
+    width = np.diff(beats).mean() / PARTS / 2
+    rows = np.arange(signals.shape[0])
+    sampled = np.maximum.reduce(
+        [
+            signals[np.clip(np.rint(at + shift), 0, len(rows) - 1).astype(np.intp)]
+            for shift in (-width * 0.7, 0.0, width * 0.7)
+        ]
+    )
+    mean: Array = sampled.reshape(count // 2, 2 * PARTS, signals.shape[1]).mean(axis=0)
+    return mean
+
+
+def rotations(profile: Array) -> Array:
+    """(2 * PARTS, features) the folded profile as it looks when the beat is at each of its places."""
+    scaled = profile / (profile.mean(axis=0) + 1e-6)
+    return np.stack([np.roll(scaled, -place, axis=0).ravel() for place in range(len(profile))]).astype(np.float32)
+
+
+def in_phase(signals: Array, beats: Times) -> Times:
+    """The same beats (in frames) moved to the place in the pattern where people would tap, from (frames, n) signals."""
+    if len(beats) < 4:
+        return beats
+    scores = trained("phase")(rotations(folded(signals, beats)))[:, 0]
+    likely = chances(scores)
+    likely = likely[:PARTS] + likely[PARTS:]
+    place = int(np.argmax(likely))
+    if place == 0 or likely[place] < PHASE_SURE:
+        return beats
+    shift = place / PARTS if place <= PARTS // 2 else place / PARTS - 1
+    index = np.arange(len(beats) + 1.0) - 1 + (shift % 1)
+    period = np.median(np.diff(beats))
+    extended = np.concatenate([[beats[0] - period], beats, [beats[-1] + period]])
+    moved = np.interp(index, np.arange(len(extended)) - 1.0, extended)
+    inside: Times = moved[(moved >= 0) & (moved <= len(signals) - 1)]
+    return inside
+
+
+def sharpened(curve: Array, beats: Times) -> Times:
+    """Seconds of beats given in frames; where one is on a peak of the onset curve, the peak is read between frames."""
+    whole = np.rint(beats).astype(np.intp)
+    inner = np.clip(whole, 1, max(1, len(curve) - 2))
     left, middle, right = curve[inner - 1], curve[inner], curve[inner + 1]
     bend = left - 2 * middle + right
     peak = (middle >= left) & (middle >= right) & (bend < -1e-9)
-    offset = np.where(peak, 0.5 * (left - right) / np.where(peak, bend, -1.0), 0.0)
-    times: Times = (beats + np.clip(offset, -0.5, 0.5) + ATTACK_FRAMES) / FRAME_RATE
+    offset = np.where(peak, 0.5 * (left - right) / np.where(peak, bend, -1.0), beats - whole)
+    times: Times = (whole + np.clip(offset, -0.5, 0.5)) / FRAME_RATE
     return np.maximum(times, 0.0)

@@ -7,13 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.ears.beats import folded
 from adapters.ears.network import chances, trained
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra
 from adapters.ears.tempo import Pulse, features
 
 Array = NDArray[np.float32]
+Times = NDArray[np.float64]
 
 #: The upper numbers of time signatures that are told apart, in the order of the network's outputs.
 METRES = (2, 3, 4, 5, 6, 7, 9, 12)
+#: The material holds more marches and polkas than the world does: a bar of two is likelier half a bar of four.
+PRIOR = np.log(np.array([0.35, 1, 1, 1, 1, 1, 1, 1], np.float32))
+#: Beats before and after a beat that the network hears when it weighs whether the beat begins a bar.
+AROUND = 4
+#: What losing count costs, in the logarithm of a likelihood: less than once in a hundred beats.
+RECOUNT_COST = 6.0
 
 
 class Metre(NamedTuple):
@@ -31,10 +40,118 @@ class Metre(NamedTuple):
         return {6: 2, 9: 3, 12: 4, 7: 3.5}.get(self.numerator, self.numerator)
 
 
-def hear_metre(heard: Pulse, period: float) -> Metre:
-    """The likeliest metre when beats are `period` seconds apart, from what repeats at its multiples and parts."""
-    scores = trained("metre")(features(heard, np.array([period], np.float32)))[0]
+def hear_metre(heard: Pulse, period: float, beats: Times) -> Metre:
+    """The likeliest metre when beats are `period` seconds apart and fall on these frames."""
+    scores = trained("metre")(metre_features(heard, period, beats)[None])[0] + PRIOR
     shares = chances(scores)
     best = int(np.argmax(shares))
     numerator = METRES[best]
     return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(shares[best]))
+
+
+def metre_features(heard: Pulse, period: float, beats: Times) -> Array:
+    """(features,) what repeats at multiples and parts of the beat, and how two beats are filled in each register."""
+    profile = folded(heard.signals, beats)
+    halves = profile[: len(profile) // 2], profile[len(profile) // 2 :]
+    # Which of two beats comes first is not known here, so that only their sum and difference mean anything.
+    filled = np.concatenate([halves[0] + halves[1], np.abs(halves[0] - halves[1])]) / (profile.mean(axis=0) + 1e-6)
+    gathered: Array = np.concatenate([features(heard, np.array([period], np.float32))[0], filled.ravel()])
+    return gathered.astype(np.float32)
+
+
+def beat_features(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
+    """(beats, features) what sounds on each beat and on its neighbours, for beats given in frames."""
+    signals = heard.signals
+    last = len(signals) - 1
+    following = np.append(beats[1:], beats[-1] + (beats[-1] - beats[-2]))
+
+    def strongest(at: Times, width: Times) -> Array:
+        shifts = (-1.0, -0.5, 0.0, 0.5, 1.0)
+        peaks: Array = np.maximum.reduce(
+            [signals[np.clip(np.rint(at + shift * width), 0, last).astype(np.intp)] for shift in shifts]
+        )
+        return peaks
+
+    length = following - beats
+    on = strongest(beats, 0.12 * length)
+    between = strongest(beats + 0.5 * length, 0.2 * length)
+    pitch = _pitch_between(spectra, beats, following)
+    low, all_pitches = pitch[:, :12], pitch[:, 12:]
+    parts = np.column_stack(
+        [
+            np.log1p(on),
+            np.log1p(between),
+            _novelty(all_pitches, 1),
+            _novelty(low, 1),
+            _novelty(all_pitches, 2),
+            pitch[:, :12].sum(axis=1) / (pitch.sum(axis=1) + 1e-6),
+        ]
+    )
+    parts -= parts.mean(axis=0)
+    parts /= parts.std(axis=0) + 0.05
+    padded = np.pad(parts, ((AROUND, AROUND), (0, 0)))
+    stacked: Array = np.concatenate([padded[shift : shift + len(parts)] for shift in range(2 * AROUND + 1)], axis=1)
+    return stacked.astype(np.float32)
+
+
+def _pitch_between(spectra: Spectra, starts: Times, stops: Times) -> Array:
+    """(beats, 24) mean pitch classes of the bass (below C4) and of everything while each beat lasts."""
+    if not len(spectra.tonal):
+        return np.zeros((len(starts), 24), np.float32)
+    pitch = np.sqrt(spectra.tonal.astype(np.float32))
+    octaves = pitch.reshape(len(pitch), -1, 12, 3).sum(axis=3)
+    classes = np.concatenate([octaves[:, :3].sum(axis=1), octaves.sum(axis=1)], axis=1)
+    heap = np.concatenate([np.zeros((1, 24)), np.cumsum(classes, axis=0)])
+    edges = np.arange(len(heap)) - 0.5
+    scale = CHORD_RATE / FRAME_RATE
+
+    def until(times: Times) -> Times:
+        at = np.clip(times * scale, edges[0], edges[-1]) - edges[0]
+        whole = np.minimum(at.astype(np.intp), len(heap) - 2)
+        cumulated: Times = heap[whole] + (at - whole)[:, None] * (heap[whole + 1] - heap[whole])
+        return cumulated
+
+    means: Array = ((until(stops) - until(starts)) / np.maximum((stops - starts) * scale, 1e-3)[:, None]).astype(
+        np.float32
+    )
+    return means
+
+
+def _novelty(pitch: Array, back: int) -> Array:
+    """(beats,) how much each beat's pitch classes differ from those `back` beats before, 0 alike .. 1."""
+    unit = pitch / (np.linalg.norm(pitch, axis=1, keepdims=True) + 1e-6)
+    change = np.zeros(len(pitch), np.float32)
+    change[back:] = 1 - (unit[back:] * unit[:-back]).sum(axis=1)
+    return change
+
+
+def bar_positions(evidence: Array, length: int) -> NDArray[np.intp]:
+    """(beats,) place of each beat in its bar of `length` beats, 0 the first, from (beats,) log odds of being it.
+
+    The count goes on from beat to beat; it may start anew where the evidence for that outweighs `RECOUNT_COST`.
+    """
+    count = len(evidence)
+    score = np.zeros((count, length))
+    back = np.zeros((count, length), np.intp)
+    gain = np.zeros((count, length))
+    gain[:, 0] = evidence
+    score[0] = gain[0]
+    for beat in range(1, count):
+        onward = np.roll(score[beat - 1], 1)
+        anew = float(score[beat - 1].max()) - RECOUNT_COST
+        back[beat] = (np.arange(length) - 1) % length
+        jump = anew > onward
+        back[beat][jump] = int(np.argmax(score[beat - 1]))
+        score[beat] = np.where(jump, anew, onward) + gain[beat]
+    positions = np.zeros(count, np.intp)
+    positions[-1] = int(np.argmax(score[-1]))
+    for beat in range(count - 1, 0, -1):
+        positions[beat - 1] = back[beat][positions[beat]]
+    return positions
+
+
+def downbeat_odds(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
+    """(beats,) logarithm of the odds that each beat (in frames) begins a bar."""
+    scores = trained("downbeat")(beat_features(heard, spectra, beats))
+    odds: Array = scores[:, 1] - scores[:, 0]
+    return odds

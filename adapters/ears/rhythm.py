@@ -6,16 +6,19 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from adapters.ears.beats import follow, frame_periods, local_periods, sharpened
-from adapters.ears.metre import hear_metre
+from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
+from adapters.ears.metre import Metre, bar_positions, downbeat_odds, hear_metre
 from adapters.ears.onsets import attacks, onset_frames, salient
 from adapters.ears.spectrum import FRAME_RATE, Spectra
-from adapters.ears.tempo import candidate_periods, hear_tempo, pulse
+from adapters.ears.tempo import Pulse, candidate_periods, hear_tempo, pulse
 
+Array = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 #: Local tempi that spread over more than this are reported as variable.
 VARIABLE = 0.04
+#: Less likely than this no tempo is named.
+BEAT_SURE = 0.1
 
 
 class Rhythm(Struct, frozen=True):
@@ -51,17 +54,15 @@ def hear_rhythm(spectra: Spectra) -> Rhythm:
         return _unmeasured(onsets)
     heard = pulse(strengths, spectra)
     periods = candidate_periods(heard)
-    tempo = hear_tempo(heard, periods) if len(periods) else []
-    if not tempo:
+    tempo = hear_tempo(heard, periods, spectra.seconds) if len(periods) else []
+    if not tempo or tempo[0].probability < BEAT_SURE:
         return _unmeasured(onsets)
     period = tempo[0].period
     locally = local_periods(heard.looks, period)
-    beats = follow(heard.curves[:, 0], frame_periods(locally, len(curve)), tightness=300.0)
-    times = sharpened(heard.curves[:, 0], beats)
-    metre = hear_metre(heard, period)
-    step = round(metre.beats) if metre.numerator != 7 else 4
-    phases = [float(heard.curves[beats[phase::step], 1].sum()) for phase in range(min(step, len(beats)))]
-    phase = int(np.argmax(phases)) if phases else 0
+    followed = follow(heard.curves[:, 0], frame_periods(locally, len(curve))).astype(np.float64)
+    tapped = in_phase(heard.signals, followed)
+    metre = hear_metre(heard, period, tapped)
+    beats, downbeats = _counted(heard, spectra, tapped, locally, metre)
     spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
     return Rhythm(
         bpm=60 / period,
@@ -69,13 +70,33 @@ def hear_rhythm(spectra: Spectra) -> Rhythm:
         candidates=tuple((60 / one.period, one.probability) for one in tempo[:6]),
         tempo_varies=spread > VARIABLE,
         stability=float(np.clip(1 - spread / 0.2, 0, 1)),
-        beats=times,
-        downbeats=times[phase::step],
+        beats=beats,
+        downbeats=downbeats,
         onsets=onsets / FRAME_RATE,
         beats_per_bar=metre.numerator,
         beat_unit=metre.unit,
         metre_confidence=metre.confidence,
     )
+
+
+def _counted(heard: Pulse, spectra: Spectra, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
+    """Seconds of the beats (given in frames) and of the first beats of bars."""
+    if metre.numerator == 7:
+        # Two, two and three: followed in eighths, of which the first, third and fifth are beats.
+        everywhere = frame_periods(periods, len(heard.curves)) / np.float32(2)
+        eighths = follow(heard.curves[:, 0], everywhere).astype(np.float64)
+        if len(eighths) < 7:
+            return sharpened(heard.curves[:, 0], eighths), np.zeros(0)
+        weight = heard.signals[eighths.astype(np.intp)].sum(axis=1)
+        first = int(np.argmax([weight[place::7].mean() for place in range(7)]))
+        place = (np.arange(len(eighths)) - first) % 7
+        times = sharpened(heard.curves[:, 0], eighths)
+        return times[np.isin(place, (0, 2, 4))], times[place == 0]
+    times = sharpened(heard.curves[:, 0], beats)
+    if len(beats) < 4:
+        return times, np.zeros(0)
+    odds = downbeat_odds(heard, spectra, beats)
+    return times, times[bar_positions(odds, round(metre.beats)) == 0]
 
 
 def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:

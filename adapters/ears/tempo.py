@@ -45,6 +45,8 @@ class Pulse(NamedTuple):
 
     #: (frames, 4) onset curves: all registers, low, middle, high; each of unit mean.
     curves: Array
+    #: (frames, 6) attacks in each register and change of harmony; each of unit mean.
+    signals: Array
     #: (6, LAGS) mean normalised autocorrelation by lag in frames: the four curves, low against the rest, harmony.
     repetition: Array
     #: (4, bins) mean magnitude spectrum of the curves, and its bin width in Hz.
@@ -103,6 +105,7 @@ def pulse(strengths: Array, spectra: Spectra) -> Pulse:
     rising = (total[1:-1] > total[:-2]) & (total[1:-1] >= total[2:]) & (total[1:-1] > threshold)
     return Pulse(
         curves=curves,
+        signals=np.column_stack([_even(salient(strengths)), _even(harmony[:, None])]),
         repetition=(repetition / weight_total).astype(np.float32),
         spectrum=(spectrum / weight_total).astype(np.float32),
         bin_hertz=FRAME_RATE / size,
@@ -127,6 +130,13 @@ def _curves(strengths: Array) -> Array:
     smooth[:, 0] /= smooth[:, 0].mean() + 1e-9
     curves: Array = smooth.astype(np.float32)
     return curves
+
+
+def _even(signals: Array) -> Array:
+    """(frames, n) the same signals with a mean of 1, those that hardly ever sound less."""
+    means = signals.mean(axis=0)
+    evened: Array = (signals / (means + 0.05 * means.max() + 1e-9)).astype(np.float32)
+    return evened
 
 
 def _harmony(spectra: Spectra) -> Array:
@@ -224,8 +234,38 @@ def features(heard: Pulse, periods: Array) -> Array:
     return gathered
 
 
-def hear_tempo(heard: Pulse, periods: Array) -> list[Candidate]:
-    """The periods with how likely each is the one people tap, likeliest first."""
+def sureness_features(heard: Pulse, periods: Array, likely: Array, seconds: float) -> Array:
+    """(features,) by what a listener would judge whether there is a beat at all and whether it was understood."""
+    order = np.argsort(-likely, kind="stable")
+    best = float(periods[order[0]])
+    spread = -float((likely * np.log(likely + 1e-9)).sum())
+    second = float(likely[order[1]]) if len(order) > 1 else 0.0
+    lags = (best * FRAME_RATE * np.array([0.5, 1, 1.5, 2, 3, 4, 6, 8])).astype(np.float32)
+    repeated = at_lags(heard.repetition, lags)
+    bins = (np.array([0.5, 1, 2, 3, 4]) / best / heard.bin_hertz).astype(np.float32)
+    pitched = at_lags(heard.spectrum[:1], bins)[0]
+    ground = float(np.median(heard.repetition[0, 20:]))
+    apart = 9.0 if heard.tapped is None else np.log(heard.tapped / best)
+    agreed = np.exp(-0.5 * ((apart - np.log(np.array(TAPPED))) / 0.03) ** 2)
+    gathered: Array = np.concatenate(
+        [
+            [likely[order[0]], second, spread, np.log2(60 / best / 120), np.log2(heard.onset_rate + 0.05)],
+            [np.log2(seconds + 0.1), np.log2(seconds / best + 0.1), ground, float(heard.repetition[0, 20:].max())],
+            repeated[:4].ravel(),
+            pitched,
+            agreed,
+        ]
+    ).astype(np.float32)
+    return gathered
+
+
+def hear_tempo(heard: Pulse, periods: Array, seconds: float) -> list[Candidate]:
+    """The periods and how likely each is tapped, likeliest first; where there is no beat none is likely."""
     likely = chances(trained("tempo")(features(heard, periods))[:, 0])
     order = np.argsort(-likely, kind="stable")
-    return [Candidate(float(periods[index]), float(likely[index])) for index in order]
+    sure = float(chances(trained("sureness")(sureness_features(heard, periods, likely, seconds)[None])[0])[1])
+    # What the best one lacks goes to the others, but they cannot be likelier than the chance that there is a beat.
+    rest = float(likely[order[1:]].sum())
+    left = min(rest, 1 - sure)
+    shares = [sure, *(float(likely[index]) / max(rest, 1e-9) * left for index in order[1:])]
+    return [Candidate(float(periods[index]), share) for index, share in zip(order, shares, strict=True)]

@@ -50,6 +50,8 @@ class Piece(Struct):
     #: Pitch class of the tonic (0 is C) and whether the scale is minor; None where nothing in the piece fixes a key.
     tonic: int | None = None
     minor: bool = False
+    #: False for sound in which nobody could find a beat.
+    counted: bool = True
     pump: bool = False
     loop: bool = False
 
@@ -204,6 +206,7 @@ TEMPI: dict[str, tuple[float, float, float, float, float]] = {
     "march": (116, 12, 92, 140, 2),
     "arpeggio": (118, 22, 70, 160, 5),
     "piano": (88, 22, 52, 140, 5),
+    "song": (84, 20, 50, 150, 16),
     "waltz": (126, 34, 66, 200, 6),
     "jig": (108, 14, 80, 140, 6),
     "slip": (106, 10, 88, 126, 2),
@@ -270,6 +273,12 @@ BASS_PROGRAMS = (32, 33, 34, 35, 36, 38, 39)
 FOLK_PROGRAMS = (21, 22, 40, 73, 72, 105, 109, 110, 25, 46, 15, 74)
 KITS = (0, 8, 16, 24, 25, 32, 40)
 
+#: What a song may be dressed in by an arranger, whatever its tempo.
+DRESSES = (
+    "rock", "pop", "ballad", "bossa", "latin", "swing", "house", "techno", "disco", "electro", "hiphop", "march",
+    "funk",
+)  # fmt: skip
+
 ELECTRONIC = frozenset({"house", "techno", "trance", "rave", "dnb", "breakbeat", "electro", "halftime", "arpeggio"})
 
 
@@ -289,6 +298,33 @@ def compose(rng: np.random.Generator, style: str | None = None, seconds: float =
     return piece
 
 
+def compose_beatless(rng: np.random.Generator, seconds: float = 20.0) -> Piece:
+    """Sound without a beat: clouds of notes at random times, syllables of uneven length, or chords that only swell."""
+    piece = Piece(style="beatless", bpm=60.0, beats_per_bar=4, beat_unit=4, bars=round(seconds / 4), bar_beats=4.0)
+    piece.counted = False
+    piece.programs = {
+        4: int(rng.choice(LEAD_PROGRAMS + KEYS_PROGRAMS + PAD_PROGRAMS)),
+        2: int(rng.choice(PAD_PROGRAMS)),
+    }
+    kind, at = rng.random(), float(rng.uniform(0, 1))
+    root, scale = int(rng.integers(0, 12)), MAJOR
+    while at < seconds - 1:
+        if kind < 0.4:
+            gap = float(rng.exponential(0.35)) + 0.03
+            piece.notes.append(Note(at, gap + 0.2, 48 + int(rng.integers(0, 36)), int(rng.integers(40, 120)), 4))
+        elif kind < 0.7:
+            gap = float(rng.lognormal(np.log(0.19), 0.45)) + (float(rng.exponential(0.7)) if rng.random() < 0.12 else 0)
+            piece.notes.append(Note(at, gap * 0.8, 50 + int(rng.integers(0, 8)), int(rng.integers(60, 110)), 4))
+        else:
+            gap = float(rng.uniform(1.5, 7))
+            piece.notes += [
+                Note(at, gap + 1, 48 + tone % 24, int(rng.integers(40, 90)), 2)
+                for tone in _triad(root, scale, int(rng.integers(7)))
+            ]
+        at += gap
+    return piece
+
+
 def _common(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Piece:
     """A piece in four: some of drums, bass, chords, melody and arpeggio, or only one of them as a loop."""
     piece = Piece(style=style, bpm=bpm, beats_per_bar=4, beat_unit=4, bars=0, bar_beats=4.0)
@@ -304,6 +340,9 @@ def _common(rng: np.random.Generator, style: str, bpm: float, seconds: float) ->
     elif style in {"hiphop", "funk", "house", "pop", "breakbeat", "march"} and rng.random() < 0.3:
         swing = float(rng.uniform(0.02, 0.08))  # of a beat, on the second sixteenths
     notes: list[Note] = []
+    song = style == "song"
+    if song:
+        style = str(rng.choice(DRESSES))
     if "drums" in parts:
         notes += _drums(rng, style, pattern_bars, alone=parts == {"drums"})
         piece.programs[DRUM] = int(rng.choice(KITS))
@@ -313,7 +352,7 @@ def _common(rng: np.random.Generator, style: str, bpm: float, seconds: float) ->
     stretch = int(rng.choice([1, 1, 1, 2])) if style not in {"dnb", "rave", "punk", "trance"} else 2
     chords = [_triad(root, scale, progression[(bar // stretch) % 4]) for bar in range(pattern_bars)]
     comping, basses = CHARACTER.get(style, (("slow", "strum"), ("halves", "quarters")))
-    dense = bpm < 85
+    dense = bpm < 85 or (song and bpm < 110 and rng.random() < 0.5)
     if "bass" in parts:
         piece.programs[1] = int(rng.choice(BASS_PROGRAMS))
         notes += _bass(rng, chords, str(rng.choice(basses)), walking=style == "swing")
@@ -334,17 +373,21 @@ def _parts(rng: np.random.Generator, style: str, looped: bool) -> set[str]:
     kind = rng.random()
     if style == "percussion":
         return {"drums"}
-    if style == "arpeggio":
-        return _some(rng, {"arpeggio"}, chords=0.5, bass=0.3)
     if style == "piano":
         return {"arpeggio", "melody"} if kind < 0.6 else {"chords", "melody", "bass"}
-    if looped and kind < 0.7:
-        return {"drums"} if kind < 0.45 else {str(rng.choice(["bass", "arpeggio", "chords"]))}
-    if looped:
-        return _some(rng, {"drums", "bass"}, chords=0.5, arpeggio=0.4)
-    if kind < 0.2:
-        return {"drums"} if kind < 0.1 else {"bass", "chords", "melody"}
-    return _some(rng, {"drums", "bass"}, chords=0.8, melody=0.7, arpeggio=0.5 if style in ELECTRONIC else 0.35)
+    if style == "arpeggio":
+        parts = _some(rng, {"arpeggio"}, chords=0.5, bass=0.3)
+    elif looped and kind < 0.7:
+        parts = {"drums"} if kind < 0.45 else {str(rng.choice(["bass", "arpeggio", "chords"]))}
+    elif looped:
+        parts = _some(rng, {"drums", "bass"}, chords=0.5, arpeggio=0.4)
+    elif style == "song":
+        parts = _some(rng, {"melody"}, drums=0.8, bass=0.85, chords=0.8, arpeggio=0.4)
+    elif kind < 0.2:
+        parts = {"drums"} if kind < 0.1 else {"bass", "chords", "melody"}
+    else:
+        parts = _some(rng, {"drums", "bass"}, chords=0.8, melody=0.7, arpeggio=0.5 if style in ELECTRONIC else 0.35)
+    return parts
 
 
 def _some(rng: np.random.Generator, always: set[str], **chances: float) -> set[str]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adapters.ears.spectrum import Listener
-from infra.training.composer import Piece, compose
+from infra.training.composer import Piece, compose, compose_beatless
 from infra.training.corpus import folk_piece, score_piece, tunes_of
 from infra.training.performer import RATE, perform
 
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--abc", type=Path, nargs="*", default=[])
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--beatless", action="store_true", help="only sound in which there is no beat to find")
     parser.add_argument("--font", type=Path, action="append", required=True)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def main() -> None:
         rng = np.random.default_rng(shard)
         heard: list[dict[str, Any]] = []
         while len(heard) < SHARD:
-            piece = _piece(rng, tunes, scores)
+            piece = compose_beatless(rng) if options.beatless else _piece(rng, tunes, scores)
             if piece is None:
                 continue
             try:
@@ -64,6 +65,8 @@ def _piece(rng: np.random.Generator, tunes: list[str], scores: list[Any]) -> Pie
     if kind < 0.28 and scores:
         _, metre, notes = scores[int(rng.integers(len(scores)))]
         return score_piece(notes, metre, rng, seconds)
+    if kind > 0.94:
+        return compose_beatless(rng, seconds)
     return compose(rng, seconds=seconds)
 
 
@@ -75,15 +78,15 @@ def _heard(piece: Piece, rng: np.random.Generator, fonts: list[Path]) -> dict[st
     spectra = listener.finish()
     return {
         "style": piece.style,
-        "bpm": piece.bpm,
+        "bpm": piece.bpm if piece.counted else 0.0,
         "loop": piece.loop,
         "numerator": piece.numerator,
         "beat_unit": piece.beat_unit,
         "beats_per_bar": piece.beats_per_bar,
         "bar_beats": piece.bar_beats,
         "programs": dict(piece.programs),
-        "beats": performance.beats,
-        "downbeats": performance.downbeats,
+        "beats": performance.beats if piece.counted else np.zeros(0),
+        "downbeats": performance.downbeats if piece.counted else np.zeros(0),
         "seconds": spectra.seconds,
         "taps": spectra.taps,
         "levels": spectra.levels,

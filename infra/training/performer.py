@@ -225,6 +225,9 @@ def _produced(sound: Array, piece: Piece, clock: _clock, rng: np.random.Generato
     if rng.random() < 0.5:
         drive = rng.uniform(1, 6)
         out = np.tanh(drive * out / (np.abs(out).max() + 1e-9)) / np.tanh(drive)
+    if not piece.counted and rng.random() < 0.5:  # wind, traffic, a room: noise that comes and goes
+        swell = np.interp(np.arange(len(out)), np.linspace(0, len(out), 40), rng.uniform(0, 1, 40))
+        out = rng.uniform(0, 1) * out + rng.uniform(0.01, 0.5) * swell * rng.normal(0, 1, len(out))
     if rng.random() < 0.3:
         out = out + rng.normal(0, 10 ** rng.uniform(-4.5, -2.3), len(out))
     gain = 10 ** (rng.uniform(-26, 0) / 20)
