@@ -1,0 +1,244 @@
+"""The delivery log, and sending again what did not arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct, json
+
+from api.auth import Asker, needs
+from api.kernel import IdempotencyKey, stored
+from api.paging import LIMIT, Before, Limit, page
+from api.services import Services
+from commands.kernel import derived_id
+from commands.webhooks.deliveries import QueueDelivery
+from domain.analyses.analyses import (
+    AnalysisIsNotOver,
+    AnalysisRequested,
+    NoSuchAnalysis,
+    analyses,
+)
+from domain.kernel import Invalid
+from domain.webhooks.deliveries import DeliveryInProgress
+from domain.webhooks.endpoints import NoEndpointToTell, NoSuchEndpoint, endpoint_books
+from projections.kernel import seconds
+from projections.webhooks.deliveries import DeliveryLog, delivery_logs
+
+#: As many messages as one request sends while its client waits; the others go by themselves, or with the next one.
+SENT_AT_ONCE_MAX = 100
+SENDERS = 8
+#: How far back one request looks through the log.
+LOOKED_THROUGH_MAX = 5_000
+PAGE = 200
+
+ONE = {200: ResponseSpec(DeliveryLog, generate_examples=False, description="The delivery as it stands")}
+
+
+class BackwardsRange(Invalid):
+    """The range ends before it begins."""
+
+
+class Replay(Struct):
+    """What to send again: messages of this time, to one endpoint or to all, those that failed or all of them."""
+
+    since: Annotated[datetime, Meta(tz=True)]
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    endpoint_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    only: Literal["failed", "all"] = "failed"
+
+
+class Replayed(Struct):
+    """How many messages are on their way again, and how many of that time did not need it."""
+
+    queued: int
+    skipped: int
+
+
+@get(
+    "/v1/webhook-deliveries",
+    tags=["platform"],
+    opt=needs("webhooks:manage", "viewer"),
+    responses={200: ResponseSpec(list[DeliveryLog], generate_examples=False, description="Newest first")},
+)
+async def list_webhook_deliveries(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    limit: Limit = LIMIT,
+    before: Before = None,
+    job_id: Annotated[str | None, QueryParameter(max_length=64, description="Only those about this job")] = None,
+) -> Response[bytes]:
+    """Read the delivery log: every message to every address, each with its attempts, newest first."""
+    return await page(request, services, delivery_logs, asker.workspace_id, limit=limit, before=before, parent=job_id)
+
+
+@get(
+    "/v1/webhook-deliveries/{delivery_id:str}",
+    tags=["platform"],
+    opt=needs("webhooks:manage", "viewer"),
+    responses=ONE,
+)
+async def get_webhook_delivery(
+    delivery_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+) -> Response[bytes]:
+    """Read one delivery with its attempts."""
+    return stored(await services.reads.get(delivery_logs, delivery_id, asker.workspace_id))
+
+
+@post(
+    "/v1/analyses/{job_id:str}/webhook-deliveries",
+    status_code=200,
+    tags=["platform"],
+    opt=needs("webhooks:manage", "member"),
+    responses=ONE,
+)
+async def redeliver_analysis(
+    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+) -> Response[bytes]:
+    """Tell the job's endpoint, or else the newest enabled one, about a job that is over, once more."""
+    history = (await services.log.read(analyses.stream(job_id))).events
+    analysis = analyses.fold(history)
+    if analysis.workspace_id != asker.workspace_id:
+        raise NoSuchAnalysis
+    if analysis.status not in ("completed", "failed"):
+        raise AnalysisIsNotOver
+    requested = next(past for past in history if isinstance(past, AnalysisRequested))
+    endpoint_id, url = await _whom_to_tell(services, asker, requested)
+    delivery_id = services.vault.new_id()
+    await services.execute(
+        QueueDelivery(
+            delivery_id=delivery_id,
+            workspace_id=asker.workspace_id,
+            analysis_id=job_id,
+            url=url,
+            message_type="analysis.completed" if analysis.status == "completed" else "analysis.failed",
+            endpoint_id=endpoint_id,
+        ),
+        asker.context,
+    )
+    return stored(await services.reads.get(delivery_logs, delivery_id, asker.workspace_id))
+
+
+async def _whom_to_tell(services: Services, asker: Asker, requested: AnalysisRequested) -> tuple[str | None, str]:
+    """The endpoint and address for a job: its own endpoint, its own address, the newest enabled endpoint."""
+    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    own = requested.webhook_endpoint_id
+    if own is not None and own in book.endpoints:
+        return own, book.endpoints[own].url
+    if requested.webhook_url is not None:
+        return None, requested.webhook_url
+    newest = book.newest_enabled()
+    if newest is None:
+        raise NoEndpointToTell
+    return newest, book.endpoints[newest].url
+
+
+@post("/v1/webhook-deliveries/deliver", status_code=200, tags=["platform"], opt=needs("webhooks:manage", "admin"))
+async def deliver_webhooks(
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    force: Annotated[
+        bool, QueryParameter(description="Send also what is not due yet, was given up, or goes to a disabled endpoint")
+    ] = False,
+) -> dict[str, int]:
+    """Send now what is due, and say how it went: attempted, delivered, failed, skipped."""
+    now = seconds(services.now())
+    waiting: list[str] = []
+    skipped = 0
+    async for log in _undelivered(services, asker):
+        due = log.status == "pending" and log.next_attempt_at is not None and log.next_attempt_at <= now
+        if (force or due) and len(waiting) < SENT_AT_ONCE_MAX:
+            waiting.append(log.id)
+        else:
+            skipped += 1
+    gate = asyncio.Semaphore(SENDERS)
+
+    async def send(delivery_id: str) -> str:
+        async with gate:
+            try:
+                return await services.deliver(delivery_id, asker.context, force)
+            except DeliveryInProgress:
+                return "skipped"
+
+    # Oldest first, because that is the order in which they happened.
+    outcomes = await asyncio.gather(*(send(each) for each in reversed(waiting)))
+    delivered, failed = outcomes.count("delivered"), outcomes.count("failed")
+    return {
+        "attempted": delivered + failed,
+        "delivered": delivered,
+        "failed": failed,
+        "skipped": skipped + outcomes.count("skipped"),
+    }
+
+
+@post("/v1/webhook-deliveries/replay", status_code=202, tags=["platform"], opt=needs("webhooks:manage", "admin"))
+async def replay_webhooks(
+    data: JSONBody[Replay],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    idempotency_key: IdempotencyKey = None,
+) -> Replayed:
+    """Send again the messages of a time, as new deliveries to the endpoints of then. The same key replays once."""
+    since, until = data.since.astimezone(UTC), (data.until or services.now()).astimezone(UTC)
+    if until < since:
+        raise BackwardsRange(loc=("body", "until"))
+    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    if data.endpoint_id is not None and data.endpoint_id not in book.endpoints:
+        raise NoSuchEndpoint
+    replay = idempotency_key or services.vault.new_id()
+    first, last = seconds(since), seconds(until)
+    queued = skipped = 0
+    # Of several deliveries of one message to one place the newest tells whether it has arrived.
+    seen: set[tuple[str, str]] = set()
+    async for log in _all(services, asker, since=first):
+        message = (log.endpoint_id or log.url, log.job_id)
+        if message in seen or log.event_type == "webhook.ping":
+            continue
+        seen.add(message)
+        if log.created_at > last or data.endpoint_id not in (None, log.endpoint_id):
+            continue
+        gone = log.endpoint_id is not None and log.endpoint_id not in book.endpoints
+        if gone or (data.only == "failed" and log.status not in ("failed", "disabled")):
+            skipped += 1
+            continue
+        await services.execute(
+            QueueDelivery(
+                delivery_id=derived_id("replay", asker.workspace_id, replay, log.id),
+                workspace_id=asker.workspace_id,
+                analysis_id=log.job_id,
+                url=log.url,
+                message_type=log.event_type,
+                endpoint_id=log.endpoint_id,
+            ),
+            asker.context,
+        )
+        queued += 1
+    return Replayed(queued=queued, skipped=skipped)
+
+
+async def _undelivered(services: Services, asker: Asker) -> AsyncIterator[DeliveryLog]:
+    async for log in _all(services, asker):
+        if log.status != "delivered":
+            yield log
+
+
+async def _all(services: Services, asker: Asker, since: str = "") -> AsyncIterator[DeliveryLog]:
+    """The delivery log of the workspace back to a moment, newest first, as far as one request looks."""
+    before: int | None = None
+    for _ in range(LOOKED_THROUGH_MAX // PAGE):
+        found = await services.reads.page(delivery_logs, asker.workspace_id, limit=PAGE, before=before)
+        for each in found:
+            log = json.decode(each.body, type=DeliveryLog)
+            if log.created_at < since:
+                return
+            yield log
+        if len(found) < PAGE:
+            return
+        before = found[-1].created
