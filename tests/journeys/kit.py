@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -21,6 +22,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
+import psutil
+from minio import Minio
 from msgspec.structs import replace
 
 from infra.embedded import EmbeddedNats, free_ports, spawn
@@ -104,6 +107,11 @@ class Process:
         return self.process.pid
 
     @property
+    def memory_bytes(self) -> int:
+        """What it holds in memory now."""
+        return psutil.Process(self.pid).memory_info().rss
+
+    @property
     def log(self) -> str:
         """Everything it has written so far."""
         return self.log_path.read_text() if self.log_path.exists() else ""
@@ -162,16 +170,34 @@ class Stack:
         """Everything it has written, JSON lines; secrets must not be in here."""
         return "".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
 
+    def objects(self, prefix: str = "") -> list[str]:
+        """The keys of what lies in its bucket."""
+        settings = self.settings
+        place = Minio(
+            settings.s3_url.removeprefix("http://"),
+            settings.s3_access_key,
+            settings.s3_secret_key.reveal(),
+            secure=False,
+            region=settings.s3_region,
+        )
+        return [str(thing.object_name) for thing in place.list_objects(settings.s3_bucket, prefix, recursive=True)]
+
     @contextmanager
-    def door(self, **changed: Any) -> Iterator[str]:
-        """The URL of one more API process over the same data, with other settings."""
+    def doorway(self, **changed: Any) -> Iterator[Process]:
+        """One more API process over the same data, with other settings."""
         settings = replace(self.settings, port=free_ports(1)[0], **changed)
         process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
             await_ready(process, settings.url)
-            yield settings.url
+            yield process
         finally:
             process.stop()
+
+    @contextmanager
+    def door(self, **changed: Any) -> Iterator[str]:
+        """The URL of one more API process over the same data, with other settings."""
+        with self.doorway(**changed) as process:
+            yield process.settings.url
 
 
 def await_ready(process: Process, url: str, timeout: float = 60.0) -> None:
@@ -277,6 +303,11 @@ class Received:
     body: bytes
     at: float
 
+    @property
+    def json(self) -> Any:
+        """Its body, read as JSON."""
+        return json.loads(self.body)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -285,6 +316,8 @@ class Reply:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: How long the answer takes, in seconds.
+    delay: float = 0.0
 
 
 class Neighbour:
@@ -364,6 +397,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.time(),
         )
         reply = self.server.neighbour.take(request)
+        time.sleep(reply.delay)
         with suppress(OSError):
             self.send_response(reply.status)
             for name, value in reply.headers.items():
