@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench lock clean
+.PHONY: help install up test bench lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: $(STAMP) ## Measure, side by side with the peers
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
+
+readme: $(STAMP) ## Write the settings table into README.md again
+	@$(BIN)/ledgerline settings --into README.md
 
 clean: ## Remove .venv and caches; data directories stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -27,7 +27,16 @@ import structlog
 
 from infra import telemetry
 from infra.health import Health
-from infra.settings import CannotStart, Settings, SettingsError, markdown, read_settings, require_all, unknown_variables
+from infra.settings import (
+    CannotStart,
+    Settings,
+    SettingsError,
+    markdown,
+    read_settings,
+    require_all,
+    unknown_variables,
+    with_table,
+)
 
 log = structlog.get_logger()
 
@@ -87,6 +96,7 @@ def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     settings = commands.add_parser("settings", help="Show the settings of this environment, secrets hidden.")
     settings.add_argument("--markdown", action="store_true", help="The table of all settings and their defaults.")
+    settings.add_argument("--into", type=Path, metavar="FILE", help="Put that table where FILE says <!-- settings -->.")
 
     for name, (module, text) in ERRANDS.items():
         errand = commands.add_parser(name, help=text)
@@ -159,6 +169,9 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _show_settings(args: argparse.Namespace) -> int:
+    if args.into is not None:
+        args.into.write_text(with_table(args.into.read_text(encoding="utf-8")), encoding="utf-8")
+        return 0
     if args.markdown:
         sys.stdout.write(markdown())
         return 0

@@ -152,6 +152,19 @@ class Settings(Value, frozen=True):
     email_verification_required: Annotated[
         bool, _says("Whether a key waits for its owner's address to be verified")
     ] = False
+    jwt_jwks_url: Annotated[
+        Url, _says("Published keys (JWKS) of an outside identity provider whose tokens are accepted; empty means none")
+    ] = Url("")
+    jwt_issuer: Annotated[str, _says("What its tokens must name as `iss`")] = ""
+    jwt_audience: Annotated[str, _says("What its tokens must name as `aud`")] = ""
+
+    # how it writes letters
+    smtp_url: Annotated[
+        Url, _says("`smtp(s)://[user:password@]host[:port][?starttls=0|1]`; empty means that no mail is sent")
+    ] = Url("")
+    mail_from: Annotated[str, _says("Sender of all mail: `name@host` or `A Name <name@host>`")] = (
+        "Ledgerline <ledgerline@localhost>"
+    )
 
     # what it allows
     rate_limit_per_minute: Annotated[Count, _says("Requests of one key in 60 seconds")] = 60
@@ -162,6 +175,10 @@ class Settings(Value, frozen=True):
     sign_in_limit_per_hour: Annotated[
         Count, _says(f"Sign-ins from one address; {DEVELOPMENT_LIMIT_PER_HOUR} in development on loopback")
     ] = 60
+    code_limit_per_hour: Annotated[
+        Count, _says(f"Codes and invitations to one mailbox; {DEVELOPMENT_LIMIT_PER_HOUR} in development on loopback")
+    ] = 5
+    session_seconds_max: Annotated[Seconds, _says("How long somebody stays signed in")] = 2_592_000.0
     upload_bytes_max: Annotated[Count, _says("The largest file that is accepted, uploaded or fetched")] = (
         50 * 1024 * 1024
     )
@@ -223,6 +240,11 @@ class Settings(Value, frozen=True):
         return str(self.public_url).rstrip("/") or f"http://{host}:{self.port}"
 
     @property
+    def can_mail(self) -> bool:
+        """Whether there is a mail server to hand letters to."""
+        return bool(self.smtp_url)
+
+    @property
     def analysis_processes(self) -> int:
         """How many analyses one process runs side by side."""
         return self.analysis_workers or _processors()
@@ -260,7 +282,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
     if settings.env == "development" and settings.is_loopback:
         relaxed = {
             name: max(getattr(settings, name), DEVELOPMENT_LIMIT_PER_HOUR)
-            for name in ("register_limit_per_hour", "sign_in_limit_per_hour")
+            for name in ("register_limit_per_hour", "sign_in_limit_per_hour", "code_limit_per_hour")
             if name not in values
         }
         settings = replace(settings, **relaxed)
@@ -375,6 +397,8 @@ _SCHEMES = {
     "nats_url": ("nats", "tls", "ws", "wss"),
     "s3_url": ("http", "https"),
     "s3_public_url": ("http", "https"),
+    "jwt_jwks_url": ("http", "https"),
+    "smtp_url": ("smtp", "smtps"),
 }
 
 
@@ -388,6 +412,10 @@ def _check(settings: Settings) -> None:
         if not _is_host_and_port(entry):
             raise SettingsError(f"{variable('outbound_allow')} must be hosts or host:port with commas, not {entry!r}.")
     _check_numbers(settings)
+    if settings.jwt_jwks_url and not (settings.jwt_issuer and settings.jwt_audience):
+        raise SettingsError(
+            f"{variable('jwt_jwks_url')} needs {variable('jwt_issuer')} and {variable('jwt_audience')} beside it."
+        )
     if settings.secret_key and len(settings.secret_key.reveal()) < SECRET_KEY_LENGTH_MIN:
         raise SettingsError(f"{variable('secret_key')} must have at least {SECRET_KEY_LENGTH_MIN} characters.")
 
@@ -438,3 +466,12 @@ def markdown() -> str:
         value = _written(getattr(default, name))
         lines.append(f"| `{variable(name)}` | {f'`{value}`' if value else ''} | {text} |")
     return "\n".join(lines) + "\n"
+
+
+def with_table(document: str) -> str:
+    """The document with today's table between `<!-- settings -->` and `<!-- /settings -->`."""
+    start, end = "<!-- settings -->\n", "<!-- /settings -->\n"
+    before, found, after = document.partition(start)
+    if not found:
+        raise SettingsError(f"There is no line {start.strip()} to put the table after.")
+    return f"{before}{start}\n{markdown()}\n{end}{after.partition(end)[2] if end in after else after}"

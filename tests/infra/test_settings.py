@@ -18,6 +18,7 @@ from infra.settings import (
     require_all,
     unknown_variables,
     variable,
+    with_table,
 )
 
 README = Path(__file__).parents[2] / "README.md"
@@ -184,5 +185,13 @@ def test_the_table_has_a_line_for_every_setting_and_the_readme_repeats_it() -> N
     table = markdown()
     for field in msgspec.structs.fields(Settings):
         assert table.count(f"| `{variable(field.name)}` |") == 1
-    if "LEDGERLINE_" in README.read_text(encoding="utf-8"):
-        assert table in README.read_text(encoding="utf-8"), "paste the output of `ledgerline settings --markdown`"
+    assert table in README.read_text(encoding="utf-8"), "`make readme` writes it"
+
+
+def test_the_table_is_renewed_in_place() -> None:
+    once = with_table("# A\n<!-- settings -->\n\n## B\n")
+    assert once.startswith(f"# A\n<!-- settings -->\n\n{markdown()}\n<!-- /settings -->\n")
+    assert once.endswith("\n## B\n")
+    assert with_table(once.replace("| Variable |", "| Old |")) == once
+    with pytest.raises(SettingsError, match="no line <!-- settings -->"):
+        with_table("# A\n")
