@@ -88,6 +88,28 @@ class _Append:
             self.future.set_exception(problem)
 
 
+class _Writer:
+    """The connection that writes, and what it is writing."""
+
+    __slots__ = ("_lane", "batch", "task")
+
+    def __init__(self) -> None:
+        self.batch: list[_Append] = []
+        self.task: asyncio.Task[None] | None = None
+        self._lane: Lane | None = None
+
+    async def lane(self, postgres_url: str) -> Lane:
+        if self._lane is None:
+            types = [column.array_oid for column in _INSERT_COLUMNS]
+            self._lane = await Lane.open(postgres_url, _INSERT, types, **_CONNECTING)
+        return self._lane
+
+    async def hang_up(self) -> None:
+        if self._lane is not None:
+            lane, self._lane = self._lane, None
+            await lane.close()
+
+
 # The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
 _INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
@@ -146,9 +168,8 @@ class EventLog:
         self._patience_seconds = patience_seconds
         self._queue: list[_Append] = []
         self._queued = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._lane: Lane | None = None
-        self._committing: list[_Append] = []
+        # One is enough: a second batch in flight measured slower, since both wait for the same flush.
+        self._writer = _Writer()
         self._final = 0
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -166,19 +187,19 @@ class EventLog:
             return 0
         self._queue.append(append)
         self._queued.set()
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_for_ever(), name="ledger-writer")
+        if self._writer.task is None or self._writer.task.done():
+            self._writer.task = asyncio.create_task(self._write_for_ever(self._writer), name="ledger-writer")
         return await append.future
 
     async def close(self) -> None:
         """Finish what is queued and let go of the connection."""
-        while (unfinished := [*self._committing, *self._queue]) and self._writer and not self._writer.done():
+        while unfinished := [*self._queue, *self._writer.batch]:
             await asyncio.wait([append.future for append in unfinished])
-        if self._writer:
-            self._writer.cancel()
+        if self._writer.task:
+            self._writer.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
-        await self._close_lane()
+                await self._writer.task
+        await self._writer.hang_up()
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
         workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
@@ -211,26 +232,25 @@ class EventLog:
                 )
         return _Append(rows, places, monotonic() + self._patience_seconds)
 
-    async def _write_for_ever(self) -> None:
+    async def _write_for_ever(self, writer: _Writer) -> None:
         while True:
             await self._queued.wait()
-            batch, self._queue = self._next_batch()
+            writer.batch, self._queue = self._next_batch()
             if not self._queue:
                 self._queued.clear()
-            self._committing = batch
             try:
-                await self._commit(batch)
+                await self._commit(writer)
             except asyncio.CancelledError:
-                for append in batch:
+                for append in writer.batch:
                     append.fail(LedgerUnavailable())
                 raise
             except Exception as problem:
                 # The writer outlives whatever one batch runs into; its callers hear of it.
-                log.exception("ledger.append.failed", appends=len(batch))
-                for append in batch:
+                log.exception("ledger.append.failed", appends=len(writer.batch))
+                for append in writer.batch:
                     append.fail(problem)
             finally:
-                self._committing = []
+                writer.batch = []
 
     def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
         """As many appends as fit that do not want the same place; the rest waits for its turn."""
@@ -250,22 +270,20 @@ class EventLog:
         batch.sort(key=_first_place)
         return batch, rest
 
-    async def _commit(self, batch: list[_Append]) -> None:
+    async def _commit(self, writer: _Writer) -> None:
         """Write a batch, and after a conflict or a lost connection find out what became of each append."""
         doubtful = False
         conflict: UniqueViolation | None = None
-        while batch:
+        while writer.batch:
             try:
-                lane = await self._open_lane()
                 if doubtful:
-                    undecided = await self._settle(batch)
-                    if conflict and len(undecided) == len(batch):
+                    undecided = await self._settle(writer.batch)
+                    if conflict and len(undecided) == len(writer.batch):
                         # Nobody's place is taken, so it is the position: the sequence was set back by a restore.
                         raise conflict
-                    batch, doubtful, conflict = undecided, False, None
-                    if not batch:
-                        return
-                await self._insert(lane, batch)
+                    writer.batch, doubtful, conflict = undecided, False, None
+                if writer.batch:
+                    await self._insert(await writer.lane(self._url), writer.batch)
             except UniqueViolation as problem:
                 if conflict:
                     raise
@@ -275,8 +293,8 @@ class EventLog:
                 doubtful = True
             except (OperationalError, OSError, LedgerUnavailable) as problem:
                 doubtful = True
-                await self._close_lane()
-                batch = self._still_patient(batch, problem)
+                await writer.hang_up()
+                writer.batch = self._still_patient(writer.batch, problem)
                 await asyncio.sleep(0.05)
             else:
                 return
@@ -324,17 +342,6 @@ class EventLog:
             else:
                 append.fail(StaleVersion(append.places[0][0]))
         return undecided
-
-    async def _open_lane(self) -> Lane:
-        if self._lane is None:
-            types = [column.array_oid for column in _INSERT_COLUMNS]
-            self._lane = await Lane.open(self._url, _INSERT, types, **_CONNECTING)
-        return self._lane
-
-    async def _close_lane(self) -> None:
-        if self._lane is not None:
-            lane, self._lane = self._lane, None
-            await lane.close()
 
     # --- reading -------------------------------------------------------------------------------------------------
 
