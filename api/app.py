@@ -7,8 +7,9 @@ import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
@@ -18,9 +19,9 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 import api
-from api.auth import RATE, asker, rate_headers
+from api.auth import RATE, asker, client_address, rate_headers
 from api.problems import broken, http_problem, malformed, refused
-from api.services import Services
+from api.services import ORIGIN, Services
 from domain.kernel import Refusal
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -51,6 +52,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             HTTPException: http_problem,
             Exception: broken,
         },
+        before_request=_note_origin,
         before_send=[_tell_rate],
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,
@@ -73,6 +75,11 @@ def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | P
     words = [part for part in path if isinstance(part, str)]
     alias = len(handler.paths) > 1 and f"/{'/'.join(words)}" != min(handler.paths, key=len)
     return f"{name}_{'_'.join(words[1:])}" if alias else name
+
+
+async def _note_origin(request: Request[Any, Any, Any]) -> None:
+    """What this request changes is remembered with where it came from."""
+    ORIGIN.set((client_address(request), request.headers.get("user-agent", "")))
 
 
 async def _tell_rate(message: Message, scope: Scope) -> None:

@@ -76,7 +76,8 @@ def malformed(_: Request[Any, Any, Any], problem: ValidationException) -> Respon
 
 def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str) -> dict[str, Any]:
     """One thing that is wrong with the shape of a request: where, and what."""
-    where = str(extra.get("source", "body"))
+    where = extra.get("source", "body")
+    where = str(getattr(where, "value", where))
     path = _path(path_in_body if where == "body" else str(extra.get("key", "")))
     message = str(extra.get("message", otherwise))
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from commands.kernel import Command, Log, execute
 from commands.ports import Blobs, Web
 from commands.webhooks.sending import Outcome
 from domain.analyses.findings import Findings
-from domain.kernel import Value
+from domain.kernel import Event, Value
 from domain.ledger import Context, Recorded
 from projections.identity.credentials import Credential
 from projections.kernel import Projection, Tally
@@ -219,6 +221,83 @@ class Payments(Protocol):
         """The event in a webhook."""
 
 
+class Entry(Protocol):
+    """One event as the audit sees it."""
+
+    @property
+    def position(self) -> int:
+        """Its place in the log."""
+
+    @property
+    def event_id(self) -> UUID:
+        """Its id."""
+
+    @property
+    def stream(self) -> str:
+        """The thing it happened to."""
+
+    @property
+    def name(self) -> str:
+        """Its stored name."""
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was written down."""
+
+    @property
+    def actor(self) -> str:
+        """Who did it."""
+
+    @property
+    def correlation_id(self) -> UUID:
+        """What joins it with whatever else the same request led to."""
+
+    @property
+    def causation_id(self) -> UUID | None:
+        """The event it follows from."""
+
+    @property
+    def event(self) -> Event | None:
+        """The fact, personal fields sealed; null when this version cannot read it."""
+
+    @property
+    def ip(self) -> str | None:
+        """Where it was asked for."""
+
+    @property
+    def user_agent(self) -> str | None:
+        """What asked for it."""
+
+
+class Audit(Protocol):
+    """What was done in a workspace."""
+
+    async def __call__(
+        self,
+        workspace_id: str,
+        *,
+        limit: int,
+        before: UUID | None = None,
+        names: Sequence[str] | None = None,
+        actor: str | None = None,
+        target_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[Entry] | None:
+        """The newest events that match; None when there is no event to begin before."""
+
+
+class Origins(Protocol):
+    """Where requests come from."""
+
+    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str) -> None:
+        """A request has changed something in a workspace."""
+
+
+#: Address and user agent of the request at hand.
+ORIGIN: ContextVar[tuple[str, str] | None] = ContextVar("origin", default=None)
+
+
 class Rules(Value):
     """The settings that routes go by."""
 
@@ -262,12 +341,18 @@ class Services:
     rewrite: Callable[[Schema, str, Findings, bytes], Awaitable[bytes]]
     #: Sends a delivery now; the last argument also sends what was given up.
     deliver: Callable[[str, Context, bool], Awaitable[Outcome]]
+    audit: Audit
+    origins: Origins
     #: None where paying is turned off.
     payments: Payments | None = None
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""
-        return await execute(command, self.log, self.now(), context)
+        position = await execute(command, self.log, self.now(), context)
+        origin = ORIGIN.get()
+        if position and origin is not None:
+            self.origins.note(context.workspace_id, context.correlation_id, *origin)
+        return position
 
     @property
     def idempotency_lifetime(self) -> timedelta:

@@ -158,6 +158,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 swept_at = now
                 try:
                     await sweep_uploads(blobs, here.log)
+                    await here.origins().sweep(settings.audit_origin_days)
                 except Exception as problem:  # noqa: BLE001 - likewise
                     log.warning("sweep.interrupted", problem=str(problem))
             await _pause(stop, TICK_SECONDS)

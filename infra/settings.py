@@ -190,6 +190,9 @@ class Settings(Value, frozen=True):
     idempotency_hours: Annotated[Count, _says("How long an `Idempotency-Key` is remembered")] = 24
     upload_link_seconds: Annotated[Count, _says("How long the signed link of a storage object takes an upload")] = 900
     storage_object_hours: Annotated[Count, _says("How long an uploaded object waits for its analysis")] = 24
+    audit_origin_days: Annotated[
+        Count, _says("How long the audit remembers the address and program behind a request")
+    ] = 90
     presigned_seconds: Annotated[Count, _says("How long a signed link to a stored object works")] = 3_600
 
     # how it is paid for

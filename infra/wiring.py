@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from adapters.http import Outbound
     from adapters.limits import Limiter
     from adapters.payments import Payments
+    from adapters.origins import Origins
     from adapters.reports import Reports
     from adapters.uploads import FilePart
-    from api.services import Services
+    from api.services import Entry, Services
 
 # A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
 
@@ -78,6 +79,7 @@ class Parts:
         self.bus = bus
         self._stack = stack
         self._sending: World | None = None
+        self._origins: Origins | None = None
         secret = settings.secret_key.reveal().encode()
         self.vault = Vault(secret)
         self.keys = DataKeys(pool, secret)
@@ -250,7 +252,25 @@ class Parts:
             history=self.log.stream,
             rewrite=self.reports().rewrite,
             deliver=self._deliver,
+            audit=self._audit,
+            origins=self.origins(),
         )
+
+    def origins(self) -> Origins:
+        """Where requests come from."""
+        from adapters.origins import Origins
+
+        if self._origins is None:
+            self._origins = Origins(self.pool)
+            self._stack.push_async_callback(self._origins.close)
+        return self._origins
+
+    async def _audit(self, workspace_id: str, **question: Any) -> Sequence[Entry] | None:
+        from adapters.audit import Audit, Question
+
+        # Whoever has just changed something sees where they did it from.
+        await self.origins().flush()
+        return await Audit(self.pool).find(Question(workspace_id=workspace_id, **question))
 
     async def _deliver(self, delivery_id: str, context: Context, force: bool) -> Outcome:
         if self._sending is None:

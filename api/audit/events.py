@@ -1,0 +1,124 @@
+"""The audit: who did what to what, and when, read from the log itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import QueryParameter
+from msgspec import Struct, json
+
+from api.auth import Asker, needs
+from api.paging import LIMIT, Before, Limit, UnknownCursor, listed
+from api.services import Entry, Services
+from domain.kernel import Invalid
+from projections.audit.actions import action_of, names_of, particulars, target_of
+from projections.kernel import seconds
+
+
+class UnknownAction(Invalid):
+    """Nothing that happens here is called {action}."""
+
+
+class AuditEvent(Struct):
+    """One thing that was done; `ip` and `user_agent` are known for what was asked for over HTTP lately."""
+
+    action: str
+    actor: str
+    created_at: str
+    id: str
+    ip: str | None
+    metadata: dict[str, Any]
+    target_id: str
+    target_type: str
+    user_agent: str | None
+
+
+Moment = datetime | None
+
+
+@get(
+    "/v1/audit-events",
+    tags=["platform"],
+    opt=needs(None, "admin"),
+    responses={200: ResponseSpec(list[AuditEvent], generate_examples=False, description="Newest first")},
+)
+async def list_audit_events(
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    limit: Limit = LIMIT,
+    before: Before = None,
+    action: Annotated[
+        str | None, QueryParameter(max_length=100, description="Only this, as in analysis.requested")
+    ] = None,
+    actor: Annotated[str | None, QueryParameter(max_length=200, description="Only by these, as in person:ID")] = None,
+    target_id: Annotated[
+        str | None, QueryParameter(max_length=200, description="Only to the thing with this id")
+    ] = None,
+    since: Annotated[Moment, QueryParameter(description="Not before this moment")] = None,
+    until: Annotated[Moment, QueryParameter(description="Not after this moment")] = None,
+) -> Response[bytes]:
+    """Read what was done in the workspace, newest first: everything that changed anything is here."""
+    names = None if action is None else names_of(action)
+    if action is not None and not names:
+        raise UnknownAction(action=action, loc=("query", "action"))
+    found = await services.audit(
+        asker.workspace_id,
+        limit=limit,
+        before=_cursor(before),
+        names=names,
+        actor=actor,
+        target_id=target_id,
+        since=_moment(since, "since"),
+        until=_moment(until, "until"),
+    )
+    if found is None:
+        raise UnknownCursor
+    last = str(found[-1].event_id) if len(found) == limit else None
+    return listed(request, [json.encode(_told(each)) for each in found], last)
+
+
+class NoTimeZone(Invalid):
+    """A moment needs a time zone, as in 2026-11-22T10:00:00Z."""
+
+
+def _moment(moment: datetime | None, name: str) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise NoTimeZone(loc=("query", name))
+    return moment
+
+
+def _cursor(before: str | None) -> UUID | None:
+    if before is None:
+        return None
+    try:
+        return UUID(before)
+    except ValueError as odd:
+        raise UnknownCursor from odd
+
+
+def _told(entry: Entry) -> AuditEvent:
+    target_type, _, target_id = entry.stream.partition("-")
+    metadata: dict[str, Any] = {}
+    if entry.event is not None:
+        target_type, target_id = target_of(entry.event)
+        metadata = particulars(entry.event)
+    metadata |= {"correlation_id": str(entry.correlation_id), "position": entry.position}
+    if entry.causation_id is not None:
+        metadata["causation_id"] = str(entry.causation_id)
+    return AuditEvent(
+        action=action_of(entry.name),
+        actor=entry.actor,
+        created_at=seconds(entry.recorded_at),
+        id=str(entry.event_id),
+        ip=entry.ip,
+        metadata=metadata,
+        target_id=target_id,
+        target_type=target_type,
+        user_agent=entry.user_agent,
+    )
