@@ -6,9 +6,17 @@ import base64
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from adapters import secrets, webhook_signing
+
+#: What tokens begin with, so that scanners and our own logs recognise them.
+SESSION_PREFIX = "bzs_"
+INVITATION_PREFIX = "bzi_"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 class Vault:
@@ -27,8 +35,27 @@ class Vault:
         return key, secrets.shown(key), secrets.digest(key)
 
     def key_digest(self, key: str) -> str:
-        """The digest of an API key."""
+        """The digest of an API key or a session token."""
         return secrets.digest(key)
+
+    def new_session_token(self) -> tuple[str, str]:
+        """A new session token and its digest."""
+        token = secrets.new_api_key(SESSION_PREFIX)
+        return token, secrets.digest(token)
+
+    def invitation_token(self, workspace_id: str, invitation_id: str) -> str:
+        """What a letter of invitation brings: the workspace it leads to, and the proof that we wrote it."""
+        place = UUID(workspace_id).bytes
+        return INVITATION_PREFIX + _base64(place + self._mac("token invitation", f"{workspace_id}/{invitation_id}"))
+
+    def invited_to(self, token: str, invitation_id: str) -> str | None:
+        """The workspace that an invitation's token leads to; None when it is no token of this invitation."""
+        try:
+            data = base64.urlsafe_b64decode(token.removeprefix(INVITATION_PREFIX) + "==")
+            workspace_id = str(UUID(bytes=data[:16]))
+        except ValueError:
+            return None
+        return workspace_id if self.same(self.invitation_token(workspace_id, invitation_id), token) else None
 
     def email_digest(self, email: str) -> str:
         """The keyed digest of an address, the same however it is capitalised."""
@@ -36,7 +63,7 @@ class Vault:
 
     def token(self, purpose: str, subject: str) -> str:
         """A token that proves having been told about a subject."""
-        return base64.urlsafe_b64encode(self._mac(f"token {purpose}", subject)).decode().rstrip("=")
+        return _base64(self._mac(f"token {purpose}", subject))
 
     def same(self, one: str, other: str) -> bool:
         """Whether two secrets are the same, in constant time."""

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Request
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
@@ -19,7 +20,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 import api
-from api.auth import RATE, asker, client_address, rate_headers
+from api.auth import RATE, asker, client_address, guard, rate_headers
 from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Services
 from domain.kernel import Refusal
@@ -45,7 +46,9 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
 
     return Litestar(
         route_handlers=routes(),
-        dependencies={"services": Provide(provide_services), "asker": Provide(asker)},
+        dependencies={"services": Provide(provide_services), "asker": Provide(asker, sync_to_thread=False)},
+        guards=[guard],
+        state=State({"services": services}),
         exception_handlers={
             Refusal: refused,
             ValidationException: malformed,

@@ -1,24 +1,46 @@
-"""Who is asking: an API key in `X-API-Key` or as a bearer token, and how often it may."""
+"""Who is asking: an API key, a session or an outside provider's token, and how often it may.
+
+`guard` stands before every route that declares what it `needs`, whether or not its handler cares who asks.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers
+from litestar.handlers.base import BaseRouteHandler
+from msgspec.structs import replace
 
-from api.services import Services, Verdict
-from domain.identity.workspaces import Role
+from api.services import Claims, Services, Verdict
+from commands.identity.people import LinkIdentity
+from commands.kernel import derived_id
+from domain.identity.people import AccountHasChanged, email_claims, people
+from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
 from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
 from domain.ledger import Context
-from projections.identity.credentials import Credential
-from projections.identity.people import Person, people
+from projections.identity.credentials import Access
 
 WINDOW_SECONDS = 60
 #: Where the verdict on a request waits for its headers to be written.
 RATE = "ledgerline_rate"
+#: Where the guard leaves who is asking.
+ASKER = "ledgerline_asker"
+
+#: The cookie of a session, for browsers; it names this service, since cookies know no ports.
+COOKIE = "ledgerline_session"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: A bearer of several workspaces says in which one to act, where the token itself does not.
+WORKSPACE_HEADER = "x-workspace-id"
+TOKEN_LENGTH_MAX = 256
+OUTSIDE_TOKEN_LENGTH_MAX = 16_384
+
+Connection = Request[Any, Any, Any]
 
 
 class MissingOrInvalidKey(Unauthenticated):
@@ -37,8 +59,8 @@ class SessionRequired(Forbidden):
     """An API key cannot do this. Sign in and use a session."""
 
 
-class RoleIsTooLow(Forbidden):
-    """This needs the role {role} in the workspace."""
+class FromAnotherSite(Forbidden):
+    """A browser sent this from another site, or did not say from where. Send the token in a header instead."""
 
 
 class RateLimitExceeded(Exhausted):
@@ -56,6 +78,13 @@ class Asker(Value):
 
     #: The role of the person behind a session; a key has none, only scopes.
     role: Role | None = None
+    #: The session, or the key, and the digest it is known by.
+    credential_id: str = ""
+    digest: str = ""
+    email: str = ""
+    expires_at: datetime | None = None
+    #: The token is another service's, so that only its own service could take it back.
+    is_outsider: bool = False
 
     @property
     def context(self) -> Context:
@@ -73,10 +102,6 @@ class Asker(Value):
             raise RoleIsTooLow(role=needed.role)
 
 
-#: From the one who may do most to the one who may do least.
-ROLES: tuple[Role, ...] = ("owner", "admin", "member", "viewer")
-
-
 class Needs(Value):
     """What a route asks of whoever calls it: a scope of a key (none: no key will do), a role of a person."""
 
@@ -90,7 +115,7 @@ def needs(scope: str | None, role: Role) -> dict[str, Needs]:
 
 
 def presented_key(headers: Headers) -> str | None:
-    """The key a request carries; both headers are accepted on every surface."""
+    """The key or token a request carries in a header; both headers are accepted on every surface."""
     key = headers.get("x-api-key")
     if key is None:
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -98,34 +123,149 @@ def presented_key(headers: Headers) -> str | None:
     return key or None
 
 
-async def asker(request: Request[Any, Any, Any], services: Services) -> Asker:
-    """The dependency of every protected route."""
-    key = presented_key(request.headers)
-    if key is None or len(key) > 256:
-        raise MissingOrInvalidKey
-    credential = await services.keyring.find(services.vault.key_digest(key))
-    if credential is None or credential.revoked or _expired(credential, services.now()):
-        raise MissingOrInvalidKey
-    await limit(request, services, credential.api_key_id, services.rules.rate_limit_per_minute, WINDOW_SECONDS)
-    if services.rules.email_verification_required:
-        await _require_verified(services, credential)
-    found = Asker(
-        workspace_id=credential.workspace_id,
-        person_id=credential.person_id,
-        actor=f"api_key:{credential.api_key_id}",
-        scopes=credential.scopes,
-        correlation_id=correlation_id(request.headers),
-    )
-    found.may(request.route_handler.opt["needs"])
+async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
+    needed = handler.opt.get("needs")
+    if needed is not None:
+        assert isinstance(connection, Request)
+        services: Services = connection.app.state.services
+        found = await _admitted(connection, services)
+        found.may(needed)
+        connection.scope["state"][ASKER] = found
+
+
+def asker(request: Request[Any, Any, Any]) -> Asker:
+    """The dependency of protected routes: whom the guard let in."""
+    found: Asker = request.scope["state"][ASKER]
     return found
 
 
-async def limit(
-    request: Request[Any, Any, Any], services: Services, key: str, per_window: int, window_seconds: int
-) -> None:
+async def _admitted(connection: Connection, services: Services) -> Asker:
+    headers = connection.headers
+    token = presented_key(headers)
+    if token is None:
+        token = connection.cookies.get(COOKIE)
+        if token is not None and connection.method not in SAFE_METHODS:
+            demand_own_site(headers, services)
+    if not token:
+        raise MissingOrInvalidKey
+    access = await _access(connection, services, token)
+    if access is None or _expired(access, services.now()):
+        raise MissingOrInvalidKey
+    credential = access.credential
+    is_key = credential.kind == "api_key"
+    await limit(connection, services, credential.subject_id, services.rules.rate_limit_per_minute, WINDOW_SECONDS)
+    services.uses.note(credential.subject_id)
+    if is_key and not access.verified and services.rules.email_verification_required:
+        raise EmailNotVerified
+    return Asker(
+        workspace_id=credential.workspace_id,
+        person_id=credential.person_id,
+        actor=f"api_key:{credential.subject_id}" if is_key else f"person:{credential.person_id}",
+        scopes=credential.scopes,
+        correlation_id=correlation_id(headers),
+        role=access.role,
+        credential_id=credential.subject_id,
+        digest=access.digest,
+        email=access.email,
+        expires_at=credential.expires_at,
+        is_outsider=credential.kind == "outside",
+    )
+
+
+async def _access(connection: Connection, services: Services, token: str) -> Access | None:
+    if len(token) <= TOKEN_LENGTH_MAX and token.count(".") != 2:
+        return await services.keyring.find(services.vault.key_digest(token))
+    if services.outside is None or len(token) > OUTSIDE_TOKEN_LENGTH_MAX:
+        return None
+    claims = await services.outside.read(token)
+    if claims is None:
+        return None
+    workspace_id = connection.headers.get(WORKSPACE_HEADER) or None
+    access = await _outsider(services, token, claims, workspace_id)
+    if access is None and workspace_id is None:
+        await _welcome(services, claims, correlation_id(connection.headers))
+        access = await _outsider(services, token, claims, None)
+    return access
+
+
+async def _outsider(services: Services, token: str, claims: Claims, workspace_id: str | None) -> Access | None:
+    digest = services.vault.key_digest(token)
+    return await services.keyring.outsider(
+        digest, identity_id(claims), workspace_id, outside_session_id(digest), claims.expires_at
+    )
+
+
+def identity_id(claims: Claims) -> str:
+    """What an outside identity is known by here: the digest of who says so and whom they mean."""
+    return hashlib.sha256(f"{claims.issuer}\n{claims.subject}".encode()).hexdigest()
+
+
+def outside_session_id(digest: str) -> str:
+    """The session that an outside token stands for, closed once somebody has signed out with it."""
+    return derived_id("outside token", digest)
+
+
+async def _welcome(services: Services, claims: Claims, correlation: UUID) -> None:
+    """Know an outside identity from now on: as the person with its verified address, or as somebody new."""
+    vault = services.vault
+    digest = vault.email_digest(claims.email) if claims.email is not None else None
+    for attempt in (1, 2, 3):
+        person_id, workspace_id = vault.new_id(), vault.new_id()
+        if digest is not None:
+            claim = email_claims.fold((await services.log.read(email_claims.stream(digest))).events)
+            if claim.person_id is not None:
+                person = people.fold((await services.log.read(people.stream(claim.person_id))).events)
+                person_id = claim.person_id
+                workspace_id = next(iter(person.workspaces), workspace_id)
+        try:
+            await services.execute(
+                LinkIdentity(
+                    identity_id=identity_id(claims),
+                    person_id=person_id,
+                    workspace_id=workspace_id,
+                    email=claims.email or "",
+                    email_digest=digest,
+                ),
+                Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation),
+            )
+        except AccountHasChanged:
+            if attempt == 3:
+                raise
+        else:
+            return
+
+
+def demand_own_site(headers: Headers, services: Services) -> None:
+    """Refuse what a browser sends on behalf of another site, because it sends our cookie along."""
+    if not _is_own_site(headers, services, unknown=False):
+        raise FromAnotherSite
+
+
+def refuse_other_sites(headers: Headers, services: Services) -> None:
+    """Refuse what is certainly sent from another site: nobody is to be signed in by it unawares."""
+    if not _is_own_site(headers, services, unknown=True):
+        raise FromAnotherSite
+
+
+def _is_own_site(headers: Headers, services: Services, *, unknown: bool) -> bool:
+    origin = headers.get("origin")
+    if origin is not None:
+        # Only a page of ours can have the origin that it is talking to.
+        return origin == _origin(services.rules.url) or urlsplit(origin).netloc == headers.get("host", "-")
+    site = headers.get("sec-fetch-site")
+    return unknown if site is None else site in ("same-origin", "none")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+async def limit(connection: Connection, services: Services, key: str, per_window: int, window_seconds: int) -> None:
     """Count a request under a key, note what to tell about it, and refuse it when it is one too many."""
     verdict = await services.limiter.take(key, per_window, window_seconds)
-    request.scope["state"][RATE] = verdict
+    connection.scope["state"][RATE] = verdict
     if not verdict.allowed:
         raise RateLimitExceeded(
             limit=verdict.limit, window_seconds=verdict.window_seconds, retry_after_seconds=verdict.reset_seconds
@@ -160,13 +300,10 @@ def anonymous(request: Request[Any, Any, Any]) -> Context:
     return Context(actor="anonymous", correlation_id=correlation_id(request.headers))
 
 
-def _expired(credential: Credential, now: datetime) -> bool:
-    return credential.expires_at is not None and now >= credential.expires_at
+def inside(context: Context, workspace_id: str, person_id: str) -> Context:
+    """The same request, in the name of a person in a workspace."""
+    return replace(context, workspace_id=workspace_id, actor=f"person:{person_id}")
 
 
-async def _require_verified(services: Services, credential: Credential) -> None:
-    from msgspec import json
-
-    body = await services.reads.find(people, credential.person_id, credential.workspace_id)
-    if body is None or not json.decode(body, type=Person).verified:
-        raise EmailNotVerified
+def _expired(access: Access, now: datetime) -> bool:
+    return access.credential.expires_at is not None and now >= access.credential.expires_at

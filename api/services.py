@@ -15,7 +15,7 @@ from commands.webhooks.sending import Outcome
 from domain.analyses.findings import Findings
 from domain.kernel import Event, Value
 from domain.ledger import Context, Recorded
-from projections.identity.credentials import Credential
+from projections.identity.credentials import Access
 from projections.kernel import Projection, Tally
 
 #: Other people's words for an analysis.
@@ -90,10 +90,68 @@ class Limiter(Protocol):
 
 
 class Keyring(Protocol):
-    """Finds what keys open."""
+    """Finds what keys and tokens open."""
 
-    async def find(self, digest: str) -> Credential | None:
-        """What the key with this digest opens."""
+    async def find(self, digest: str) -> Access | None:
+        """What the key or session token with this digest opens."""
+
+    async def outsider(
+        self, digest: str, identity_id: str, workspace_id: str | None, refused_id: str, expires_at: datetime
+    ) -> Access | None:
+        """What another service's token opens."""
+
+    def forget(self, subject: str) -> None:
+        """Look anew at everything that a digest, a person or a workspace opens, in every process."""
+
+
+class Directory(Protocol):
+    """Documents about people and what they belong to, as of this moment and across workspaces."""
+
+    async def find(self, projection: Projection[Any], identity: str) -> Any:
+        """The document, or None."""
+
+    async def many(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, Any]:
+        """Those of the documents that exist."""
+
+    async def children(self, projection: Projection[Any], parent: str) -> Sequence[tuple[str, bytes]]:
+        """Id and JSON of everything listed under something, newest first."""
+
+
+class Uses(Protocol):
+    """When keys and sessions were last used."""
+
+    def note(self, credential_id: str) -> None:
+        """A credential was used just now."""
+
+    async def of(self, credential_ids: Sequence[str]) -> dict[str, datetime]:
+        """When these were last used, as far as they were."""
+
+
+class Claims(Protocol):
+    """What another service says about somebody."""
+
+    @property
+    def issuer(self) -> str:
+        """The service."""
+
+    @property
+    def subject(self) -> str:
+        """Its name for them."""
+
+    @property
+    def email(self) -> str | None:
+        """Their address, where the service vouches for it."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """Until when it says so."""
+
+
+class OutsideTokens(Protocol):
+    """Tokens of an outside identity provider."""
+
+    async def read(self, token: str) -> Claims | None:
+        """What a token says, or None when it is not a valid one."""
 
 
 class Vault(Protocol):
@@ -108,8 +166,17 @@ class Vault(Protocol):
     def key_digest(self, key: str) -> str:
         """The digest of an API key."""
 
+    def new_session_token(self) -> tuple[str, str]:
+        """A new session token and its digest."""
+
     def email_digest(self, email: str) -> str:
         """The keyed digest of an address."""
+
+    def invitation_token(self, workspace_id: str, invitation_id: str) -> str:
+        """What a letter of invitation brings."""
+
+    def invited_to(self, token: str, invitation_id: str) -> str | None:
+        """The workspace that an invitation's token leads to; None when it is no token of this invitation."""
 
     def token(self, purpose: str, subject: str) -> str:
         """A token that proves having been told about a subject."""
@@ -307,6 +374,10 @@ class Rules(Value):
     rate_limit_per_minute: int
     demo_limit_per_hour: int
     register_limit_per_hour: int
+    sign_in_limit_per_hour: int
+    code_limit_per_hour: int
+    session_seconds_max: float
+    can_mail: bool
     batch_items_max: int
     idempotency_hours: int
     monthly_analysis_limits: dict[str, int]
@@ -344,7 +415,11 @@ class Services:
     audit: Audit
     origins: Origins
     #: None where paying is turned off.
+    directory: Directory
+    uses: Uses
     payments: Payments | None = None
+    #: None where no outside identity provider is trusted.
+    outside: OutsideTokens | None = None
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""

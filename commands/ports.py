@@ -119,16 +119,39 @@ class Secrets(Protocol):
     def code(self, challenge_id: str) -> str:
         """The six digits of a challenge."""
 
+    def invitation_token(self, workspace_id: str, invitation_id: str) -> str:
+        """What a letter of invitation brings."""
+
+
+class Directory(Protocol):
+    """Who is where, across workspaces."""
+
+    async def sessions_of(self, person_id: str) -> Sequence[str]:
+        """The open sessions of a person."""
+
+    async def keys_of(self, workspace_id: str) -> Sequence[str]:
+        """All API keys of a workspace, revoked ones too."""
+
+    async def erase(self, subject: str) -> None:
+        """Destroy what reads the sealed fields of a subject."""
+
+    async def clear(self, workspace_id: str) -> None:
+        """Remove from the read models everything that belongs to a workspace."""
+
 
 class Mail(Protocol):
     """What carries mail."""
 
-    async def send(self, to: str, subject: str, text: str) -> None:
-        """Hand a plain text message to the mail server."""
+    async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
+        """Hand a plain text message to the mail server; a repeated one can be told by its `letter_id`."""
 
 
 class Limits(Protocol):
     """The settings that reactions go by."""
+
+    @property
+    def url(self) -> str:
+        """How clients reach the service."""
 
     @property
     def upload_bytes_max(self) -> int:
@@ -174,6 +197,7 @@ class World:
     platform_body: Callable[[str], Awaitable[bytes]]
     #: Draws what was heard: the name of each picture and its PNG.
     draw: Callable[[Findings, bytes], Awaitable[Mapping[str, bytes]]]
+    directory: Directory
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""

@@ -21,6 +21,7 @@ import projections
 from adapters import arrays
 from adapters.bus import Bus
 from adapters.data_keys import DataKeys
+from adapters.directory import Directory
 from adapters.eventlog import EventLog
 from adapters.feed import Feed
 from adapters.projector import Projector
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
     from adapters.blobs import Blobs
     from adapters.ears.listening import Ears
     from adapters.http import Outbound
+    from adapters.keyring import Keyring
     from adapters.limits import Limiter
+    from adapters.mail import Mailer
+    from adapters.outside_tokens import OutsideTokens
     from adapters.payments import Payments
     from adapters.origins import Origins
     from adapters.reports import Reports
     from adapters.uploads import FilePart
+    from adapters.uses import Uses
     from api.services import Entry, Services
 
 # A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
@@ -69,6 +74,19 @@ class Upload:
         self.sha256 = stored.sha256
 
 
+class Post:
+    """Writes letters in the words of `commands.ports`."""
+
+    def __init__(self, mailer: Mailer) -> None:
+        self._mailer = mailer
+
+    async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
+        """Hand a plain text message to the mail server."""
+        from adapters.mail import Letter
+
+        await self._mailer.send(Letter(letter_id=letter_id or str(uuid4()), to=to, subject=subject, text=text))
+
+
 class Parts:
     """What the roles are made of; each part is opened when a role asks for it and closed with the process."""
 
@@ -89,6 +107,9 @@ class Parts:
         stack.push_async_callback(self.log.close)
         self.progress = Progress(bus)
         self.views = Views(self.log, pool, self.progress, wait_seconds_max=settings.read_wait_seconds_max)
+        self.directory = Directory(
+            self.log, pool, self.keys, self.progress, wait_seconds_max=settings.read_wait_seconds_max
+        )
 
     def blobs(self) -> Blobs:
         """The object store."""
@@ -179,14 +200,34 @@ class Parts:
             blobs=self.blobs(),
             web=self.web(),
             ears=self.ears(),
-            mail=None,
+            mail=self.mail(),
             secrets=self.vault,
             limits=self.settings,
             chance=random.random,
             analysis_body=self._analysis_body,
             platform_body=self._platform_body,
             draw=self.reports().draw,
+            directory=self.directory,
         )
+
+    def mail(self) -> Post | None:
+        """The mail server, where there is one."""
+        if not self.settings.smtp_url:
+            return None
+        from adapters.mail import Mailer
+
+        return Post(Mailer(self.settings.smtp_url, sender=self.settings.mail_from))
+
+    def outside(self) -> OutsideTokens | None:
+        """The identity provider whose tokens we accept, where there is one."""
+        settings = self.settings
+        if not settings.jwt_jwks_url:
+            return None
+        from adapters.outside_tokens import OutsideTokens
+
+        tokens = OutsideTokens(settings.jwt_jwks_url, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+        self._stack.push_async_callback(tokens.close)
+        return tokens
 
     async def _analysis_body(self, analysis_id: str) -> bytes:
         document = None
@@ -215,6 +256,26 @@ class Parts:
         self._stack.push_async_callback(reports.close)
         return reports
 
+    def keyring(self) -> Keyring:
+        """Who may come in."""
+        from adapters.keyring import Keyring
+
+        settings = self.settings
+        keyring = Keyring(
+            self.log, self.directory, self.progress, self.bus, wait_seconds_max=settings.read_wait_seconds_max
+        )
+        self._stack.push_async_callback(keyring.close)
+        keyring.start()
+        return keyring
+
+    def uses(self) -> Uses:
+        """When keys were last used."""
+        from adapters.uses import Uses
+
+        uses = Uses(self.pool)
+        self._stack.push_async_callback(uses.close)
+        return uses
+
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
         from adapters.keyring import Keyring
@@ -242,7 +303,10 @@ class Parts:
             web=self.web(),
             blobs=blobs,
             limiter=limiter,
-            keyring=Keyring(self.pool, self.progress, wait_seconds_max=settings.read_wait_seconds_max),
+            keyring=self.keyring(),
+            directory=self.directory,
+            uses=self.uses(),
+            outside=self.outside(),
             vault=self.vault,
             rules=convert(settings, Rules, from_attributes=True),
             now=_now,

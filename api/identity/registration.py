@@ -8,7 +8,7 @@ from litestar import Request, post
 from litestar.di import NamedDependency
 from msgspec import Meta, Struct
 
-from api.auth import anonymous, client_address, limit
+from api.auth import anonymous, client_address, inside, limit
 from api.services import Services
 from commands.identity.challenges import AnswerChallenge, IssueChallenge
 from commands.identity.people import RegisterPerson, VerifyEmail
@@ -72,7 +72,7 @@ async def register(
             key_prefix=prefix,
             key_digest=digest,
         ),
-        _in(workspace_id, person_id, context),
+        inside(context, workspace_id, person_id),
     )
     required = services.rules.email_verification_required
     challenge_id = vault.new_id() if required else None
@@ -84,7 +84,7 @@ async def register(
                 email=email,
                 email_digest=vault.email_digest(email),
             ),
-            _in(workspace_id, person_id, context),
+            inside(context, workspace_id, person_id),
         )
     return Registered(
         user_id=person_id,
@@ -111,11 +111,5 @@ async def verify_email(request: Request[Any, Any, Any], data: Proof, services: N
     claim = email_claims.fold((await services.log.read(email_claims.stream(challenge.email_digest))).events)
     if claim.person_id is None or claim.workspace_id is None:
         raise CodeIsWrong
-    await services.execute(VerifyEmail(person_id=claim.person_id), _in(claim.workspace_id, claim.person_id, context))
+    await services.execute(VerifyEmail(person_id=claim.person_id), inside(context, claim.workspace_id, claim.person_id))
     return Proved(verified=True)
-
-
-def _in(workspace_id: str, person_id: str, context: Any) -> Any:
-    from msgspec.structs import replace
-
-    return replace(context, workspace_id=workspace_id, actor=f"person:{person_id}")

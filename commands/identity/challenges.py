@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.kernel import Command, decides
+from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.challenges import (
     Challenge,
     ChallengeFailed,
@@ -15,6 +15,7 @@ from domain.identity.challenges import (
     TooManyWrongCodes,
     challenges,
 )
+from domain.identity.people import CodeSent, email_claims
 from domain.kernel import Event
 
 #: How long a code works.
@@ -32,21 +33,33 @@ class IssueChallenge(Command):
     email_digest: str
 
 
-@decides(IssueChallenge, challenges, creates=True)
-def issue(wish: IssueChallenge, challenge: Challenge, now: datetime) -> list[Event]:
-    """A challenge is issued once."""
+@handles(IssueChallenge)
+async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
+    """A challenge is issued once, and of the codes to sign in with only the newest works."""
+    now = transaction.now
+    challenge = await transaction.presume_new(challenges, wish.challenge_id)
     if challenge.expires_at is not None:
-        return []
-    return [
+        return
+    claim = await transaction.find(email_claims, wish.email_digest)
+    transaction.record(
+        challenges,
+        wish.challenge_id,
         ChallengeIssued(
             challenge_id=wish.challenge_id,
             purpose=wish.purpose,
             email=wish.email,
             email_digest=wish.email_digest,
+            address_id=claim.address_id(wish.email_digest),
             issued_at=now,
             expires_at=now + CODE_LIFETIME,
+        ),
+    )
+    if wish.purpose == "sign_in":
+        transaction.record(
+            email_claims,
+            wish.email_digest,
+            CodeSent(email_digest=wish.email_digest, challenge_id=wish.challenge_id, sent_at=now),
         )
-    ]
 
 
 class AnswerChallenge(Command):

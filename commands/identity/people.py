@@ -1,4 +1,4 @@
-"""A person registers: with an address of their own come a workspace of their own and a first API key."""
+"""A person becomes known, with an address or by another service's word, says what they want, and may be forgotten."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from datetime import datetime
 from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.api_keys import SCOPES, ApiKeyIssued, api_keys
 from domain.identity.people import (
+    AccountHasChanged,
     EmailClaimed,
     EmailIsTaken,
+    EmailReleased,
     EmailVerified,
+    IdentityLinked,
+    NoSuchPerson,
     Person,
+    PersonForgotten,
+    PersonHasWorkspaces,
     PersonRegistered,
+    Preferences,
+    PreferencesChanged,
+    WorkspaceJoined,
     email_claims,
+    identities,
     people,
 )
 from domain.identity.workspaces import MemberAdded, WorkspaceOpened, workspaces
@@ -34,35 +44,13 @@ class RegisterPerson(Command):
 @handles(RegisterPerson)
 async def register(wish: RegisterPerson, transaction: Transaction) -> None:
     """An address belongs to one person; everything that comes with it comes at once or not at all."""
-    now = transaction.now
     claim = await transaction.presume_new(email_claims, wish.email_digest)
     if claim.person_id == wish.person_id:
         return
     if claim.person_id is not None:
         raise EmailIsTaken
-    await transaction.presume_new(people, wish.person_id)
-    await transaction.presume_new(workspaces, wish.workspace_id)
+    await enrol(transaction, wish.person_id, wish.workspace_id, wish.email, wish.email_digest)
     await transaction.presume_new(api_keys, wish.api_key_id)
-    transaction.record(
-        email_claims,
-        wish.email_digest,
-        EmailClaimed(
-            email_digest=wish.email_digest,
-            person_id=wish.person_id,
-            workspace_id=wish.workspace_id,
-            claimed_at=now,
-        ),
-    )
-    transaction.record(
-        people, wish.person_id, PersonRegistered(person_id=wish.person_id, email=wish.email, registered_at=now)
-    )
-    name = f"{wish.email.split('@')[0]}'s workspace"
-    transaction.record(
-        workspaces,
-        wish.workspace_id,
-        WorkspaceOpened(workspace_id=wish.workspace_id, name=name, opened_at=now),
-        MemberAdded(workspace_id=wish.workspace_id, person_id=wish.person_id, role="owner", added_at=now),
-    )
     transaction.record(
         api_keys,
         wish.api_key_id,
@@ -74,8 +62,42 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
             prefix=wish.key_prefix,
             digest=wish.key_digest,
             scopes=SCOPES,
-            issued_at=now,
+            issued_at=transaction.now,
         ),
+    )
+
+
+async def enrol(
+    transaction: Transaction, person_id: str, workspace_id: str, email: str, email_digest: str | None
+) -> None:
+    """Somebody new, with a workspace of their own; the address is claimed where there is a digest of it."""
+    now = transaction.now
+    await transaction.presume_new(people, person_id)
+    if email_digest is not None:
+        transaction.record(
+            email_claims,
+            email_digest,
+            EmailClaimed(email_digest=email_digest, person_id=person_id, workspace_id=workspace_id, claimed_at=now),
+        )
+    transaction.record(people, person_id, PersonRegistered(person_id=person_id, email=email, registered_at=now))
+    name = f"{email.split('@', maxsplit=1)[0]}'s workspace" if email else "My workspace"
+    await found(transaction, person_id, workspace_id, name)
+
+
+async def found(transaction: Transaction, person_id: str, workspace_id: str, name: str) -> None:
+    """A workspace whose owner is this person."""
+    now = transaction.now
+    workspace = await transaction.presume_new(workspaces, workspace_id)
+    if workspace.open or transaction.exists(workspaces, workspace_id):
+        raise AccountHasChanged
+    transaction.record(
+        workspaces,
+        workspace_id,
+        WorkspaceOpened(workspace_id=workspace_id, name=name, opened_at=now),
+        MemberAdded(workspace_id=workspace_id, person_id=person_id, role="owner", added_at=now),
+    )
+    transaction.record(
+        people, person_id, WorkspaceJoined(person_id=person_id, workspace_id=workspace_id, joined_at=now)
     )
 
 
@@ -88,6 +110,104 @@ class VerifyEmail(Command):
 @decides(VerifyEmail, people)
 def verify(wish: VerifyEmail, person: Person, now: datetime) -> list[Event]:
     """Once is enough."""
+    if person.forgotten:
+        raise NoSuchPerson
     if person.verified:
         return []
     return [EmailVerified(person_id=wish.person_id, verified_at=now)]
+
+
+class LinkIdentity(Command):
+    """Know somebody by the word of another service; `email_digest` is given where it vouches for their address.
+
+    `person_id` is who they are here already, as far as can be seen, or a new id; likewise `workspace_id`.
+    """
+
+    identity_id: str
+    person_id: str
+    workspace_id: str
+    email: str
+    email_digest: str | None
+
+
+@handles(LinkIdentity)
+async def link(wish: LinkIdentity, transaction: Transaction) -> None:
+    """An identity is linked once, to whom the address belongs or to somebody new, and anew after being forgotten."""
+    now = transaction.now
+    identity = await transaction.find(identities, wish.identity_id)
+    if identity.person_id is not None:
+        linked = await transaction.find(people, identity.person_id)
+        if not linked.forgotten:
+            if not linked.workspaces:
+                await found(transaction, identity.person_id, wish.workspace_id, "My workspace")
+            return
+    known = None
+    if wish.email_digest is not None:
+        known = (await transaction.find(email_claims, wish.email_digest)).person_id
+    if known is None:
+        await enrol(transaction, wish.person_id, wish.workspace_id, wish.email, wish.email_digest)
+    elif known != wish.person_id:
+        raise AccountHasChanged
+    person = await transaction.find(people, wish.person_id)
+    if wish.email_digest is not None and not person.verified:
+        transaction.record(people, wish.person_id, EmailVerified(person_id=wish.person_id, verified_at=now))
+    transaction.record(
+        identities,
+        wish.identity_id,
+        IdentityLinked(identity_id=wish.identity_id, person_id=wish.person_id, linked_at=now),
+    )
+
+
+class ChangePreferences(Command):
+    """Say what one wants mail about."""
+
+    person_id: str
+    preferences: Preferences
+
+
+@decides(ChangePreferences, people)
+def change_preferences(wish: ChangePreferences, person: Person, now: datetime) -> list[Event]:
+    """Only a change is worth noting."""
+    if person.forgotten:
+        raise NoSuchPerson
+    if person.preferences == wish.preferences:
+        return []
+    return [PreferencesChanged(person_id=wish.person_id, preferences=wish.preferences, changed_at=now)]
+
+
+class ForgetPerson(Command):
+    """Erase somebody who belongs to no workspace any more; `email_digest` frees their address."""
+
+    person_id: str
+    email_digest: str | None
+
+
+@handles(ForgetPerson)
+async def forget(wish: ForgetPerson, transaction: Transaction) -> None:
+    """Whoever still belongs somewhere leaves first; then the address is free and nobody can act in their name."""
+    now = transaction.now
+    person = await transaction.load(people, wish.person_id)
+    if person.forgotten:
+        return
+    if person.workspaces:
+        raise PersonHasWorkspaces
+    address_id: str | None = None
+    invited_to: tuple[str, ...] = ()
+    if wish.email_digest is not None:
+        claim = await transaction.find(email_claims, wish.email_digest)
+        if claim.person_id == wish.person_id:
+            address_id, invited_to = claim.address_id(wish.email_digest), claim.invited_to
+            transaction.record(
+                email_claims, wish.email_digest, EmailReleased(email_digest=wish.email_digest, released_at=now)
+            )
+    transaction.record(
+        people,
+        wish.person_id,
+        PersonForgotten(
+            person_id=wish.person_id,
+            email_digest=wish.email_digest,
+            address_id=address_id,
+            invited_to=invited_to,
+            forgotten_at=now,
+        ),
+    )

@@ -17,8 +17,9 @@ class ChallengeIssued(Event):
 
     challenge_id: str
     purpose: Purpose
-    email: Annotated[str, personal("email_digest")]
+    email: Annotated[str, personal("address_id")]
     email_digest: str
+    address_id: str
     issued_at: datetime
     expires_at: datetime
 
@@ -41,6 +42,7 @@ class Challenge(State):
     """What rules need to know of a challenge."""
 
     purpose: Purpose = "verify_email"
+    email: str = ""
     email_digest: str = ""
     expires_at: datetime | None = None
     failures: int = 0
@@ -51,7 +53,12 @@ def evolve(challenge: Challenge, event: Event) -> Challenge:
     """A challenge after one more event."""
     match event:
         case ChallengeIssued():
-            return Challenge(purpose=event.purpose, email_digest=event.email_digest, expires_at=event.expires_at)
+            return Challenge(
+                purpose=event.purpose,
+                email=event.email,
+                email_digest=event.email_digest,
+                expires_at=event.expires_at,
+            )
         case ChallengeFailed():
             return replace(challenge, failures=challenge.failures + 1)
         case ChallengePassed():

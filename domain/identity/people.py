@@ -1,4 +1,4 @@
-"""A person, known by an e-mail address that nobody else has."""
+"""A person, known by an e-mail address that nobody else has, and the workspaces they belong to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, NotFound, State, personal
+from domain.kernel import Category, Conflict, Event, NotFound, State, Value, personal
 
 
 class PersonRegistered(Event):
-    """Somebody has given an address and is known from now on."""
+    """Somebody is known from now on; one who came with another service's token may have told us no address."""
 
     person_id: str
     email: Annotated[str, personal("person_id")]
@@ -25,25 +25,85 @@ class EmailVerified(Event):
     verified_at: datetime
 
 
+class Preferences(Value):
+    """What a person wants mail about."""
+
+    analysis_complete: bool = True
+    billing_updates: bool = True
+    product_updates: bool = True
+
+
+class PreferencesChanged(Event):
+    """The person has said what they want mail about."""
+
+    person_id: str
+    preferences: Preferences
+    changed_at: datetime
+
+
+class WorkspaceJoined(Event):
+    """The person belongs to a workspace; the workspace says in what role."""
+
+    person_id: str
+    workspace_id: str
+    joined_at: datetime
+
+
+class WorkspaceLeft(Event):
+    """The person does not belong to a workspace any more."""
+
+    person_id: str
+    workspace_id: str
+    left_at: datetime
+
+
+class PersonForgotten(Event):
+    """The person is erased: what was personal can no longer be read, and nobody can act in their name."""
+
+    person_id: str
+    email_digest: str | None
+    #: The subject whose data key sealed letters and invitations to the address.
+    address_id: str | None
+    #: The workspaces that may hold the address in an invitation.
+    invited_to: tuple[str, ...]
+    forgotten_at: datetime
+
+
 class Person(State):
     """What rules need to know of a person."""
 
     registered: bool = False
     verified: bool = False
+    forgotten: bool = False
+    preferences: Preferences = Preferences()
+    workspaces: tuple[str, ...] = ()
 
 
-def evolve(person: Person, event: Event) -> Person:
+def evolve(person: Person, event: Event) -> Person:  # noqa: PLR0911 - one for each event
     """A person after one more event."""
     match event:
         case PersonRegistered():
             return replace(person, registered=True)
         case EmailVerified():
             return replace(person, verified=True)
+        case PreferencesChanged():
+            return replace(person, preferences=event.preferences)
+        case WorkspaceJoined():
+            return replace(person, workspaces=(*person.workspaces, event.workspace_id))
+        case WorkspaceLeft():
+            left = event.workspace_id
+            return replace(person, workspaces=tuple(each for each in person.workspaces if each != left))
+        case PersonForgotten():
+            return replace(person, forgotten=True)
     return person
 
 
 class NoSuchPerson(NotFound):
     """There is no such person."""
+
+
+class PersonHasWorkspaces(Conflict):
+    """This person still belongs to a workspace. Leave it first."""
 
 
 people = Category(name="person", initial=Person(), evolve=evolve, absent=NoSuchPerson)
@@ -65,20 +125,69 @@ class EmailReleased(Event):
     released_at: datetime
 
 
+class CodeSent(Event):
+    """The newest code for an address; those before it work no longer."""
+
+    email_digest: str
+    challenge_id: str
+    sent_at: datetime
+
+
+class AddressInvited(Event):
+    """Somebody who reads mail at the address has been invited to a workspace."""
+
+    email_digest: str
+    workspace_id: str
+    invitation_id: str
+    invited_at: datetime
+
+
+class InvitationEnded(Event):
+    """An invitation of the address has been answered or withdrawn, or is over."""
+
+    email_digest: str
+    workspace_id: str
+    invitation_id: str
+    ended_at: datetime
+
+
 class EmailClaim(State):
-    """Whose address it is."""
+    """Whose address it is, which code for it is the newest, and where it has been invited to."""
 
     person_id: str | None = None
     workspace_id: str | None = None
+    newest_challenge_id: str | None = None
+    #: Open invitations: (workspace, invitation).
+    invitations: tuple[tuple[str, str], ...] = ()
+    #: Every workspace it was ever invited to since it was last forgotten.
+    invited_to: tuple[str, ...] = ()
+    generation: int = 0
+
+    def address_id(self, email_digest: str) -> str:
+        """The subject that seals what is written to this address, another one each time it has been forgotten."""
+        return f"{email_digest}.{self.generation}"
 
 
 def evolve_claim(claim: EmailClaim, event: Event) -> EmailClaim:
     """A claim after one more event."""
     match event:
         case EmailClaimed():
-            return EmailClaim(person_id=event.person_id, workspace_id=event.workspace_id)
+            return replace(claim, person_id=event.person_id, workspace_id=event.workspace_id)
         case EmailReleased():
-            return EmailClaim()
+            return EmailClaim(generation=claim.generation + 1)
+        case CodeSent():
+            return replace(claim, newest_challenge_id=event.challenge_id)
+        case AddressInvited():
+            place = (event.workspace_id, event.invitation_id)
+            where = event.workspace_id
+            return replace(
+                claim,
+                invitations=(*claim.invitations, place),
+                invited_to=claim.invited_to if where in claim.invited_to else (*claim.invited_to, where),
+            )
+        case InvitationEnded():
+            gone = (event.workspace_id, event.invitation_id)
+            return replace(claim, invitations=tuple(each for each in claim.invitations if each != gone))
     return claim
 
 
@@ -86,4 +195,33 @@ class EmailIsTaken(Conflict):
     """An account with this e-mail address exists already. Sign in instead."""
 
 
+class AccountHasChanged(Conflict):
+    """The account has changed while you signed in. Try again."""
+
+
 email_claims = Category(name="email", initial=EmailClaim(), evolve=evolve_claim)
+
+
+class IdentityLinked(Event):
+    """An identity of another service, known by the digest of its issuer and subject, is a person of ours."""
+
+    identity_id: str
+    person_id: str
+    linked_at: datetime
+
+
+class Identity(State):
+    """Who an identity of another service is here."""
+
+    person_id: str | None = None
+
+
+def evolve_identity(identity: Identity, event: Event) -> Identity:
+    """An identity after one more event."""
+    match event:
+        case IdentityLinked():
+            return Identity(person_id=event.person_id)
+    return identity
+
+
+identities = Category(name="identity", initial=Identity(), evolve=evolve_identity)

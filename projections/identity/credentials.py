@@ -1,32 +1,46 @@
-"""What an API key opens, found by the digest of the key."""
+"""What an API key or a session token opens, found by its digest."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from domain.identity.api_keys import ApiKeyIssued, ApiKeyRevoked, NoSuchApiKey
-from domain.kernel import Event
+from domain.identity.api_keys import ApiKeyIssued, ApiKeyRetired, ApiKeyRevoked, NoSuchApiKey, api_keys
+from domain.identity.sessions import SessionClosed, SessionOpened, sessions
+from domain.identity.workspaces import Role
+from domain.kernel import Event, Value
 from projections.kernel import Document, Projection, projection
+
+Kind = Literal["api_key", "session", "outside"]
 
 
 class Credential(Document):
-    """A key as the guard at the door knows it."""
+    """A key or a session as the guard at the door knows it; one that is revoked or closed is no credential."""
 
-    api_key_id: str
+    kind: Kind
+    subject_id: str
     workspace_id: str
     person_id: str
-    scopes: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
-    revoked: bool = False
+
+
+class Access(Value):
+    """Everything the door needs to know of whoever holds a credential; the role is a person's, a key has none."""
+
+    credential: Credential
+    digest: str
+    role: Role | None
+    email: str
+    verified: bool
 
 
 def concerns(event: Event) -> str | None:
-    """The digest of the key an event is about."""
+    """The digest an event is about: every event of a key's or a session's stream."""
     match event:
-        case ApiKeyIssued() | ApiKeyRevoked():
+        case ApiKeyIssued() | ApiKeyRetired() | ApiKeyRevoked() | SessionOpened() | SessionClosed():
             return event.digest
     return None
 
@@ -36,17 +50,39 @@ def evolve(credential: Credential | None, event: Event) -> Credential | None:
     match credential, event:
         case _, ApiKeyIssued():
             return Credential(
-                api_key_id=event.api_key_id,
+                kind="api_key",
+                subject_id=event.api_key_id,
                 workspace_id=event.workspace_id,
                 person_id=event.person_id,
                 scopes=event.scopes,
                 expires_at=event.expires_at,
             )
-        case Credential(), ApiKeyRevoked():
-            return replace(credential, revoked=True)
+        case _, SessionOpened():
+            return Credential(
+                kind="session",
+                subject_id=event.session_id,
+                workspace_id=event.workspace_id,
+                person_id=event.person_id,
+                expires_at=event.expires_at,
+            )
+        case Credential(), ApiKeyRetired():
+            return replace(credential, expires_at=event.expires_at)
+        case _, ApiKeyRevoked() | SessionClosed():
+            return None
     return credential
 
 
+def stream_of(credential: Credential) -> str:
+    """The stream a credential is folded from, kept beside it so that one query tells whether it is up to date."""
+    return (api_keys if credential.kind == "api_key" else sessions).stream(credential.subject_id)
+
+
 credentials: Projection[Any] = projection(
-    "credentials", Credential, concerns=concerns, evolve=evolve, absent=NoSuchApiKey
+    "credentials",
+    Credential,
+    concerns=concerns,
+    evolve=evolve,
+    absent=NoSuchApiKey,
+    parent=stream_of,
+    version=2,
 )

@@ -1,4 +1,4 @@
-"""A person as the guard at the door knows them."""
+"""A person as the guard at the door and the account pages know them."""
 
 from __future__ import annotations
 
@@ -6,35 +6,64 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from domain.identity.people import EmailVerified, NoSuchPerson, PersonRegistered
+from domain.identity.people import (
+    EmailVerified,
+    NoSuchPerson,
+    PersonForgotten,
+    PersonRegistered,
+    Preferences,
+    PreferencesChanged,
+    WorkspaceJoined,
+    WorkspaceLeft,
+)
 from domain.kernel import Event
 from projections.kernel import Document, Projection, projection
 
 
 class Person(Document):
-    """Whether a person's address is proved."""
+    """Who somebody is, where they belong, and what they want mail about."""
 
     person_id: str
     email: str
     verified: bool = False
+    preferences: Preferences = Preferences()
+    workspaces: tuple[str, ...] = ()
+    forgotten: bool = False
 
 
 def concerns(event: Event) -> str | None:
-    """The person an event is about."""
+    """The person an event is about: every event of their stream."""
     match event:
-        case PersonRegistered() | EmailVerified():
+        case (
+            PersonRegistered()
+            | EmailVerified()
+            | PreferencesChanged()
+            | WorkspaceJoined()
+            | WorkspaceLeft()
+            | PersonForgotten()
+        ):
             return event.person_id
     return None
 
 
-def evolve(person: Person | None, event: Event) -> Person | None:
+def evolve(person: Person | None, event: Event) -> Person | None:  # noqa: PLR0911 - one for each event
     """The person after one more event."""
     match person, event:
         case _, PersonRegistered():
             return Person(person_id=event.person_id, email=event.email)
         case Person(), EmailVerified():
             return replace(person, verified=True)
+        case Person(), PreferencesChanged():
+            return replace(person, preferences=event.preferences)
+        case Person(), WorkspaceJoined():
+            return replace(person, workspaces=(*person.workspaces, event.workspace_id))
+        case Person(), WorkspaceLeft():
+            return replace(person, workspaces=tuple(each for each in person.workspaces if each != event.workspace_id))
+        case Person(), PersonForgotten():
+            return Person(person_id=person.person_id, email="", forgotten=True)
     return person
 
 
-people: Projection[Any] = projection("people", Person, concerns=concerns, evolve=evolve, absent=NoSuchPerson)
+people: Projection[Any] = projection(
+    "people", Person, concerns=concerns, evolve=evolve, absent=NoSuchPerson, stream="person", version=2
+)

@@ -1,0 +1,151 @@
+"""Documents about people and what they belong to: never older than their own stream, whoever wrote to it and where."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from msgspec import json
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from adapters.data_keys import DataKeys
+from adapters.eventlog import EventLog
+from adapters.patience import Pool, patiently
+from adapters.views import LOOK_SECONDS, Progress, ReadsBehind, ReadsUnavailable
+from projections.identity.api_keys import api_keys
+from projections.identity.credentials import credentials
+from projections.identity.people import people
+from projections.identity.sessions import sessions
+from projections.identity.workspaces import workspaces
+from projections.kernel import Document, Projection
+
+# The document's own position tells whether it has every event of its stream, also while the projector lags behind or
+# has parked the stream: each of these projections is moved by every event of the stream it is named after.
+_DOCUMENTS = """
+SELECT wanted.id, d.position, d.body, coalesce(newest.position, 0)
+FROM followers f
+CROSS JOIN unnest(%s::text[]) AS wanted(id)
+LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = wanted.id
+LEFT JOIN LATERAL (
+    SELECT e.notification_id AS position FROM ledger_events e WHERE e.originator_id = %s || wanted.id
+    ORDER BY e.originator_version DESC LIMIT 1
+) newest ON true
+WHERE f.name = %s AND f.live
+"""
+
+_CHILDREN = """
+SELECT f.position, (SELECT coalesce(max(notification_id), 0) FROM ledger_events), d.id, d.body
+FROM followers f
+LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.parent = %s
+WHERE f.name = %s AND f.live
+ORDER BY d.created DESC
+"""
+
+#: Read models that outlive a forgotten workspace, because they forget by themselves or belong to people.
+_OWN_MEMORY = tuple(each.name for each in (people, workspaces, credentials, sessions, api_keys))
+
+
+class Found(NamedTuple):
+    """A document and how far it has come."""
+
+    position: int
+    body: bytes | None
+
+
+class Directory:
+    """Reads across workspaces, for whoever asks who somebody is."""
+
+    def __init__(
+        self,
+        ledger: EventLog,
+        pool: Pool,
+        keys: DataKeys,
+        progress: Progress,
+        *,
+        wait_seconds_max: float = 2.0,
+        patience_seconds: float = 10.0,
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._keys = keys
+        self._progress = progress
+        self._wait_seconds_max = wait_seconds_max
+        self._patience_seconds = patience_seconds
+
+    async def find(self, projection: Projection[Any], identity: str) -> Any:
+        """The document as of this moment, or None."""
+        return (await self.many(projection, [identity])).get(identity)
+
+    async def many(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, Any]:
+        """Those of the documents that exist, as of this moment."""
+        found: dict[str, Any] = {}
+        rows = await self.ask(_DOCUMENTS, (list(identities), f"{projection.stream}-", projection.name))
+        if identities and not rows:
+            raise ReadsUnavailable
+        for identity, position, body, newest in rows:
+            document = json.decode(body, type=projection.document) if body is not None else None
+            if (position or 0) < newest:
+                document = await self.caught_up(projection, f"{projection.stream}-{identity}", position or 0, document)
+            if document is not None:
+                found[identity] = document
+        return found
+
+    async def caught_up(
+        self, projection: Projection[Any], stream: str, position: int, document: Document | None
+    ) -> Document | None:
+        """The document with the events of its stream after a position."""
+        for each in await self._ledger.stream(stream):
+            if each.position > position and projection.concerns(each.event) is not None:
+                document = projection.evolve(document, each.event)
+        return document
+
+    async def children(self, projection: Projection[Any], parent: str) -> list[tuple[str, bytes]]:
+        """Id and JSON of everything listed under something, newest first, with all that had happened when asked."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_seconds_max
+        needed: int | None = None
+        while True:
+            rows = await self.ask(_CHILDREN, (parent, projection.name))
+            if not rows:
+                raise ReadsUnavailable
+            needed = rows[0][1] if needed is None else needed
+            if rows[0][0] >= needed:
+                return [(row[2], row[3]) for row in rows if row[2] is not None]
+            left = deadline - loop.time()
+            if left <= 0:
+                raise ReadsBehind
+            await self._progress.wait(needed, min(left, LOOK_SECONDS))
+
+    async def sessions_of(self, person_id: str) -> list[str]:
+        """The open sessions of a person."""
+        return [identity for identity, _ in await self.children(sessions, person_id)]
+
+    async def keys_of(self, workspace_id: str) -> list[str]:
+        """All API keys of a workspace, revoked ones too."""
+        return [identity for identity, _ in await self.children(api_keys, workspace_id)]
+
+    async def erase(self, subject: str) -> None:
+        """Destroy what reads the sealed fields of a subject."""
+        await self._keys.destroy(subject)
+
+    async def clear(self, workspace_id: str) -> None:
+        """Remove from the read models everything that belongs to a workspace, but not the people who came with it."""
+
+        async def remove(connection: AsyncConnection[TupleRow]) -> None:
+            await connection.execute(
+                "DELETE FROM documents WHERE workspace_id = %s AND projection <> ALL(%s)",
+                (workspace_id, list(_OWN_MEMORY)),
+            )
+
+        await patiently(self._pool, remove, seconds=self._patience_seconds, refusal=ReadsUnavailable)
+
+    async def ask(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
+            return await cursor.fetchall()
+
+        return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=ReadsUnavailable)

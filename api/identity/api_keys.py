@@ -1,0 +1,193 @@
+"""API keys of a workspace: made, listed, replaced, revoked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from litestar import Response, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, Parameter
+from msgspec import Meta, Struct, json
+
+from api.auth import Asker, needs
+from api.identity.sign_in import Revoked
+from api.services import Services
+from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
+from domain.identity.api_keys import api_keys as key_streams
+from domain.kernel import Invalid
+from projections.identity.api_keys import ApiKey, api_keys
+from projections.kernel import seconds
+
+Scope = Literal[
+    "analyses:create",
+    "analyses:read",
+    "storage:write",
+    "webhooks:manage",
+    "usage:read",
+    "catalogue:read",
+    "builds:write",
+    "licences:manage",
+]
+
+OVERLAP_SECONDS_MAX = 30 * 86_400
+
+
+class ExpiryLacksZone(Invalid):
+    """`expires_at` is an RFC 3339 time with its offset from UTC."""
+
+
+class NewApiKey(Struct):
+    """What a key is called, what it may do, and until when."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=120)]
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=32)]
+    expires_at: datetime | None = None
+
+
+class Rotation(Struct):
+    """How long the old key goes on working."""
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=OVERLAP_SECONDS_MAX)] = 86_400
+
+
+class IssuedApiKey(Struct):
+    """A new key; `plaintext_key` is shown this once."""
+
+    created_at: str
+    id: str
+    name: str
+    plaintext_key: str
+    prefix: str
+    scopes: list[str]
+    expires_at: str | None = None
+    replaces: str | None = None
+
+
+class ListedApiKey(Struct):
+    """A key as it is listed."""
+
+    created_at: str
+    id: str
+    name: str
+    prefix: str
+    revoked_at: str | None
+    scopes: tuple[str, ...]
+    expires_at: str | None
+    last_used_at: str | None
+    replaces: str | None
+    replaced_by: str | None
+
+
+@get("/v1/api-keys", tags=["platform"], opt=needs(None, "member"))
+async def list_api_keys(
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    limit: Annotated[int, Parameter(ge=1, le=200)] = 100,
+    before: Annotated[str | None, Parameter(description="`X-Next-Before` of the page before")] = None,
+) -> Response[list[ListedApiKey]]:
+    """The keys of the workspace, newest first, revoked ones too."""
+    place = int(before) if before is not None and before.isdigit() and len(before) <= 18 else None
+    page = await services.reads.page(api_keys, asker.workspace_id, limit=limit, before=place)
+    found = [json.decode(each.body, type=ApiKey) for each in page]
+    used = await services.uses.of([each.id for each in found])
+    body = [
+        ListedApiKey(
+            created_at=each.created_at,
+            id=each.id,
+            name=each.name,
+            prefix=each.prefix,
+            revoked_at=each.revoked_at,
+            scopes=each.scopes,
+            expires_at=each.expires_at,
+            last_used_at=seconds(used[each.id]) if each.id in used else None,
+            replaces=each.replaces,
+            replaced_by=each.replaced_by,
+        )
+        for each in found
+    ]
+    headers = {"X-Next-Before": str(page[-1].created)} if len(page) == limit else {}
+    return Response(body, headers=headers)
+
+
+@post("/v1/api-keys", tags=["platform"], opt=needs(None, "admin"))
+async def create_api_key(
+    data: JSONBody[NewApiKey], services: NamedDependency[Services], asker: NamedDependency[Asker]
+) -> IssuedApiKey:
+    """Make a key. It is shown this once; only its digest is kept."""
+    if data.expires_at is not None and data.expires_at.tzinfo is None:
+        raise ExpiryLacksZone(loc=("body", "expires_at"))
+    api_key_id = services.vault.new_id()
+    key, prefix, digest = services.vault.new_api_key()
+    await services.execute(
+        IssueApiKey(
+            api_key_id=api_key_id,
+            workspace_id=asker.workspace_id,
+            person_id=asker.person_id,
+            name=data.name,
+            prefix=prefix,
+            digest=digest,
+            scopes=tuple(data.scopes),
+            expires_at=data.expires_at,
+        ),
+        asker.context,
+    )
+    return await _issued(services, asker, api_key_id, key)
+
+
+@post("/v1/api-keys/{api_key_id:str}/rotate", tags=["platform"], opt=needs(None, "admin"))
+async def rotate_api_key(
+    api_key_id: FromPath[Annotated[str, Meta(max_length=64)]],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+    data: JSONBody[Rotation] | None = None,
+) -> IssuedApiKey:
+    """Replace a key by one with the same name and scopes. The old one works for the overlap, a day by default."""
+    new_id = services.vault.new_id()
+    key, prefix, digest = services.vault.new_api_key()
+    overlap = (data or Rotation()).overlap_seconds
+    await services.execute(
+        RotateApiKey(
+            api_key_id=api_key_id,
+            workspace_id=asker.workspace_id,
+            person_id=asker.person_id,
+            new_api_key_id=new_id,
+            prefix=prefix,
+            digest=digest,
+            overlap=timedelta(seconds=overlap),
+        ),
+        asker.context,
+    )
+    await _forget(services, api_key_id)
+    return await _issued(services, asker, new_id, key)
+
+
+@delete("/v1/api-keys/{api_key_id:str}", status_code=200, tags=["platform"], opt=needs(None, "admin"))
+async def revoke_api_key(
+    api_key_id: FromPath[Annotated[str, Meta(max_length=64)]],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+) -> Revoked:
+    """Make a key useless, in every process at once."""
+    await services.execute(RevokeApiKey(api_key_id=api_key_id, workspace_id=asker.workspace_id), asker.context)
+    await _forget(services, api_key_id)
+    return Revoked(revoked=True)
+
+
+async def _forget(services: Services, api_key_id: str) -> None:
+    key = key_streams.fold((await services.log.read(key_streams.stream(api_key_id))).events)
+    services.keyring.forget(key.digest)
+
+
+async def _issued(services: Services, asker: Asker, api_key_id: str, plaintext: str) -> IssuedApiKey:
+    made: Any = json.decode(await services.reads.get(api_keys, api_key_id, asker.workspace_id), type=ApiKey)
+    return IssuedApiKey(
+        created_at=made.created_at,
+        id=made.id,
+        name=made.name,
+        plaintext_key=plaintext,
+        prefix=made.prefix,
+        scopes=list(made.scopes),
+        expires_at=made.expires_at,
+        replaces=made.replaces,
+    )

@@ -1,0 +1,141 @@
+"""The person who is asking: what they want mail about, and that they may be forgotten."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from litestar import Response, delete, get, patch
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec.structs import replace
+
+from api.auth import COOKIE, Asker, inside, needs
+from api.services import Services
+from commands.identity.people import ChangePreferences, ForgetPerson
+from commands.identity.teams import ForgetWorkspace, RemoveMember, RenameWorkspace
+from domain.identity.people import NoSuchPerson, Preferences
+from domain.identity.workspaces import OwnerStays, Role
+from projections.identity.people import Person, people
+from projections.identity.workspaces import Workspace, workspaces
+from projections.kernel import seconds
+
+WorkspaceName = Annotated[str, Meta(min_length=1, max_length=120, pattern=r"\S")]
+
+
+class Profile(Struct):
+    """Who is asking, in which workspace, and what they want mail about."""
+
+    email: str
+    expires_at: str
+    notification_preferences: Preferences
+    user_id: str
+    workspace_id: str
+    workspace_name: str
+    workspace_role: Role
+
+
+class ChangedPreferences(Struct):
+    """What is to be different."""
+
+    analysis_complete: bool | UnsetType = UNSET
+    billing_updates: bool | UnsetType = UNSET
+    product_updates: bool | UnsetType = UNSET
+
+
+class ChangedProfile(Struct):
+    """What is to be different; renaming the workspace takes an admin."""
+
+    notification_preferences: ChangedPreferences | UnsetType = UNSET
+    workspace_name: WorkspaceName | UnsetType = UNSET
+
+
+class Deleted(Struct):
+    """It is gone for good."""
+
+    deleted: bool
+
+
+@get("/v1/account/profile", tags=["platform"], opt=needs(None, "viewer"))
+async def get_profile(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Profile:
+    """The person who is asking, and the workspace they are in."""
+    return await profile(services, asker)
+
+
+@patch("/v1/account/profile", tags=["platform"], opt=needs(None, "viewer"))
+async def change_profile(
+    data: JSONBody[ChangedProfile], services: NamedDependency[Services], asker: NamedDependency[Asker]
+) -> Profile:
+    """Change what one wants mail about, or what the workspace is called."""
+    if data.workspace_name is not UNSET:
+        await services.execute(
+            RenameWorkspace(workspace_id=asker.workspace_id, by=asker.person_id, name=data.workspace_name.strip()),
+            asker.context,
+        )
+    if data.notification_preferences is not UNSET:
+        person = await _person(services, asker)
+        changed = {
+            name: wish
+            for name in Preferences.__struct_fields__
+            if (wish := getattr(data.notification_preferences, name)) is not UNSET
+        }
+        await services.execute(
+            ChangePreferences(person_id=asker.person_id, preferences=replace(person.preferences, **changed)),
+            asker.context,
+        )
+    return await profile(services, asker)
+
+
+@delete("/v1/account/profile", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
+async def forget_me(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Response[Deleted]:
+    """Erase oneself for good: workspaces one is alone in go too; shared ones must have another owner first."""
+    person = await _person(services, asker)
+    found: dict[str, Workspace] = await services.directory.many(workspaces, person.workspaces)
+    owned = {each for each, workspace in found.items() if workspace.members.get(asker.person_id) == "owner"}
+    if any(len(found[each].members) > 1 for each in owned):
+        raise OwnerStays
+    for workspace_id in person.workspaces:
+        context = inside(asker.context, workspace_id, asker.person_id)
+        if workspace_id in owned:
+            await services.execute(ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id, alone=True), context)
+        else:
+            await services.execute(
+                RemoveMember(workspace_id=workspace_id, person_id=asker.person_id, by=asker.person_id), context
+            )
+        services.keyring.forget(workspace_id)
+    await services.execute(
+        ForgetPerson(
+            person_id=asker.person_id,
+            email_digest=services.vault.email_digest(person.email) if person.email else None,
+        ),
+        asker.context,
+    )
+    services.keyring.forget(asker.person_id)
+    response = Response(Deleted(deleted=True))
+    response.delete_cookie(COOKIE)
+    return response
+
+
+async def profile(services: Services, asker: Asker) -> Profile:
+    """The profile of whoever is asking."""
+    assert asker.role is not None
+    assert asker.expires_at is not None
+    person = await _person(services, asker)
+    workspace: Workspace = await services.directory.find(workspaces, asker.workspace_id)
+    return Profile(
+        email=person.email,
+        expires_at=seconds(asker.expires_at),
+        notification_preferences=person.preferences,
+        user_id=asker.person_id,
+        workspace_id=asker.workspace_id,
+        workspace_name=workspace.name,
+        workspace_role=asker.role,
+    )
+
+
+async def _person(services: Services, asker: Asker) -> Person:
+    person: Any = await services.directory.find(people, asker.person_id)
+    if person is None or person.forgotten:
+        raise NoSuchPerson
+    found: Person = person
+    return found

@@ -1,0 +1,299 @@
+"""Signing in with a mailed code, seeing where one is signed in, and signing out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from litestar import Request, Response, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta, Struct, json
+
+from api.auth import (
+    COOKIE,
+    Asker,
+    anonymous,
+    client_address,
+    inside,
+    limit,
+    needs,
+    outside_session_id,
+    refuse_other_sites,
+)
+from api.identity.registration import Email, Proof
+from api.services import Services
+from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
+from commands.identity.sessions import CloseSession, Door, OpenSession, RefuseToken, SignIn
+from commands.identity.teams import AcceptInvitation
+from domain.identity.challenges import CodeIsWrong, challenges
+from domain.identity.people import AccountHasChanged, email_claims
+from domain.identity.people import people as person_streams
+from domain.identity.workspaces import Role
+from domain.kernel import Refusal, Unavailable
+from domain.ledger import Context
+from projections.identity.sessions import sessions
+from projections.kernel import seconds
+
+HOUR_SECONDS = 3600
+USER_AGENT_LENGTH_MAX = 200
+#: How often we look again when an account changes under our hands.
+ATTEMPTS_MAX = 3
+
+
+class MailIsNotSetUp(Unavailable):
+    """This server cannot send mail, so nobody can sign in with a code. Its operator sets LEDGERLINE_SMTP_URL."""
+
+
+class Start(Struct):
+    """Whose mailbox the code is for."""
+
+    email: Email
+
+
+class Started(Struct):
+    """A code is on its way; `dev_code` is null outside development."""
+
+    challenge_id: str
+    expires_at: str
+    dev_code: str | None = None
+
+
+class SignedIn(Struct):
+    """Who signed in, and the token that shows it from now on."""
+
+    email: str
+    expires_at: str
+    user_id: str
+    workspace_id: str
+    session_token: str
+
+
+class CurrentSession(Struct):
+    """Who is asking."""
+
+    email: str
+    expires_at: str
+    user_id: str
+    workspace_id: str
+    workspace_role: Role
+
+
+class Revoked(Struct):
+    """It opens nothing any more."""
+
+    revoked: bool
+
+
+class ListedSession(Struct):
+    """One of the places where somebody is signed in."""
+
+    id: str
+    workspace_id: str
+    created_at: str
+    expires_at: str
+    current: bool
+    user_agent: str | None = None
+    last_used_at: str | None = None
+
+
+@post("/v1/auth/email/start", status_code=200, tags=["platform"])
+async def start_email_sign_in(
+    request: Request[Any, Any, Any], data: JSONBody[Start], services: NamedDependency[Services]
+) -> Started:
+    """Send a code to an address. The answer is the same whether or not somebody is known by it."""
+    rules, vault = services.rules, services.vault
+    await limit(request, services, f"sign-in/{client_address(request)}", rules.sign_in_limit_per_hour, HOUR_SECONDS)
+    email = data.email.strip()
+    digest = vault.email_digest(email)
+    await limit(request, services, f"code/{digest}", rules.code_limit_per_hour, HOUR_SECONDS)
+    is_development = rules.env == "development"
+    if not rules.can_mail and not is_development:
+        raise MailIsNotSetUp
+    challenge_id = vault.new_id()
+    await services.execute(
+        IssueChallenge(challenge_id=challenge_id, purpose="sign_in", email=email, email_digest=digest),
+        anonymous(request),
+    )
+    return Started(
+        challenge_id=challenge_id,
+        expires_at=seconds(services.now() + CODE_LIFETIME),
+        dev_code=vault.code(challenge_id) if is_development else None,
+    )
+
+
+@post("/v1/auth/email/verify", status_code=200, tags=["platform"])
+async def verify_email_sign_in(
+    request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]
+) -> Response[SignedIn]:
+    """Sign in with the newest code. It works once; whoever is new gets a workspace of their own."""
+    refuse_other_sites(request.headers, services)
+    rules, vault = services.rules, services.vault
+    await limit(request, services, f"verify/{client_address(request)}", 2 * rules.sign_in_limit_per_hour, HOUR_SECONDS)
+    challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
+    right = vault.same(vault.code(data.challenge_id), data.code)
+    if challenge.purpose != "sign_in" or challenge.expires_at is None:
+        raise CodeIsWrong
+    context = anonymous(request)
+    token, digest = vault.new_session_token()
+    door = _door(request, services, digest)
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        person_id, workspace_id = await _whose(services, challenge.email_digest)
+        try:
+            await services.execute(
+                SignIn(
+                    challenge_id=data.challenge_id,
+                    right=right,
+                    person_id=person_id,
+                    workspace_id=workspace_id,
+                    door=door,
+                ),
+                inside(context, workspace_id, person_id) if right else context,
+            )
+            break
+        except AccountHasChanged:
+            if attempt == ATTEMPTS_MAX:
+                raise
+    if not right:
+        raise CodeIsWrong
+    await _accept_invitations(services, challenge.email_digest, person_id, context)
+    expires_at = services.now() + door.lifetime
+    body = SignedIn(
+        email=challenge.email,
+        expires_at=seconds(expires_at),
+        user_id=person_id,
+        workspace_id=workspace_id,
+        session_token=token,
+    )
+    return with_cookie(Response(body), services, token)
+
+
+async def _whose(services: Services, email_digest: str) -> tuple[str, str]:
+    """Whose address it is and where they work: ids of somebody new when it is nobody's."""
+    person_id, workspace_id = services.vault.new_id(), services.vault.new_id()
+    claim = email_claims.fold((await services.log.read(email_claims.stream(email_digest))).events)
+    if claim.person_id is not None:
+        person = person_streams.fold((await services.log.read(person_streams.stream(claim.person_id))).events)
+        person_id = claim.person_id
+        workspace_id = next(iter(person.workspaces), workspace_id)
+    return person_id, workspace_id
+
+
+async def _accept_invitations(services: Services, email_digest: str, person_id: str, context: Context) -> None:
+    """Whoever has just proved to read mail at an address comes to where it is invited to."""
+    claim = email_claims.fold((await services.log.read(email_claims.stream(email_digest))).events)
+    for workspace_id, invitation_id in claim.invitations:
+        try:
+            await services.execute(
+                AcceptInvitation(workspace_id=workspace_id, invitation_id=invitation_id, person_id=person_id),
+                inside(context, workspace_id, person_id),
+            )
+        except Unavailable:
+            raise
+        except Refusal:
+            # It has expired or was withdrawn this very moment: signing in goes on without it.
+            continue
+
+
+def _door(request: Request[Any, Any, Any], services: Services, digest: str) -> Door:
+    agent = request.headers.get("user-agent", "")
+    return Door(
+        session_id=services.vault.new_id(),
+        digest=digest,
+        lifetime=timedelta(seconds=services.rules.session_seconds_max),
+        user_agent="".join(letter for letter in agent if letter.isprintable())[:USER_AGENT_LENGTH_MAX] or None,
+    )
+
+
+async def enter(
+    request: Request[Any, Any, Any], services: Services, asker: Asker, workspace_id: str
+) -> tuple[str, datetime]:
+    """Open a session of the asker in a workspace they belong to: its token, and when it ends."""
+    token, digest = services.vault.new_session_token()
+    door = _door(request, services, digest)
+    await services.execute(
+        OpenSession(person_id=asker.person_id, workspace_id=workspace_id, door=door),
+        inside(asker.context, workspace_id, asker.person_id),
+    )
+    return token, services.now() + door.lifetime
+
+
+def with_cookie(response: Response[Any], services: Services, token: str) -> Response[Any]:
+    """The response, which also leaves the token with a browser, out of reach of its scripts and of other sites."""
+    response.set_cookie(
+        Cookie(
+            key=COOKIE,
+            value=token,
+            path="/",
+            max_age=int(services.rules.session_seconds_max),
+            secure=services.rules.url.startswith("https://"),
+            httponly=True,
+            samesite="lax",
+        )
+    )
+    return response
+
+
+@get("/v1/auth/session", tags=["platform"], opt=needs(None, "viewer"))
+async def get_session(asker: NamedDependency[Asker]) -> CurrentSession:
+    """Who is signed in, where, and until when."""
+    assert asker.role is not None
+    assert asker.expires_at is not None
+    return CurrentSession(
+        email=asker.email,
+        expires_at=seconds(asker.expires_at),
+        user_id=asker.person_id,
+        workspace_id=asker.workspace_id,
+        workspace_role=asker.role,
+    )
+
+
+@post("/v1/auth/logout", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
+async def logout(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Response[Revoked]:
+    """Sign out: the token opens nothing any more, in any process."""
+    if asker.is_outsider:
+        await services.execute(
+            RefuseToken(session_id=outside_session_id(asker.digest), digest=asker.digest), asker.context
+        )
+    else:
+        await services.execute(CloseSession(session_id=asker.credential_id, reason="logout"), asker.context)
+    services.keyring.forget(asker.digest)
+    response = Response(Revoked(revoked=True))
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@get("/v1/auth/sessions", tags=["platform"], opt=needs(None, "viewer"))
+async def list_sessions(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> list[ListedSession]:
+    """Everywhere the person asking is signed in, newest first."""
+    found = [json.decode(body) for _, body in await services.directory.children(sessions, asker.person_id)]
+    now = seconds(services.now())
+    used = await services.uses.of([each["id"] for each in found])
+    return [
+        ListedSession(
+            id=each["id"],
+            workspace_id=each["workspace_id"],
+            created_at=each["created_at"],
+            expires_at=each["expires_at"],
+            current=each["id"] == asker.credential_id,
+            user_agent=each["user_agent"],
+            last_used_at=seconds(used[each["id"]]) if each["id"] in used else None,
+        )
+        for each in found
+        if each["expires_at"] > now
+    ]
+
+
+@delete("/v1/auth/sessions/{session_id:str}", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
+async def revoke_session(
+    session_id: FromPath[Annotated[str, Meta(max_length=64)]],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
+) -> Revoked:
+    """Sign out somewhere else."""
+    await services.execute(
+        CloseSession(session_id=session_id, reason="revoked", person_id=asker.person_id), asker.context
+    )
+    services.keyring.forget(asker.person_id)
+    return Revoked(revoked=True)

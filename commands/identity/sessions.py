@@ -1,0 +1,137 @@
+"""Signing in, changing to another workspace, and signing out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.identity.challenges import AnswerChallenge, answer
+from commands.identity.people import enrol, found
+from commands.kernel import Command, Transaction, decides, handles
+from domain.identity.challenges import CodeIsWrong, challenges
+from domain.identity.people import AccountHasChanged, EmailVerified, email_claims, people
+from domain.identity.sessions import NoSuchSession, Reason, Session, SessionClosed, SessionOpened, sessions
+from domain.identity.workspaces import NoSuchWorkspace, workspaces
+from domain.kernel import Event, Value
+
+
+class Door(Value):
+    """A session about to be opened: its id, the digest of its token, how long it lasts, and in which program."""
+
+    session_id: str
+    digest: str
+    lifetime: timedelta
+    user_agent: str | None = None
+
+
+class SignIn(Command):
+    """Give the code that was mailed; whether it is right has been compared in constant time already.
+
+    `person_id` is whose address it is, as far as can be seen, or a new id; `workspace_id` is one of theirs, or new.
+    """
+
+    challenge_id: str
+    right: bool
+    person_id: str
+    workspace_id: str
+    door: Door
+
+
+@handles(SignIn)
+async def sign_in(wish: SignIn, transaction: Transaction) -> None:
+    """The newest code for an address opens a session once; whoever is new is registered with a workspace."""
+    now = transaction.now
+    challenge = await transaction.find(challenges, wish.challenge_id)
+    if challenge.purpose != "sign_in":
+        raise CodeIsWrong
+    session = await transaction.presume_new(sessions, wish.door.session_id)
+    if challenge.passed and session.person_id == wish.person_id:
+        return
+    verdict = answer(AnswerChallenge(challenge_id=wish.challenge_id, right=wish.right), challenge, now)
+    claim = await transaction.find(email_claims, challenge.email_digest)
+    if claim.newest_challenge_id != wish.challenge_id:
+        raise CodeIsWrong
+    transaction.record(challenges, wish.challenge_id, *verdict)
+    if not wish.right:
+        return
+    if claim.person_id is None:
+        await enrol(transaction, wish.person_id, wish.workspace_id, challenge.email, challenge.email_digest)
+    elif claim.person_id != wish.person_id:
+        raise AccountHasChanged
+    person = await transaction.find(people, wish.person_id)
+    if not person.workspaces:
+        await found(transaction, wish.person_id, wish.workspace_id, f"{challenge.email.split('@')[0]}'s workspace")
+    elif wish.workspace_id not in person.workspaces:
+        raise AccountHasChanged
+    if not person.verified:
+        transaction.record(people, wish.person_id, EmailVerified(person_id=wish.person_id, verified_at=now))
+    transaction.record(
+        sessions, wish.door.session_id, opened(wish.door, wish.person_id, wish.workspace_id, transaction.now)
+    )
+
+
+def opened(door: Door, person_id: str, workspace_id: str, now: datetime) -> SessionOpened:
+    """The fact of a session."""
+    return SessionOpened(
+        session_id=door.session_id,
+        person_id=person_id,
+        workspace_id=workspace_id,
+        digest=door.digest,
+        opened_at=now,
+        expires_at=now + door.lifetime,
+        user_agent=door.user_agent,
+    )
+
+
+class OpenSession(Command):
+    """Work in another workspace that one belongs to."""
+
+    person_id: str
+    workspace_id: str
+    door: Door
+
+
+@handles(OpenSession)
+async def open_session(wish: OpenSession, transaction: Transaction) -> None:
+    """Only a member gets in; for everybody else there is no such workspace."""
+    workspace = await transaction.load(workspaces, wish.workspace_id)
+    if wish.person_id not in workspace.roles:
+        raise NoSuchWorkspace
+    session = await transaction.presume_new(sessions, wish.door.session_id)
+    if session.person_id:
+        return
+    transaction.record(
+        sessions, wish.door.session_id, opened(wish.door, wish.person_id, wish.workspace_id, transaction.now)
+    )
+
+
+class CloseSession(Command):
+    """Make a token useless; with `person_id`, only one of this person's own."""
+
+    session_id: str
+    reason: Reason
+    person_id: str | None = None
+
+
+@decides(CloseSession, sessions)
+def close(wish: CloseSession, session: Session, now: datetime) -> list[Event]:
+    """A session closes once. Another person's is no session."""
+    if wish.person_id is not None and session.person_id != wish.person_id:
+        raise NoSuchSession
+    if session.closed:
+        return []
+    return [SessionClosed(session_id=wish.session_id, digest=session.digest, closed_at=now, reason=wish.reason)]
+
+
+class RefuseToken(Command):
+    """Never again accept another service's token; `session_id` follows from the token."""
+
+    session_id: str
+    digest: str
+
+
+@decides(RefuseToken, sessions, creates=True)
+def refuse(wish: RefuseToken, session: Session, now: datetime) -> list[Event]:
+    """Once is enough."""
+    if session.closed:
+        return []
+    return [SessionClosed(session_id=wish.session_id, digest=wish.digest, closed_at=now)]

@@ -1,0 +1,409 @@
+"""Who belongs to a workspace, and as what. Each rule asks the workspace itself, so two at once cannot break one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.kernel import Command, Transaction, decides, handles
+from domain.identity.people import (
+    AddressInvited,
+    InvitationEnded,
+    NoSuchPerson,
+    WorkspaceJoined,
+    WorkspaceLeft,
+    email_claims,
+    people,
+)
+from domain.identity.workspaces import (
+    AlreadyInvited,
+    AlreadyMember,
+    InvitationAccepted,
+    InvitationDeclined,
+    InvitationIsOver,
+    InvitationRevoked,
+    InvitationSent,
+    InviteeForgotten,
+    MemberAdded,
+    MemberRemoved,
+    MemberRoleChanged,
+    NoSuchInvitation,
+    NoSuchMember,
+    NoSuchWorkspace,
+    OwnershipTransferred,
+    OwnerStays,
+    Role,
+    TooManyInvitations,
+    Workspace,
+    WorkspaceForgotten,
+    WorkspaceHasOneOwner,
+    WorkspaceOpened,
+    WorkspaceRenamed,
+    workspaces,
+)
+from domain.kernel import Event
+
+INVITATION_LIFETIME = timedelta(days=7)
+#: Each of them is a letter to somebody who may not want it.
+OPEN_INVITATIONS_MAX = 100
+
+
+class OpenWorkspace(Command):
+    """Begin a workspace of one's own."""
+
+    workspace_id: str
+    person_id: str
+    name: str
+
+
+@handles(OpenWorkspace)
+async def open_workspace(wish: OpenWorkspace, transaction: Transaction) -> None:
+    """Whoever opens it owns it."""
+    now = transaction.now
+    workspace = await transaction.presume_new(workspaces, wish.workspace_id)
+    if workspace.open:
+        workspace.demand(wish.person_id, "owner")
+        return
+    person = await transaction.load(people, wish.person_id)
+    if person.forgotten:
+        raise NoSuchPerson
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        WorkspaceOpened(workspace_id=wish.workspace_id, name=wish.name, opened_at=now),
+        MemberAdded(workspace_id=wish.workspace_id, person_id=wish.person_id, role="owner", added_at=now),
+    )
+    transaction.record(
+        people,
+        wish.person_id,
+        WorkspaceJoined(person_id=wish.person_id, workspace_id=wish.workspace_id, joined_at=now),
+    )
+
+
+class RenameWorkspace(Command):
+    """Call the workspace something else."""
+
+    workspace_id: str
+    by: str
+    name: str
+
+
+@decides(RenameWorkspace, workspaces)
+def rename(wish: RenameWorkspace, workspace: Workspace, now: datetime) -> list[Event]:
+    """An admin may, and only a change is worth noting."""
+    workspace.demand(wish.by, "admin")
+    if workspace.name == wish.name:
+        return []
+    return [WorkspaceRenamed(workspace_id=wish.workspace_id, name=wish.name, renamed_at=now)]
+
+
+class InviteMember(Command):
+    """Ask somebody, known by an address, to join."""
+
+    workspace_id: str
+    invitation_id: str
+    by: str
+    email: str
+    email_digest: str
+    role: Role
+
+
+@handles(InviteMember)
+async def invite(wish: InviteMember, transaction: Transaction) -> None:
+    """An admin invites an address once at a time, never as a second owner."""
+    now = transaction.now
+    workspace = await transaction.load(workspaces, wish.workspace_id)
+    workspace.demand(wish.by, "admin")
+    if wish.role == "owner":
+        raise WorkspaceHasOneOwner
+    if wish.invitation_id in workspace.invitations or wish.invitation_id in workspace.answered:
+        return
+    claim = await transaction.find(email_claims, wish.email_digest)
+    if claim.person_id in workspace.roles:
+        raise AlreadyMember
+    earlier = [each for each, made in workspace.invitations.items() if made.email_digest == wish.email_digest]
+    if any(now < workspace.invitations[each].expires_at for each in earlier):
+        raise AlreadyInvited
+    if sum(now < made.expires_at for made in workspace.invitations.values()) >= OPEN_INVITATIONS_MAX:
+        raise TooManyInvitations(limit=OPEN_INVITATIONS_MAX)
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        InvitationSent(
+            workspace_id=wish.workspace_id,
+            invitation_id=wish.invitation_id,
+            email=wish.email,
+            email_digest=wish.email_digest,
+            address_id=claim.address_id(wish.email_digest),
+            role=wish.role,
+            invited_by=wish.by,
+            sent_at=now,
+            expires_at=now + INVITATION_LIFETIME,
+        ),
+    )
+    transaction.record(
+        email_claims,
+        wish.email_digest,
+        *(_ended(wish.email_digest, wish.workspace_id, each, now) for each in earlier),
+        AddressInvited(
+            email_digest=wish.email_digest,
+            workspace_id=wish.workspace_id,
+            invitation_id=wish.invitation_id,
+            invited_at=now,
+        ),
+    )
+
+
+def _ended(email_digest: str, workspace_id: str, invitation_id: str, now: datetime) -> InvitationEnded:
+    return InvitationEnded(
+        email_digest=email_digest, workspace_id=workspace_id, invitation_id=invitation_id, ended_at=now
+    )
+
+
+async def _end(transaction: Transaction, workspace_id: str, invitation_id: str, email_digest: str) -> None:
+    """Take an answered invitation off the list of its address."""
+    claim = await transaction.find(email_claims, email_digest)
+    if (workspace_id, invitation_id) in claim.invitations:
+        transaction.record(
+            email_claims, email_digest, _ended(email_digest, workspace_id, invitation_id, transaction.now)
+        )
+
+
+class RevokeInvitation(Command):
+    """Withdraw an invitation."""
+
+    workspace_id: str
+    invitation_id: str
+    by: str
+
+
+@handles(RevokeInvitation)
+async def revoke_invitation(wish: RevokeInvitation, transaction: Transaction) -> None:
+    """An admin may, as long as nobody has answered it."""
+    workspace = await transaction.load(workspaces, wish.workspace_id)
+    workspace.demand(wish.by, "admin")
+    made = workspace.invitations.get(wish.invitation_id)
+    if made is None:
+        match workspace.answered.get(wish.invitation_id):
+            case None:
+                raise NoSuchInvitation
+            case "revoked":
+                return
+            case _:
+                raise InvitationIsOver
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        InvitationRevoked(workspace_id=wish.workspace_id, invitation_id=wish.invitation_id, revoked_at=transaction.now),
+    )
+    await _end(transaction, wish.workspace_id, wish.invitation_id, made.email_digest)
+
+
+class AcceptInvitation(Command):
+    """Come to a workspace one is invited to; that the person reads mail at the address has been proved."""
+
+    workspace_id: str
+    invitation_id: str
+    person_id: str
+
+
+@handles(AcceptInvitation)
+async def accept(wish: AcceptInvitation, transaction: Transaction) -> None:
+    """An invitation lets one person in, once and in time; whoever is a member already keeps their role."""
+    now = transaction.now
+    workspace = await transaction.find(workspaces, wish.workspace_id)
+    made = workspace.invitations.get(wish.invitation_id)
+    if made is None:
+        how = workspace.answered.get(wish.invitation_id)
+        if how == "accepted" and wish.person_id in workspace.roles:
+            return
+        raise NoSuchInvitation if how is None else InvitationIsOver
+    if now >= made.expires_at:
+        raise InvitationIsOver
+    person = await transaction.load(people, wish.person_id)
+    if person.forgotten:
+        raise NoSuchPerson
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        InvitationAccepted(
+            workspace_id=wish.workspace_id,
+            invitation_id=wish.invitation_id,
+            person_id=wish.person_id,
+            accepted_at=now,
+        ),
+    )
+    await _end(transaction, wish.workspace_id, wish.invitation_id, made.email_digest)
+    if wish.person_id in workspace.roles:
+        return
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        MemberAdded(workspace_id=wish.workspace_id, person_id=wish.person_id, role=made.role, added_at=now),
+    )
+    transaction.record(
+        people,
+        wish.person_id,
+        WorkspaceJoined(person_id=wish.person_id, workspace_id=wish.workspace_id, joined_at=now),
+    )
+
+
+class DeclineInvitation(Command):
+    """Say no to an invitation; that one may has been proved."""
+
+    workspace_id: str
+    invitation_id: str
+
+
+@handles(DeclineInvitation)
+async def decline(wish: DeclineInvitation, transaction: Transaction) -> None:
+    """An open invitation can be declined, and a declined one again."""
+    workspace = await transaction.find(workspaces, wish.workspace_id)
+    made = workspace.invitations.get(wish.invitation_id)
+    if made is None:
+        match workspace.answered.get(wish.invitation_id):
+            case None:
+                raise NoSuchInvitation
+            case "declined":
+                return
+            case _:
+                raise InvitationIsOver
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        InvitationDeclined(
+            workspace_id=wish.workspace_id, invitation_id=wish.invitation_id, declined_at=transaction.now
+        ),
+    )
+    await _end(transaction, wish.workspace_id, wish.invitation_id, made.email_digest)
+
+
+class ChangeRole(Command):
+    """Let a member do more or less."""
+
+    workspace_id: str
+    person_id: str
+    by: str
+    role: Role
+
+
+@decides(ChangeRole, workspaces)
+def change_role(wish: ChangeRole, workspace: Workspace, now: datetime) -> list[Event]:
+    """An admin may, but nobody becomes an owner or stops being the owner this way."""
+    workspace.demand(wish.by, "admin")
+    role = workspace.roles.get(wish.person_id)
+    if role is None:
+        raise NoSuchMember
+    if role == wish.role:
+        return []
+    if "owner" in (role, wish.role):
+        raise WorkspaceHasOneOwner
+    return [MemberRoleChanged(workspace_id=wish.workspace_id, person_id=wish.person_id, role=wish.role, changed_at=now)]
+
+
+class RemoveMember(Command):
+    """Ask a member to go, or go oneself: whoever `by` is."""
+
+    workspace_id: str
+    person_id: str
+    by: str
+
+
+@handles(RemoveMember)
+async def remove(wish: RemoveMember, transaction: Transaction) -> None:
+    """An admin may remove others and everybody themselves, but the owner stays."""
+    now = transaction.now
+    workspace = await transaction.load(workspaces, wish.workspace_id)
+    workspace.demand(wish.by, "viewer" if wish.by == wish.person_id else "admin")
+    role = workspace.roles.get(wish.person_id)
+    if role is None:
+        raise NoSuchMember
+    if role == "owner":
+        raise OwnerStays
+    await transaction.load(people, wish.person_id)
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        MemberRemoved(workspace_id=wish.workspace_id, person_id=wish.person_id, removed_at=now),
+    )
+    transaction.record(
+        people,
+        wish.person_id,
+        WorkspaceLeft(person_id=wish.person_id, workspace_id=wish.workspace_id, left_at=now),
+    )
+
+
+class TransferOwnership(Command):
+    """Give the workspace to another member."""
+
+    workspace_id: str
+    to_person_id: str
+    by: str
+
+
+@decides(TransferOwnership, workspaces)
+def transfer(wish: TransferOwnership, workspace: Workspace, now: datetime) -> list[Event]:
+    """Only the owner may, and only to a member. To oneself it is so already."""
+    workspace.demand(wish.by, "owner")
+    if wish.to_person_id not in workspace.roles:
+        raise NoSuchMember
+    if wish.to_person_id == wish.by:
+        return []
+    return [
+        OwnershipTransferred(
+            workspace_id=wish.workspace_id,
+            from_person_id=wish.by,
+            to_person_id=wish.to_person_id,
+            transferred_at=now,
+        )
+    ]
+
+
+class ForgetWorkspace(Command):
+    """Erase a workspace with everything in it."""
+
+    workspace_id: str
+    by: str
+    #: Refuse when anybody else belongs to it.
+    alone: bool = False
+
+
+@handles(ForgetWorkspace)
+async def forget_workspace(wish: ForgetWorkspace, transaction: Transaction) -> None:
+    """Only the owner may. Everybody leaves at that moment, and open invitations end."""
+    now = transaction.now
+    workspace = await transaction.load(workspaces, wish.workspace_id)
+    if not workspace.open:
+        raise NoSuchWorkspace
+    workspace.demand(wish.by, "owner")
+    if wish.alone and len(workspace.roles) > 1:
+        raise OwnerStays
+    for person_id in workspace.roles:
+        await transaction.load(people, person_id)
+        transaction.record(
+            people,
+            person_id,
+            WorkspaceLeft(person_id=person_id, workspace_id=wish.workspace_id, left_at=now),
+        )
+    for invitation_id, made in workspace.invitations.items():
+        await _end(transaction, wish.workspace_id, invitation_id, made.email_digest)
+    transaction.record(
+        workspaces, wish.workspace_id, WorkspaceForgotten(workspace_id=wish.workspace_id, forgotten_at=now)
+    )
+
+
+class ForgetInvitee(Command):
+    """Erase an address from the invitations of a workspace."""
+
+    workspace_id: str
+    email_digest: str
+
+
+@handles(ForgetInvitee)
+async def forget_invitee(wish: ForgetInvitee, transaction: Transaction) -> None:
+    """Saying so twice erases no more than once."""
+    await transaction.load(workspaces, wish.workspace_id)
+    transaction.record(
+        workspaces,
+        wish.workspace_id,
+        InviteeForgotten(workspace_id=wish.workspace_id, email_digest=wish.email_digest, forgotten_at=transaction.now),
+    )
