@@ -38,6 +38,8 @@ Float64 = NDArray[np.float64]
 POINTS_MAX = 4000
 #: The share of all work that decoding and the one pass over the sound take, for progress.
 PASS_SHARE = 0.9
+#: Steps of 100 ms in which something must be heard; a lone click fills the meter's window for five of them.
+AUDIBLE_STEPS_MIN = 8
 #: Less likely than this no key is named.
 KEY_MIN = 0.2
 #: Below this tonality what sounds has no chords worth naming.
@@ -70,7 +72,7 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
             spectra=listener.finish(),
         )
     tell(PASS_SHARE)
-    analysis = _silence(heard) if _is_silent(heard) else _music(heard)
+    analysis = _music(heard) if _is_audible(heard) else _silence(heard)
     tell(1.0)
     return analysis
 
@@ -85,16 +87,13 @@ class _Heard(NamedTuple):
     spectra: Spectra
 
 
-def _is_silent(heard: _Heard) -> bool:
-    """Nothing reaches -70 LUFS anywhere; too short for that meter, and the plain level decides."""
-    level = heard.loudness.momentary_max
-    if level is None:
-        level = heard.loudness.rms
-    return level is None or level < descriptors.SILENCE_LUFS
+def _is_audible(heard: _Heard) -> bool:
+    """Something reaches -70 LUFS for long enough to be more than a click."""
+    return int(np.count_nonzero(heard.loudness.momentary > descriptors.SILENCE_LUFS)) >= AUDIBLE_STEPS_MIN
 
 
 def _silence(heard: _Heard) -> Analysis:
-    """What can be said of a recording in which nothing sounds: how long it is, and that."""
+    """What can be said of a recording in which nothing but a click or two sounds: how long it is, and how loud."""
     findings = Findings(duration_seconds=round(heard.seconds, 3), **_levels(heard.loudness))
     return Analysis(findings=findings, detail=_detail(heard))
 

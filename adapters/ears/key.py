@@ -8,6 +8,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from adapters.ears.network import chances, trained
+
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
@@ -21,13 +23,12 @@ NOTE_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 CAMELOT_MAJOR = tuple(f"{(7 * tonic + 7) % 12 + 1}B" for tonic in range(12))
 CAMELOT_MINOR = tuple(f"{(7 * tonic + 4) % 12 + 1}A" for tonic in range(12))
 
-#: How often each degree of the scale is heard, major and minor (Albrecht & Shanahan 2013, from 982 pieces).
-PROFILES = np.array(
-    [
-        [0.238, 0.006, 0.111, 0.006, 0.137, 0.094, 0.016, 0.214, 0.009, 0.080, 0.008, 0.081],
-        [0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062, 0.022, 0.061, 0.052],
-    ]
-)
+#: The registers in which pitch classes are counted apart: bass, middle, high, and all together (MIDI, from .. below).
+REGISTERS = ((24, 48), (48, 72), (72, 96), (24, 96))
+#: Moments at the beginning and at the end that are heard for themselves: four seconds, or a sixth of what there is.
+END_MOMENTS = 22
+#: Salience at which evidence counts half: a click in silence is no tonic.
+SLIGHT = 1.0
 
 
 class Key(Struct, frozen=True):
@@ -123,32 +124,56 @@ def chroma(salience: Array, lowest_midi: int = 24, highest_midi: int = 96) -> Ar
 
 
 def key_probabilities(salience: Array) -> Float64:
-    """(24,) how likely each key is, C major .. B major, then C minor .. B minor; uniform where nothing is tonal."""
-    evidence = np.zeros(24)
-    for lowest, highest in ((24, 96), (36, 84)):
-        heard = chroma(salience, lowest, highest).mean(axis=0, dtype=np.float64) if len(salience) else np.zeros(12)
-        if heard.sum() <= 0:
-            return np.full(24, 1 / 24)
-        evidence += _fit(heard)
-    odds = np.exp(SHARPNESS * (evidence - evidence.max()))
-    likely: Float64 = odds / odds.sum()
-    return likely
+    """(24,) how likely each key is, C major .. B major, then C minor .. B minor; uniform where nothing is tonal.
+
+    A small network looks at the `evidence` from each of the twelve possible tonics in turn, so that it knows nothing of
+    absolute pitch, and scores major and minor there; it was trained on composed songs, folk tunes and scores, and on
+    drums, noise and speech, of which it was taught to expect nothing (`infra.training.key`).
+    """
+    heard = evidence(salience)
+    if not heard.any():
+        return np.full(24, 1 / 24)
+    turned = np.stack([np.roll(heard, -tonic, axis=1).ravel() for tonic in range(12)])
+    return chances(trained("key")(turned).T.ravel()).astype(np.float64)
 
 
-#: What turns a difference in correlation into odds.
-SHARPNESS = 8.0
+def evidence(salience: Array) -> Array:
+    """(10, 12) what speaks for each pitch class, C to B, in ten ways; about 0 where a class is no stronger than others.
+
+    The strength of each class in four registers, over all moments alike, at the beginning and at the end; how often it
+    is the deepest clear one; and how often its major and its minor triad sound.
+    """
+    classes = chroma(salience)
+    count = len(classes)
+    if not count or classes.max() <= 0:
+        return np.zeros((10, 12), np.float32)
+    rows = [_standing_out(chroma(salience, *register)) for register in REGISTERS]
+    alike = classes / (classes.max(axis=1, keepdims=True) + np.float32(1e-3))
+    end = max(1, min(count // 6, END_MOMENTS))
+    rows += [_standing_out(part, slight=0.05) for part in (alike, alike[:end], alike[-end:])]
+    bass = chroma(salience, *REGISTERS[0])
+    deepest = np.bincount(bass.argmax(axis=1)[bass.max(axis=1) > 0], minlength=12)
+    rows.append(12 * deepest / (deepest.sum() + 1e-9) - 1 if deepest.any() else np.zeros(12))
+    rows += list(_triads(alike))
+    return np.stack(rows).astype(np.float32)
 
 
-def _fit(heard: Float64) -> Float64:
-    """(24,) Pearson's correlation of twelve strengths with each key's profile (Krumhansl & Schmuckler)."""
-    centred = heard - heard.mean()
-    centred /= np.linalg.norm(centred) + 1e-9
-    fits: list[float] = []
-    for profile in PROFILES:
-        shape = profile - profile.mean()
-        shape /= np.linalg.norm(shape)
-        fits.extend(float(centred @ np.roll(shape, tonic)) for tonic in range(12))
-    return np.array(fits)
+def _standing_out(classes: Array, slight: float = SLIGHT) -> Float64:
+    """(12,) the mean strength of each class over the mean of all, minus 1; drawn to 0 where there is hardly any."""
+    mean = classes.mean(axis=0, dtype=np.float64)
+    return np.asarray((12 * mean - mean.sum()) / (mean.sum() + slight))
+
+
+def _triads(alike: Array) -> Float64:
+    """(2, 12) how often the major and the minor triad on each class sound, over their mean, minus 1."""
+    padded = np.pad(alike, ((2, 2), (0, 0)), mode="edge")
+    smooth = sum(weight * padded[at : at + len(alike)] for at, weight in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
+    shape = np.asarray(smooth) / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-9)
+    templates = [np.roll(np.isin(np.arange(12), triad), root) for triad in ((0, 4, 7), (0, 3, 7)) for root in range(12)]
+    raised = np.exp(12 * shape @ np.stack(templates).T / np.sqrt(3))
+    sounding = raised / raised.sum(axis=1, keepdims=True) * (alike.max(axis=1, keepdims=True) > 0)
+    triads: Float64 = 24 * sounding.mean(axis=0).reshape(2, 12) - 1
+    return triads
 
 
 def ranked(probabilities: Float64, count: int = 3) -> tuple[Key, ...]:

@@ -62,9 +62,9 @@ def chord(name: str, seconds: float, *, rate: int = RATE, cents: float = 0.0) ->
     return sound
 
 
-def chords(names: str, seconds_each: float = 2.0, *, cents: float = 0.0) -> Sound:
+def chords(names: str, seconds_each: float = 2.0, *, cents: float = 0.0, rate: int = RATE) -> Sound:
     """(n,) a progression such as "C Am F G"."""
-    return np.concatenate([chord(name, seconds_each, cents=cents) for name in names.split()])
+    return np.concatenate([chord(name, seconds_each, cents=cents, rate=rate) for name in names.split()])
 
 
 def clicks(bpm: float, seconds: float, *, rate: int = RATE) -> Sound:
