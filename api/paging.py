@@ -42,7 +42,7 @@ async def page(
     parent: str | None = None,
 ) -> Response[bytes]:
     """A page of documents as a JSON array."""
-    place = None if before is None else await _place(services, projection, workspace_id, before)
+    place = None if before is None else await place_of(services, projection, workspace_id, before)
     found = await services.reads.page(projection, workspace_id, limit=limit, before=place, parent=parent)
     last = json.decode(found[-1].body)["id"] if len(found) == limit else None
     return listed(request, [each.body for each in found], last)
@@ -57,7 +57,7 @@ def listed(request: Request[Any, Any, Any], bodies: Sequence[bytes], last: str |
     return Response(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)
 
 
-async def _place(services: Services, projection: Projection[Any], workspace_id: str, identity: str) -> int:
+async def place_of(services: Services, projection: Projection[Any], workspace_id: str, identity: str) -> int:
     """Where in the order of creation a thing is: at the first event of its stream."""
     history = await services.history(f"{projection.stream}-{identity}")
     if not history or history[0].workspace_id != workspace_id:

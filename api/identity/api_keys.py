@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from litestar import Response, delete, get, post
+from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, Parameter
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct, json
 
 from api.auth import Asker, needs
 from api.identity.sign_in import Revoked
+from api.paging import LIMIT, Before, Limit, listed, place_of
 from api.services import Services
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
 from domain.identity.api_keys import api_keys as key_streams
@@ -79,35 +81,41 @@ class ListedApiKey(Struct):
     replaced_by: str | None
 
 
-@get("/v1/api-keys", tags=["platform"], opt=needs(None, "member"))
+@get(
+    "/v1/api-keys",
+    tags=["platform"],
+    opt=needs(None, "member"),
+    responses={200: ResponseSpec(list[ListedApiKey], generate_examples=False, description="Newest first")},
+)
 async def list_api_keys(
+    request: Request[Any, Any, Any],
     services: NamedDependency[Services],
     asker: NamedDependency[Asker],
-    limit: Annotated[int, Parameter(ge=1, le=200)] = 100,
-    before: Annotated[str | None, Parameter(description="`X-Next-Before` of the page before")] = None,
-) -> Response[list[ListedApiKey]]:
+    limit: Limit = LIMIT,
+    before: Before = None,
+) -> Response[bytes]:
     """The keys of the workspace, newest first, revoked ones too."""
-    place = int(before) if before is not None and before.isdigit() and len(before) <= 18 else None
+    place = None if before is None else await place_of(services, api_keys, asker.workspace_id, before)
     page = await services.reads.page(api_keys, asker.workspace_id, limit=limit, before=place)
     found = [json.decode(each.body, type=ApiKey) for each in page]
     used = await services.uses.of([each.id for each in found])
-    body = [
-        ListedApiKey(
-            created_at=each.created_at,
-            id=each.id,
-            name=each.name,
-            prefix=each.prefix,
-            revoked_at=each.revoked_at,
-            scopes=each.scopes,
-            expires_at=each.expires_at,
-            last_used_at=seconds(used[each.id]) if each.id in used else None,
-            replaces=each.replaces,
-            replaced_by=each.replaced_by,
-        )
-        for each in found
-    ]
-    headers = {"X-Next-Before": str(page[-1].created)} if len(page) == limit else {}
-    return Response(body, headers=headers)
+    bodies = [json.encode(_listed(each, used.get(each.id))) for each in found]
+    return listed(request, bodies, found[-1].id if len(found) == limit else None)
+
+
+def _listed(key: ApiKey, used_at: datetime | None) -> ListedApiKey:
+    return ListedApiKey(
+        created_at=key.created_at,
+        id=key.id,
+        name=key.name,
+        prefix=key.prefix,
+        revoked_at=key.revoked_at,
+        scopes=key.scopes,
+        expires_at=key.expires_at,
+        last_used_at=seconds(used_at) if used_at is not None else None,
+        replaces=key.replaces,
+        replaced_by=key.replaced_by,
+    )
 
 
 @post("/v1/api-keys", tags=["platform"], opt=needs(None, "admin"))

@@ -49,7 +49,7 @@ async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
             purpose=wish.purpose,
             email=wish.email,
             email_digest=wish.email_digest,
-            address_id=claim.address_id(wish.email_digest),
+            address_digest=claim.address_digest(wish.email_digest),
             issued_at=now,
             expires_at=now + CODE_LIFETIME,
         ),

@@ -191,12 +191,12 @@ async def forget(wish: ForgetPerson, transaction: Transaction) -> None:
         return
     if person.workspaces:
         raise PersonHasWorkspaces
-    address_id: str | None = None
+    address_digest: str | None = None
     invited_to: tuple[str, ...] = ()
     if wish.email_digest is not None:
         claim = await transaction.find(email_claims, wish.email_digest)
         if claim.person_id == wish.person_id:
-            address_id, invited_to = claim.address_id(wish.email_digest), claim.invited_to
+            address_digest, invited_to = claim.address_digest(wish.email_digest), claim.invited_to
             transaction.record(
                 email_claims, wish.email_digest, EmailReleased(email_digest=wish.email_digest, released_at=now)
             )
@@ -206,7 +206,7 @@ async def forget(wish: ForgetPerson, transaction: Transaction) -> None:
         PersonForgotten(
             person_id=wish.person_id,
             email_digest=wish.email_digest,
-            address_id=address_id,
+            address_digest=address_digest,
             invited_to=invited_to,
             forgotten_at=now,
         ),

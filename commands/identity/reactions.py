@@ -91,8 +91,8 @@ async def forget_person(recorded: Recorded, world: World) -> None:
             await world.execute(
                 ForgetInvitee(workspace_id=workspace_id, email_digest=event.email_digest), recorded.context()
             )
-    if event.address_id is not None:
-        await world.directory.erase(event.address_id)
+    if event.address_digest is not None:
+        await world.directory.erase(event.address_digest)
     await world.directory.erase(event.person_id)
 
 

@@ -33,6 +33,7 @@ from domain.identity.workspaces import (
     OwnerStays,
     Role,
     TooManyInvitations,
+    TooManyWorkspaces,
     Workspace,
     WorkspaceForgotten,
     WorkspaceHasOneOwner,
@@ -45,6 +46,8 @@ from domain.kernel import Event
 INVITATION_LIFETIME = timedelta(days=7)
 #: Each of them is a letter to somebody who may not want it.
 OPEN_INVITATIONS_MAX = 100
+#: Of one person, so that nobody fills the house with empty rooms.
+WORKSPACES_MAX = 50
 
 
 class OpenWorkspace(Command):
@@ -66,6 +69,8 @@ async def open_workspace(wish: OpenWorkspace, transaction: Transaction) -> None:
     person = await transaction.load(people, wish.person_id)
     if person.forgotten:
         raise NoSuchPerson
+    if len(person.workspaces) >= WORKSPACES_MAX:
+        raise TooManyWorkspaces(limit=WORKSPACES_MAX)
     transaction.record(
         workspaces,
         wish.workspace_id,
@@ -133,7 +138,7 @@ async def invite(wish: InviteMember, transaction: Transaction) -> None:
             invitation_id=wish.invitation_id,
             email=wish.email,
             email_digest=wish.email_digest,
-            address_id=claim.address_id(wish.email_digest),
+            address_digest=claim.address_digest(wish.email_digest),
             role=wish.role,
             invited_by=wish.by,
             sent_at=now,

@@ -17,9 +17,9 @@ class ChallengeIssued(Event):
 
     challenge_id: str
     purpose: Purpose
-    email: Annotated[str, personal("address_id")]
+    email: Annotated[str, personal("address_digest")]
     email_digest: str
-    address_id: str
+    address_digest: str
     issued_at: datetime
     expires_at: datetime
 

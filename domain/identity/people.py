@@ -63,7 +63,7 @@ class PersonForgotten(Event):
     person_id: str
     email_digest: str | None
     #: The subject whose data key sealed letters and invitations to the address.
-    address_id: str | None
+    address_digest: str | None
     #: The workspaces that may hold the address in an invitation.
     invited_to: tuple[str, ...]
     forgotten_at: datetime
@@ -163,7 +163,7 @@ class EmailClaim(State):
     invited_to: tuple[str, ...] = ()
     generation: int = 0
 
-    def address_id(self, email_digest: str) -> str:
+    def address_digest(self, email_digest: str) -> str:
         """The subject that seals what is written to this address, another one each time it has been forgotten."""
         return f"{email_digest}.{self.generation}"
 

@@ -72,9 +72,9 @@ class InvitationSent(Event):
 
     workspace_id: str
     invitation_id: str
-    email: Annotated[str, personal("address_id")]
+    email: Annotated[str, personal("address_digest")]
     email_digest: str
-    address_id: str
+    address_digest: str
     role: Role
     invited_by: str
     sent_at: datetime
@@ -230,6 +230,10 @@ class AlreadyInvited(Conflict):
 
 class TooManyInvitations(Exhausted):
     """A workspace has at most {limit} open invitations. Revoke some of them first."""
+
+
+class TooManyWorkspaces(Exhausted):
+    """A person belongs to at most {limit} workspaces before they can begin another one."""
 
 
 class InvitationIsOver(Conflict):
