@@ -233,10 +233,17 @@ def test_a_killed_server_starts_again_on_the_same_port(place: Path) -> None:
 def test_a_pid_file_left_by_a_power_cut_stops_nothing(place: Path) -> None:
     with quick_postgres(place):
         left_behind = (place / "data" / "postmaster.pid").read_text()
-    living = left_behind.replace(left_behind.splitlines()[0], str(os.getppid()), 1)  # its number now belongs to another
-    (place / "data" / "postmaster.pid").write_text(living)
-    with quick_postgres(place) as server:
-        assert server.is_ready()
+    account = embedded._postgres_account() if os.geteuid() == 0 else None
+    stranger = embedded.spawn(["/bin/sleep", "60"], account=account)  # the number now belongs to somebody else
+    try:
+        (place / "data" / "postmaster.pid").write_text(
+            left_behind.replace(left_behind.splitlines()[0], str(stranger.pid), 1)
+        )
+        with quick_postgres(place) as server:
+            assert server.is_ready()
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_taken_port_makes_the_server_move(place: Path) -> None:
