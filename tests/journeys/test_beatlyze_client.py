@@ -97,7 +97,8 @@ def test_it_understands_our_refusals(stack: Stack, beatlyze: Beatlyze, audio: Ne
 
     with pytest.raises(BeatlyzeError) as failed:
         beatlyze.analyze_url(audio.answer("client-404", 404))
-    assert (failed.value.status_code, failed.value.detail) == (500, "The server answered 404 Not Found.")
+    assert failed.value.status_code == 500
+    assert failed.value.detail.startswith("The server answered 404")
 
     with Beatlyze("bz_nobody", base_url=stack.url) as stranger, pytest.raises(BeatlyzeError) as nobody:
         stranger.get_usage()

@@ -1,0 +1,254 @@
+"""The service as separate processes, an honest client, and what must be true whatever has died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+import httpx
+import psycopg
+from msgspec import json
+from msgspec.structs import replace
+
+from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
+from domain.ledger import Recorded
+from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, free_ports
+from infra.migrate import migrate
+from infra.wiring import parts
+from projections.kernel import PROJECTIONS, TALLIES
+from tests.journeys.kit import Account, Neighbour, Process, await_ready, clip_bytes, eventually, register, settings_for
+
+#: How each role is started, in the order in which a person would.
+ROLES = {
+    "serve": ["serve"],
+    "relay": ["relay"],
+    "project": ["project"],
+    "react": ["react", "--without", "analyses"],
+    "analyses": ["react", "--only", "analyses"],
+    "tick": ["tick"],
+}
+
+
+class Cluster:
+    """Every role in a process of its own, and the servers they stand on."""
+
+    def __init__(self, postgres: EmbeddedPostgres, nats: EmbeddedNats, blobs: EmbeddedBlobs, directory: Path) -> None:
+        self.postgres, self.nats, self.blobs = postgres, nats, blobs
+        migrate(postgres.url)
+        # Who has been killed is missed sooner than in the world, so that the tests are over sooner.
+        self.settings = settings_for(
+            postgres.url, nats.url, blobs.url, blobs.access_key, blobs.secret_key, "faults", lease_seconds=2.0
+        )
+        (logs := directory / "logs").mkdir()
+        self.roles = {
+            name: Process(name, ["infra.cli", *arguments], replace(self.settings, health_port=port), logs)
+            for (name, arguments), port in zip(ROLES.items(), free_ports(len(ROLES)), strict=True)
+        }
+        self.outside = Neighbour()
+        self.http = httpx.Client(base_url=self.settings.url, timeout=30)
+
+    def __enter__(self) -> Self:
+        self.outside.__enter__()
+        for role in self.roles.values():
+            role.start()
+        self.await_ready(*self.roles)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.http.close()
+        for role in self.roles.values():
+            role.kill()
+        self.outside.__exit__(kind, error, trace)
+
+    def await_ready(self, *names: str) -> None:
+        """Wait until these roles say that they can work."""
+        for name in names:
+            role = self.roles[name]
+            await_ready(role, self.settings.url if name == "serve" else f"http://127.0.0.1:{role.settings.health_port}")
+
+    def crash(self, name: str) -> None:
+        """Kill a role in the middle of whatever it does, and start it again."""
+        self.roles[name].kill()
+        self.roles[name].start()
+
+    def asked(self, question: str) -> list[tuple[Any, ...]]:
+        """What the database answers."""
+        with psycopg.connect(self.postgres.url, autocommit=True) as connection:
+            return connection.execute(question.encode()).fetchall()
+
+
+class Job(NamedTuple):
+    """A job that was accepted."""
+
+    job_id: str
+    ends: str
+
+
+class Crowd:
+    """People who hand in recordings all the while, patiently, each request under a key of its own."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.cluster = cluster
+        self.hook = f"told-{name}"
+        self.me: Account = register(cluster.http)
+        self.jobs: list[Job] = []
+        self._clip = clip_bytes(1.0)
+        self._good = cluster.outside.put(f"{name}.wav", self._clip)
+        self._bad = cluster.outside.put(f"{name}.txt", b"A letter, and not a song.\n" * 200)
+
+    @contextmanager
+    def handing_in(self, count: int) -> Iterator[None]:
+        """So many recordings while the block runs; afterwards all have been accepted."""
+        with ThreadPoolExecutor(4) as pool:
+            answers = pool.map(self._hand_in, range(count))
+            yield
+            list(answers)
+
+    def after(self, count: int) -> None:
+        """Wait until so many have been accepted."""
+        eventually(lambda: len(self.jobs) >= count, timeout=60)
+
+    def _hand_in(self, number: int) -> None:
+        # To hear something takes long and to find nothing to hear does not: one in ten is enough of the first.
+        good = number % 10 == 0
+        body = {"url": self._good if good else self._bad, "webhook_url": self.cluster.outside.at(self.hook)}
+        key = {"Idempotency-Key": uuid4().hex}
+        answer = self.patiently(lambda: self.me.post("/v1/analyze/url", json=body, headers=key))
+        assert answer.status_code == 202, answer.text
+        self.jobs.append(Job(answer.json()["job_id"], "completed" if good else "failed"))
+
+    def send_file(self, key: str | None = None) -> httpx.Response:
+        """A recording as an upload."""
+        return self.me.post(
+            "/v1/analyze/upload",
+            files={"file": ("a.wav", self._clip)},
+            data={"webhook_url": self.cluster.outside.at(self.hook)},
+            headers={"Idempotency-Key": key or uuid4().hex},
+        )
+
+    def upload(self) -> str:
+        """Hand in a recording as an upload, patiently; its job."""
+        key = uuid4().hex
+        answer = self.patiently(lambda: self.send_file(key))
+        assert answer.status_code == 202, answer.text
+        self.jobs.append(Job(answer.json()["job_id"], "completed"))
+        return self.jobs[-1].job_id
+
+    @staticmethod
+    def patiently(ask: Callable[[], httpx.Response], seconds: float = 60) -> httpx.Response:
+        """The answer, once there is one that does not say to try again."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = ask()
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if answer.status_code != 503 or time.monotonic() > deadline:
+                    return answer
+                assert answer.headers["retry-after"]
+            time.sleep(0.1)
+
+    def check(self, *, timeout: float = 90) -> None:
+        """When everything has come to rest: every job ended once, was told, and is shown as it happened."""
+        cluster = self.cluster
+        eventually(lambda: rested(cluster), timeout)
+        assert not cluster.asked("SELECT * FROM tasks WHERE state = 'parked'")
+        assert not cluster.asked("SELECT * FROM parked")
+
+        history = asyncio.run(everything(cluster))
+        asked_for = Counter(each.event.analysis_id for each in history if isinstance(each.event, AnalysisRequested))
+        ended: dict[str, list[str]] = defaultdict(list)
+        for each in history:
+            if isinstance(each.event, AnalysisCompleted | AnalysisFailed):
+                how = "completed" if isinstance(each.event, AnalysisCompleted) else "failed"
+                ended[each.event.analysis_id].append(how)
+        mine = {each.event.analysis_id for each in history
+                if each.workspace_id == self.me.workspace_id and isinstance(each.event, AnalysisRequested)}  # fmt: skip
+        assert {job.job_id for job in self.jobs} == mine, "what was accepted is there, and nothing else is"
+        assert set(asked_for.values()) == {1}
+        for job in self.jobs:
+            assert ended[job.job_id] == [job.ends], "every accepted job ends exactly once"
+
+        told: dict[str, set[str]] = defaultdict(set)
+        for post in cluster.outside.received(self.hook):
+            told[post.json["data"]["job_id"]].add(post.headers["webhook-id"])
+        assert set(told) == mine, "every webhook is delivered at least once"
+        assert all(len(ids) == 1 for ids in told.values()), "and under one id"
+
+        compare(cluster, history)
+        for job in self.jobs[:5]:
+            assert self.me.get(f"/v1/analysis/{job.job_id}").json()["status"] == job.ends
+            assert self.me.get(f"/v1/analysis/{job.job_id}/webhooks").json()["delivered"] is True
+        for role in cluster.roles.values():
+            assert role.is_running, f"{role.name} ended:\n{role.log[-3000:]}"
+            assert "request.broken" not in role.log
+            assert "duty.lost" not in role.log
+
+
+def rested(cluster: Cluster) -> bool:
+    """Nothing is left to do soon, and everything that has happened can be seen."""
+    [(left, behind)] = cluster.asked(
+        "SELECT (SELECT count(*) FROM tasks WHERE state <> 'parked' AND due_at < now() + interval '1 minute'), "
+        "(SELECT count(*) FROM followers WHERE live "
+        " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
+    )
+    return bool(left == 0 and behind == 0)
+
+
+async def everything(cluster: Cluster) -> list[Recorded]:
+    """The whole log from the first event."""
+    history: list[Recorded] = []
+    async with parts(cluster.settings) as here:
+        while page := await here.log.page(history[-1].position if history else 0, 5_000):
+            history += [each for each in page if isinstance(each, Recorded)]
+            assert all(isinstance(each, Recorded) for each in page)
+    return history
+
+
+def compare(cluster: Cluster, history: list[Recorded]) -> None:
+    """Fold the log again in memory: what is stored is the same, document by document and sum by sum."""
+    stored: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, identity, workspace_id, body in cluster.asked(
+        "SELECT d.projection, d.id, d.workspace_id, d.body FROM documents d "
+        "JOIN followers f ON f.name = d.projection AND f.version = d.version AND f.live"
+    ):
+        stored[name][identity] = (workspace_id, json.decode(body))
+    for projection in PROJECTIONS.values():
+        folded: dict[str, Any] = {}
+        owners: dict[str, str] = {}
+        for each in history:
+            if (identity := projection.concerns(each.event)) is not None:
+                folded[identity] = projection.evolve(folded.get(identity), each.event)
+                owners.setdefault(identity, each.workspace_id)
+        again = {
+            identity: (owners[identity], json.decode(json.encode(document)))
+            for identity, document in folded.items()
+            if document is not None
+        }
+        assert stored.pop(projection.name, {}) == again, f"{projection.name} is not what a replay makes"
+    assert not stored, "there are documents of projections that do not exist"
+
+    sums: dict[tuple[str, str], int] = {}
+    for name, key, amount in cluster.asked(
+        "SELECT t.projection, t.key, t.amount FROM tallies t "
+        "JOIN followers f ON f.name = t.projection AND f.version = t.version AND f.live"
+    ):
+        sums[name, key] = amount
+    counted: Counter[tuple[str, str]] = Counter()
+    for tally in TALLIES.values():
+        for each in history:
+            for key, amount in tally.counts(each.event):
+                counted[tally.name, key] += amount
+    assert sums == {key: amount for key, amount in counted.items() if amount}

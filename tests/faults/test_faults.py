@@ -1,0 +1,118 @@
+"""Processes are killed, servers go away and come back, and nothing that was accepted is lost or done twice."""
+
+from __future__ import annotations
+
+import shutil
+
+import httpx
+import pytest
+
+from tests.faults.cluster import ROLES, Cluster, Crowd
+from tests.journeys.kit import eventually
+
+
+def refused(answer: httpx.Response) -> None:
+    """It says that something is away, and when to ask again."""
+    assert answer.status_code == 503, answer.text
+    assert isinstance(answer.json()["detail"], str)
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_each_role_is_killed_while_two_hundred_recordings_come_in(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "killed")
+    with crowd.handing_in(200):
+        for turn, name in enumerate(ROLES):
+            crowd.after(10 + turn * 30)
+            cluster.crash(name)
+    cluster.await_ready(*ROLES)
+    crowd.check()
+
+
+def test_the_workers_are_killed_in_the_middle_of_their_work(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "busy")
+    with crowd.handing_in(40):
+        pass
+    for _ in range(2):
+        for name in ("analyses", "react", "project"):
+            eventually(lambda: cluster.asked("SELECT FROM tasks WHERE state = 'running'"), timeout=30)
+            cluster.crash(name)
+            cluster.await_ready(name)
+            with crowd.handing_in(10):
+                pass
+    crowd.check()
+
+
+def test_nats_is_away_and_comes_back(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "nats")
+    with crowd.handing_in(60):
+        crowd.after(10)
+        cluster.nats.stop()
+        crowd.after(40)
+        cluster.nats.start()
+    crowd.check()
+
+
+def test_the_store_of_nats_is_deleted_while_it_runs_and_it_starts_again_with_nothing(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "wiped")
+    with crowd.handing_in(60):
+        crowd.after(10)
+        shutil.rmtree(cluster.nats.directory / "data")
+        crowd.after(30)
+        cluster.nats.stop()
+        shutil.rmtree(cluster.nats.directory / "data", ignore_errors=True)
+        cluster.nats.start()
+    crowd.check()
+
+
+def test_postgres_is_restarted(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "postgres")
+    with crowd.handing_in(60):
+        for accepted in (10, 30):
+            crowd.after(accepted)
+            cluster.postgres.stop()
+            cluster.postgres.start()
+    crowd.check()
+
+
+def test_while_postgres_is_away_it_is_said_so_and_when_it_is_back_it_works(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "nobody")
+    assert crowd.me.get("/v1/usage").status_code == 200
+    cluster.postgres.stop()
+    try:
+        refused(crowd.me.get("/v1/usage"))
+        refused(crowd.me.post("/v1/analyze/url", json={"url": "https://example.com/a.mp3"}))
+        refused(cluster.http.post("/v1/auth/register", json={"email": "away@example.com"}))
+        refused(cluster.http.post("/v1/demo/analyze/url", json={"url": "https://example.com/a.mp3"}))
+        assert cluster.http.get("/health").status_code == 200
+        assert cluster.http.get("/ready").status_code == 503
+    finally:
+        cluster.postgres.start()
+    assert crowd.patiently(lambda: crowd.me.get("/v1/usage")).status_code == 200
+    with crowd.handing_in(10):
+        pass
+    crowd.check()
+
+
+def test_while_the_object_store_is_away_uploads_wait_and_nothing_fails_for_it(cluster: Cluster) -> None:
+    crowd = Crowd(cluster, "store")
+    before = crowd.upload()
+    eventually(lambda: crowd.me.get(f"/v1/analysis/{before}").json()["status"] == "completed", timeout=60)
+    with crowd.handing_in(40):
+        crowd.after(5)
+        cluster.blobs.stop()
+        try:
+            refused(crowd.send_file())
+            refused(crowd.me.get(f"/v1/analysis/{before}/full"))
+            assert crowd.me.get(f"/v1/analysis/{before}").json()["status"] == "completed"
+            crowd.after(41)
+        finally:
+            cluster.blobs.start()
+    crowd.upload()
+    assert crowd.me.get(f"/v1/analysis/{before}/full").status_code == 200
+    crowd.check()
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_role_ends_in_good_order_when_it_is_asked_to(cluster: Cluster, name: str) -> None:
+    assert cluster.roles[name].stop() == 0
+    assert '"role.stopped"' in cluster.roles[name].log
