@@ -48,6 +48,9 @@ TONAL_WINDOW = 8192
 LOW_DECIMATION = 8
 LOW_WINDOW = 4096
 LOW_OCTAVES = 3
+#: Bins of the two transforms that reach the highest pitch each is asked for.
+TONAL_TOP = 3000
+LOW_TOP = 420
 
 #: Chords handled at once: the working set of a batch stays within a few megabytes.
 BATCH = 16
@@ -198,16 +201,19 @@ def _tonal(sound: Array, chords: int) -> Array:
     """(chords, TONAL_BINS) magnitudes from two windows, the long one for the lowest octaves."""
     near = sound[REACH - TONAL_WINDOW // 2 :]
     windows = np.lib.stride_tricks.sliding_window_view(near, TONAL_WINDOW)[: chords * STEP : STEP]
-    high = np.abs(np.fft.rfft(windows * _hann(TONAL_WINDOW))) @ _tonal_filters(ANALYSIS_RATE, TONAL_WINDOW, low=False)
+    high = np.abs(np.fft.rfft(windows * _hann(TONAL_WINDOW))[:, :TONAL_TOP])
     # An eighth of the rate is plenty below 250 Hz; `slow` sample k is centred on sound sample k * 8 + 32.
     taps = _decimator()
     slow = np.lib.stride_tricks.sliding_window_view(sound, len(taps))[::LOW_DECIMATION] @ taps
     first = (REACH - len(taps) // 2) // LOW_DECIMATION - LOW_WINDOW // 2
     windows = np.lib.stride_tricks.sliding_window_view(slow[first:], LOW_WINDOW)[:: STEP // LOW_DECIMATION][:chords]
-    low = np.abs(np.fft.rfft(windows * _hann(LOW_WINDOW))) @ _tonal_filters(
-        ANALYSIS_RATE / LOW_DECIMATION, LOW_WINDOW, low=True
-    )
-    return np.concatenate([low, high], axis=1)
+    low = np.abs(np.fft.rfft(windows * _hann(LOW_WINDOW))[:, :LOW_TOP])
+    tonal = np.empty((chords, TONAL_BINS), np.float32)
+    for octave, (first_bin, filters) in enumerate(_tonal_filters()):
+        spectrum = low if octave < LOW_OCTAVES else high
+        part = slice(octave * BINS_PER_OCTAVE, (octave + 1) * BINS_PER_OCTAVE)
+        tonal[:, part] = spectrum[:, first_bin : first_bin + len(filters)] @ filters
+    return tonal
 
 
 @cache
@@ -244,16 +250,25 @@ def _band_filters() -> Array:
 
 
 @cache
-def _tonal_filters(rate: float, window: int, *, low: bool) -> Array:
-    """(window / 2 + 1, bins) Gaussian bells around each pitch, as wide as a bin of pitch or of the transform."""
-    bins = slice(0, LOW_OCTAVES * BINS_PER_OCTAVE) if low else slice(LOW_OCTAVES * BINS_PER_OCTAVE, None)
-    centres = 440.0 * 2 ** ((tonal_midi()[bins].astype(np.float64) - 69) / 12)
-    hertz = np.arange(window // 2 + 1) * rate / window
-    spread = np.maximum(centres * (2 ** (1 / BINS_PER_OCTAVE) - 1) * 0.5, rate / window * 0.5)
-    bells = np.exp(-0.5 * ((hertz[:, None] - centres) / spread) ** 2)
-    bells[bells < 1e-4] = 0
-    # What the main lobe of the window leaves of a sine exactly on the pitch, so that it reads 1 in every bin.
-    offsets = (hertz[:, None] - centres) * window / rate
-    lobe = np.abs(np.sinc(offsets) / (1 - np.where(np.abs(np.abs(offsets) - 1) < 1e-6, 0.999, offsets) ** 2))
-    filters: Array = (bells / (bells * lobe).sum(axis=0) / (window / 4)).astype(np.float32)
-    return filters
+def _tonal_filters() -> tuple[tuple[int, Array], ...]:
+    """For each octave the first bin of its transform it needs, and (bins, BINS_PER_OCTAVE) weights of the bins.
+
+    The weights of a pitch are a Gaussian bell around it, as wide as a third of a semitone or a bin of the transform.
+    """
+    octaves = []
+    for octave in range(TONAL_OCTAVES):
+        low = octave < LOW_OCTAVES
+        window, rate = (LOW_WINDOW, ANALYSIS_RATE / LOW_DECIMATION) if low else (TONAL_WINDOW, float(ANALYSIS_RATE))
+        midi = tonal_midi()[octave * BINS_PER_OCTAVE : (octave + 1) * BINS_PER_OCTAVE].astype(np.float64)
+        centres = 440.0 * 2 ** ((midi - 69) / 12)
+        hertz = np.arange(LOW_TOP if low else TONAL_TOP) * rate / window
+        spread = np.maximum(centres * (2 ** (1 / BINS_PER_OCTAVE) - 1) * 0.5, rate / window * 0.5)
+        bells = np.exp(-0.5 * ((hertz[:, None] - centres) / spread) ** 2)
+        bells[bells < 1e-4] = 0
+        # What the main lobe of the window leaves of a sine exactly on the pitch, so that it reads 1 in every bin.
+        offsets = (hertz[:, None] - centres) * window / rate
+        lobe = np.abs(np.sinc(offsets) / (1 - np.where(np.abs(np.abs(offsets) - 1) < 1e-6, 0.999, offsets) ** 2))
+        weights = bells / (bells * lobe).sum(axis=0) / (window / 4)
+        used = np.flatnonzero(bells.any(axis=1))
+        octaves.append((int(used[0]), weights[used[0] : used[-1] + 1].astype(np.float32)))
+    return tuple(octaves)
