@@ -210,7 +210,7 @@ async def replay_webhooks(
             continue
         await services.execute(
             QueueDelivery(
-                delivery_id=derived_id("replay", asker.workspace_id, replay, log.id),
+                delivery_id=derived_id("replay", asker.workspace_id, replay, *message),
                 workspace_id=asker.workspace_id,
                 analysis_id=log.job_id,
                 url=log.url,

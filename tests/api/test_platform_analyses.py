@@ -418,16 +418,16 @@ def test_the_history_of_a_job_is_told_from_its_own_events(me: Account, clip: byt
 # --- cancelling -----------------------------------------------------------------------------------------------------
 
 
-def test_a_running_job_is_cancelled_and_stays_so(me: Account, audio: Neighbour, clip: bytes, stack: Stack) -> None:
+def test_a_running_job_is_cancelled_and_stays_so(me: Account, audio: Neighbour, clip: bytes) -> None:
     slow = audio.answer("cancel.wav", Reply(200, clip, {"Content-Type": "audio/wav"}, delay=1.5))
     job = analysed(me, source_url=slow)
+    eventually(lambda: audio.received("cancel.wav"))
     for _ in range(2):
         answer = me.post(f"/v1/analyses/{job['id']}/cancel")
         assert answer.status_code == 200
         assert answer.json()["status"] == "cancelled"
         assert set(answer.json()) == ANALYSIS
     assert me.get(f"/v1/analysis/{job['id']}").json()["error"] == "The analysis was cancelled."
-    eventually(lambda: audio.received("cancel.wav"))
     again = analysed(me, source_url=audio.put("after-cancel.wav", clip))
     over(me, again["id"])
     kinds = [event["event_type"] for event in me.get(f"/v1/analyses/{job['id']}/events").json()]
