@@ -119,7 +119,7 @@ def _surroundings(values: Array) -> tuple[Array, Array]:
 def chroma(salience: Array, lowest_midi: int = 24, highest_midi: int = 96) -> Array:
     """(moments, 12) the salience of each pitch class from C to B, summed over octaves of the given range."""
     part = salience[:, lowest_midi - LOWEST_MIDI : highest_midi - LOWEST_MIDI]
-    folded: Array = part.reshape(len(part), -1, 12).sum(axis=1)
+    folded: Array = part.reshape(len(part), part.shape[1] // 12, 12).sum(axis=1)
     return folded
 
 
