@@ -15,10 +15,12 @@ import structlog
 from msgspec.structs import replace
 from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
 from adapters import arrays, codec
 from adapters.data_keys import DataKeys
+from adapters.gathering import Gathering
 from adapters.identifiers import uuid7
 from adapters.lane import Lane
 from adapters.patience import Pool, patiently
@@ -29,22 +31,14 @@ from domain.vocabulary import name_of, personal_fields
 
 log = structlog.get_logger(__name__)
 
+K = TypeVar("K")
 T = TypeVar("T")
+V = TypeVar("V")
 
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
 #: What fits into one NATS message with its envelope (1 MiB by default); whatever is larger belongs into an object.
 EVENT_BYTES_MAX = 768 * 1024
-
-
-#: A dead server is noticed after seconds, not after the hours TCP would grant it.
-_CONNECTING: dict[str, Any] = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
 
 
 class LedgerUnavailable(Unavailable):
@@ -88,28 +82,6 @@ class _Append:
             self.future.set_exception(problem)
 
 
-class _Writer:
-    """The connection that writes, and what it is writing."""
-
-    __slots__ = ("_lane", "batch", "task")
-
-    def __init__(self) -> None:
-        self.batch: list[_Append] = []
-        self.task: asyncio.Task[None] | None = None
-        self._lane: Lane | None = None
-
-    async def lane(self, postgres_url: str) -> Lane:
-        if self._lane is None:
-            types = [column.array_oid for column in _INSERT_COLUMNS]
-            self._lane = await Lane.open(postgres_url, _INSERT, types, **_CONNECTING)
-        return self._lane
-
-    async def hang_up(self) -> None:
-        if self._lane is not None:
-            lane, self._lane = self._lane, None
-            await lane.close()
-
-
 # The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
 _INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
@@ -117,7 +89,7 @@ INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
                      event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
 SELECT e.* FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS e
 RETURNING notification_id
-""".encode()
+"""
 _INSERT_COLUMNS = (
     arrays.TextColumn,
     arrays.Int8Column,
@@ -130,6 +102,12 @@ _INSERT_COLUMNS = (
     arrays.UuidColumn,
     arrays.UuidColumn,
 )
+
+_READ = f"""
+SELECT originator_id, originator_version, topic, schema_version, state FROM {TABLE}
+WHERE originator_id = ANY($1) ORDER BY originator_id, originator_version
+"""
+_HistoryRow = tuple[int, str, int, bytes]
 
 _FIND: LiteralString = f"""
 SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
@@ -161,7 +139,7 @@ class EventLog:
         on_commit: Callable[[int], None] = lambda _: None,
         patience_seconds: float = 10.0,
     ) -> None:
-        self._url = postgres_url
+        self.postgres_url = postgres_url
         self._pool = pool
         self._keys = keys
         self._on_commit = on_commit
@@ -169,8 +147,18 @@ class EventLog:
         self._queue: list[_Append] = []
         self._queued = asyncio.Event()
         # One is enough: a second batch in flight measured slower, since both wait for the same flush.
-        self._writer = _Writer()
+        self._writer: asyncio.Task[None] | None = None
+        self._lane = Lane(postgres_url, _INSERT, [column.array_oid for column in _INSERT_COLUMNS])
+        self._batch: list[_Append] = []
         self._final = 0
+        self._gatherings: list[Gathering[Any, Any]] = []
+        self._histories: Gathering[str, list[_HistoryRow]] = self.gathering(
+            _READ,
+            [arrays.TextColumn.array_oid],
+            lambda streams: [arrays.TextColumn([arrays.text(stream) for stream in set(streams)]).data],
+            _histories,
+            LedgerUnavailable,
+        )
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -187,19 +175,21 @@ class EventLog:
             return 0
         self._queue.append(append)
         self._queued.set()
-        if self._writer.task is None or self._writer.task.done():
-            self._writer.task = asyncio.create_task(self._write_for_ever(self._writer), name="ledger-writer")
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_for_ever(), name="ledger-writer")
         return await append.future
 
     async def close(self) -> None:
         """Finish what is queued and let go of the connection."""
-        while unfinished := [*self._queue, *self._writer.batch]:
+        while unfinished := [*self._queue, *self._batch]:
             await asyncio.wait([append.future for append in unfinished])
-        if self._writer.task:
-            self._writer.task.cancel()
+        if self._writer:
+            self._writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._writer.task
-        await self._writer.hang_up()
+                await self._writer
+        await self._lane.close()
+        for gathering in self._gatherings:
+            await gathering.close()
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
         workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
@@ -232,25 +222,25 @@ class EventLog:
                 )
         return _Append(rows, places, monotonic() + self._patience_seconds)
 
-    async def _write_for_ever(self, writer: _Writer) -> None:
+    async def _write_for_ever(self) -> None:
         while True:
             await self._queued.wait()
-            writer.batch, self._queue = self._next_batch()
+            self._batch, self._queue = self._next_batch()
             if not self._queue:
                 self._queued.clear()
             try:
-                await self._commit(writer)
+                await self._commit()
             except asyncio.CancelledError:
-                for append in writer.batch:
+                for append in self._batch:
                     append.fail(LedgerUnavailable())
                 raise
             except Exception as problem:
                 # The writer outlives whatever one batch runs into; its callers hear of it.
-                log.exception("ledger.append.failed", appends=len(writer.batch))
-                for append in writer.batch:
+                log.exception("ledger.append.failed", appends=len(self._batch))
+                for append in self._batch:
                     append.fail(problem)
             finally:
-                writer.batch = []
+                self._batch = []
 
     def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
         """As many appends as fit that do not want the same place; the rest waits for its turn."""
@@ -270,20 +260,20 @@ class EventLog:
         batch.sort(key=_first_place)
         return batch, rest
 
-    async def _commit(self, writer: _Writer) -> None:
+    async def _commit(self) -> None:
         """Write a batch, and after a conflict or a lost connection find out what became of each append."""
         doubtful = False
         conflict: UniqueViolation | None = None
-        while writer.batch:
+        while self._batch:
             try:
                 if doubtful:
-                    undecided = await self._settle(writer.batch)
-                    if conflict and len(undecided) == len(writer.batch):
+                    undecided = await self._settle(self._batch)
+                    if conflict and len(undecided) == len(self._batch):
                         # Nobody's place is taken, so it is the position: the sequence was set back by a restore.
                         raise conflict
-                    writer.batch, doubtful, conflict = undecided, False, None
-                if writer.batch:
-                    await self._insert(await writer.lane(self._url), writer.batch)
+                    self._batch, doubtful, conflict = undecided, False, None
+                if self._batch:
+                    await self._insert(self._batch)
             except UniqueViolation as problem:
                 if conflict:
                     raise
@@ -293,8 +283,7 @@ class EventLog:
                 doubtful = True
             except (OperationalError, OSError, LedgerUnavailable) as problem:
                 doubtful = True
-                await writer.hang_up()
-                writer.batch = self._still_patient(writer.batch, problem)
+                self._batch = self._still_patient(self._batch, problem)
                 await asyncio.sleep(0.05)
             else:
                 return
@@ -310,9 +299,9 @@ class EventLog:
         self._queue = [append for append in self._queue if append.deadline >= now]
         return [append for append in batch if append.deadline >= now]
 
-    async def _insert(self, lane: Lane, batch: list[_Append]) -> None:
+    async def _insert(self, batch: list[_Append]) -> None:
         columns = zip(*(row for append in batch for row in append.rows), strict=True)
-        result = await lane.run([make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)])
+        result = await self._lane.run([make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)])
         last = -1
         for append in batch:
             last += len(append.rows)
@@ -347,11 +336,9 @@ class EventLog:
 
     async def read(self, stream: str) -> History:
         """All events of a stream, oldest first."""
-        rows = await self._fetch(
-            f"SELECT originator_version, topic, schema_version, state FROM {TABLE} "
-            "WHERE originator_id = %s ORDER BY originator_version",
-            (stream,),
-        )
+        if "\0" in stream:
+            return History(events=[], version=0)
+        rows = await self._histories.ask(stream)
         events = [codec.decode(name, schema_version, state) for _, name, schema_version, state in rows]
         if needed := codec.subjects(events):
             await self._keys.load(needed)
@@ -367,6 +354,27 @@ class EventLog:
                 (stream, after),
             )
         )
+
+    def gathering(
+        self,
+        statement: str,
+        types: Sequence[int],
+        encode: Callable[[Sequence[K]], Sequence[bytes]],
+        decode: Callable[[PGresult, Sequence[K]], Sequence[V]],
+        refusal: type[Unavailable],
+    ) -> Gathering[K, V]:
+        """A way to ask this database many questions at once, closed together with the ledger."""
+        made = Gathering(
+            self.postgres_url,
+            statement,
+            types,
+            encode,
+            decode,
+            patience_seconds=self._patience_seconds,
+            refusal=refusal,
+        )
+        self._gatherings.append(made)
+        return made
 
     async def passage(self, stream: str, first: int, last: int) -> list[Recorded | Unreadable]:
         """The events of a stream from one position to another, both included."""
@@ -466,6 +474,22 @@ class EventLog:
 
     async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=LedgerUnavailable)
+
+
+def _histories(result: PGresult, streams: Sequence[str]) -> list[list[_HistoryRow]]:
+    """Version, name, schema version and facts of each event of each stream."""
+    value = result.get_value
+    found: dict[bytes, list[_HistoryRow]] = {stream.encode(): [] for stream in streams}
+    for row in range(result.ntuples):
+        found[value(row, 0) or b""].append(
+            (
+                int.from_bytes(value(row, 1) or b"", "big"),
+                (value(row, 2) or b"").decode(),
+                int.from_bytes(value(row, 3) or b"", "big"),
+                value(row, 4) or b"",
+            )
+        )
+    return [found[stream.encode()] for stream in streams]
 
 
 def _first_place(append: _Append) -> tuple[str, int, bytes]:

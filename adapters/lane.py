@@ -17,17 +17,53 @@ from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
+#: A dead server is noticed after seconds, not after the hours TCP would grant it.
+_CONNECTING: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 _STATEMENT = b"lane"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
 class Lane:
-    """One connection and its one statement; parameters and results are in the binary format."""
+    """One statement on a connection of its own, made on first use and made anew after it was lost.
 
-    def __init__(self, connection: AsyncConnection[TupleRow], statement: bytes, types: Sequence[int]) -> None:
-        self._connection = connection
-        self._statement = statement
+    Parameters and results are in the binary format.
+    """
+
+    def __init__(self, postgres_url: str, statement: str, types: Sequence[int]) -> None:
+        self._url = postgres_url
+        self._statement = statement.encode()
         self._types = types
+        self._connection: _Connection | None = None
+
+    async def run(self, parameters: Sequence[bytes]) -> PGresult:
+        """The result of the statement; raises psycopg's error for it, OperationalError for a lost connection."""
+        try:
+            if self._connection is None:
+                self._connection = await _Connection.open(self._url, self._statement, self._types)
+            return await self._connection.run(parameters)
+        except (OperationalError, OSError, asyncio.CancelledError):
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+
+class _Connection:
+    """One connection and its one statement."""
+
+    def __init__(self, connection: AsyncConnection[TupleRow], types: Sequence[int]) -> None:
+        self._connection = connection
         self._formats = [1] * len(types)
         self._pgconn: PGconn = connection.pgconn
         self._descriptor = connection.fileno()
@@ -36,10 +72,10 @@ class Lane:
         self._result: PGresult | None = None
 
     @classmethod
-    async def open(cls, postgres_url: str, statement: bytes, types: Sequence[int], **options: Any) -> Lane:
+    async def open(cls, postgres_url: str, statement: bytes, types: Sequence[int]) -> _Connection:
         """Connect and prepare; raises OperationalError when the server is away."""
-        connection = await AsyncConnection.connect(postgres_url, autocommit=True, **options)
-        lane = cls(connection, statement, types)
+        connection = await AsyncConnection.connect(postgres_url, **_CONNECTING)
+        lane = cls(connection, types)
         lane._loop.add_reader(lane._descriptor, lane._readable)
         try:
             lane._pgconn.send_prepare(_STATEMENT, statement, types)
@@ -50,7 +86,7 @@ class Lane:
         return lane
 
     async def run(self, parameters: Sequence[bytes]) -> PGresult:
-        """The result of the statement; raises psycopg's error for it, OperationalError for a lost connection."""
+        """Send the parameters and wait for the result."""
         self._pgconn.send_query_prepared(_STATEMENT, parameters, self._formats, result_format=1)
         return await self._await_answer()
 

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from msgspec import json
 from psycopg import AsyncConnection
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 
+from adapters import arrays
 from adapters.bus import Bus
 from adapters.eventlog import EventLog
+from adapters.gathering import Gathering
 from adapters.patience import Pool, patiently
 from domain.kernel import Unavailable
 from projections.kernel import Document, Projection, Tally
@@ -36,13 +39,30 @@ class Listed(NamedTuple):
 
 
 _GET = """
-SELECT f.version, f.position,
-       (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE workspace_id = %s),
+SELECT q.nth, f.position,
+       (SELECT coalesce(max(notification_id), 0) FROM ledger_events e WHERE e.workspace_id = q.workspace_id),
        d.workspace_id, d.position, d.body
-FROM followers f
-LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = %s
-WHERE f.name = %s AND f.live
+FROM unnest($1, $2, $3) WITH ORDINALITY AS q(workspace_id, id, name, nth)
+JOIN followers f ON f.name = q.name AND f.live
+LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = q.id
 """
+
+
+class _Question(NamedTuple):
+    workspace_id: str
+    identity: str
+    name: str
+
+
+class _Found(NamedTuple):
+    """Where the projection is, the workspace's newest event, and the document with its owner and place, if any."""
+
+    position: int
+    head: int
+    owner: str | None
+    seen: int
+    body: bytes | None
+
 
 _LIST = """
 SELECT f.version, f.position,
@@ -116,16 +136,34 @@ class Views:
         self._progress = progress
         self._wait_seconds_max = wait_seconds_max
         self._patience_seconds = patience_seconds
+        self._documents: Gathering[_Question, _Found | None] = ledger.gathering(
+            _GET,
+            [arrays.TextColumn.array_oid] * 3,
+            lambda questions: [
+                arrays.TextColumn(list(map(arrays.text, each))).data for each in zip(*questions, strict=True)
+            ],
+            _found,
+            ReadsUnavailable,
+        )
 
     async def find(self, projection: Projection[Any], identity: str, workspace_id: str) -> bytes | None:
         """The JSON of a document of this workspace; None when there is none, or it is another workspace's."""
-        rows, fresh = await self._rows(
-            _GET, (workspace_id, identity, projection.name), tolerant=bool(projection.stream)
-        )
-        owner, seen, body = rows[0][3:]
-        if not fresh:
-            return await self._brought_up_to_date(projection, identity, workspace_id, owner, seen or 0, body)
-        return body if owner == workspace_id else None
+        if "\0" in identity or "\0" in workspace_id:
+            return None
+        question = _Question(workspace_id, identity, projection.name)
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds_max
+        needed: int | None = None
+        while True:
+            found = await self._documents.ask(question)
+            if found is None:
+                raise ReadsUnavailable
+            needed = found.head if needed is None else needed
+            if found.position >= needed:
+                return found.body if found.owner == workspace_id else None
+            if not await self._wait(needed, deadline):
+                if projection.stream is None:
+                    raise ReadsBehind
+                return await self._brought_up_to_date(projection, identity, workspace_id, found)
 
     async def get(self, projection: Projection[Any], identity: str, workspace_id: str) -> bytes:
         """As `find`, but raises the projection's refusal when there is none."""
@@ -145,7 +183,7 @@ class Views:
     ) -> list[Listed]:
         """The JSON of documents of this workspace, newest first, those created before a place in that order."""
         query = _LIST.format(parent="AND d.parent = %(parent)s" if parent is not None else "")
-        rows, _ = await self._rows(
+        rows = await self._rows(
             query,
             {
                 "workspace_id": workspace_id,
@@ -159,13 +197,12 @@ class Views:
 
     async def sums(self, tally: Tally, keys: Sequence[str], workspace_id: str) -> dict[str, int]:
         """The sums under these keys; a key nothing was counted under is 0."""
-        rows, _ = await self._rows(_SUMS, (workspace_id, list(keys), tally.name))
+        rows = await self._rows(_SUMS, (workspace_id, list(keys), tally.name))
         return dict.fromkeys(keys, 0) | {row[3]: row[4] for row in rows if row[3] is not None}
 
-    async def _rows(self, query: str, parameters: Any, *, tolerant: bool = False) -> tuple[list[tuple[Any, ...]], bool]:
-        """The rows of a query, and whether the projection was where the workspace's log was when we first looked."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait_seconds_max
+    async def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, once the projection is where the workspace's log was when we first looked."""
+        deadline = asyncio.get_running_loop().time() + self._wait_seconds_max
         needed: int | None = None
         while True:
             rows = await self._fetch(query, parameters)
@@ -175,13 +212,16 @@ class Views:
             # Events newer than those we first saw are not waited for, or a busy workspace would wait for ever.
             needed = head if needed is None else needed
             if position >= needed:
-                return rows, True
-            left = deadline - loop.time()
-            if left <= 0:
-                if tolerant:
-                    return rows, False
+                return rows
+            if not await self._wait(needed, deadline):
                 raise ReadsBehind
-            await self._progress.wait(needed, min(left, LOOK_SECONDS))
+
+    async def _wait(self, position: int, deadline: float) -> bool:
+        """Wait for news of the projector, and whether there is time for another look."""
+        left = deadline - asyncio.get_running_loop().time()
+        if left > 0:
+            await self._progress.wait(position, min(left, LOOK_SECONDS))
+        return left > 0
 
     async def _fetch(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
         async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
@@ -191,20 +231,15 @@ class Views:
         return await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=ReadsUnavailable)
 
     async def _brought_up_to_date(
-        self,
-        projection: Projection[Any],
-        identity: str,
-        workspace_id: str,
-        owner: str | None,
-        seen: int,
-        body: bytes | None,
+        self, projection: Projection[Any], identity: str, workspace_id: str, found: _Found
     ) -> bytes | None:
         """The document with the events of its stream that the projector has not folded yet."""
-        document: Document | None = json.decode(body, type=projection.document) if body else None
+        document: Document | None = json.decode(found.body, type=projection.document) if found.body else None
+        owner = found.owner
         try:
             for each in await self._ledger.stream(f"{projection.stream}-{identity}"):
                 owner = owner or each.workspace_id
-                if each.position > seen and projection.concerns(each.event) == identity:
+                if each.position > found.seen and projection.concerns(each.event) == identity:
                     document = projection.evolve(document, each.event)
         except Unavailable:
             raise
@@ -212,3 +247,18 @@ class Views:
             # An event that cannot be folded waits for its repair; until then nobody can say what the thing is.
             raise ReadsBehind from problem
         return json.encode(document) if document and owner == workspace_id else None
+
+
+def _found(result: PGresult, questions: Sequence[_Question]) -> list[_Found | None]:
+    value = result.get_value
+    found: list[_Found | None] = [None] * len(questions)
+    for row in range(result.ntuples):
+        nth, position, head, owner, seen, body = (value(row, column) for column in range(6))
+        found[int.from_bytes(nth or b"", "big") - 1] = _Found(
+            int.from_bytes(position or b"", "big"),
+            int.from_bytes(head or b"", "big"),
+            None if owner is None else owner.decode(),
+            int.from_bytes(seen or b"", "big"),
+            body,
+        )
+    return found

@@ -59,7 +59,7 @@ class House:
         self.ledger = self.new_ledger()
         self.progress = Progress(self.bus)
         await self.progress.start()
-        self.views = Views(self.ledger, self.pool, self.progress)
+        self.views = self.new_views()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -84,6 +84,9 @@ class House:
         ledger = EventLog(self.url, self.pool, self.keys, **{"on_commit": lambda _: self.bus.ring("bell")} | options)
         self._open.push_async_callback(ledger.close)
         return ledger
+
+    def new_views(self, **options: Any) -> Views:
+        return Views(self.ledger, self.pool, self.progress, **options)
 
     async def fetch(self, query: str, *parameters: Any) -> list[TupleRow]:
         async with self.pool.connection() as connection:

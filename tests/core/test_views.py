@@ -53,7 +53,7 @@ async def test_reads_do_not_wait_for_strangers(house: House) -> None:
         await views.get(trees, "1", "w1")
     # Nobody projects any more, and another workspace goes on writing.
     await house.ask(PlantTree(tree_id="2"), workspace_id="w2")
-    impatient = Views(house.ledger, house.pool, house.progress, wait_seconds_max=0)
+    impatient = house.new_views(wait_seconds_max=0)
 
     assert json.decode(await impatient.get(trees, "1", "w1"))["id"] == "1"
     assert len(await impatient.page(trees, "w1", limit=10)) == 1
@@ -63,7 +63,7 @@ async def test_while_the_projector_lags_a_document_comes_from_the_log_and_lists_
     async with open_house(house) as views:
         await house.ask(PlantTree(tree_id="1"))
         await views.get(trees, "1", "w1")
-    impatient = Views(house.ledger, house.pool, house.progress, wait_seconds_max=0.05)
+    impatient = house.new_views(wait_seconds_max=0.05)
     await house.ask(WaterTree(tree_id="1", litres=4))
     await house.ask(PlantTree(tree_id="2"))
 
@@ -89,7 +89,7 @@ async def test_a_document_brought_up_to_date_from_the_log_equals_the_projected_o
         await views.get(trees, "1", "w1")
     for litres in (3, 4):
         await house.ask(WaterTree(tree_id="1", litres=litres))
-    early = await Views(house.ledger, house.pool, house.progress, wait_seconds_max=0).get(trees, "1", "w1")
+    early = await house.new_views(wait_seconds_max=0).get(trees, "1", "w1")
     async with open_house(house) as views:
         assert await views.get(trees, "1", "w1") == early
 
