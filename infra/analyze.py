@@ -61,7 +61,7 @@ async def _listen(paths: list[Path], jobs: int) -> list[Analysis | Unreadable]:
     """What each file sounds like, or why it cannot be told, with a progress bar on a terminal."""
     ears = Ears(workers=max(1, min(jobs, len(paths))))
     columns = (
-        TextColumn("[bold]{task.description}", table_column=None),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:>3.0f} %"),
         MofNCompleteColumn() if len(paths) > 1 else TextColumn(""),
@@ -110,7 +110,8 @@ def _portrait(path: Path, findings: Findings) -> Table:
 
 def _rows(findings: Findings) -> list[tuple[str, str]]:
     f = findings
-    others = ", ".join(f"{other.bpm:g} ({other.relation})" for other in f.bpm_candidates if other.relation != "same")
+    relatives = [other for other in f.bpm_candidates if other.relation in {"half", "double"}]
+    others = ", ".join(f"{other.bpm:g} at {other.relation} time" for other in relatives)
     loudness = [
         _unit(f.loudness_lufs, "LUFS"),
         _unit(f.loudness_range_lu, "LU range"),
@@ -158,9 +159,11 @@ def _sections(sections: tuple[Section, ...]) -> Table:
 
 
 def _overview(paths: list[Path], results: list[Analysis | Unreadable]) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    for heading in ("File", "Length", "BPM", "Key", "Camelot", "LUFS", "Energy", "Mood"):
-        table.add_column(heading)
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("File", overflow="fold", min_width=18)
+    for heading in ("Length", "BPM", "Key", "", "LUFS", "Energy"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("Mood")
     for path, result in zip(paths, results, strict=True):
         if isinstance(result, Unreadable):
             continue
@@ -172,7 +175,7 @@ def _overview(paths: list[Path], results: list[Analysis | Unreadable]) -> Table:
             f.key_notation or "",
             f.camelot or "",
             f"{f.loudness_lufs:.1f}" if f.loudness_lufs is not None else "",
-            _bar(f.energy, 8),
+            "" if f.energy is None else f"{f.energy:.2f}",
             ", ".join(f.mood_tags[:2]),
         )
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from adapters.ears.key import NOTE_NAMES
@@ -81,7 +81,7 @@ def spotify_analysis(analysis: Analysis, *, timestamp: int = 0, analysis_seconds
                 "pitches": segment.pitches,
                 "timbre": segment.timbre,
             }
-            for segment, following in zip(detail.segments, (*detail.segments[1:], None), strict=True)
+            for segment, following in zip_longest(detail.segments, detail.segments[1:])
         ],
     }
 
