@@ -1,0 +1,200 @@
+"""The audit as the platform's document shows it: who did what to what, and when, and nothing about anybody's person."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from tests.identity.crowd import Visitor, sign_in
+from tests.journeys.kit import Account, Neighbour, eventually
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+FIELDS = {
+    "action",
+    "actor",
+    "created_at",
+    "id",
+    "ip",
+    "metadata",
+    "target_id",
+    "target_type",
+    "user_agent",
+}
+
+
+@pytest.fixture(scope="module")
+def me(client: httpx.Client) -> Visitor:
+    """The owner of a workspace."""
+    return sign_in(client)
+
+
+def audit(who: Visitor, **query: Any) -> list[dict[str, Any]]:
+    """The audit of a workspace."""
+    answer = who.get("/v1/audit-events", params=query)
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()
+    return found
+
+
+def pointed_at(answer: httpx.Response) -> list[Any]:
+    """Where the one mistake of a 422 is."""
+    assert answer.status_code == 422, answer.text
+    [mistake] = answer.json()["detail"]
+    where: list[Any] = mistake["loc"]
+    return where
+
+
+def endpoint(who: Visitor) -> str:
+    """The id of a new webhook endpoint."""
+    answer = who.post(
+        "/v1/webhook-endpoints",
+        {"url": "https://example.com/hook?token=s3cret", "description": "for Ada Lovelace"},
+        headers={"User-Agent": "auditor/1"},
+    )
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def test_what_is_done_is_in_the_audit_at_once_with_who_what_when_and_from_where(me: Visitor) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    made = endpoint(me)
+    event = audit(me, limit=1)[0]
+
+    assert set(event) == FIELDS
+    assert (event["action"], event["actor"]) == ("endpoint.registered", f"person:{me.user_id}")
+    assert (event["target_type"], event["target_id"]) == ("webhook_endpoint", made)
+    assert str(UUID(event["id"])) == event["id"]
+    assert MOMENT.fullmatch(event["created_at"])
+    assert before <= datetime.fromisoformat(event["created_at"]) <= datetime.now(UTC)
+    assert event["ip"] == "127.0.0.1"
+    assert event["user_agent"] == "auditor/1"
+    assert event["metadata"]["url"] == "https://example.com/hook"
+
+
+def test_every_change_of_a_workspace_is_there_and_in_order(client: httpx.Client, audio: Neighbour, clip: bytes) -> None:
+    me = sign_in(client)
+    made = endpoint(me)
+    me.patch(f"/v1/webhook-endpoints/{made}", {"event_types": ["analysis.failed"], "enabled": False})
+    me.post(f"/v1/webhook-endpoints/{made}/rotate")
+    me.delete(f"/v1/webhook-endpoints/{made}")
+    key = me.key("analyses:create", "analyses:read")
+    me.delete(f"/v1/api-keys/{key['id']}")
+    job = me.post("/v1/analyses", {"source_url": audio.put("audit.wav", clip)}).json()["id"]
+    eventually(lambda: me.get(f"/v1/analyses/{job}").json()["status"] == "succeeded")
+
+    events = audit(me, limit=200)[::-1]
+    actions = [event["action"] for event in events]
+    expected = [
+        "endpoint.registered",
+        "endpoint.subscribed",
+        "endpoint.disabled",
+        "endpoint_secret.rotated",
+        "endpoint.removed",
+        "api_key.issued",
+        "api_key.revoked",
+        "analysis.requested",
+        "analysis.started",
+        "analysis.completed",
+    ]
+    assert [action for action in actions if action in expected] == expected
+    places = [event["metadata"]["position"] for event in events]
+    assert places == sorted(places)
+    [started] = [event for event in events if event["action"] == "analysis.started"]
+    assert (started["ip"], started["user_agent"]) == (None, None)
+    assert "causation_id" in started["metadata"]
+
+
+def test_nobodys_address_name_or_secret_is_in_the_audit(client: httpx.Client) -> None:
+    me = sign_in(client)
+    made = endpoint(me)
+    rotated = me.post(f"/v1/webhook-endpoints/{made}/rotate").json()["signing_secret"]
+    me.post("/v1/account/team/invitations", {"email": "invited-ada@example.com", "role": "viewer"})
+    key = me.key("usage:read")["plaintext_key"]
+    text = me.get("/v1/audit-events", params={"limit": 200}).text
+
+    assert "invitation.sent" in text
+    for secret in (me.email, "invited-ada", "Lovelace", "s3cret", rotated, key, me.token):
+        assert secret not in text
+
+
+def test_the_audit_is_the_workspaces_own(client: httpx.Client, me: Visitor) -> None:
+    made = endpoint(me)
+    stranger = sign_in(client)
+    assert made not in stranger.get("/v1/audit-events", params={"limit": 200}).text
+    mine = audit(me, limit=1)[0]
+    assert pointed_at(stranger.get("/v1/audit-events", params={"before": mine["id"]})) == ["query", "before"]
+    assert audit(stranger, target_id=made) == []
+
+
+def test_the_audit_goes_on_where_it_stopped(client: httpx.Client) -> None:
+    me = sign_in(client)
+    for _ in range(7):
+        endpoint(me)
+    whole = [event["id"] for event in audit(me, limit=200)]
+    page = me.get("/v1/audit-events", params={"limit": 3})
+    seen = [event["id"] for event in page.json()]
+    assert len(seen) == 3
+    while "link" in page.headers:
+        page = me.get(page.links["next"]["url"])
+        seen += [event["id"] for event in page.json()]
+    assert seen == whole
+    assert [event["id"] for event in audit(me, before=whole[4])] == whole[5:]
+
+
+def test_the_audit_is_filtered_by_action_actor_target_and_time(client: httpx.Client) -> None:
+    me = sign_in(client)
+    first, second = endpoint(me), endpoint(me)
+    me.delete(f"/v1/webhook-endpoints/{first}")
+
+    assert [event["target_id"] for event in audit(me, action="endpoint.registered")] == [second, first]
+    assert [event["action"] for event in audit(me, target_id=first)] == ["endpoint.removed", "endpoint.registered"]
+    assert audit(me, target_id=first[:8]) == []
+    assert {event["actor"] for event in audit(me, actor=f"person:{me.user_id}")} == {f"person:{me.user_id}"}
+    assert audit(me, actor="person:nobody") == []
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    assert audit(me, since=soon) == []
+    assert len(audit(me, until=soon)) == len(audit(me))
+
+
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 201}, "limit"),
+        ({"limit": "many"}, "limit"),
+        ({"before": "x"}, "before"),
+        ({"before": str(uuid4())}, "before"),
+        ({"action": "nothing.done"}, "action"),
+        ({"since": "yesterday"}, "since"),
+        ({"since": "2026-01-01T00:00:00"}, "since"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_pointed_at(me: Visitor, query: dict[str, Any], where: str) -> None:
+    assert pointed_at(me.get("/v1/audit-events", params=query)) == ["query", where]
+
+
+def test_a_hundred_are_shown_unless_asked_otherwise(client: httpx.Client) -> None:
+    me = sign_in(client)
+    made = endpoint(me)
+    for number in range(60):
+        me.patch(
+            f"/v1/webhook-endpoints/{made}",
+            {"description": f"{number}", "event_types": [["analysis.failed"], []][number % 2]},
+        )
+    assert len(audit(me)) == 100
+    assert len(audit(me, limit=200)) > 100
+
+
+def test_only_a_session_of_an_admin_reads_the_audit(
+    client: httpx.Client, account: Callable[[], Account], me: Visitor
+) -> None:
+    assert client.get("/v1/audit-events").status_code == 401
+    answer = account().get("/v1/audit-events")
+    assert answer.status_code == 403
+    assert "session" in answer.json()["detail"]
