@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 SHARE = 8
 #: What a process has not spent after so many seconds goes back.
 IDLE_SECONDS = 0.5
+#: How long a request waits to be counted; whatever it needs of Postgres afterwards it waits for anyway.
+DRAW_SECONDS_MAX = 1.0
 
 # Draws a share from the window that is open, or opens one; says when it ends, what was drawn, and what is left.
 _DRAW = """
@@ -96,7 +98,7 @@ class Limiter:
 
     async def _draw(self, key: str, window: _Window, limit: int, window_seconds: int, now: float) -> None:
         try:
-            async with self._pool.connection() as connection:
+            async with self._pool.connection(DRAW_SECONDS_MAX) as connection:
                 cursor = await connection.execute(
                     _DRAW.encode(),
                     {"key": key, "now": int(now), "window": window_seconds, "limit": limit, "of": SHARE},

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from adapters.keyring import Keyring
     from adapters.limits import Limiter
     from adapters.mail import Mailer
+    from adapters.origins import Origins
     from adapters.outside_tokens import OutsideTokens
     from adapters.payments import Payments
-    from adapters.origins import Origins
     from adapters.reports import Reports
     from adapters.uploads import FilePart
     from adapters.uses import Uses
@@ -56,6 +56,11 @@ if TYPE_CHECKING:
 # A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+#: How long one question rides out a Postgres that restarts. A request asks several, and clients wait ten seconds.
+PATIENCE_SECONDS = 3.0
+#: A pool backs off from a Postgres that is away, by twice as much each time; after so long it begins anew when asked.
+RECONNECT_SECONDS_MAX = 4.0
 
 
 def load_everything() -> None:
@@ -100,16 +105,22 @@ class Parts:
         self._origins: Origins | None = None
         secret = settings.secret_key.reveal().encode()
         self.vault = Vault(secret)
-        self.keys = DataKeys(pool, secret)
+        self.keys = DataKeys(pool, secret, patience_seconds=PATIENCE_SECONDS)
         self.log = EventLog(
-            settings.postgres_url, pool, self.keys, on_commit=lambda position: bus.ring("bell", b"%d" % position)
+            settings.postgres_url,
+            pool,
+            self.keys,
+            on_commit=lambda position: bus.ring("bell", b"%d" % position),
+            patience_seconds=PATIENCE_SECONDS,
         )
         stack.push_async_callback(self.log.close)
         self.progress = Progress(bus)
-        self.views = Views(self.log, pool, self.progress, wait_seconds_max=settings.read_wait_seconds_max)
-        self.directory = Directory(
-            self.log, pool, self.keys, self.progress, wait_seconds_max=settings.read_wait_seconds_max
-        )
+        waits: dict[str, float] = {
+            "wait_seconds_max": settings.read_wait_seconds_max,
+            "patience_seconds": PATIENCE_SECONDS,
+        }
+        self.views = Views(self.log, pool, self.progress, **waits)
+        self.directory = Directory(self.log, pool, self.keys, self.progress, **waits)
 
     def blobs(self) -> Blobs:
         """The object store."""
@@ -278,7 +289,6 @@ class Parts:
 
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
-        from adapters.keyring import Keyring
         from adapters.uploads import Limits, read_upload
         from api.services import Rules, Services
 
@@ -334,7 +344,9 @@ class Parts:
 
         # Whoever has just changed something sees where they did it from.
         await self.origins().flush()
-        return await Audit(self.pool).find(Question(workspace_id=workspace_id, **question))
+        return await Audit(self.pool, patience_seconds=PATIENCE_SECONDS).find(
+            Question(workspace_id=workspace_id, **question)
+        )
 
     async def _deliver(self, delivery_id: str, context: Context, force: bool) -> Outcome:
         if self._sending is None:
@@ -365,6 +377,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             min_size=2,
             max_size=settings.postgres_connections_max,
             timeout=5.0,
+            reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs={"autocommit": True},
             configure=_configure,
             open=False,
