@@ -30,6 +30,7 @@ from commands.identity.teams import AcceptInvitation
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import AccountHasChanged, email_claims
 from domain.identity.people import people as person_streams
+from domain.identity.sessions import sessions as session_streams
 from domain.identity.workspaces import Role
 from domain.kernel import Refusal, Unavailable
 from domain.ledger import Context
@@ -158,7 +159,7 @@ async def verify_email_sign_in(
     if not right:
         raise CodeIsWrong
     await _accept_invitations(services, challenge.email_digest, person_id, context)
-    expires_at = services.now() + door.lifetime
+    expires_at = await _end_of(services, door)
     body = SignedIn(
         email=challenge.email,
         expires_at=seconds(expires_at),
@@ -216,7 +217,14 @@ async def enter(
         OpenSession(person_id=asker.person_id, workspace_id=workspace_id, door=door),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    return token, services.now() + door.lifetime
+    return token, await _end_of(services, door)
+
+
+async def _end_of(services: Services, door: Door) -> datetime:
+    """When the session ends, as it was written down."""
+    opened = session_streams.fold((await services.log.read(session_streams.stream(door.session_id))).events)
+    assert opened.expires_at is not None
+    return opened.expires_at
 
 
 def with_cookie(response: Response[Any], services: Services, token: str) -> Response[Any]:

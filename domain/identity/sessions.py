@@ -39,6 +39,7 @@ class Session(State):
     person_id: str = ""
     workspace_id: str = ""
     digest: str = ""
+    expires_at: datetime | None = None
     closed: bool = False
 
 
@@ -46,7 +47,12 @@ def evolve(session: Session, event: Event) -> Session:
     """A session after one more event."""
     match event:
         case SessionOpened():
-            return Session(person_id=event.person_id, workspace_id=event.workspace_id, digest=event.digest)
+            return Session(
+                person_id=event.person_id,
+                workspace_id=event.workspace_id,
+                digest=event.digest,
+                expires_at=event.expires_at,
+            )
         case SessionClosed():
             return replace(session, closed=True)
     return session

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import uuid4
 
 import httpx
+import pytest
 
-from tests.identity.crowd import Visitor, join, new_email, sign_in, start
+from tests.identity.crowd import Visitor, new_email, sign_in, start
 from tests.journeys.kit import Account, Stack, eventually
 
 SESSION = "/v1/auth/session"
+COOKIE = "ledgerline_session"
 
 
-def verify(http: httpx.Client, challenge_id: str, code: str) -> httpx.Response:
-    answer = http.post("/v1/auth/email/verify", json={"challenge_id": challenge_id, "code": code})
+def verify(http: httpx.Client, challenge_id: str, code: str, **headers: str) -> httpx.Response:
+    answer = http.post("/v1/auth/email/verify", json={"challenge_id": challenge_id, "code": code}, headers=headers)
     http.cookies.clear()
     return answer
+
+
+def other_than(code: str) -> str:
+    return f"{(int(code) + 1) % 1_000_000:06d}"
+
+
+def refuses(url: str, token: str) -> bool:
+    return status(url, token) == 401
+
+
+def status(url: str, token: str) -> int:
+    return httpx.get(url + SESSION, headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+# --- the way in -------------------------------------------------------------------------------------------------------
 
 
 def test_somebody_new_signs_in_and_gets_a_workspace_of_their_own(client: httpx.Client) -> None:
     email = new_email()
     started = start(client, email)
     assert set(started) == {"challenge_id", "dev_code", "expires_at"}
+    lifetime = datetime.fromisoformat(started["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=9) < lifetime <= timedelta(minutes=10)
 
     answer = verify(client, started["challenge_id"], started["dev_code"])
     body = answer.json()
@@ -30,10 +51,8 @@ def test_somebody_new_signs_in_and_gets_a_workspace_of_their_own(client: httpx.C
     assert set(body) == {"email", "expires_at", "user_id", "workspace_id", "session_token"}
 
     cookie = answer.headers["set-cookie"]
-    assert cookie.startswith(f"ledgerline_session={body['session_token']};")
-    assert "HttpOnly" in cookie
-    assert "SameSite=lax" in cookie
-    assert "Path=/" in cookie
+    assert cookie.startswith(f"{COOKIE}={body['session_token']};")
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
 
     me = client.get(SESSION, headers={"Authorization": f"Bearer {body['session_token']}"})
     assert me.json() == {
@@ -43,3 +62,274 @@ def test_somebody_new_signs_in_and_gets_a_workspace_of_their_own(client: httpx.C
         "workspace_id": body["workspace_id"],
         "workspace_role": "owner",
     }
+
+
+def test_whoever_comes_back_is_the_same_person_however_they_write_their_address(client: httpx.Client) -> None:
+    first = sign_in(client)
+    again = sign_in(client, f"  {first.email.upper()} ".strip())
+    assert (again.user_id, again.workspace_id) == (first.user_id, first.workspace_id)
+    assert again.token != first.token
+
+
+def test_whoever_registered_with_a_key_signs_in_to_the_same_workspace(client: httpx.Client, account: type) -> None:
+    registered: Account = account()
+    visitor = sign_in(client, registered.email)
+    assert (visitor.user_id, visitor.workspace_id) == (registered.user_id, registered.workspace_id)
+
+
+def test_known_and_unknown_addresses_get_the_same_answer(client: httpx.Client) -> None:
+    known = sign_in(client).email
+    answers = [client.post("/v1/auth/email/start", json={"email": each}) for each in (known, new_email())]
+    shapes = [(each.status_code, sorted(each.json()), sorted(each.headers)) for each in answers]
+    assert shapes[0] == shapes[1]
+
+
+def test_a_code_opens_one_session_though_many_give_it_at_once(client: httpx.Client, stack: Stack) -> None:
+    started = start(client, new_email())
+
+    def attempt(_: int) -> int:
+        with httpx.Client(base_url=stack.url, timeout=30) as http:
+            return verify(http, started["challenge_id"], started["dev_code"]).status_code
+
+    with ThreadPoolExecutor(8) as crowd:
+        statuses = list(crowd.map(attempt, range(8)))
+    assert statuses.count(200) == 1
+    assert set(statuses) <= {200, 422, 409}
+
+
+def test_two_first_sign_ins_at_once_make_one_person(client: httpx.Client, stack: Stack) -> None:
+    """A registration and a sign-in claim the same address at the same moment."""
+    for _ in range(4):
+        email = new_email()
+        started = start(client, email)
+
+        def enter(
+            how: str, email: str = email, challenge: str = started["challenge_id"], code: str = started["dev_code"]
+        ) -> httpx.Response:
+            with httpx.Client(base_url=stack.url, timeout=30) as http:
+                if how == "register":
+                    return http.post("/v1/auth/register", json={"email": email})
+                return verify(http, challenge, code)
+
+        with ThreadPoolExecutor(2) as crowd:
+            registered, signed_in = crowd.map(enter, ("register", "verify"))
+        assert signed_in.status_code == 200, signed_in.text
+        assert registered.status_code in (201, 409)
+        if registered.status_code == 201:
+            assert registered.json()["user_id"] == signed_in.json()["user_id"]
+
+
+def test_only_the_newest_code_works(client: httpx.Client) -> None:
+    email = new_email()
+    older, newer = start(client, email), start(client, email)
+    assert verify(client, older["challenge_id"], older["dev_code"]).status_code == 422
+    assert verify(client, newer["challenge_id"], newer["dev_code"]).status_code == 200
+
+
+def test_a_wrong_code_an_unknown_challenge_and_a_used_code_look_the_same(client: httpx.Client) -> None:
+    used = start(client, new_email())
+    verify(client, used["challenge_id"], used["dev_code"])
+    wrong = start(client, new_email())
+    answers = [
+        verify(client, wrong["challenge_id"], other_than(wrong["dev_code"])),
+        verify(client, str(uuid4()), "123456"),
+        verify(client, used["challenge_id"], used["dev_code"]),
+    ]
+    assert {(each.status_code, each.text) for each in answers} == {(422, answers[0].text)}
+
+
+def test_five_wrong_codes_end_a_challenge_also_for_the_right_one(client: httpx.Client) -> None:
+    started = start(client, new_email())
+    for _ in range(5):
+        assert verify(client, started["challenge_id"], other_than(started["dev_code"])).status_code == 422
+    assert verify(client, started["challenge_id"], started["dev_code"]).status_code == 429
+
+
+def test_many_guesses_at_once_are_no_more_than_five(client: httpx.Client, stack: Stack) -> None:
+    """Twelve guess at the same time; each wrong one is counted, and then the right one is worth nothing."""
+    started = start(client, new_email())
+
+    def guess(_: int) -> int:
+        with httpx.Client(base_url=stack.url, timeout=30) as http:
+            return verify(http, started["challenge_id"], other_than(started["dev_code"])).status_code
+
+    with ThreadPoolExecutor(12) as crowd:
+        statuses = list(crowd.map(guess, range(12)))
+    assert statuses.count(422) == 5
+    assert verify(client, started["challenge_id"], started["dev_code"]).status_code == 429
+
+
+def test_a_code_for_registration_does_not_sign_in(strict: httpx.Client) -> None:
+    registered = strict.post("/v1/auth/register", json={"email": new_email()}).json()
+    assert verify(strict, registered["challenge_id"], registered["dev_code"]).status_code == 422
+
+
+@pytest.mark.parametrize("body", [{}, {"email": "nobody"}, {"email": ""}, {"email": 7}, {"email": "a@b.c" * 60}])
+def test_what_is_no_address_is_refused(client: httpx.Client, body: dict[str, object]) -> None:
+    answer = client.post("/v1/auth/email/start", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "email"]
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_mailbox_gets_so_many_codes_an_hour_known_or_not(client: httpx.Client, strict: httpx.Client) -> None:
+    registered = client.post("/v1/auth/register", json={"email": new_email()}).json()["email"]
+    for email in (registered, new_email()):
+        sent = [strict.post("/v1/auth/email/start", json={"email": each}) for each in (email, email.upper()) * 2]
+        assert [each.status_code for each in sent] == [200, 200, 200, 429]
+        last = sent[-1].headers
+        assert last["x-ratelimit-limit"] == "3"
+        assert last["x-ratelimit-remaining"] == "0"
+        assert 0 < int(last["retry-after"]) <= 3600
+        assert last["x-ratelimit-reset"] == last["retry-after"]
+
+
+def test_one_place_may_try_so_often_an_hour(stack: Stack) -> None:
+    with stack.door(sign_in_limit_per_hour=1) as url, httpx.Client(base_url=url, timeout=30) as http:
+        # All tests share an address and its count, so this place has had enough already.
+        sent = [http.post("/v1/auth/email/start", json={"email": new_email()}).status_code for _ in range(2)]
+        tried = [verify(http, str(uuid4()), "000000").status_code for _ in range(3)]
+    assert sent[-1] == 429
+    assert tried[-1] == 429
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_is_accepted_as_bearer_as_key_and_as_cookie(client: httpx.Client) -> None:
+    me = sign_in(client)
+    for headers in (
+        {"Authorization": f"Bearer {me.token}"},
+        {"X-API-Key": me.token},
+        {"Cookie": f"{COOKIE}={me.token}"},
+    ):
+        for path in (SESSION, "/v1/usage", "/v1/account/profile"):
+            assert client.get(path, headers=headers).status_code == 200, (path, headers)
+
+
+def test_signing_out_counts_at_once_in_every_process(client: httpx.Client, stack: Stack, elsewhere: str) -> None:
+    for _ in range(5):
+        me = sign_in(client)
+        assert (status(stack.url, me.token), status(elsewhere, me.token)) == (200, 200)
+        answer = me.post("/v1/auth/logout")
+        assert (answer.status_code, answer.json()) == (200, {"revoked": True})
+        assert f"{COOKIE}=" in answer.headers["set-cookie"]
+        assert status(stack.url, me.token) == 401
+        eventually(partial(refuses, elsewhere, me.token), timeout=1.0)
+
+
+def test_signing_out_ends_this_session_and_no_other(client: httpx.Client) -> None:
+    one, other = (sign_in(client, email) for email in [new_email()] * 2)
+    one.post("/v1/auth/logout")
+    assert (one.get(SESSION).status_code, other.get(SESSION).status_code) == (401, 200)
+
+
+def test_a_session_ends_by_itself_and_leaves_the_list(client: httpx.Client, strict: httpx.Client) -> None:
+    email = new_email()
+    stays = sign_in(client, email)
+    # How long a session lasts is up to the door where the code is given.
+    started = start(client, email)
+    opened = verify(strict, started["challenge_id"], started["dev_code"]).json()
+    brief = Visitor(strict, email, opened["user_id"], opened["workspace_id"], opened["session_token"])
+    assert brief.get(SESSION).status_code == 200
+    eventually(lambda: brief.get(SESSION).status_code == 401, timeout=4.0)
+    assert stays.get(SESSION).status_code == 200
+    # Its closing is a fact in the audit too, not only a time that has passed.
+    assert [each["current"] for each in stays.get("/v1/auth/sessions").json()] == [True]
+    eventually(
+        lambda: "session.closed" in {each["action"] for each in stays.get("/v1/audit-events").json()}, timeout=20
+    )
+
+
+def test_sessions_are_listed_and_one_can_be_ended_from_another(client: httpx.Client) -> None:
+    email = new_email()
+    old = sign_in(client, email)
+    me = sign_in(client, email)
+    listed = me.get("/v1/auth/sessions", headers={"User-Agent": "listing"}).json()
+    assert [each["current"] for each in listed] == [True, False]
+    assert {each["workspace_id"] for each in listed} == {me.workspace_id}
+    assert all(each["user_agent"].startswith("python-httpx") for each in listed)
+    assert not {"digest", "token", "session_token"} & set(listed[0])
+
+    gone = me.delete(f"/v1/auth/sessions/{listed[1]['id']}")
+    assert (gone.status_code, gone.json()) == (200, {"revoked": True})
+    assert (old.get(SESSION).status_code, me.get(SESSION).status_code) == (401, 200)
+    assert len(me.get("/v1/auth/sessions").json()) == 1
+
+
+def test_somebody_elses_session_is_not_found(client: httpx.Client) -> None:
+    me, stranger = sign_in(client), sign_in(client)
+    theirs = stranger.get("/v1/auth/sessions").json()[0]["id"]
+    assert me.delete(f"/v1/auth/sessions/{theirs}").status_code == 404
+    assert me.delete(f"/v1/auth/sessions/{uuid4()}").status_code == 404
+    assert stranger.get(SESSION).status_code == 200
+
+
+def test_a_last_use_is_told_to_the_minute(client: httpx.Client) -> None:
+    me = sign_in(client)
+    me.get(SESSION)
+
+    def told() -> bool:
+        return me.get("/v1/auth/sessions").json()[0]["last_used_at"] is not None
+
+    eventually(told)
+
+
+# --- browsers ---------------------------------------------------------------------------------------------------------
+
+
+def cookie_of(visitor: Visitor) -> dict[str, str]:
+    return {"Cookie": f"{COOKIE}={visitor.token}"}
+
+
+def rename(client: httpx.Client, name: str, headers: dict[str, str]) -> int:
+    return client.patch("/v1/account/profile", json={"workspace_name": name}, headers=headers).status_code
+
+
+def test_a_cookie_changes_nothing_unless_the_browser_says_that_it_was_on_our_page(
+    client: httpx.Client, stack: Stack
+) -> None:
+    me = sign_in(client)
+    cookie = cookie_of(me)
+    refused: list[dict[str, str]] = [
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": stack.url + ".evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ]
+    for headers in refused:
+        assert rename(client, "Taken over", cookie | headers) == 403, headers
+    assert me.get("/v1/account/profile").json()["workspace_name"] != "Taken over"
+    for number, headers in enumerate([{"Origin": stack.url}, {"Sec-Fetch-Site": "same-origin"}]):
+        assert rename(client, f"Ours {number}", cookie | headers) == 200, headers
+    # Reading needs no such word, and a header is never sent by itself.
+    assert client.get("/v1/account/profile", headers=cookie).status_code == 200
+    assert rename(client, "By header", me.headers | {"Origin": "https://evil.example"}) == 200
+
+
+def test_another_site_cannot_sign_a_browser_in(client: httpx.Client) -> None:
+    started = start(client, new_email())
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = verify(client, started["challenge_id"], started["dev_code"], **headers)
+        assert answer.status_code == 403
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_header_comes_before_a_cookie(client: httpx.Client) -> None:
+    me, other = sign_in(client), sign_in(client)
+    answer = client.get(SESSION, headers=me.headers | cookie_of(other))
+    assert answer.json()["user_id"] == me.user_id
+    assert client.get(SESSION, headers={"X-API-Key": "bzs_wrong"} | cookie_of(me)).status_code == 401
+
+
+@pytest.mark.parametrize("token", ["bzs_", "x" * 300, "a.b.c", "é", "bzs_" + "0" * 49])
+def test_what_is_no_token_is_refused(client: httpx.Client, token: str) -> None:
+    for headers in ({"X-API-Key": token.encode()}, {"Authorization": b"Bearer " + token.encode()}):
+        answer = client.get(SESSION, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
