@@ -312,8 +312,9 @@ def _detail(
 def _curve(values: Float64, per_second: float) -> Curve:
     """The curve in at most `POINTS_MAX` points, each the loudest of those it stands for; silence is null."""
     every = max(1, -(-len(values) // POINTS_MAX))
-    kept = [float(values[start : start + every].max()) for start in range(0, len(values), every)]
-    points = tuple(round(value, 2) if value > -120 else None for value in kept)
+    starts = np.arange(0, len(values), every)
+    kept = np.maximum.reduceat(values, starts) if len(starts) else values
+    points = tuple(round(value, 2) if value > -120 else None for value in kept.tolist())
     return Curve(step_seconds=every / per_second, values=points)
 
 
@@ -324,8 +325,8 @@ def _waveform(loudness: Loudness) -> Waveform:
     highs = np.maximum.reduceat(loudness.highs, starts) if len(starts) else loudness.highs
     return Waveform(
         step_seconds=every / OUTLINE_PER_SECOND,
-        lows=tuple(round(max(-1.0, float(low)), 4) for low in lows),
-        highs=tuple(round(min(1.0, float(high)), 4) for high in highs),
+        lows=tuple(np.round(np.maximum(lows, -1.0).astype(np.float64), 4).tolist()),
+        highs=tuple(np.round(np.minimum(highs, 1.0).astype(np.float64), 4).tolist()),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -164,13 +165,21 @@ def _standing_out(classes: Array, slight: float = SLIGHT) -> Float64:
     return np.asarray((12 * mean - mean.sum()) / (mean.sum() + slight))
 
 
+@cache
+def _triad_templates() -> Float64:
+    """(12, 24) unit vectors of the twelve major and the twelve minor triads."""
+    degrees = ((0, 4, 7), (0, 3, 7))
+    triads = [np.roll(np.isin(np.arange(12), triad), root) for triad in degrees for root in range(12)]
+    units: Float64 = np.stack(triads).T / np.sqrt(3)
+    return units
+
+
 def _triads(alike: Array) -> Float64:
     """(2, 12) how often the major and the minor triad on each class sound, over their mean, minus 1."""
     padded = np.pad(alike, ((2, 2), (0, 0)), mode="edge")
     smooth = sum(weight * padded[at : at + len(alike)] for at, weight in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
     shape = np.asarray(smooth) / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-9)
-    templates = [np.roll(np.isin(np.arange(12), triad), root) for triad in ((0, 4, 7), (0, 3, 7)) for root in range(12)]
-    raised = np.exp(12 * shape @ np.stack(templates).T / np.sqrt(3))
+    raised = np.exp(12 * shape @ _triad_templates())
     sounding = raised / raised.sum(axis=1, keepdims=True) * (alike.max(axis=1, keepdims=True) > 0)
     triads: Float64 = 24 * sounding.mean(axis=0).reshape(2, 12) - 1
     return triads
