@@ -329,7 +329,7 @@ def test_a_header_comes_before_a_cookie(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("token", ["bzs_", "x" * 300, "a.b.c", "é", "bzs_" + "0" * 49])
 def test_what_is_no_token_is_refused(client: httpx.Client, token: str) -> None:
-    for headers in ({"X-API-Key": token.encode()}, {"Authorization": b"Bearer " + token.encode()}):
-        answer = client.get(SESSION, headers=headers)
+    for headers in ((b"X-API-Key", token.encode()), (b"Authorization", b"Bearer " + token.encode())):
+        answer = client.get(SESSION, headers=[headers])
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"

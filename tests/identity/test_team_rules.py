@@ -1,0 +1,384 @@
+"""Whatever people ask in whatever order, a team stays what a team is."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from functools import reduce
+from itertools import count
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from commands.identity.people import ForgetPerson, RegisterPerson
+from commands.identity.teams import (
+    INVITATION_LIFETIME,
+    OPEN_INVITATIONS_MAX,
+    WORKSPACES_MAX,
+    AcceptInvitation,
+    ChangeRole,
+    DeclineInvitation,
+    ForgetInvitee,
+    ForgetWorkspace,
+    InviteMember,
+    OpenWorkspace,
+    RemoveMember,
+    RenameWorkspace,
+    RevokeInvitation,
+    TransferOwnership,
+)
+from commands.kernel import Command
+from domain.identity.people import PersonHasWorkspaces, email_claims, people
+from domain.identity.workspaces import (
+    ROLES,
+    AlreadyInvited,
+    InvitationIsOver,
+    MemberAdded,
+    NoSuchInvitation,
+    NoSuchWorkspace,
+    OwnerStays,
+    Role,
+    RoleIsTooLow,
+    TooManyInvitations,
+    TooManyWorkspaces,
+    WorkspaceHasOneOwner,
+    workspaces,
+)
+from domain.kernel import Refusal
+from projections.identity.people import Person as PersonDocument
+from projections.identity.people import people as people_view
+from projections.identity.workspaces import Workspace as WorkspaceDocument
+from projections.identity.workspaces import workspaces as workspaces_view
+from tests.identity.ledger import Ledger
+
+PEOPLE = ("ada", "ben", "cleo", "dan")
+WHO = st.sampled_from(PEOPLE)
+#: The workspaces everybody begins with, and one more.
+WHERE = st.sampled_from([f"{who}-home" for who in PEOPLE[:2]])
+ROLE: st.SearchStrategy[Role] = st.sampled_from(ROLES)
+
+
+def registered(who: str) -> RegisterPerson:
+    return RegisterPerson(
+        person_id=who,
+        workspace_id=f"{who}-home",
+        api_key_id=f"{who}-key",
+        email=f"{who}@example.com",
+        email_digest=f"digest of {who}",
+        key_prefix="bz_",
+        key_digest=f"key digest of {who}",
+    )
+
+
+def invitation(where: str, by: str, whom: str, role: Role = "member", name: str = "letter") -> InviteMember:
+    return InviteMember(
+        workspace_id=where,
+        invitation_id=name,
+        by=by,
+        email=f"{whom}@example.com",
+        email_digest=f"digest of {whom}",
+        role=role,
+    )
+
+
+class Team(RuleBasedStateMachine):
+    """Four people, two shared workspaces, every wish there is, in any order, with others faster now and then.
+
+    The rules' own states, the read models and a third, naive account kept here must agree after every step.
+    """
+
+    letters = Bundle("letters")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.ledger = Ledger()
+        self.numbers = count()
+        self.naive: dict[str, dict[str, Role]] = {}
+
+    def teardown(self) -> None:
+        self.loop.close()
+
+    @initialize()
+    def everybody_registers(self) -> None:
+        for who in PEOPLE:
+            assert self.ask(registered(who))
+            self.naive[f"{who}-home"] = {who: "owner"}
+
+    def ask(self, wish: Command) -> bool:
+        """Whether a wish was granted; asking again what was granted changes nothing."""
+        try:
+            self.loop.run_until_complete(self.ledger.ask(wish))
+        except Refusal:
+            return False
+        before = {stream: len(events) for stream, events in self.ledger.streams.items()}
+        with suppress(Refusal):  # what one may no longer do has still been done only once
+            self.loop.run_until_complete(self.ledger.ask(wish))
+        after = {stream: len(events) for stream, events in self.ledger.streams.items()}
+        assert after == before, f"{wish} acted twice"
+        return True
+
+    def role(self, where: str, who: str) -> int:
+        held = self.naive.get(where, {}).get(who)
+        return len(ROLES) if held is None else ROLES.index(held)
+
+    @rule(target=letters, where=WHERE, by=WHO, whom=WHO, role=ROLE)
+    def invite(self, where: str, by: str, whom: str, role: Role) -> object:
+        name = f"letter-{next(self.numbers)}"
+        granted = self.ask(invitation(where, by, whom, role, name))
+        assert not granted or (self.role(where, by) <= 1 and role != "owner" and self.role(where, whom) == 4)
+        return (where, name, role) if granted else multiple()
+
+    @rule(letter=letters, who=WHO)
+    def accept(self, letter: tuple[str, str, Role], who: str) -> None:
+        where, name, role = letter
+        if self.ask(AcceptInvitation(workspace_id=where, invitation_id=name, person_id=who)):
+            self.naive[where].setdefault(who, role)
+
+    @rule(letter=consumes(letters))
+    def decline(self, letter: tuple[str, str, Role]) -> None:
+        self.ask(DeclineInvitation(workspace_id=letter[0], invitation_id=letter[1]))
+
+    @rule(letter=letters, by=WHO)
+    def revoke(self, letter: tuple[str, str, Role], by: str) -> None:
+        granted = self.ask(RevokeInvitation(workspace_id=letter[0], invitation_id=letter[1], by=by))
+        assert not granted or self.role(letter[0], by) <= 1
+
+    @rule(where=WHERE, who=WHO, by=WHO, role=ROLE)
+    def change(self, where: str, who: str, by: str, role: Role) -> None:
+        if self.ask(ChangeRole(workspace_id=where, person_id=who, by=by, role=role)):
+            assert self.role(where, by) <= 1
+            self.naive[where][who] = role
+
+    @rule(where=WHERE, who=WHO, by=WHO)
+    def remove(self, where: str, who: str, by: str) -> None:
+        may = self.role(where, by) <= 1 or who == by
+        if self.ask(RemoveMember(workspace_id=where, person_id=who, by=by)):
+            assert may
+            del self.naive[where][who]
+
+    @rule(where=WHERE, to=WHO, by=WHO)
+    def transfer(self, where: str, to: str, by: str) -> None:
+        if self.ask(TransferOwnership(workspace_id=where, to_person_id=to, by=by)):
+            assert self.role(where, by) == 0
+            self.naive[where] |= {by: "admin"}
+            self.naive[where] |= {to: "owner"}
+
+    @rule(where=WHERE, to=WHO, other=WHO, by=WHO)
+    def transfer_while_another_is_faster(self, where: str, to: str, other: str, by: str) -> None:
+        """The second transfer was decided on what is no longer so, and is decided again."""
+        owner = next((who for who, role in self.naive.get(where, {}).items() if role == "owner"), None)
+        if owner is None or self.role(where, other) == 4 or other == owner:
+            return
+        self.ledger.meddle = TransferOwnership(workspace_id=where, to_person_id=other, by=owner)
+        granted = self.ask(TransferOwnership(workspace_id=where, to_person_id=to, by=by))
+        if self.ledger.meddle is None:
+            self.naive[where] |= {owner: "admin", other: "owner"}
+        self.ledger.meddle = None
+        if granted and self.role(where, by) == 0:
+            self.naive[where] |= {by: "admin"}
+            self.naive[where] |= {to: "owner"}
+
+    @rule(where=WHERE, by=WHO)
+    def forget(self, where: str, by: str) -> None:
+        if self.ask(ForgetWorkspace(workspace_id=where, by=by)):
+            assert self.role(where, by) == 0
+            self.naive[where] = {}
+
+    @rule(hours=st.sampled_from([1, 100, 24 * 8]))
+    def wait(self, hours: int) -> None:
+        self.ledger.later(hours=hours)
+
+    # --- what must be true
+
+    @invariant()
+    def an_open_workspace_has_one_owner_and_a_forgotten_one_nobody(self) -> None:
+        for where in self.naive:
+            state = workspaces.fold(self.ledger.events(workspaces.stream(where)))
+            assert list(state.roles.values()).count("owner") == (1 if state.open else 0)
+
+    @invariant()
+    def rules_views_and_our_own_account_agree_on_who_is_what(self) -> None:
+        for where, naive in self.naive.items():
+            events = self.ledger.events(workspaces.stream(where))
+            view: WorkspaceDocument | None = reduce(workspaces_view.evolve, events, None)
+            assert view is not None
+            assert dict(workspaces.fold(events).roles) == dict(view.members) == naive
+
+    @invariant()
+    def people_know_where_they_belong(self) -> None:
+        for who in PEOPLE if self.naive else ():
+            events = self.ledger.events(people.stream(who))
+            view: PersonDocument | None = reduce(people_view.evolve, events, None)
+            assert view is not None
+            belongs = {where for where, naive in self.naive.items() if who in naive}
+            assert set(people.fold(events).workspaces) == set(view.workspaces) == belongs
+            assert len(view.workspaces) == len(belongs)
+
+    @invariant()
+    def an_address_knows_exactly_the_invitations_that_are_open(self) -> None:
+        for who in PEOPLE if self.naive else ():
+            digest = f"digest of {who}"
+            claim = email_claims.fold(self.ledger.events(email_claims.stream(digest)))
+            for where in self.naive:
+                state = workspaces.fold(self.ledger.events(workspaces.stream(where)))
+                waiting = {
+                    name
+                    for name, made in state.invitations.items()
+                    if made.email_digest == digest and self.ledger.now < made.expires_at
+                }
+                listed = {name for place, name in claim.invitations if place == where}
+                assert waiting <= listed
+                assert len(waiting) <= 1
+
+
+TestTeam = Team.TestCase
+TestTeam.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+# --- particular cases -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def ledger() -> Ledger:
+    made = Ledger()
+    await made.ask(*(registered(who) for who in PEOPLE))
+    return made
+
+
+async def joined(ledger: Ledger, who: str, role: Role) -> None:
+    letter = invitation("ada-home", "ada", who, role, f"letter for {who}")
+    accepted = AcceptInvitation(workspace_id="ada-home", invitation_id=letter.invitation_id, person_id=who)
+    await ledger.ask(letter, accepted)
+
+
+async def test_an_invitation_works_for_seven_days(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben"))
+    accept = AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben")
+    ledger.later(seconds=INVITATION_LIFETIME.total_seconds())
+    with pytest.raises(InvitationIsOver):
+        await ledger.ask(accept)
+    ledger.later(seconds=-1)
+    await ledger.ask(accept)
+    assert timedelta(days=7) == INVITATION_LIFETIME
+
+
+async def test_after_it_has_expired_an_address_is_invited_anew(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben", name="first"))
+    with pytest.raises(AlreadyInvited):
+        await ledger.ask(invitation("ada-home", "ada", "ben", name="second"))
+    ledger.later(days=8)
+    await ledger.ask(invitation("ada-home", "ada", "ben", name="second"))
+    claim = email_claims.fold(ledger.events(email_claims.stream("digest of ben")))
+    assert claim.invitations == (("ada-home", "second"),)
+
+
+async def test_an_invitation_is_accepted_by_one_person(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben"))
+    await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="cleo"))
+    with pytest.raises(InvitationIsOver):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+
+
+async def test_whoever_accepts_while_somebody_else_does_comes_too_late(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben"))
+    ledger.meddle = AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="cleo")
+    with pytest.raises(InvitationIsOver):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+    assert len(ledger.events("workspace-ada-home", MemberAdded)) == 2
+
+
+async def test_a_member_who_accepts_another_invitation_keeps_their_role(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "dan"))
+    await joined(ledger, "ben", "admin")
+    await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+    assert workspaces.fold(ledger.events("workspace-ada-home")).roles["ben"] == "admin"
+
+
+async def test_an_owner_who_was_just_made_one_cannot_be_removed(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "admin")
+    ledger.meddle = TransferOwnership(workspace_id="ada-home", to_person_id="ben", by="ada")
+    with pytest.raises(OwnerStays):
+        await ledger.ask(RemoveMember(workspace_id="ada-home", person_id="ben", by="ben"))
+
+
+async def test_an_admin_who_was_just_demoted_changes_nothing(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "admin")
+    await joined(ledger, "cleo", "member")
+    ledger.meddle = ChangeRole(workspace_id="ada-home", person_id="ben", by="ada", role="viewer")
+    with pytest.raises(RoleIsTooLow):
+        await ledger.ask(ChangeRole(workspace_id="ada-home", person_id="cleo", by="ben", role="admin"))
+
+
+async def test_for_strangers_there_is_no_workspace(ledger: Ledger) -> None:
+    for wish in (
+        RenameWorkspace(workspace_id="ada-home", by="ben", name="Mine"),
+        invitation("ada-home", "ben", "cleo"),
+        ForgetWorkspace(workspace_id="ada-home", by="ben"),
+        TransferOwnership(workspace_id="ada-home", to_person_id="ben", by="ben"),
+    ):
+        with pytest.raises(NoSuchWorkspace):
+            await ledger.ask(wish)
+
+
+async def test_nobody_is_invited_to_be_the_second_owner(ledger: Ledger) -> None:
+    with pytest.raises(WorkspaceHasOneOwner):
+        await ledger.ask(invitation("ada-home", "ada", "ben", "owner"))
+
+
+async def test_open_invitations_have_an_end(ledger: Ledger) -> None:
+    for number in range(OPEN_INVITATIONS_MAX):
+        await ledger.ask(invitation("ada-home", "ada", f"guest {number}", name=f"letter {number}"))
+    with pytest.raises(TooManyInvitations):
+        await ledger.ask(invitation("ada-home", "ada", "one more"))
+    ledger.later(days=8)
+    await ledger.ask(invitation("ada-home", "ada", "one more"))
+
+
+async def test_workspaces_of_one_person_have_an_end(ledger: Ledger) -> None:
+    for number in range(WORKSPACES_MAX - 1):
+        await ledger.ask(OpenWorkspace(workspace_id=f"room {number}", person_id="ada", name="Room"))
+    with pytest.raises(TooManyWorkspaces):
+        await ledger.ask(OpenWorkspace(workspace_id="one more", person_id="ada", name="Room"))
+
+
+async def test_whoever_is_forgotten_has_left_everywhere_first(ledger: Ledger) -> None:
+    forget = ForgetPerson(person_id="ada", email_digest="digest of ada")
+    with pytest.raises(PersonHasWorkspaces):
+        await ledger.ask(forget)
+    await ledger.ask(ForgetWorkspace(workspace_id="ada-home", by="ada", alone=True), forget, forget)
+    claim = email_claims.fold(ledger.events(email_claims.stream("digest of ada")))
+    assert (claim.person_id, claim.address_digest("d")) == (None, "d.1")
+
+
+async def test_a_shared_workspace_is_not_forgotten_with_its_owner(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "viewer")
+    with pytest.raises(OwnerStays):
+        await ledger.ask(ForgetWorkspace(workspace_id="ada-home", by="ada", alone=True))
+
+
+async def test_whoever_joins_while_the_workspace_is_forgotten_does_not_stay_behind(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben"))
+    ledger.meddle = AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben")
+    await ledger.ask(ForgetWorkspace(workspace_id="ada-home", by="ada"))
+    assert people.fold(ledger.events("person-ben")).workspaces == ("ben-home",)
+
+
+async def test_nobody_comes_to_a_forgotten_workspace(ledger: Ledger) -> None:
+    await ledger.ask(invitation("ada-home", "ada", "ben"), ForgetWorkspace(workspace_id="ada-home", by="ada"))
+    with pytest.raises(NoSuchInvitation):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+
+
+async def test_a_forgotten_address_is_struck_from_invitations(ledger: Ledger) -> None:
+    await ledger.ask(
+        invitation("ada-home", "ada", "ben"), ForgetInvitee(workspace_id="ada-home", email_digest="digest of ben")
+    )
+    view: WorkspaceDocument | None = reduce(workspaces_view.evolve, ledger.events("workspace-ada-home"), None)
+    assert view is not None
+    assert [(each.email, each.status) for each in view.invitations] == [("[erased]", "revoked")]
+    with pytest.raises(NoSuchInvitation):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
