@@ -2,7 +2,7 @@
 
     python -m infra.training.rhythm MATERIAL... --weights adapters/ears/weights
 
-Every figure printed is of pieces that the network behind it was not fitted on (five folds); the sureness of a tempo is
+Every figure printed is of pieces that the network behind it was not fitted on (three folds); the sureness of a tempo is
 learned from such figures too, since a network is always too sure of what it has learned by heart.
 """
 
@@ -31,7 +31,7 @@ Times = NDArray[np.float64]
 
 NEAR = 0.04
 VOTERS = 4
-FOLDS = 5
+FOLDS = 3
 #: Beats count as found within 70 ms.
 BEAT_NEAR = 0.07
 
@@ -60,7 +60,7 @@ class Case(NamedTuple):
 
 
 def main() -> None:
-    """Report on five folds, then fit on everything and write the weights."""
+    """Report on three folds, then fit on everything and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("material", type=Path, nargs="+")
     parser.add_argument("--weights", type=Path, required=True)
