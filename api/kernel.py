@@ -6,7 +6,7 @@ import hashlib
 from typing import Annotated, Any
 
 from litestar import Request, Response
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 from msgspec import Meta, json
 
 from api.services import Services
@@ -35,9 +35,7 @@ def once(request: Request[Any, Any, Any], services: Services, workspace_id: str,
     return claim_of(request, services, workspace_id, key, payload)
 
 
-def claim_of(
-    request: Request[Any, Any, Any], services: Services, workspace_id: str, key: str, payload: object
-) -> Once:
+def claim_of(request: Request[Any, Any, Any], services: Services, workspace_id: str, key: str, payload: object) -> Once:
     """The claim of a request under a key, within its workspace and route."""
     route = f"{request.method} {request.scope['path']}"
     claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
@@ -47,5 +45,5 @@ def claim_of(
 
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(header="Idempotency-Key", description="The same key within 24 hours gives the same job."),
+    HeaderParameter(name="Idempotency-Key", description="The same key within 24 hours gives the same job."),
 ]
