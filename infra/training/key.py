@@ -515,7 +515,8 @@ def _sharpness(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> flo
         raised = raised - raised.max(axis=1, keepdims=True)
         return float(np.mean(np.log(np.exp(raised).sum(axis=1)) - raised[np.arange(len(truth)), truth]))
 
-    return min(np.arange(0.7, 2.0, 0.05).tolist(), key=surprise)
+    factors: list[float] = np.arange(0.7, 2.0, 0.05).tolist()
+    return min(factors, key=surprise)
 
 
 def _report(scores: NDArray[np.float64], targets: NDArray[np.float64], sources: list[str]) -> None:
