@@ -14,7 +14,6 @@ from domain.ledger import Context, Recorded
 from domain.vocabulary import events, name_of
 from projections.kernel import Document, Projection, Tally
 
-
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = b"a secret of thirty-two bytes, yes"
 

@@ -19,7 +19,7 @@ from adapters.relay import OutOfStep, Relay
 from domain.ledger import Recorded
 from infra.embedded import EmbeddedNats
 from tests.core.conftest import House, eventually
-from tests.core.orchard import PlantTree, TreePlanted, TreeWatered, WaterTree
+from tests.core.orchard import PlantTree
 
 
 async def plant(house: House, count: int, first: int = 0) -> None:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
-import psycopg
 import pytest
 from msgspec import json
-from msgspec.structs import replace
 
-from adapters.bus import Bus
-from adapters.feed import Feed
-from adapters.projector import Follower, Overtaken, Place, Projector, request_rebuild, request_retry
-from adapters.sinks import Documents, Duties, Sums
-from domain.kernel import Event
-from domain.ledger import Recorded, Unreadable
+from adapters.projector import Follower, Overtaken, request_rebuild, request_retry
+from adapters.sinks import Documents
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
     Diary,

@@ -1,0 +1,138 @@
+"""What commands may rely on, whichever ledger they are given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from adapters.eventlog import EventLog
+from adapters.memory import MemoryLedger
+from commands.kernel import TooBusy, execute
+from domain.ledger import Change, Context, Recorded, StaleVersion
+from tests.core.conftest import House
+from tests.core.orchard import (
+    NOW,
+    FillTree,
+    NameIsTaken,
+    NameTree,
+    NoSuchTree,
+    PlantTree,
+    TreePlanted,
+    TreeWatered,
+    WaterTree,
+    context,
+    trees,
+)
+
+Ledger = MemoryLedger | EventLog
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def ledger(request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
+    """Either ledger; the one in memory needs no servers."""
+    if request.param == "memory":
+        yield MemoryLedger()
+        return
+    databases = request.getfixturevalue("core_url")
+    nats_server = request.getfixturevalue("nats_server")
+    async with House(databases, nats_server.url, f"t{uuid4().hex[:12]}") as house:
+        yield house.ledger
+
+
+async def record(ledger: Ledger, stream: str, *events: Any, after: int = 0) -> int:
+    return await ledger.append([Change(stream=stream, after=after, events=events)], context())
+
+
+async def test_a_stream_is_read_as_it_was_written(ledger: Ledger) -> None:
+    await record(ledger, "tree-1", TreePlanted(tree_id="1"), TreeWatered(tree_id="1", litres=3))
+    await record(ledger, "tree-1", TreeWatered(tree_id="1", litres=4), after=2)
+    history = await ledger.read("tree-1")
+
+    assert history.version == 3
+    assert trees.fold(history.events).litres == 7
+    assert [each.version for each in await ledger.stream("tree-1", after=1)] == [2, 3]
+    assert (await ledger.read("tree-2")).version == 0
+    assert (await ledger.read("tree-\0")).version == 0
+
+
+async def test_what_was_decided_on_an_old_version_is_not_written(ledger: Ledger) -> None:
+    await record(ledger, "tree-1", TreePlanted(tree_id="1"))
+    with pytest.raises(StaleVersion):
+        await ledger.append(
+            [
+                Change(stream="tree-2", after=0, events=[TreePlanted(tree_id="2")]),
+                Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1")]),
+            ],
+            context(),
+        )
+
+    assert (await ledger.read("tree-2")).version == 0
+    assert (await ledger.read("tree-1")).version == 1
+
+
+async def test_an_append_of_nothing_writes_nothing(ledger: Ledger) -> None:
+    assert await ledger.append([], context()) == 0
+    assert await ledger.append([Change(stream="tree-1", after=0, events=[])], context()) == 0
+    assert await ledger.head() == 0
+
+
+async def test_pages_hold_everything_in_order_with_its_envelope(ledger: Ledger) -> None:
+    asked = Context(correlation_id=uuid4(), causation_id=uuid4(), workspace_id="w9", actor="ada")
+    for n in range(5):
+        change = Change(stream=f"tree-{n}", after=0, events=[TreePlanted(tree_id=str(n))])
+        last = await ledger.append([change], asked)
+    first, second = await ledger.page(0, 3), await ledger.page(3, 3)
+
+    found = [each for each in [*first, *second] if isinstance(each, Recorded)]
+    assert [each.stream for each in found] == [f"tree-{n}" for n in range(5)]
+    assert [each.position for each in found] == [1, 2, 3, 4, 5]
+    assert last == await ledger.head() == 5
+    assert await ledger.page(5, 3) == []
+    assert {(each.workspace_id, each.actor, each.correlation_id, each.causation_id) for each in found} == {
+        ("w9", "ada", asked.correlation_id, asked.causation_id)
+    }
+    assert await ledger.at([2, 4, 99]) == {2: found[1], 4: found[3]}
+
+
+async def test_of_many_who_want_the_same_name_exactly_one_gets_it(ledger: Ledger) -> None:
+    answers = await asyncio.gather(
+        *(execute(NameTree(tree_id=str(n), name="oak"), ledger, NOW, context()) for n in range(20)),
+        return_exceptions=True,
+    )
+    winners = [answer for answer in answers if isinstance(answer, int)]
+    assert len(winners) == 1
+    assert sum(isinstance(answer, NameIsTaken) for answer in answers) == 19
+    assert await ledger.head() == winners[0]
+    assert len(await ledger.page(0, 100)) == 2, "nobody but the winner has left anything"
+
+
+async def test_the_same_wish_sent_by_many_at_once_acts_once(ledger: Ledger) -> None:
+    answers = await asyncio.gather(*(execute(PlantTree(tree_id="1"), ledger, NOW, context()) for _ in range(20)))
+
+    assert sorted(answers)[:-1] == [0] * 19
+    assert (await ledger.read("tree-1")).version == 1
+
+
+async def test_a_limit_holds_however_many_press_against_it(ledger: Ledger) -> None:
+    await execute(PlantTree(tree_id="1"), ledger, NOW, context())
+
+    async def press() -> None:
+        while True:
+            try:
+                await execute(FillTree(tree_id="1"), ledger, NOW, context())
+            except TooBusy:
+                continue
+            return
+
+    await asyncio.gather(*(press() for _ in range(16)))
+
+    assert trees.fold((await ledger.read("tree-1")).events).litres == 10
+
+
+async def test_a_thing_that_does_not_exist_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(NoSuchTree):
+        await execute(WaterTree(tree_id="1"), ledger, NOW, context())
