@@ -148,7 +148,7 @@ async def rotate_api_key(
     api_key_id: FromPath[Annotated[str, Meta(max_length=64)]],
     services: NamedDependency[Services],
     asker: NamedDependency[Asker],
-    data: JSONBody[Rotation] | None = None,
+    data: JSONBody[Rotation | None] = None,
 ) -> IssuedApiKey:
     """Replace a key by one with the same name and scopes. The old one works for the overlap, a day by default."""
     new_id = services.vault.new_id()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from litestar import Request, post
 from litestar.di import NamedDependency
+from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from api.auth import anonymous, client_address, inside, limit
@@ -53,7 +54,7 @@ class Proved(Struct):
 
 @post("/v1/auth/register", tags=["analysis v1"])
 async def register(
-    request: Request[Any, Any, Any], data: Registration, services: NamedDependency[Services]
+    request: Request[Any, Any, Any], data: JSONBody[Registration], services: NamedDependency[Services]
 ) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
     address = client_address(request)
@@ -98,7 +99,7 @@ async def register(
 
 
 @post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"])
-async def verify_email(request: Request[Any, Any, Any], data: Proof, services: NamedDependency[Services]) -> Proved:
+async def verify_email(request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]) -> Proved:
     """Prove an e-mail address with the code that was sent to it."""
     address = client_address(request)
     await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
