@@ -109,4 +109,5 @@ async def mail_endpoint_disabled(recorded: Recorded, world: World) -> None:
                 f"The webhook endpoint {endpoint.url.partition('?')[0]} ({event.endpoint_id}) is no longer told "
                 f"anything, since {event.disabled_at:%Y-%m-%d %H:%M} UTC. {why}\n\n"
                 "What it has missed is kept. Enable it again when it works, and ask for a replay.\n",
+                letter_id=derived_id("endpoint disabled", str(recorded.event_id), person_id),
             )

@@ -60,7 +60,7 @@ def sentence(event: Event) -> str:  # noqa: PLR0911 - one for each event
         case AnalysisCancelled():
             return "The analysis was cancelled."
         case ReportDrawn():
-            return f"{len(event.artifacts)} pictures of it have been drawn."
+            return f"Pictures of it have been drawn: {', '.join(each.name for each in event.artifacts)}."
         case SourceDeleted():
             return "The uploaded recording has been deleted."
     return f"{action_of(f'analyses.{type(event).__name__}')}."

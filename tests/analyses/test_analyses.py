@@ -1,0 +1,271 @@
+"""Analyses as rules and reactions, and as version 2 shows them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.analyses import reactions
+from commands.analyses.analyses import (
+    CancelAnalysis,
+    CompleteAnalysis,
+    FailAnalysis,
+    Item,
+    NoteReport,
+    RequestAnalyses,
+    StartAnalysis,
+)
+from commands.analyses.reactions import analyse_audio, delete_source, draw_report
+from domain.analyses.analyses import (
+    AnalysisCancelled,
+    AnalysisCompleted,
+    AnalysisFailed,
+    AnalysisIsOver,
+    AnalysisRequested,
+    AnalysisStarted,
+    Artifact,
+    NoSuchAnalysis,
+    ReportDrawn,
+    SourceDeleted,
+    analyses,
+)
+from domain.analyses.findings import Findings
+from domain.kernel import Event
+from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
+from projections.analyses.analyses import analyses as version_1
+from projections.analyses.history import sentence
+from projections.analyses.platform import AnalysisV2, Outcome, outcomes, platform_analyses
+from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.webhooks.test_endpoints import registered
+
+KEY = "uploads/A"
+HEARD = Findings(duration_seconds=2.0)
+
+
+def requested(**more: Any) -> AnalysisRequested:
+    facts: dict[str, Any] = {"origin": "url", "source_url": "https://example.com/a.mp3", "requested_at": NOON}
+    return AnalysisRequested(analysis_id="A", workspace_id=WORKSPACE, **(facts | more))
+
+
+STARTED = AnalysisStarted(analysis_id="A", started_at=NOON)
+COMPLETED = AnalysisCompleted(analysis_id="A", findings=HEARD, detail_key="analyses/A/detail.json", completed_at=NOON)
+FAILED = AnalysisFailed(analysis_id="A", reason="It is no music.", failed_at=NOON)
+CANCELLED = AnalysisCancelled(analysis_id="A", cancelled_at=NOON)
+PICTURE = Artifact(name="overview.png", object_key="analyses/A/overview.png", content_type="image/png", size=13)
+DRAWN = ReportDrawn(analysis_id="A", artifacts=(PICTURE,), drawn_at=NOON)
+
+cancel = CancelAnalysis(analysis_id="A", workspace_id=WORKSPACE)
+
+
+def known(*events: Event) -> Scene:
+    scene = Scene()
+    scene.given(analyses, "A", *(events or (requested(),)))
+    return scene
+
+
+# --- cancelling -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_over_can_be_cancelled_once() -> None:
+    for past in ((requested(),), (requested(), STARTED)):
+        scene = await known(*past).when(cancel)
+        scene.then(CANCELLED)
+        (await scene.when(cancel)).then()
+
+
+@pytest.mark.parametrize("end", [COMPLETED, FAILED])
+async def test_what_is_over_cannot_be_cancelled(end: Event) -> None:
+    await known(requested(), end).refused(cancel, AnalysisIsOver)
+
+
+async def test_anothers_analysis_is_not_there() -> None:
+    await known().refused(CancelAnalysis(analysis_id="A", workspace_id="another"), NoSuchAnalysis)
+    await Scene().refused(cancel, NoSuchAnalysis)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        StartAnalysis(analysis_id="A"),
+        CompleteAnalysis(analysis_id="A", findings=HEARD, detail_key=None),
+        FailAnalysis(analysis_id="A", reason="too late"),
+        NoteReport(analysis_id="A", artifacts=(PICTURE,)),
+    ],
+)
+async def test_nothing_happens_to_a_cancelled_analysis(wish: Any) -> None:
+    (await known(requested(), CANCELLED).when(wish)).then()
+
+
+# --- asking ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_may_name_an_endpoint_of_its_own_workspace_only() -> None:
+    def asks(workspace_id: str) -> RequestAnalyses:
+        item = Item(analysis_id="A", origin="url", source_url="https://example.com", webhook_endpoint_id="E")
+        return RequestAnalyses(subject_id="A", workspace_id=workspace_id, items=(item,))
+
+    scene = Scene()
+    scene.given(endpoint_books, WORKSPACE, registered())
+    await scene.refused(asks("another"), NoSuchEndpoint)
+    [event] = (await scene.when(asks(WORKSPACE))).news
+    assert isinstance(event, AnalysisRequested)
+    assert event.webhook_endpoint_id == "E"
+
+
+# --- listening ------------------------------------------------------------------------------------------------------
+
+
+class Endless:
+    """Ears that listen until they are told to stop."""
+
+    def __init__(self) -> None:
+        self.listening = asyncio.Event()
+        self.stopped = False
+
+    async def listen(self, path: Path) -> Any:
+        """Never ends by itself."""
+        self.listening.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped = True
+
+
+async def test_a_worker_stops_listening_when_the_analysis_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reactions, "WANTED_SECONDS", 0.01)
+    scene, ears = known(requested(object_key=KEY)), Endless()
+    scene.ears = ears
+    await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
+    work = asyncio.create_task(scene.follows(analyse_audio, scene.last(AnalysisRequested)))
+    await ears.listening.wait()
+    await scene.when(cancel)
+    await work
+    assert ears.stopped
+    assert [type(each.event) for each in scene.log.recorded] == [
+        AnalysisRequested,
+        AnalysisStarted,
+        AnalysisCancelled,
+    ]
+
+
+class CancelledMeanwhile:
+    """Ears that hear everything, while somebody cancels."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    async def listen(self, path: Path) -> Any:
+        """Hear it, a moment too late."""
+        await self.scene.when(cancel)
+        return await Scene().ears.listen(path)
+
+
+async def test_what_was_heard_of_a_cancelled_analysis_is_thrown_away() -> None:
+    scene = known(requested(object_key=KEY))
+    scene.ears = CancelledMeanwhile(scene)
+    await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
+    await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+    assert not any(isinstance(each.event, AnalysisCompleted) for each in scene.log.recorded)
+    assert not await scene.blobs.exists("analyses/A/detail.json")
+
+
+async def test_a_cancelled_analysis_is_not_begun() -> None:
+    scene = known(requested(), CANCELLED)
+    (await scene.follows(analyse_audio, scene.last(AnalysisRequested))).then()
+
+
+@pytest.mark.parametrize(("size", "words"), [(None, "no such"), (100, "larger")])
+async def test_an_upload_that_is_gone_or_grew_fails_the_analysis_at_once(size: int | None, words: str) -> None:
+    scene = known(requested(origin="object", object_key=KEY))
+    scene.settings = {"upload_bytes_max": 10}
+    if size:
+        await scene.blobs.put_bytes(KEY, b"x" * size, content_type="audio/mpeg")
+    await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+    assert isinstance(scene.news[-1], AnalysisFailed)
+    assert words in scene.news[-1].reason
+
+
+@pytest.mark.parametrize("end", [COMPLETED, FAILED, CANCELLED])
+async def test_the_source_is_deleted_when_it_is_over_however_it_ended(end: Event) -> None:
+    scene = known(requested(origin="object", object_key=KEY))
+    await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
+    last = scene.given(analyses, "A", end)
+    (await scene.follows(delete_source, last)).then(SourceDeleted(analysis_id="A", object_key=KEY, deleted_at=NOON))
+    assert not await scene.blobs.exists(KEY)
+    (await scene.follows(delete_source, last)).then()
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+async def test_pictures_are_drawn_of_the_stored_detail_once() -> None:
+    scene = known(requested(), STARTED, COMPLETED)
+    await scene.blobs.put_bytes("analyses/A/detail.json", b"{}", content_type="application/json")
+    (await scene.follows(draw_report, scene.last(AnalysisCompleted))).then(DRAWN)
+    async with scene.blobs.fetch("analyses/A/overview.png") as path:
+        assert await asyncio.to_thread(path.read_bytes) == b"picture of {}"
+    (await scene.follows(draw_report, scene.last(AnalysisCompleted))).then()
+
+
+# --- the views ------------------------------------------------------------------------------------------------------
+
+
+def shown(*events: Event) -> AnalysisV2:
+    document = None
+    for event in events:
+        if platform_analyses.concerns(event) is not None:
+            document = platform_analyses.evolve(document, event)
+    assert isinstance(document, AnalysisV2)
+    return document
+
+
+def outcome(*events: Event) -> Outcome:
+    document = None
+    for event in events:
+        if outcomes.concerns(event) is not None:
+            document = outcomes.evolve(document, event)
+    assert isinstance(document, Outcome)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "old"),
+    [
+        ((), "queued", "processing"),
+        ((STARTED,), "running", "processing"),
+        ((STARTED, COMPLETED), "succeeded", "completed"),
+        ((STARTED, FAILED), "failed", "failed"),
+        ((CANCELLED,), "cancelled", "failed"),
+    ],
+)
+def test_one_job_has_a_word_for_its_state_in_each_version(events: tuple[Event, ...], status: str, old: str) -> None:
+    assert shown(requested(), *events).status == outcome(requested(), *events).status == status
+    document = None
+    for event in (requested(), *events):
+        if version_1.concerns(event) is not None:
+            document = version_1.evolve(document, event)
+    assert document is not None
+    assert document.status == old
+    assert (document.completed_at is not None) == (shown(requested(), *events).completed_at is not None)
+
+
+def test_the_clients_own_words_come_back_and_are_null_once_forgotten() -> None:
+    assert shown(requested(metadata='{"a":[1,null]}')).metadata == {"a": [1, None]}
+    assert shown(requested(metadata="[erased]")).metadata is None
+    assert shown(requested()).metadata is None
+
+
+def test_the_report_is_the_detail_and_then_the_pictures() -> None:
+    assert outcome(requested()).artifacts == ()
+    assert [each.name for each in outcome(requested(), COMPLETED).artifacts] == ["detail.json"]
+    assert [each.name for each in outcome(requested(), COMPLETED, DRAWN).artifacts] == ["detail.json", "overview.png"]
+    assert outcome(requested(), FAILED).artifacts == ()
+
+
+@pytest.mark.parametrize("event", [requested(), STARTED, COMPLETED, FAILED, CANCELLED, DRAWN])
+def test_everything_that_happens_to_a_job_is_a_sentence(event: Event) -> None:
+    assert sentence(event)[0].isupper()
+    assert sentence(event).endswith(".")

@@ -1,0 +1,496 @@
+"""Deliveries as rules, as reactions, and as they are shown."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adapters.http import Answer, Unreachable
+from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.reactions import deliver, mail_endpoint_disabled, queue_delivery
+from commands.webhooks.sending import send
+from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
+from domain.analyses.findings import Findings
+from domain.identity.people import PersonRegistered, people
+from domain.identity.workspaces import MemberAdded, WorkspaceOpened, workspaces
+from domain.kernel import Event
+from domain.ledger import Recorded
+from domain.webhooks.deliveries import (
+    DeliveryAttempted,
+    DeliveryBegun,
+    DeliveryGivenUp,
+    DeliveryInProgress,
+    DeliveryIsOver,
+    DeliveryQueued,
+    NoSuchDelivery,
+    deliveries,
+)
+from domain.webhooks.endpoints import (
+    EndpointDisabled,
+    EndpointFailing,
+    EndpointMoved,
+    EndpointRecovered,
+    EndpointRemoved,
+    EndpointSecretRotated,
+    endpoint_books,
+)
+from projections.webhooks.deliveries import DeliveryLog, delivery_logs
+from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.webhooks.test_endpoints import registered
+
+URL = "https://example.com/hook"
+MINUTE = timedelta(minutes=1)
+
+
+def answer(status: int, retry_after_seconds: float | None = None) -> Answer:
+    return Answer(status=status, retry_after_seconds=retry_after_seconds, body_prefix="", duration_seconds=0.25)
+
+
+def queued(delivery_id: str = "D", **more: Any) -> DeliveryQueued:
+    facts: dict[str, Any] = {
+        "workspace_id": WORKSPACE,
+        "analysis_id": "A",
+        "url": URL,
+        "message_type": "analysis.completed",
+        "queued_at": NOON,
+        "endpoint_id": "E",
+    }
+    return DeliveryQueued(delivery_id=delivery_id, **(facts | more))
+
+
+def attempted(attempt: int, *, success: bool = False, again: datetime | None = None) -> DeliveryAttempted:
+    return DeliveryAttempted(
+        delivery_id="D",
+        analysis_id="A",
+        attempt=attempt,
+        success=success,
+        attempted_at=NOON,
+        status_code=200 if success else 500,
+        signature=f"v1,{attempt}",
+        next_attempt_at=again,
+    )
+
+
+def recorded(attempt: int, *, success: bool = False, again: datetime | None = None, **more: Any) -> RecordAttempt:
+    facts: dict[str, Any] = {
+        "status_code": 200 if success else 500,
+        "error_detail": None,
+        "signature": f"v1,{attempt}",
+        "duration_seconds": 0.0,
+        "next_attempt_at": again,
+    }
+    return RecordAttempt(delivery_id="D", attempt=attempt, success=success, **(facts | more))
+
+
+def waiting(*more: Event, **facts: Any) -> tuple[Scene, Recorded]:
+    """A message on its way to an endpoint, and the event that says so."""
+    scene = Scene()
+    scene.given(endpoint_books, WORKSPACE, registered())
+    last = scene.given(deliveries, "D", queued(**facts), *more)
+    return scene, last
+
+
+def begin(sender: str = "one", attempt: int = 1, *, force: bool = False) -> BeginAttempt:
+    return BeginAttempt(delivery_id="D", attempt=attempt, sender=sender, patience=MINUTE, force=force)
+
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_is_queued_once() -> None:
+    wish = QueueDelivery(
+        delivery_id="D",
+        workspace_id=WORKSPACE,
+        analysis_id="",
+        url=URL,
+        message_type="webhook.ping",
+        endpoint_id="E",
+    )
+    scene = await Scene().when(wish)
+    scene.then(queued(analysis_id="", message_type="webhook.ping"))
+    (await scene.when(wish)).then()
+
+
+async def test_one_sender_at_a_time() -> None:
+    scene, _ = waiting()
+    (await scene.when(begin("one"))).then(DeliveryBegun(delivery_id="D", attempt=1, begun_at=NOON, begun_by="one"))
+    await scene.refused(begin("two"), DeliveryInProgress)
+    (await scene.when(begin("one"))).then()
+    scene.later(seconds=61)
+    assert isinstance((await scene.when(begin("two"))).news[0], DeliveryBegun)
+
+
+async def test_what_is_over_is_not_begun_unless_it_is_forced() -> None:
+    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON)
+    scene, _ = waiting(attempted(1), given_up)
+    await scene.refused(begin(attempt=2), DeliveryIsOver)
+    assert isinstance((await scene.when(begin(attempt=2, force=True))).news[0], DeliveryBegun)
+    scene, _ = waiting(attempted(1, success=True))
+    await scene.refused(begin(attempt=2, force=True), DeliveryIsOver)
+    scene, _ = waiting(attempted(1, again=NOON + MINUTE))
+    await scene.refused(begin(attempt=1), DeliveryIsOver)
+
+
+async def test_an_attempt_is_written_down_once() -> None:
+    scene, _ = waiting()
+    (await scene.when(recorded(1, success=True))).then(attempted(1, success=True))
+    (await scene.when(recorded(1, success=True))).then()
+    (await scene.when(recorded(2))).then()
+
+
+async def test_a_delivery_without_a_next_attempt_is_given_up() -> None:
+    scene, _ = waiting(endpoint_id=None)
+    (await scene.when(recorded(1, reason="enough"))).then(
+        attempted(1), DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="enough", given_up_at=NOON)
+    )
+
+
+async def test_what_is_over_is_not_given_up_again() -> None:
+    wish = GiveUpDelivery(delivery_id="D", because="removed", reason="r")
+    scene, _ = waiting()
+    (await scene.when(wish)).then(
+        DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON, because="removed")
+    )
+    (await scene.when(wish)).then()
+
+
+# --- the health of an endpoint --------------------------------------------------------------------------------------
+
+
+async def test_an_endpoint_begins_to_fail_once_and_recovers_once() -> None:
+    scene, _ = waiting()
+    again = NOON + MINUTE
+    (await scene.when(recorded(1, again=again))).then(
+        attempted(1, again=again), EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=NOON)
+    )
+    (await scene.when(recorded(2, again=again))).then(attempted(2, again=again))
+    (await scene.when(recorded(3, success=True))).then(
+        attempted(3, success=True),
+        EndpointRecovered(endpoint_id="E", workspace_id=WORKSPACE, recovered_at=NOON),
+    )
+
+
+@pytest.mark.parametrize(("hours", "disabled"), [(119.9, False), (120, True)])
+async def test_an_endpoint_that_only_failed_for_120_hours_is_disabled(hours: float, disabled: bool) -> None:
+    scene, _ = waiting()
+    scene.given(endpoint_books, WORKSPACE, EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=NOON))
+    scene.later(hours=hours)
+    await scene.when(recorded(1, again=scene.now + MINUTE))
+    expected = EndpointDisabled(endpoint_id="E", workspace_id=WORKSPACE, because="failing", disabled_at=scene.now)
+    assert (expected in scene.news) is disabled
+
+
+async def test_a_success_in_between_begins_the_hours_anew() -> None:
+    scene, _ = waiting()
+    await scene.when(recorded(1, again=NOON + MINUTE))
+    await scene.later(hours=119).when(recorded(2, success=True))
+    scene.given(deliveries, "D2", queued("D2"))
+    await scene.later(hours=2).when(RecordAttempt(**{**_facts(recorded(1, again=NOON)), "delivery_id": "D2"}))
+    assert not any(isinstance(event, EndpointDisabled) for event in scene.news)
+
+
+async def test_an_endpoint_that_is_gone_is_disabled_at_once() -> None:
+    scene, _ = waiting()
+    await scene.when(recorded(1, gives_up="gone"))
+    assert scene.news[-1] == EndpointDisabled(endpoint_id="E", workspace_id=WORKSPACE, because="gone", disabled_at=NOON)
+
+
+async def test_the_failure_of_a_removed_or_absent_endpoint_is_nobodys() -> None:
+    for facts in ({"endpoint_id": None}, {"endpoint_id": "another"}):
+        scene, _ = waiting(**facts)
+        await scene.when(recorded(1, again=NOON))
+        assert [type(event) for event in scene.news] == [DeliveryAttempted]
+
+
+async def test_the_owner_is_written_to_once_when_an_endpoint_is_disabled_by_itself() -> None:
+    scene = Scene()
+    scene.given(
+        workspaces,
+        WORKSPACE,
+        WorkspaceOpened(workspace_id=WORKSPACE, name="studio", opened_at=NOON),
+        MemberAdded(workspace_id=WORKSPACE, person_id="ada", role="owner", added_at=NOON),
+        MemberAdded(workspace_id=WORKSPACE, person_id="bob", role="admin", added_at=NOON),
+    )
+    for name in ("ada", "bob"):
+        scene.given(people, name, PersonRegistered(person_id=name, email=f"{name}@example.com", registered_at=NOON))
+    asked, failing = (
+        EndpointDisabled(endpoint_id="E", workspace_id=WORKSPACE, because=why, disabled_at=NOON)
+        for why in ("asked", "failing")
+    )
+    last = scene.given(endpoint_books, WORKSPACE, registered(url="https://example.com/hook?key=s3cret"), failing)
+    for _ in range(2):
+        await scene.follows(mail_endpoint_disabled, last)
+    [(to, subject, text)] = scene.letters.sent.values()
+    assert to == "ada@example.com"
+    assert "disabled" in subject
+    assert "https://example.com/hook" in text
+    assert "s3cret" not in text
+    assert not mail_endpoint_disabled.concerns(asked)
+
+
+# --- who is told ----------------------------------------------------------------------------------------------------
+
+
+def requested(**more: Any) -> AnalysisRequested:
+    facts: dict[str, Any] = {"origin": "url", "source_url": URL, "requested_at": NOON}
+    return AnalysisRequested(analysis_id="A", workspace_id=WORKSPACE, **(facts | more))
+
+
+async def told(end: Event, *endpoints: Event, **job: Any) -> list[tuple[str | None, str, str]]:
+    """Whom the end of a job is told: endpoint, address and type of each message."""
+    scene = Scene()
+    if endpoints:
+        scene.given(endpoint_books, WORKSPACE, *endpoints)
+    last = scene.given(analyses, "A", requested(**job), end)
+    await scene.follows(queue_delivery, last)
+    first: list[tuple[str | None, str, str]] = [
+        (e.endpoint_id, e.url, e.message_type) for e in scene.news if isinstance(e, DeliveryQueued)
+    ]
+    assert len(first) == len(scene.news)
+    (await scene.follows(queue_delivery, last)).then()
+    return first
+
+
+DONE = AnalysisCompleted(analysis_id="A", findings=Findings(), detail_key=None, completed_at=NOON)
+FAILED = AnalysisFailed(analysis_id="A", reason="r", failed_at=NOON)
+
+
+async def test_all_endpoints_that_want_to_are_told_each_once() -> None:
+    endpoints = (
+        registered("all"),
+        registered("done", event_types=("analysis.completed",)),
+        registered("failed", event_types=("analysis.failed",)),
+        registered("off", enabled=False),
+        registered("gone"),
+        EndpointRemoved(endpoint_id="gone", workspace_id=WORKSPACE, removed_at=NOON),
+    )
+    assert await told(DONE, *endpoints) == [
+        ("all", URL, "analysis.completed"),
+        ("done", URL, "analysis.completed"),
+    ]
+    assert await told(FAILED, *endpoints) == [("all", URL, "analysis.failed"), ("failed", URL, "analysis.failed")]
+
+
+async def test_a_jobs_own_endpoint_is_told_whatever_it_chose_unless_it_is_gone() -> None:
+    mine = registered("mine", event_types=("analysis.failed",))
+    assert await told(DONE, mine, webhook_endpoint_id="mine") == [("mine", URL, "analysis.completed")]
+    assert await told(DONE, webhook_endpoint_id="mine") == []
+
+
+async def test_a_jobs_own_address_is_told_beside_the_endpoints() -> None:
+    own = "https://example.org/own"
+    assert await told(DONE, registered("E"), webhook_url=own) == [
+        (None, own, "analysis.completed"),
+        ("E", URL, "analysis.completed"),
+    ]
+
+
+# --- sending --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_is_signed_by_its_endpoint_and_written_down() -> None:
+    scene, last = waiting()
+    await scene.follows(deliver, last)
+
+    [sent] = scene.web.sent
+    begun, done = scene.news
+    assert isinstance(begun, DeliveryBegun)
+    assert begun.begun_by == str(last.event_id)
+    assert isinstance(done, DeliveryAttempted)
+    assert (done.success, done.status_code, done.signature) == (True, 200, sent.headers["webhook-signature"])
+    assert sent.headers["webhook-id"] == "msg_D"
+    assert sent.body == (b'{"type":"analysis.completed","timestamp":"2026-11-22T12:00:00Z","data":{"id":"A"}}')
+    assert sent.headers["webhook-signature"] == scene.vault.sign("msg_D", NOON, sent.body, ["S1"])["webhook-signature"]
+
+
+async def test_both_secrets_sign_during_the_day_after_a_rotation() -> None:
+    scene, last = waiting()
+    scene.given(
+        endpoint_books,
+        WORKSPACE,
+        EndpointSecretRotated(
+            endpoint_id="E",
+            workspace_id=WORKSPACE,
+            secret_id="S2",
+            rotated_at=NOON,
+            old_expires_at=NOON + timedelta(hours=24),
+        ),
+    )
+    await scene.follows(deliver, last)
+    assert len(scene.web.sent[0].headers["webhook-signature"].split()) == 2
+
+
+async def test_an_address_left_with_a_job_gets_version_1_and_the_workspaces_secret() -> None:
+    scene, last = waiting(endpoint_id=None)
+    await scene.follows(deliver, last)
+    [sent] = scene.web.sent
+    assert b'{"job_id":"A"}' in sent.body
+    assert (
+        sent.headers["webhook-signature"]
+        == (scene.vault.sign("msg_D", NOON, sent.body, [WORKSPACE])["webhook-signature"])
+    )
+
+
+async def test_a_message_goes_to_where_its_endpoint_is_now() -> None:
+    scene, last = waiting()
+    scene.given(
+        endpoint_books,
+        WORKSPACE,
+        EndpointMoved(endpoint_id="E", workspace_id=WORKSPACE, url="https://example.org/new", moved_at=NOON),
+    )
+    await scene.follows(deliver, last)
+    assert scene.web.sent[0].url == "https://example.org/new"
+
+
+async def test_a_failure_is_tried_again_after_the_next_wait_or_longer_if_asked() -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [answer(503), answer(429, 60.0), answer(200)]
+    await scene.follows(deliver, last)
+    first = scene.last(DeliveryAttempted)
+    assert isinstance(first.event, DeliveryAttempted)
+    assert first.event.next_attempt_at == NOON + timedelta(seconds=5)
+    assert first.event.error_detail == "The receiver answered 503."
+
+    await scene.follows(deliver, first)
+    second = scene.last(DeliveryAttempted)
+    assert isinstance(second.event, DeliveryAttempted)
+    assert second.event.next_attempt_at == NOON + timedelta(seconds=300)
+    await scene.follows(deliver, second)
+    assert deliveries.fold((await scene.log.read("delivery-D")).events).delivered
+
+
+async def test_a_receiver_may_ask_for_more_patience() -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [answer(429, 60.0)]
+    await scene.follows(deliver, last)
+    event = scene.last(DeliveryAttempted).event
+    assert isinstance(event, DeliveryAttempted)
+    assert event.next_attempt_at == NOON + timedelta(seconds=60)
+
+
+async def test_no_answer_is_a_failure_too_and_a_forbidden_place_is_given_up() -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [Unreachable("No answer came.")]
+    await scene.follows(deliver, last)
+    event = scene.last(DeliveryAttempted).event
+    assert isinstance(event, DeliveryAttempted)
+    assert (event.status_code, event.error_detail) == (None, "No answer came.")
+    assert event.next_attempt_at is not None
+
+    scene, last = waiting(endpoint_id=None, url="http://10.0.0.1/hook")
+    await scene.follows(deliver, last)
+    assert isinstance(scene.news[-1], DeliveryGivenUp)
+    assert scene.news[-1].because == "gone"
+
+
+async def test_after_the_last_wait_it_is_given_up() -> None:
+    scene, last = waiting()
+    scene.settings = {"webhook_retry_seconds": (1.0, 2.0)}
+    scene.web.answers[URL] = [answer(500)]
+    for _ in range(3):
+        await scene.follows(deliver, last)
+        last = scene.last(DeliveryAttempted)
+    assert len(scene.web.sent) == 3
+    assert isinstance(scene.last(DeliveryGivenUp).event, DeliveryGivenUp)
+    assert not deliver.concerns(last.event)
+
+
+async def test_a_ping_is_sent_once_even_when_it_fails() -> None:
+    scene, last = waiting(message_type="webhook.ping", analysis_id="")
+    scene.web.answers[URL] = [answer(500)]
+    await scene.follows(deliver, last)
+    assert b'"data":{"endpoint_id":"E","workspace_id":"workspace-1"}' in scene.web.sent[0].body
+    assert isinstance(scene.last(DeliveryGivenUp).event, DeliveryGivenUp)
+
+
+@pytest.mark.parametrize("because", ["removed", "disabled"])
+async def test_a_message_to_an_endpoint_that_is_off_or_gone_is_not_sent(because: str) -> None:
+    scene, last = waiting()
+    end: Event = (
+        EndpointRemoved(endpoint_id="E", workspace_id=WORKSPACE, removed_at=NOON)
+        if because == "removed"
+        else EndpointDisabled(endpoint_id="E", workspace_id=WORKSPACE, because="asked", disabled_at=NOON)
+    )
+    scene.given(endpoint_books, WORKSPACE, end)
+    await scene.follows(deliver, last)
+    [given_up] = scene.news
+    assert isinstance(given_up, DeliveryGivenUp)
+    assert given_up.because == because
+    assert scene.web.sent == []
+    forced = await send("D", scene.world, scene.context, sender="me", force=True)
+    assert forced == ("skipped" if because == "removed" else "delivered")
+
+
+async def test_the_same_duty_done_twice_sends_and_writes_once() -> None:
+    scene, last = waiting()
+    await scene.follows(deliver, last)
+    (await scene.follows(deliver, last)).then()
+    assert len(scene.web.sent) == 1
+
+
+async def test_a_duty_that_crashed_while_sending_is_taken_up_again() -> None:
+    scene, last = waiting()
+    scene.given(
+        deliveries,
+        "D",
+        DeliveryBegun(delivery_id="D", attempt=1, begun_at=NOON, begun_by=str(last.event_id)),
+    )
+    await scene.follows(deliver, last)
+    assert [type(event) for event in scene.news] == [DeliveryAttempted]
+
+
+async def test_while_somebody_sends_it_nobody_else_does() -> None:
+    scene, last = waiting(DeliveryBegun(delivery_id="D", attempt=1, begun_at=NOON, begun_by="somebody"))
+    first = next(each for each in scene.log.recorded if isinstance(each.event, DeliveryQueued))
+    with pytest.raises(DeliveryInProgress):
+        await scene.follows(deliver, first)
+    assert scene.web.sent == []
+    del last
+
+
+async def test_a_delivery_that_never_was_cannot_be_sent() -> None:
+    scene = Scene()
+    with pytest.raises(NoSuchDelivery):
+        await send("D", scene.world, scene.context, sender="me")
+
+
+# --- the view -------------------------------------------------------------------------------------------------------
+
+
+def shown(*events: Event) -> DeliveryLog:
+    """The delivery after these events."""
+    document = None
+    for event in events:
+        assert delivery_logs.concerns(event) == "D"
+        document = delivery_logs.evolve(document, event)
+    assert isinstance(document, DeliveryLog)
+    return document
+
+
+BEGUN = DeliveryBegun(delivery_id="D", attempt=1, begun_at=NOON, begun_by="me")
+
+
+def test_a_delivery_is_pending_delivering_and_delivered() -> None:
+    assert (shown(queued()).status, shown(queued()).signature) == ("pending", "")
+    assert shown(queued(), BEGUN).status == "delivering"
+    failed = shown(queued(), BEGUN, attempted(1, again=NOON + MINUTE))
+    assert (failed.status, failed.attempt_count, failed.next_attempt_at) == ("pending", 1, "2026-11-22T12:01:00Z")
+    done = shown(queued(), BEGUN, attempted(1, again=NOON), attempted(2, success=True))
+    assert (done.status, done.attempt_count, done.signature) == ("delivered", 2, "v1,2")
+    assert [each.attempt for each in done.attempts] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("because", "status"),
+    [("exhausted", "failed"), ("gone", "disabled"), ("disabled", "disabled"), ("removed", "disabled")],
+)
+def test_a_given_up_delivery_says_whether_its_receiver_failed_or_was_off(because: Any, status: str) -> None:
+    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON, because=because)
+    assert shown(queued(), given_up).status == status
+    assert shown(queued(), given_up, attempted(1, success=True)).status == "delivered"
+
+
+def _facts(command: RecordAttempt) -> dict[str, Any]:
+    return {name: getattr(command, name) for name in command.__struct_fields__}
