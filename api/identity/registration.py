@@ -99,7 +99,9 @@ async def register(
 
 
 @post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"])
-async def verify_email(request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]) -> Proved:
+async def verify_email(
+    request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]
+) -> Proved:
     """Prove an e-mail address with the code that was sent to it."""
     address = client_address(request)
     await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)

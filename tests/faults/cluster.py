@@ -119,8 +119,8 @@ class Crowd:
         eventually(lambda: len(self.jobs) >= count, timeout=60)
 
     def _hand_in(self, number: int) -> None:
-        # To hear something takes long and to find nothing to hear does not: one in ten is enough of the first.
-        good = number % 10 == 0
+        # To hear something takes long and to find nothing to hear does not: one in twenty is enough of the first.
+        good = number % 20 == 0
         body = {"url": self._good if good else self._bad, "webhook_url": self.cluster.outside.at(self.hook)}
         key = {"Idempotency-Key": uuid4().hex}
         answer = self.patiently(lambda: self.me.post("/v1/analyze/url", json=body, headers=key))

@@ -30,31 +30,27 @@ def test_each_role_is_killed_while_two_hundred_recordings_come_in(cluster: Clust
 
 def test_the_workers_are_killed_in_the_middle_of_their_work(cluster: Cluster) -> None:
     crowd = Crowd(cluster, "busy")
-    with crowd.handing_in(40):
-        pass
-    for _ in range(2):
-        for name in ("analyses", "react", "project"):
+    for name in ("analyses", "react", "project"):
+        with crowd.handing_in(10):
             eventually(lambda: cluster.asked("SELECT FROM tasks WHERE state = 'running'"), timeout=30)
             cluster.crash(name)
-            cluster.await_ready(name)
-            with crowd.handing_in(10):
-                pass
+    cluster.await_ready(*ROLES)
     crowd.check()
 
 
 def test_nats_is_away_and_comes_back(cluster: Cluster) -> None:
     crowd = Crowd(cluster, "nats")
-    with crowd.handing_in(60):
+    with crowd.handing_in(40):
         crowd.after(10)
         cluster.nats.stop()
-        crowd.after(40)
+        crowd.after(30)
         cluster.nats.start()
     crowd.check()
 
 
 def test_the_store_of_nats_is_deleted_while_it_runs_and_it_starts_again_with_nothing(cluster: Cluster) -> None:
     crowd = Crowd(cluster, "wiped")
-    with crowd.handing_in(60):
+    with crowd.handing_in(40):
         crowd.after(10)
         shutil.rmtree(cluster.nats.directory / "data")
         crowd.after(30)
@@ -66,7 +62,7 @@ def test_the_store_of_nats_is_deleted_while_it_runs_and_it_starts_again_with_not
 
 def test_postgres_is_restarted(cluster: Cluster) -> None:
     crowd = Crowd(cluster, "postgres")
-    with crowd.handing_in(60):
+    with crowd.handing_in(40):
         for accepted in (10, 30):
             crowd.after(accepted)
             cluster.postgres.stop()

@@ -1,0 +1,106 @@
+"""The contract as published: OpenAPI 3.1 that names every route, and every route of the analysis API as documented."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import routes
+
+#: Every operation that the document of the analysis API shows, and the statuses it shows or names for it.
+DOCUMENTED = {
+    ("post", "/v1/auth/register"): {"201", "422", "429", "503"},
+    ("post", "/v1/auth/verify-email"): {"200", "422", "429", "503"},
+    ("post", "/v1/analyze/url"): {"202", "401", "403", "409", "422", "429", "503"},
+    ("post", "/v1/analyze/upload"): {"202", "401", "403", "409", "413", "422", "429", "503"},
+    ("post", "/v1/batch"): {"202", "401", "403", "409", "422", "429", "503"},
+    ("post", "/v1/analyze/batch"): {"202", "401", "403", "409", "422", "429", "503"},
+    ("get", "/v1/analysis/{job_id}"): {"200", "401", "403", "404", "429", "503"},
+    ("get", "/v1/analysis/{job_id}/full"): {"200", "401", "403", "404", "429", "503"},
+    ("get", "/v1/analysis/{job_id}/webhooks"): {"200", "401", "403", "404", "429", "503"},
+    ("post", "/v1/demo/analyze/url"): {"202", "422", "429", "503"},
+    ("get", "/v1/demo/analysis/{job_id}"): {"200", "404", "503"},
+    ("get", "/v1/usage"): {"200", "401", "403", "429", "503"},
+    ("get", "/v1/webhook-secret"): {"200", "401", "403", "429", "503"},
+    ("post", "/v1/webhook-secret/rotate"): {"200", "401", "403", "429", "503"},
+}
+#: Pages about the contract are not part of it.
+ABOUT = re.compile(r"/(docs|openapi|asyncapi|llms|console|\.well-known)\b")
+
+
+@pytest.fixture(scope="module")
+def contract(client: httpx.Client) -> dict[str, Any]:
+    """The document as it is served."""
+    answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def operations(contract: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method, path): operation
+        for path, item in contract["paths"].items()
+        for method, operation in item.items()
+        if method in {"get", "post", "put", "patch", "delete"}
+    }
+
+
+def test_it_is_openapi_3_1(contract: dict[str, Any]) -> None:
+    assert contract["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize(("operation", "statuses"), DOCUMENTED.items(), ids=lambda each: "")
+def test_every_documented_operation_is_in_it_with_its_statuses(
+    contract: dict[str, Any], operation: tuple[str, str], statuses: set[str]
+) -> None:
+    assert statuses <= set(operations(contract)[operation]["responses"]), operation
+
+
+def test_every_route_is_in_it_and_nothing_else(contract: dict[str, Any]) -> None:
+    served = {
+        (method.lower(), re.sub(r"{(\w+):\w+}", r"{\1}", path))
+        for handler in routes()
+        for path in handler.paths
+        for method in handler.http_methods
+        if method != "OPTIONS" and not ABOUT.match(path)
+    }
+    assert served == set(operations(contract))
+
+
+def test_every_operation_has_a_name_of_its_own_a_sentence_and_a_tag(contract: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operation in operations(contract).values()]
+    assert len(set(names)) == len(names)
+    for where, operation in operations(contract).items():
+        assert re.search(r"\w.*[.:?]", operation.get("description", "")), where
+        assert operation.get("tags"), where
+
+
+def test_every_reference_leads_somewhere(contract: dict[str, Any]) -> None:
+    def references(part: Any) -> set[str]:
+        if isinstance(part, dict):
+            own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
+            return own.union(*(references(each) for each in part.values()))
+        if isinstance(part, list):
+            return set().union(*(references(each) for each in part))
+        return set()
+
+    for reference in references(contract):
+        found: Any = contract
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step.replace("~1", "/").replace("~0", "~")]
+
+
+def test_uploads_are_described_as_forms_with_a_file(contract: dict[str, Any]) -> None:
+    upload = operations(contract)["post", "/v1/analyze/upload"]
+    form = upload["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert {"file", "webhook_url"} <= set(form["properties"])
+
+
+def test_protected_operations_say_how_to_show_who_asks(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract).items():
+        assert ("401" in operation["responses"]) == bool(operation.get("security")), where
