@@ -1,7 +1,7 @@
 """Brings old tunes and scores of the public domain into the composer's form, with accompaniment where a tune has none.
 
 Folk tunes are read from ABC collections (O'Neill 1903/1907, Ryan 1883, Aird 1782) through `abc2midi`; classical scores
-from music21's corpus as note lists made once by `infra.training.scores`. Tempo is drawn from what players choose for the kind.
+are note lists made once by `infra.training.scores`. Tempo is drawn from what players choose for the kind.
 """
 
 from __future__ import annotations
