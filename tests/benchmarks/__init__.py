@@ -1,0 +1,1 @@
+"""Measurements: medians and ratios to a limit or a peer in the same run."""

@@ -1,0 +1,1 @@
+"""What others build with other parts, to measure ours against."""
