@@ -89,7 +89,7 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     statuses = set(handler.opt.get("statuses", ()))
     statuses |= {"422", "429", "503"} if "requestBody" in operation or operation.get("parameters") else {"503"}
     if "requestBody" in operation:
-        statuses |= {"409", "413", "415"}
+        statuses |= {"404", "409", "413", "415"}
     if route.path_parameters:
         statuses.add("404")
     if "needs" in handler.opt:

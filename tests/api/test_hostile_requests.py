@@ -1,0 +1,109 @@
+"""Requests made up from the published contract, most of them wrong: none is a 5xx, none gets an undocumented status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
+from infra.settings import Secret, Url
+from tests.billing.little_stripe import little_stripe
+from tests.identity.crowd import sign_in
+from tests.journeys.kit import Stack
+
+#: What would take the ground from under the requests that follow; tested elsewhere.
+ENDS_THE_VISIT = {
+    ("POST", "/v1/auth/logout"),
+    ("DELETE", "/v1/account/profile"),
+    ("DELETE", "/v1/account/workspaces/{workspace_id}"),
+    ("POST", "/v1/account/team/leave"),
+}
+
+
+@pytest.fixture(scope="module")
+def url(stack: Stack) -> Iterator[str]:
+    """A service with everything turned on."""
+    with (
+        little_stripe() as stripe,
+        stack.door(
+            stripe_secret_key=Secret("sk_test_little"),
+            stripe_webhook_secrets=Secret(stripe.secret),
+            stripe_prices={"pro": "price_pro"},
+            stripe_api_url=Url(stripe.url),
+        ) as url,
+    ):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def contract(url: str) -> Any:
+    """The contract as the running service publishes it."""
+    return schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+@pytest.fixture(scope="module")
+def bearer(url: str) -> dict[str, str]:
+    """Somebody who may do everything in a workspace of their own."""
+    with httpx.Client(base_url=url, timeout=30) as http:
+        return {"Authorization": f"Bearer {sign_in(http).token}"}
+
+
+def test_no_request_is_answered_with_a_server_error_or_an_undocumented_status(
+    contract: Any, bearer: dict[str, str]
+) -> None:
+    failures = []
+    tried = 0
+    for found in contract.get_all_operations():
+        operation = found.ok()
+        if (operation.method.upper(), operation.path) in ENDS_THE_VISIT:
+            continue
+        tried += 1
+        problem = _hammer(operation, bearer)
+        if problem is not None:
+            failures.append(f"{operation.method.upper()} {operation.path}: {problem}")
+
+    assert tried > 50
+    assert not failures, "\n\n".join(failures)
+
+
+def _hammer(operation: Any, headers: dict[str, str]) -> str | None:
+    """Send a handful of made-up requests to one operation; what went wrong, or None."""
+
+    @settings(
+        max_examples=8,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    @_given(operation)  # type: ignore[untyped-decorator]  # hypothesis cannot type a strategy made at run time
+    def attempt(case: Any) -> None:
+        case.call_and_validate(
+            headers=headers,
+            timeout=30,
+            checks=[not_a_server_error, status_code_conformance, content_type_conformance],
+        )
+
+    try:
+        attempt()
+    except BaseExceptionGroup as problems:
+        return "; ".join(str(each) for each in problems.exceptions)[:1500]
+    except Exception as problem:  # noqa: BLE001 - every operation is tried before the test says what it found
+        return str(problem)[:1500]
+    return None
+
+
+def _given(operation: Any) -> Any:
+    from hypothesis import given
+    from schemathesis import GenerationMode
+
+    positive = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    negative = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    return given(case=positive | negative)
