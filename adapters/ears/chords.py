@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.key import NOTE_NAMES, chroma
+from adapters.ears.structure import averages
 from domain.analyses.findings import Chord
 
 Array = NDArray[np.float32]
@@ -40,8 +41,8 @@ def hear_chords(salience: Array, rate: float, beats: Float64, seconds: float) ->
     if not len(salience):
         return ()
     edges = _edges(beats, seconds)
-    held = _averages(chroma(salience, 36, 96), rate, edges)
-    bass = _averages(chroma(salience, 24, 48), rate, edges)
+    held = averages(chroma(salience, 36, 96), rate, edges)
+    bass = averages(chroma(salience, 24, 48), rate, edges)
     fit = _fits(held, bass)
     path = _smoothest(fit)
     likely = np.exp(fit - fit.max(axis=1, keepdims=True))
@@ -82,16 +83,6 @@ def _edges(beats: Float64, seconds: float) -> Float64:
         inside = np.arange(0.5, seconds - 0.25, 0.5)
     edges: Float64 = np.concatenate([[0.0], inside, [seconds]])
     return edges
-
-
-def _averages(values: Array, rate: float, edges: Float64) -> Float64:
-    """The mean of the rows between each two edges, at least one row each."""
-    rows = np.clip(np.rint(edges * rate).astype(int), 0, len(values))
-    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
-    first = np.minimum(rows[:-1], len(values) - 1)
-    last = np.maximum(rows[1:], first + 1)
-    means: Float64 = (sums[last] - sums[first]) / (last - first)[:, None]
-    return means
 
 
 @cache

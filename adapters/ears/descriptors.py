@@ -272,8 +272,9 @@ def _harmonic_change(chroma: Array) -> float:
 def _bass_share(spectra: Spectra) -> float:
     if not len(spectra.levels) or loudest_db(spectra.levels) < -100:
         return 0.0
-    # Every fourth frame tells a mean as well as all of them.
-    power: Float64 = np.mean(10 ** (spectra.levels[::4].astype(np.float32) / 10), axis=0, dtype=np.float64)
+    # A few thousand frames tell a mean as well as all of them.
+    some = spectra.levels[:: max(4, len(spectra.levels) // 20_000)].astype(np.float32)
+    power: Float64 = np.mean(10 ** (some / 10), axis=0, dtype=np.float64)
     return float(power[band_centres() < 140].sum() / power.sum())
 
 

@@ -68,8 +68,8 @@ def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64,
     edges = _cells(seconds)
     if len(edges) < 5 or not len(chroma):
         return (Stretch(0.0, seconds, "A", 0.0),) if seconds > 0 else ()
-    points = _harmony(_averages(chroma, rate, edges))
-    harmony, colour = points @ points.T, _kernel(_colour(_averages(timbre, rate, edges)))
+    points = _harmony(averages(chroma, rate, edges))
+    harmony, colour = points @ points.T, _kernel(_colour(averages(timbre, rate, edges)))
     borders, clarity = _borders(0.5 * harmony + 0.5 * colour, float(edges[1]))
     letters = _letters(harmony, colour, borders)
     times = [0.0, *(_snapped(float(edges[border]), downbeats) for border in borders[1:-1]), seconds]
@@ -112,9 +112,9 @@ def hear_segments(
         return ()
     starts = np.minimum(np.rint(edges[:-1] * clocks.frames).astype(int), len(rms) - 1)
     loud = 20 * np.log10(np.maximum(rms, 1e-6))
-    pitches = _averages(chroma, clocks.chords, edges)
+    pitches = averages(chroma, clocks.chords, edges)
     pitches /= np.maximum(pitches.max(axis=1, keepdims=True), 1e-9)
-    timbre = _averages(levels, clocks.frames, edges) @ _cosines(levels.shape[1]) / levels.shape[1]
+    timbre = averages(levels, clocks.frames, edges) @ _cosines(levels.shape[1]) / levels.shape[1]
     segments: list[Segment] = []
     for index, (start, end) in enumerate(pairwise(edges)):
         first = int(starts[index])
@@ -180,13 +180,12 @@ def _snapped(time: float, downbeats: Float64) -> float:
     return nearest if abs(nearest - time) <= SNAP_SECONDS else time
 
 
-def _averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float64:
-    rows = np.clip(np.rint(edges * rate).astype(int), 0, len(values))
-    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
-    first = np.minimum(rows[:-1], len(values) - 1)
-    last = np.maximum(rows[1:], first + 1)
-    means: Float64 = (sums[last] - sums[first]) / (last - first)[:, None]
-    return means
+def averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float64:
+    """(edges - 1, width) the mean of the rows of a clock at `rate` between each two edges in seconds, one at least."""
+    first = np.clip(np.rint(edges[:-1] * rate).astype(int), 0, len(values) - 1)
+    counts = np.maximum(np.diff(np.append(first, len(values))), 1)
+    sums: Float64 = np.add.reduceat(values, first, axis=0, dtype=np.float64)
+    return sums / counts[:, None]
 
 
 def _harmony(cells: Float64) -> Float64:
