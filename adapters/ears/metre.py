@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.beats import folded
 from adapters.ears.network import chances, trained
 from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra
-from adapters.ears.tempo import Pulse, features
+from adapters.ears.tempo import RATIOS, REPETITIONS, Pulse, features
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -40,23 +39,23 @@ class Metre(NamedTuple):
         return {6: 2, 9: 3, 12: 4, 7: 3.5}.get(self.numerator, self.numerator)
 
 
-def hear_metre(heard: Pulse, period: float, beats: Times) -> Metre:
-    """The likeliest metre when beats are `period` seconds apart and fall on these frames."""
-    scores = trained("metre")(metre_features(heard, period, beats)[None])[0] + PRIOR
+def hear_metre(heard: Pulse, period: float) -> Metre:
+    """The likeliest metre when beats are `period` seconds apart."""
+    scores = trained("metre")(metre_features(heard, period)[None])[0] + PRIOR
     shares = chances(scores)
     best = int(np.argmax(shares))
     numerator = METRES[best]
     return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(shares[best]))
 
 
-def metre_features(heard: Pulse, period: float, beats: Times) -> Array:
-    """(features,) what repeats at multiples and parts of the beat, and how two beats are filled in each register."""
-    profile = folded(heard.signals, beats)
-    halves = profile[: len(profile) // 2], profile[len(profile) // 2 :]
-    # Which of two beats comes first is not known here, so that only their sum and difference mean anything.
-    filled = np.concatenate([halves[0] + halves[1], np.abs(halves[0] - halves[1])]) / (profile.mean(axis=0) + 1e-6)
-    gathered: Array = np.concatenate([features(heard, np.array([period], np.float32))[0], filled.ravel()])
-    return gathered.astype(np.float32)
+def metre_features(heard: Pulse, period: float) -> Array:
+    """(features,) what repeats, and how strongly beside the rest, at multiples and parts of the beat."""
+    measured = features(heard, np.array([period], np.float32))[0]
+    # Only where repetition is strong and where weak counts: a machine repeats everything, players nothing exactly.
+    repeated = measured[: REPETITIONS * len(RATIOS)].reshape(REPETITIONS, len(RATIOS))
+    shape = (repeated - repeated.mean(axis=1, keepdims=True)) / (repeated.std(axis=1, keepdims=True) + 0.02)
+    gathered: Array = np.concatenate([shape.ravel(), measured[repeated.size :]]).astype(np.float32)
+    return gathered
 
 
 def beat_features(heard: Pulse, spectra: Spectra, beats: Times) -> Array:

@@ -61,7 +61,7 @@ def hear_rhythm(spectra: Spectra) -> Rhythm:
     locally = local_periods(heard.looks, period)
     followed = follow(heard.curves[:, 0], frame_periods(locally, len(curve))).astype(np.float64)
     tapped = in_phase(heard.signals, followed)
-    metre = hear_metre(heard, period, tapped)
+    metre = hear_metre(heard, period)
     beats, downbeats = _counted(heard, spectra, tapped, locally, metre)
     spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
     return Rhythm(

@@ -34,6 +34,8 @@ CANDIDATES = 18
 
 #: Multiples of the beat at which repetition is looked up.
 RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 2, 2, 5 / 2, 3, 7 / 2, 4, 5, 6, 8)
+#: Autocorrelations that are looked up: four curves, low against the rest, harmony.
+REPETITIONS = 6
 #: Multiples of the beat's frequency at which the onset curves are looked up.
 HARMONICS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3, 4, 6, 8)
 #: How aubio's taps may relate to the beat.
@@ -73,7 +75,7 @@ def pulse(strengths: Array, spectra: Spectra) -> Pulse:
     harmony = _harmony(spectra)
     size = 4096
     starts = range(0, max(1, len(curves) - LOOK // 2), LOOK_EVERY)
-    repetition, looks, spectrum = np.zeros((6, LAGS)), [], np.zeros((4, size // 2 + 1))
+    repetition, looks, spectrum = np.zeros((REPETITIONS, LAGS)), [], np.zeros((4, size // 2 + 1))
     taper = np.hanning(LOOK + 2)[1:-1, None]
     overlap = None
     weight_total = 0.0
@@ -208,7 +210,7 @@ def features(heard: Pulse, periods: Array) -> Array:
     frames = periods * FRAME_RATE
     ratios = np.array(RATIOS, np.float32)
     lags = (frames[:, None] * ratios).astype(np.float32).ravel()
-    repeated = at_lags(heard.repetition, lags).reshape(6, len(periods), len(ratios))
+    repeated = at_lags(heard.repetition, lags).reshape(REPETITIONS, len(periods), len(ratios))
     bins = (np.array(HARMONICS, np.float32) / periods[:, None] / heard.bin_hertz).astype(np.float32).ravel()
     pitched = at_lags(heard.spectrum, bins).reshape(4, len(periods), len(HARMONICS))
     octave = np.log2(60 / periods / 120)

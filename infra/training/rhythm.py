@@ -52,7 +52,7 @@ class Case(NamedTuple):
     #: Rotations of the folded pattern around the followed beats, and which of the first `PARTS` is right; or None.
     rotated: Array | None
     place: int
-    #: What the metre is judged by, from the true beats; None without enough of them.
+    #: What the metre is judged by at the true tempo; None without enough of them.
     metre: Array | None
     #: Features of the true beats, and which of them begin a bar.
     beats: Array
@@ -112,7 +112,7 @@ def _case(piece: dict[str, Any]) -> Case:
     if len(true) >= 8 and piece["bpm"]:
         locally = frame_periods(local_periods(heard.looks, 60 / piece["bpm"]), len(heard.curves))
         followed = follow(heard.curves[:, 0], locally).astype(np.float64)
-        metre = metre_features(heard, 60 / piece["bpm"], true)
+        metre = metre_features(heard, 60 / piece["bpm"])
         found = _place(followed, true)
         if found is not None:
             rotated, place = rotations(folded(heard.signals, followed)), found
@@ -223,7 +223,7 @@ def _metre(cases: Sequence[Case], weights: Path) -> None:
     known = [case for case in cases if case.metre is not None and case.numerator in METRES]
     measured = np.stack([case.metre for case in known if case.metre is not None])
     label = np.array([METRES.index(case.numerator) for case in known])
-    told = _classified(measured, label, len(METRES), weights / "metre.npz", noise=0.2)
+    told = _classified(measured, label, len(METRES), weights / "metre.npz", noise=0.5, drop=0.3, decay=0.01)
     table = np.zeros((len(METRES), len(METRES)), int)
     np.add.at(table, (label, told.argmax(axis=1)), 1)
     print(f"metre: {np.trace(table) / table.sum():.3f}, truth by row of {METRES}:", table.tolist())

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 COMPOSERS = (
-    "mozart", "haydn", "beethoven", "bach", "handel", "schubert", "schumann_clara", "schumann_robert", "chopin", "weber",
-    "corelli", "joplin", "beach", "cpebach", "verdi",
+    "mozart", "haydn", "beethoven", "bach", "handel", "schubert", "schumann_clara", "schumann_robert", "chopin",
+    "weber", "corelli", "joplin", "beach", "cpebach", "verdi",
 )  # fmt: skip
 #: Scores of one composer at most.
 SCORES_MAX = 45

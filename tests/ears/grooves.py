@@ -14,14 +14,7 @@ RATE = ANALYSIS_RATE
 ROCK = {"kick": "x.......x.x.....", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."}
 HOUSE = {"kick": "x...x...x...x...", "clap": "....x.......x...", "hat": "..x...x...x...x."}
 JUNGLE = {"kick": "x.........x.....", "snare": "....x..x.x..x..x", "hat": "x.x.x.x.x.x.x.x."}
-WALTZ = {"kick": "x...........", "snare": "....x...x...", "hat": "x.x.x.x.x.x.", "bass": "x..........."}
 JIG = {"kick": "x.....", "snare": "...x..", "hat": "xxxxxx", "bass": "x..x.."}
-FIVE = {
-    "kick": "x...........x.......",
-    "snare": "........x.......x...",
-    "hat": "x.x.x.x.x.x.x.x.x.x.",
-    "bass": "x...................",
-}
 SEVEN = {"kick": "x.......x.....", "snare": "....x.......x.", "hat": "x.x.x.x.x.x.x.", "bass": "x............."}
 
 
