@@ -69,6 +69,10 @@ class MemoryLedger:
         """The next events in order of position, skipping none; an empty list when there are no more yet."""
         return list(self._all[after : after + limit])
 
+    async def recorded(self, after: int = 0) -> list[Recorded]:
+        """Everything after a position."""
+        return self._all[after:]
+
     async def head(self) -> int:
         """The position of the newest event (0: there is none)."""
         return len(self._all)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from psycopg import AsyncConnection
@@ -52,7 +52,7 @@ class House:
         self.prefix = prefix
         self._open = contextlib.AsyncExitStack()
 
-    async def __aenter__(self) -> House:
+    async def __aenter__(self) -> Self:
         self.pool = await self.new_pool()
         self.keys = DataKeys(self.pool, SECRET)
         self.bus = await self.new_bus()
@@ -168,7 +168,8 @@ class House:
 
         async def there() -> bool:
             rows = await self.fetch("SELECT name, position FROM followers WHERE live")
-            return all(dict(rows).get(name, 0) >= head for name in names or ("trees", "figures", "duties"))
+            places = {row[0]: int(row[1]) for row in rows}
+            return all(places.get(name, 0) >= head for name in names or ("trees", "figures", "duties"))
 
         await eventually(there)
 
@@ -191,10 +192,14 @@ class House:
         )
 
 
+def _migrate(url: str) -> None:
+    migrate(url)
+
+
 @pytest.fixture
 def core_url(databases: Databases) -> Any:
     """A migrated database for this test."""
-    url = databases.copy_of("core", migrate)
+    url = databases.copy_of("core", _migrate)
     yield url
     databases.drop(url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import uuid4
@@ -247,7 +248,7 @@ class Diary:
     def __init__(self) -> None:
         self.entries: list[tuple[str, int]] = []
         self.given_up: list[tuple[int, str]] = []
-        self.mood = lambda recorded: None
+        self.mood: Callable[[Recorded], None] = lambda _: None
 
     async def write(self, recorded: Recorded, world: object) -> None:
         self.mood(recorded)

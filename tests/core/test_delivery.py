@@ -66,8 +66,8 @@ async def test_the_stream_holds_every_event_once_in_order_and_names_its_predeces
 
 
 async def test_a_relay_goes_on_where_the_stream_ends(house: House) -> None:
-    for round in range(3):
-        await plant(house, 5, first=round * 5)
+    for number in range(3):
+        await plant(house, 5, first=number * 5)
         async with house.relaying():
             await eventually(lambda: the_stream_holds_the_ledger(house))
 

@@ -66,7 +66,8 @@ async def test_a_write_cut_off_at_any_moment_is_there_once_or_not_at_all(house: 
     """The statement waits inside Postgres for a lock, and its backend is killed there."""
     async with await psycopg.AsyncConnection.connect(house.url) as blocker:
         await blocker.execute(
-            "INSERT INTO ledger_events (originator_id, originator_version, topic, state) VALUES ('tree-1', 1, 'x', '{}')"
+            "INSERT INTO ledger_events (originator_id, originator_version, topic, state) "
+            "VALUES ('tree-1', 1, 'x', '{}')"
         )
         planting = asyncio.create_task(house.ask(PlantTree(tree_id="1")))
         await eventually(lambda: _kill_waiting(house))

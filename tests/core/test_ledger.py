@@ -216,7 +216,8 @@ async def test_ones_own_committed_write_is_not_reported_as_a_conflict(
 ) -> None:
     ledger = house.new_ledger()
     await ledger.append([Change(stream="tree-0", after=0, events=[TreePlanted(tree_id="0")])], context())
-    run, lost = Lane.run, []
+    run = Lane.run
+    lost: list[PGresult] = []
 
     async def run_and_lose_the_answer(lane: Lane, parameters: Sequence[bytes]) -> PGresult:
         result = await run(lane, parameters)
@@ -270,7 +271,7 @@ async def test_killed_backends_double_nothing_and_lose_nothing(house: House) -> 
     await killer
 
     found = await house.everything()
-    assert sorted((each.stream, each.position) for each in found) == sorted(sum(written, []))
+    assert sorted((each.stream, each.position) for each in found) == sorted(each for mine in written for each in mine)
     assert_in_order(found)
 
 

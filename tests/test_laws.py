@@ -1,0 +1,141 @@
+"""Laws that hold for every event, every history and every command there is, and ever will be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from adapters import codec
+from adapters.memory import MemoryLedger
+from commands.kernel import HANDLERS, Command, execute
+from domain.kernel import Category, Event, Refusal
+from domain.vocabulary import personal_fields
+from projections.kernel import PROJECTIONS, TALLIES, Projection
+from tests import history
+from tests.examples import EXAMPLES
+from tests.spec import CONTEXT, NOW
+from tests.strategies import any_of
+from tests.walking import categories, modules, vocabulary
+
+modules()
+
+
+class Marks:
+    """Marks personal texts instead of sealing them."""
+
+    def seal(self, subject: str, field: str, text: str) -> str:
+        return f"<{subject}/{field}>{text}"
+
+    def unseal(self, subject: str, field: str, sealed: str) -> str | None:
+        return sealed.removeprefix(f"<{subject}/{field}>")
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", vocabulary())
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_event_survives_being_stored(name: str, data: st.DataObject) -> None:
+    kind = vocabulary()[name]
+    event = data.draw(any_of(kind))
+    stored = codec.decode(name, kind.schema_version, codec.encode(event, Marks()))
+
+    assert codec.unseal(stored, Marks()) == event
+    for field, _ in personal_fields(kind):
+        text = getattr(event, field)
+        assert text is None or getattr(stored, field) != text
+
+
+@pytest.mark.parametrize("line", history.lines(), ids=lambda line: f"{line.name}-{line.schema_version}")
+def test_every_line_ever_stored_is_read_today(line: history.Line) -> None:
+    event = codec.decode(line.name, line.schema_version, line.facts)
+
+    again = codec.decode(line.name, event.schema_version, codec.encode(event, Marks()))
+    assert codec.unseal(again, Marks()) == event
+
+
+def test_every_version_of_every_event_has_a_line_in_history() -> None:
+    known = {(line.name, line.schema_version) for line in history.lines()}
+    today = {(name, version) for name, kind in vocabulary().items() for version in range(1, kind.schema_version + 1)}
+
+    assert not today - known, "add them with `python -m tests.history`"
+
+
+# --- histories -------------------------------------------------------------------------------------------------------
+
+
+def histories_of(modules_of: set[str]) -> st.SearchStrategy[list[Event]]:
+    """Any events of these modules, in any order."""
+    kinds = [kind for kind in vocabulary().values() if kind.__module__ in modules_of]
+    return st.lists(st.one_of([any_of(kind) for kind in kinds]), max_size=6) if kinds else st.just([])
+
+
+@pytest.mark.parametrize("category", categories().values(), ids=lambda category: category.name)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_history_folds(category: Category[Any], data: st.DataObject) -> None:
+    events = data.draw(histories_of({category.evolve.__module__}))
+    state = category.fold(events)
+
+    assert isinstance(state, type(category.initial))
+    assert category.fold(events[3:], category.fold(events[:3])) == state
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda projection: projection.name)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_event_is_shown_or_passed_over(projection: Projection[Any], data: st.DataObject) -> None:
+    kinds = [any_of(kind) for kind in vocabulary().values()]
+    document = None
+    for event in data.draw(st.lists(st.one_of(kinds), max_size=6)):
+        if projection.concerns(event) is not None:
+            document = projection.evolve(document, event)
+            assert document is None or isinstance(document, projection.document)
+
+
+@pytest.mark.parametrize("name", TALLIES)
+@settings(max_examples=30)
+@given(data=st.data())
+def test_every_event_is_counted_in_whole_numbers(name: str, data: st.DataObject) -> None:
+    event = data.draw(st.one_of([any_of(kind) for kind in vocabulary().values()]))
+
+    assert all(isinstance(key, str) and isinstance(n, int) for key, n in TALLIES[name].counts(event))
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def test_every_command_has_an_example() -> None:
+    """In `tests/examples.py`; a command without one is not known to act only once."""
+    missing = {f"{kind.__module__}.{kind.__name__}" for kind in HANDLERS if kind.__module__.startswith("commands.")}
+    missing -= {f"{kind.__module__}.{kind.__name__}" for kind in EXAMPLES}
+
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+def test_every_command_sent_twice_acts_once(kind: type[Command]) -> None:
+    first, second = asyncio.run(_send_twice(kind))
+
+    assert first > 0, "the example does nothing, so it shows nothing"
+    assert second == 0 or EXAMPLES[kind].repeats, "sent again, it acted again"
+
+
+async def _send_twice(kind: type[Command]) -> tuple[int, int]:
+    example = EXAMPLES[kind]
+    ledger = MemoryLedger(lambda: NOW)
+    for wish in example.before:
+        await execute(wish, ledger, NOW, CONTEXT)
+    begin = await ledger.head()
+    await execute(example.command, ledger, NOW, CONTEXT)
+    middle = await ledger.head()
+    # It may well be refused the second time: what is removed is not there any more.
+    with contextlib.suppress(Refusal):
+        await execute(example.command, ledger, NOW, CONTEXT)
+    return middle - begin, await ledger.head() - middle

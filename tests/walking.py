@@ -1,0 +1,56 @@
+"""Everything there is of a kind: modules, events, categories, refusals; found by importing all of the house."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+import api
+import commands
+import domain
+import projections
+from domain.kernel import Category, Event
+from domain.vocabulary import events
+
+T = TypeVar("T")
+
+
+@cache
+def modules() -> tuple[ModuleType, ...]:
+    """Every module of the layers that hold rules, facts, views and routes."""
+    found: list[ModuleType] = []
+    for package in (domain, commands, projections, api):
+        found.append(package)
+        found.extend(
+            importlib.import_module(each.name)
+            for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        )
+    return tuple(found)
+
+
+@cache
+def vocabulary() -> dict[str, type[Event]]:
+    """Every event of the domain by its stored name; events that tests made up are left out."""
+    modules()
+    return {name: kind for name, kind in sorted(events().items()) if kind.__module__.startswith("domain.")}
+
+
+def categories() -> dict[str, Category[Any]]:
+    """Every kind of stream by its name."""
+    return {
+        thing.name: thing
+        for module in modules()
+        if module.__name__.startswith("domain.")
+        for thing in vars(module).values()
+        if isinstance(thing, Category)
+    }
+
+
+def descendants(base: type[T]) -> set[type[T]]:
+    """All subclasses that the layers define."""
+    modules()
+    direct = set(base.__subclasses__())
+    return direct | {found for child in direct for found in descendants(child)}
