@@ -106,7 +106,11 @@ class OutsideTokens:
             # The keys we have stay good: a provider that is away must not lock everybody out.
             log.warning("outside_tokens.keys.unavailable", problem=type(problem).__name__)
             return
-        self._keys = {str(key.key_id): key for key in keys.keys if key.algorithm_name in ALGORITHMS}
+        usable = {str(key.key_id): key for key in keys.keys if key.algorithm_name in ALGORITHMS}
+        if not usable:
+            log.warning("outside_tokens.keys.unusable", algorithms=sorted({key.algorithm_name for key in keys.keys}))
+            return
+        self._keys = usable
         self._fetched_at = monotonic()
 
     async def close(self) -> None:

@@ -1,0 +1,252 @@
+"""Who may do what: every route there is, asked by everybody who must not.
+
+The routes come from the router itself. A new one is tested as soon as it exists: it is public only if it is listed
+here, and whoever adds one with a new kind of thing in its path is asked to say how to make somebody else's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from api.app import routes
+from api.auth import Needs
+from domain.identity.api_keys import SCOPES
+from domain.identity.workspaces import ROLES
+from tests.identity.crowd import Json, Visitor, join, new_email, sign_in
+from tests.journeys.kit import Neighbour, eventually
+
+#: What anybody may ask, without saying who they are.
+PUBLIC = {
+    # the service about itself
+    "GET /health",
+    "GET /ready",
+    "GET /version",
+    "GET /docs",
+    "GET /docs/api.md",
+    "GET /openapi.json",
+    # becoming known, and proving it
+    "POST /v1/auth/register",
+    "POST /v1/auth/verify-email",
+    "POST /v1/auth/email/start",
+    "POST /v1/auth/email/verify",
+    # the letter's token is the proof
+    "POST /v1/account/team/invitations/{invitation_id}/decline",
+    # a taste, with a token for what comes of it
+    "POST /v1/demo/analyze/url",
+    "GET /v1/demo/analysis/{job_id}",
+    # signed by the payment provider
+    "POST /v1/billing/stripe/webhook",
+    "POST /webhooks/stripe",
+}
+
+
+class Route(NamedTuple):
+    """One method of one path, as the router has it."""
+
+    method: str
+    path: str
+    needs: Needs | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names in its path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+    def at(self, things: dict[str, str]) -> str:
+        """Its path with these ids, and ids of nothing for the others."""
+        return re.sub(r"{(\w+)}", lambda found: things.get(found[1], str(uuid4())), self.path)
+
+
+def every_route() -> list[Route]:
+    """All of them."""
+    return sorted(
+        Route(str(method), re.sub(r"{(\w+):\w+}", r"{\1}", path), handler.opt.get("needs"))
+        for handler in routes()
+        for path in handler.paths
+        for method in handler.http_methods
+        if method != "OPTIONS"
+    )
+
+
+ROUTES = every_route()
+PROTECTED = [each for each in ROUTES if each.needs is not None]
+WITH_SCOPE = [each for each in PROTECTED if each.needs and each.needs.scope is not None]
+WITHOUT_SCOPE = [each for each in PROTECTED if each.needs and each.needs.scope is None]
+
+
+def of(route: Route) -> Needs:
+    assert route.needs is not None
+    return route.needs
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def test_public_routes_are_those_that_are_meant_to_be() -> None:
+    assert {str(each) for each in ROUTES if each.needs is None} == PUBLIC
+
+
+def test_every_scope_opens_something_that_no_other_scope_does() -> None:
+    assert {of(each).scope for each in WITH_SCOPE} <= set(SCOPES)
+    assert len(WITH_SCOPE) + len(WITHOUT_SCOPE) == len(PROTECTED) > 40
+
+
+def test_viewers_change_nothing_of_the_workspace_s() -> None:
+    """What changes something needs a member at least, unless it is the person's own."""
+    own = ("/v1/auth/", "/v1/account/")
+    for route in PROTECTED:
+        if route.method not in ("GET", "HEAD") and not route.path.startswith(own):
+            assert of(route).role != "viewer", route
+
+
+# --- everybody who asks -----------------------------------------------------------------------------------------------
+
+
+class Cast:
+    """A workspace with somebody in each role and a key for each scope, and somebody else's things."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+        self.owner = sign_in(http)
+        self.people: dict[str, Visitor] = {"owner": self.owner}
+        for role in ROLES[1:]:
+            self.people[role] = join(self.owner, role)
+        self.keys = {scope: self.owner.key(scope)["plaintext_key"] for scope in SCOPES}
+        self.all_but = {
+            scope: self.owner.key(*(each for each in SCOPES if each != scope))["plaintext_key"] for scope in SCOPES
+        }
+        self.everything = self.owner.key(*SCOPES)["plaintext_key"]
+
+
+@pytest.fixture(scope="module")
+def cast(client: httpx.Client) -> Cast:
+    """Everybody."""
+    return Cast(client)
+
+
+def ask(http: httpx.Client, route: Route, headers: dict[str, str], things: dict[str, str] | None = None) -> int:
+    """The status of a request that says no more than who is asking."""
+    answer = http.request(route.method, route.at(things or {}), headers=headers)
+    http.cookies.clear()
+    assert answer.status_code < 500 or answer.status_code == 503, f"{route}: {answer.text}"
+    return answer.status_code
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=str)
+def test_without_credentials_nothing_opens(route: Route, client: httpx.Client) -> None:
+    for headers in (
+        {},
+        {"Authorization": "Bearer bzs_" + "0" * 49},
+        {"Authorization": "Basic dXNlcjpwYXNz"},
+        {"X-API-Key": "bz_" + "0" * 49},
+        {"Cookie": "ledgerline_session=bzs_nothing", "Origin": str(client.base_url)},
+    ):
+        assert ask(client, route, headers) == 401, headers
+
+
+@pytest.mark.parametrize("route", WITH_SCOPE, ids=str)
+def test_a_key_without_the_scope_is_refused(route: Route, cast: Cast) -> None:
+    scope = of(route).scope
+    assert scope is not None
+    assert ask(cast.http, route, {"X-API-Key": cast.all_but[scope]}) == 403
+    assert ask(cast.http, route, {"X-API-Key": cast.keys[scope]}) not in (401, 403)
+
+
+@pytest.mark.parametrize("route", WITHOUT_SCOPE, ids=str)
+def test_no_key_at_all_does_what_takes_a_person(route: Route, cast: Cast) -> None:
+    assert ask(cast.http, route, {"Authorization": f"Bearer {cast.everything}"}) == 403
+
+
+#: What somebody who asks for nothing in particular would end or leave by it.
+PARTING = {"POST /v1/auth/logout", "DELETE /v1/account/profile", "POST /v1/account/team/leave"}
+
+
+@pytest.mark.parametrize("route", PROTECTED, ids=str)
+def test_each_role_may_do_what_it_may_and_no_more(route: Route, cast: Cast) -> None:
+    needed = ROLES.index(of(route).role)
+    for role in ROLES[needed + 1 :]:
+        assert ask(cast.http, route, cast.people[role].headers) == 403, role
+    if str(route) not in PARTING:
+        for role in ROLES[: needed + 1]:
+            assert ask(cast.http, route, cast.people[role].headers) not in (401, 403), role
+
+
+# --- somebody else's things -------------------------------------------------------------------------------------------
+
+
+def _made(them: Visitor, path: str, body: Json) -> str:
+    answer = them.post(path, body)
+    assert answer.status_code in (201, 202), answer.text
+    return str(answer.json()["id"])
+
+
+def _endpoint(them: Visitor, neighbour: Neighbour) -> str:
+    return _made(them, "/v1/webhook-endpoints", {"url": neighbour.at("somebody-else")})
+
+
+def _delivery(them: Visitor, neighbour: Neighbour) -> str:
+    tried = them.post(f"/v1/webhook-endpoints/{_endpoint(them, neighbour)}/test")
+    assert tried.status_code < 300, tried.text
+    return eventually(lambda: str(them.get("/v1/webhook-deliveries").json()[0]["id"]))
+
+
+#: How to make somebody else's thing, for each name in a path.
+THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
+    "api_key_id": lambda them, _: str(them.key()["id"]),
+    "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
+    "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
+    "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
+    "user_id": lambda them, _: them.user_id,
+    "workspace_id": lambda them, _: them.workspace_id,
+    "endpoint_id": _endpoint,
+    "delivery_id": _delivery,
+}
+
+
+def test_for_everything_in_a_path_somebody_else_has_one() -> None:
+    named = {name for route in PROTECTED for name in route.parameters}
+    assert named <= THEIRS.keys(), "say in THEIRS how somebody else comes by one of these"
+
+
+@pytest.fixture(scope="module")
+def theirs(client: httpx.Client, receiver: Neighbour) -> Iterator[dict[str, str]]:
+    """One of each thing, in another workspace; they are all there still when everybody has asked for them."""
+    stranger = sign_in(client)
+    things = {name: make(stranger, receiver) for name, make in THEIRS.items()}
+    yield things
+    assert stranger.get("/v1/auth/session").status_code == 200
+    listed = {each["id"]: each["revoked_at"] for each in stranger.get("/v1/api-keys").json()}
+    assert listed[things["api_key_id"]] is None
+    assert stranger.get("/v1/account/team").json()["invitations"][0]["status"] == "pending"
+
+
+#: Bodies that are good enough to get as far as looking for the thing.
+BODIES: dict[str, Any] = {
+    "PATCH /v1/account/team/members/{user_id}": {"role": "viewer"},
+    "PATCH /v1/account/workspaces/{workspace_id}": {"workspace_name": "Theirs"},
+    "POST /v1/account/team/invitations/{invitation_id}/accept": {"token": "bzi_x"},
+    "POST /v1/api-keys/{api_key_id}/rotate": {},
+}
+
+
+@pytest.mark.parametrize("route", [each for each in PROTECTED if each.parameters], ids=str)
+def test_another_workspaces_thing_is_not_found_by_anybody(route: Route, cast: Cast, theirs: dict[str, str]) -> None:
+    askers = [cast.owner.headers]
+    if (scope := of(route).scope) is not None:
+        askers.append({"X-API-Key": cast.keys[scope]})
+    for headers in askers:
+        options = {"json": BODIES.get(str(route), {})} if route.method in ("POST", "PATCH", "PUT") else {}
+        there = cast.http.request(route.method, route.at(theirs), headers=headers, **options)
+        nowhere = cast.http.request(route.method, route.at({}), headers=headers, **options)
+        assert there.status_code == 404, there.text
+        # What exists elsewhere cannot be told from what exists nowhere.
+        assert (nowhere.status_code, nowhere.text) == (404, there.text)
