@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 
 import httpx
+import nats
 import pytest
 
 from tests.faults.cluster import ROLES, Cluster, Crowd
@@ -58,6 +60,21 @@ def test_the_store_of_nats_is_deleted_while_it_runs_and_it_starts_again_with_not
         shutil.rmtree(cluster.nats.directory / "data", ignore_errors=True)
         cluster.nats.start()
     crowd.check()
+    [(newest,)] = cluster.asked("SELECT max(notification_id) FROM ledger_events")
+    eventually(lambda: asyncio.run(last_in_nats(cluster)) == newest)
+
+
+async def last_in_nats(cluster: Cluster) -> int:
+    """The position of the newest event that subscribers can get."""
+    client = await nats.connect(cluster.nats.url)
+    try:
+        stream = await client.jetstream().stream_info("LEDGERLINE")
+        last = await client.jetstream().get_msg("LEDGERLINE", stream.state.last_seq)
+    except nats.errors.Error:  # there is no stream yet, or nothing in it
+        return 0
+    finally:
+        await client.close()
+    return int((last.headers or {})["Ledgerline-Position"])
 
 
 def test_postgres_is_restarted(cluster: Cluster) -> None:
