@@ -570,8 +570,7 @@ def _waltz(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> 
     values = (0.5, 0.5, 1.0, 1.0, 2.0) if bpm < 170 else (1.0, 1.0, 2.0, 0.5)
     if rng.random() < 0.85:
         notes += _melody(rng, chords, root, scale, dense=False, bar=3.0, values=values)
-    piece.notes = _repeated(rng, notes, bars, piece.bars, 3.0, exact=False)
-    return piece
+    return _finished(rng, piece, notes, bars)
 
 
 def _compound(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Piece:
@@ -624,8 +623,7 @@ def _compound(rng: np.random.Generator, style: str, bpm: float, seconds: float) 
         notes += _melody(rng, chords, root, scale, dense=False, bar=bar, values=(third,) * 5 + (third * 2,))
     if rng.random() < 0.15:
         notes = [note for note in notes if note.voice in {4, DRUM}] or notes
-    piece.notes = _repeated(rng, notes, bars, piece.bars, bar, exact=False)
-    return piece
+    return _finished(rng, piece, notes, bars)
 
 
 def _odd(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Piece:
@@ -665,7 +663,20 @@ def _odd(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Pi
     if rng.random() < 0.6:
         notes += _melody(rng, chords, root, scale, dense=False, bar=bar, values=(0.5, 0.5, 1.0))
         piece.programs[4] = int(rng.choice(LEAD_PROGRAMS))
-    piece.notes = _repeated(rng, notes, bars, piece.bars, bar, exact=False)
+    return _finished(rng, piece, notes, bars)
+
+
+def _finished(rng: np.random.Generator, piece: Piece, notes: list[Note], bars: int) -> Piece:
+    """The piece with its pattern played over and over; three in ten are loops that never change, often drums alone."""
+    piece.loop = rng.random() < 0.3
+    if piece.loop:
+        bars = int(rng.choice([1, 2, 4]))
+        notes = [note for note in notes if note.start < bars * piece.bar_beats - 1e-6]
+        kept = {DRUM} if rng.random() < 0.6 else {DRUM, 1}
+        if piece.programs.get(DRUM) is not None and rng.random() < 0.7:
+            notes = [note for note in notes if note.voice in kept]
+        piece.bars = max(1, piece.bars // bars) * bars
+    piece.notes = _repeated(rng, notes, bars, piece.bars, piece.bar_beats, exact=piece.loop)
     return piece
 
 

@@ -46,7 +46,11 @@ def main() -> None:
         rng = np.random.default_rng(shard)
         heard: list[dict[str, Any]] = []
         while len(heard) < SHARD:
-            piece = compose_beatless(rng) if options.beatless else _piece(rng, tunes, scores)
+            piece = (
+                compose_beatless(rng, float(rng.choice([2, 5, 10, 20, 30])))
+                if options.beatless
+                else _piece(rng, tunes, scores)
+            )
             if piece is None:
                 continue
             try:

@@ -225,7 +225,11 @@ def _produced(sound: Array, piece: Piece, clock: _clock, rng: np.random.Generato
     if rng.random() < 0.5:
         drive = rng.uniform(1, 6)
         out = np.tanh(drive * out / (np.abs(out).max() + 1e-9)) / np.tanh(drive)
-    if not piece.counted and rng.random() < 0.5:  # wind, traffic, a room: noise that comes and goes
+    if not piece.counted and rng.random() < 0.25:  # nothing but steady noise of some colour
+        spectrum = np.fft.rfft(rng.normal(0, 1, len(out)))
+        colour = np.arange(1, len(spectrum) + 1) ** rng.uniform(-0.7, 0.2)
+        out = np.fft.irfft(spectrum * colour, len(out))
+    elif not piece.counted and rng.random() < 0.6:  # wind, traffic, a room: noise that comes and goes
         swell = np.interp(np.arange(len(out)), np.linspace(0, len(out), 40), rng.uniform(0, 1, 40))
         out = rng.uniform(0, 1) * out + rng.uniform(0.01, 0.5) * swell * rng.normal(0, 1, len(out))
     if rng.random() < 0.3:
