@@ -1,0 +1,158 @@
+"""One limit for all processes: never more than it says, all of it usable, and no question to Postgres for most."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.limits import IDLE_SECONDS, Limiter
+from infra.migrate import migrate
+from tests.conftest import Databases
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+class Clock:
+    """A time that tests move."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counting:
+    """A pool that counts how often it is asked."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.asked = 0
+
+    def connection(self, timeout: float | None = None) -> object:
+        self.asked += 1
+        return self._pool.connection(timeout)
+
+
+@pytest.fixture(scope="module")
+def database(databases: Databases) -> Iterator[str]:
+    url = databases.copy_of("core", lambda url: None if migrate(url) else None)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[Pool]:
+    async with AsyncConnectionPool(database, min_size=1, max_size=4, kwargs={"autocommit": True}, open=False) as pool:
+        yield pool
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def two(pool: Pool, clock: Clock) -> AsyncIterator[tuple[Limiter, Limiter]]:
+    """Two processes."""
+    one, other = Limiter(pool, clock), Limiter(pool, clock)
+    yield one, other
+    await one.close()
+    await other.close()
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 7, 60, 200])
+async def test_two_processes_together_admit_the_limit_and_not_one_more(
+    two: tuple[Limiter, Limiter], clock: Clock, limit: int
+) -> None:
+    """Requests arrive in a random order at either of them; whoever has run dry gets what the other gives back."""
+    chance = random.Random(limit)
+    key, admitted = str(uuid4()), 0
+    for _ in range(limit * 3):
+        verdict = await chance.choice(two).take(key, limit, 60)
+        admitted += verdict.allowed
+        assert admitted <= limit
+        assert (verdict.limit, verdict.window_seconds) == (limit, 60)
+        assert 0 <= verdict.remaining < limit or not verdict.allowed
+    for each in two:
+        clock.now += IDLE_SECONDS * 1.5
+        await each.give_back()
+    for _ in range(limit * 3):
+        clock.now += IDLE_SECONDS * 0.01
+        admitted += (await chance.choice(two).take(key, limit, 60)).allowed
+        assert admitted <= limit
+    # What either still holds, it holds for its own clients, and they get it.
+    for each in two:
+        clock.now += IDLE_SECONDS * 1.5
+        while (await each.take(key, limit, 60)).allowed:
+            admitted += 1
+    assert admitted == limit
+
+
+async def test_many_at_once_in_both_processes_get_the_limit_between_them(two: tuple[Limiter, Limiter]) -> None:
+    key = str(uuid4())
+    verdicts = await asyncio.gather(*(each.take(key, 50, 60) for _ in range(100) for each in two))
+    assert sum(each.allowed for each in verdicts) <= 50
+    for each in two:
+        await each.give_back(everything=True)
+    more = 0
+    while (await two[0].take(key, 50, 60)).allowed:
+        more += 1
+    assert sum(each.allowed for each in verdicts) + more == 50
+
+
+async def test_after_the_window_it_begins_anew(two: tuple[Limiter, Limiter], clock: Clock) -> None:
+    one, key = two[0], str(uuid4())
+    assert [(await one.take(key, 2, 60)).allowed for _ in range(3)] == [True, True, False]
+    refused = await one.take(key, 2, 60)
+    assert (refused.remaining, refused.reset_seconds) == (0, 60)
+    clock.now += 45
+    assert (await one.take(key, 2, 60)).reset_seconds == 15
+    clock.now += 15
+    assert [(await one.take(key, 2, 60)).allowed for _ in range(3)] == [True, True, False]
+
+
+async def test_keys_do_not_count_for_each_other(two: tuple[Limiter, Limiter]) -> None:
+    assert (await two[0].take("one", 1, 60)).allowed
+    assert (await two[0].take("another", 1, 60)).allowed
+    assert not (await two[1].take("one", 1, 60)).allowed
+
+
+async def test_most_requests_ask_postgres_nothing(pool: Pool, clock: Clock) -> None:
+    counting = Counting(pool)
+    limiter = Limiter(counting, clock)  # type: ignore[arg-type] # stands in for the pool, and counts
+    key = str(uuid4())
+    for _ in range(600):
+        assert (await limiter.take(key, 1000, 60)).allowed
+    assert counting.asked < 30
+    while (await limiter.take(key, 1000, 60)).allowed:
+        pass
+    asked = counting.asked
+    for _ in range(500):
+        await limiter.take(key, 1000, 60)
+    # Those who are refused cannot make us ask either.
+    assert counting.asked - asked <= 1
+    await limiter.close()
+
+
+async def test_remaining_never_grows_within_a_window_of_one_process(pool: Pool, clock: Clock) -> None:
+    limiter, key = Limiter(pool, clock), str(uuid4())
+    told = [(await limiter.take(key, 60, 60)).remaining for _ in range(60)]
+    assert told == list(range(59, -1, -1))
+    await limiter.close()
+
+
+async def test_while_postgres_is_away_requests_pass(database: str, clock: Clock) -> None:
+    gone: Pool = AsyncConnectionPool("postgresql://127.0.0.1:1/none", min_size=0, max_size=1, timeout=0.05, open=False)
+    await gone.open()
+    try:
+        assert (await Limiter(gone, clock).take("key", 5, 60)).allowed
+    finally:
+        await gone.close()
