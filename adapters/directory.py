@@ -138,6 +138,7 @@ class Directory:
                 "DELETE FROM documents WHERE workspace_id = %s AND projection <> ALL(%s)",
                 (workspace_id, list(_OWN_MEMORY)),
             )
+            await connection.execute("DELETE FROM request_origins WHERE workspace_id = %s", (workspace_id,))
 
         await patiently(self._pool, remove, seconds=self._patience_seconds, refusal=ReadsUnavailable)
 
