@@ -296,6 +296,8 @@ def test_anothers_object_is_not_found(me: Account, stranger: Account, clip: byte
         ({"source_url": None, "storage_object_id": None}, ["body"]),
         ({"source_url": "https://example.com/a.mp3", "storage_object_id": "x"}, ["body"]),
         ({"source_url": ""}, ["body", "source_url"]),
+        ({"storage_object_id": "\0"}, ["body", "storage_object_id"]),
+        ({"source_url": "https://example.com/a", "webhook_endpoint_id": "\0"}, ["body", "webhook_endpoint_id"]),
         ({"source_url": "file:///etc/passwd"}, ["body", "source_url"]),
         ({"source_url": "http://10.0.0.1/a.mp3"}, ["body", "source_url"]),
         ({"source_url": "https://example.com/a", "webhook_url": "http://[::1]/x"}, ["body", "webhook_url"]),

@@ -553,6 +553,12 @@ def test_a_time_that_makes_no_sense_is_pointed_at(me: Account, body: Any, where:
     assert pointed_at(me.post("/v1/webhook-deliveries/replay", json=body)) == where
 
 
+def test_an_id_that_no_thing_can_have_is_pointed_at(me: Account) -> None:
+    assert pointed_at(me.get("/v1/webhook-deliveries", params={"job_id": "\0"})) == ["query", "job_id"]
+    nul = {"since": "2026-01-02T00:00:00Z", "endpoint_id": "\0"}
+    assert pointed_at(me.post("/v1/webhook-deliveries/replay", json=nul)) == ["body", "endpoint_id"]
+
+
 def test_the_delivery_log_goes_on_where_it_stopped(me: Account, receiver: Neighbour, place: str) -> None:
     endpoint = made(me, receiver.at(place))
     ids = [me.post(f"/v1/webhook-endpoints/{endpoint['id']}/test").json()["id"] for _ in range(5)]
