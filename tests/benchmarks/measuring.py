@@ -110,6 +110,14 @@ async def callers(count: int, seconds: float, call: Callable[[int], Awaitable[An
     return len(latencies) / (perf_counter() - begin), latencies
 
 
+async def until(condition: Callable[[], bool], *, within_seconds: float = 600.0) -> None:
+    """Look every few milliseconds."""
+    deadline = perf_counter() + within_seconds
+    while not condition():
+        assert perf_counter() < deadline, "it never came to be"
+        await asyncio.sleep(0.005)
+
+
 def percentile(values: list[float], part: float) -> float:
     """The value that this part of all values is not above."""
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
@@ -132,5 +140,5 @@ def argument(name: str, default: int) -> int:
 
 __all__ = [
     "Pool", "argument", "callers", "database", "ledger", "median", "nats", "percentile", "pgbench", "postgres", "run",
-    "say",
+    "say", "until",
 ]  # fmt: skip

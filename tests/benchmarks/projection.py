@@ -12,7 +12,7 @@ from adapters.bus import Bus
 from adapters.feed import Feed
 from adapters.projector import Projector
 from adapters.recorder import TABLE
-from tests.benchmarks.measuring import argument, database, ledger, median, postgres, run, say
+from tests.benchmarks.measuring import argument, database, ledger, median, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 from tests.core.orchard import figures, forest
 
@@ -24,7 +24,9 @@ async def main() -> None:
     with postgres() as server:
         url = database(server)
         fill(url, events)
-        documents, both, copied = [], [], []
+        documents: list[float] = []
+        both: list[float] = []
+        copied: list[float] = []
         async with ledger(url) as (log, pool):
             for _ in range(rounds):
                 for tallies, rates in (([], documents), ([figures()], both)):
@@ -36,8 +38,7 @@ async def main() -> None:
                     stop = asyncio.Event()
                     begin = perf_counter()
                     running = asyncio.create_task(projector.run(stop))
-                    while projector.position < events:
-                        await asyncio.sleep(0.005)
+                    await arrived(projector, events)
                     rates.append(events / (perf_counter() - begin))
                     stop.set()
                     await running
@@ -47,6 +48,11 @@ async def main() -> None:
         say("into documents and sums", median(both), "events/s")
         say("COPY out of the same rows", median(copied), "events/s", note="the limit")
         say("documents / COPY", median([a / b for a, b in zip(documents, copied, strict=True)]), "x")
+
+
+async def arrived(projector: Projector, position: int) -> None:
+    """Until the projector is there."""
+    await until(lambda: projector.position >= position)
 
 
 def copy_out(url: str) -> float:

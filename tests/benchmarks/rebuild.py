@@ -11,7 +11,7 @@ import structlog
 from adapters.bus import Bus
 from adapters.feed import Feed
 from adapters.projector import Projector, request_rebuild
-from tests.benchmarks.measuring import argument, database, ledger, postgres, run, say
+from tests.benchmarks.measuring import argument, database, ledger, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 from tests.core.orchard import forest
 
@@ -28,8 +28,7 @@ async def main() -> None:
             feed = Feed(log, Bus("nats://127.0.0.1:1", "none"))
             projector, stop = Projector(log, feed, pool, [forest()], [], []), asyncio.Event()
             running = asyncio.create_task(projector.run(stop))
-            while projector.position < events:
-                await asyncio.sleep(0.01)
+            await until(lambda: projector.position >= events)
             async with pool.connection() as connection:
                 await request_rebuild(connection, "trees", 1)
             begin = perf_counter()

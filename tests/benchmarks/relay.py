@@ -9,7 +9,7 @@ import structlog
 
 from adapters.bus import Bus
 from adapters.relay import Relay
-from tests.benchmarks.measuring import argument, database, ledger, median, nats, postgres, run, say
+from tests.benchmarks.measuring import argument, database, ledger, median, nats, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 
 
@@ -29,8 +29,7 @@ async def main() -> None:
                 relay, stop = Relay(log, bus, url), asyncio.Event()
                 begin = perf_counter()
                 running = asyncio.create_task(relay.run(stop))
-                while relay.position < events:
-                    await asyncio.sleep(0.005)
+                await arrived(relay, events)
                 relayed.append(events / (perf_counter() - begin))
                 stop.set()
                 await running
@@ -46,6 +45,11 @@ async def main() -> None:
         say("ledger to JetStream, acknowledged", median(relayed), "events/s", goal=">= 25,000")
         say("publishing alone, to nobody", median(limit), "events/s", note="the client's limit")
         say("ours / limit", median([a / b for a, b in zip(relayed, limit, strict=True)]), "x")
+
+
+async def arrived(relay: Relay, position: int) -> None:
+    """Until everything is acknowledged."""
+    await until(lambda: relay.position >= position)
 
 
 if __name__ == "__main__":

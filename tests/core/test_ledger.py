@@ -91,6 +91,26 @@ async def test_a_reader_waits_for_a_writer_that_holds_an_earlier_position(house:
     assert [each.stream for each in await reading] == ["tree-slow", "tree-fast"]
 
 
+async def test_a_reader_waits_for_an_append_that_is_held_up_in_the_middle(house: House) -> None:
+    held_up = house.new_ledger()
+    async with await psycopg.AsyncConnection.connect(house.url) as blocker:
+        await blocker.execute(
+            "INSERT INTO ledger_events (originator_id, originator_version, topic, state, notification_id) "
+            "VALUES ('tree-b', 1, 'core.TreePlanted', '{}', 999999)"
+        )
+        changes = [Change(stream=f"tree-{n}", after=0, events=[TreePlanted(tree_id=n)]) for n in "ab"]
+        appending = asyncio.create_task(held_up.append(changes, context()))
+        await eventually(lambda: house.fetch("SELECT 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"))
+        await house.record("tree-c", TreePlanted(tree_id="c"))
+        reading = asyncio.create_task(house.everything())
+        await eventually(lambda: _somebody_waits_for_the_lock(house))
+        assert not reading.done()
+        await blocker.rollback()
+
+    assert await appending == 2
+    assert [each.stream for each in await reading] == ["tree-a", "tree-b", "tree-c"]
+
+
 async def test_a_reader_passes_a_hole_that_nobody_can_fill_any_more(house: House) -> None:
     await house.record("tree-1", TreePlanted(tree_id="1"))
     with pytest.raises(StaleVersion):
