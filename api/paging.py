@@ -14,11 +14,16 @@ from api.services import Services
 from domain.kernel import Invalid
 from projections.kernel import Projection
 
+#: What ids and names are made of; nothing else can match, and some of it no database can even look for.
+PRINTABLE = r"^[\x20-\x7e]*$"
+
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most, 1 to 200")]
 Before = Annotated[
     str | None,
     QueryParameter(
-        max_length=64, description="The id of the last one seen: those before it follow. See the Link header"
+        max_length=64,
+        pattern=PRINTABLE,
+        description="The id of the last one seen: those before it follow. See the Link header",
     ),
 ]
 LIMIT = 100

@@ -13,7 +13,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct, json
 
 from api.auth import Asker, needs
-from api.paging import LIMIT, Before, Limit, UnknownCursor, listed
+from api.paging import LIMIT, PRINTABLE, Before, Limit, UnknownCursor, listed
 from api.services import Entry, Services
 from domain.kernel import Invalid
 from projections.audit.actions import action_of, names_of, particulars, target_of
@@ -54,11 +54,13 @@ async def list_audit_events(
     limit: Limit = LIMIT,
     before: Before = None,
     action: Annotated[
-        str | None, QueryParameter(max_length=100, description="Only this, as in analysis.requested")
+        str | None, QueryParameter(max_length=100, pattern=PRINTABLE, description="Only this, as in analysis.requested")
     ] = None,
-    actor: Annotated[str | None, QueryParameter(max_length=200, description="Only by these, as in person:ID")] = None,
+    actor: Annotated[
+        str | None, QueryParameter(max_length=200, pattern=PRINTABLE, description="Only by these, as in person:ID")
+    ] = None,
     target_id: Annotated[
-        str | None, QueryParameter(max_length=200, description="Only to the thing with this id")
+        str | None, QueryParameter(max_length=200, pattern=PRINTABLE, description="Only to the thing with this id")
     ] = None,
     since: Annotated[Moment, QueryParameter(description="Not before this moment")] = None,
     until: Annotated[Moment, QueryParameter(description="Not after this moment")] = None,

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, json
 
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, stored
-from api.paging import LIMIT, Before, Limit, page
+from api.paging import LIMIT, PRINTABLE, Before, Limit, page
 from api.services import Services
 from commands.kernel import derived_id
 from commands.webhooks.deliveries import QueueDelivery
@@ -50,7 +50,7 @@ class Replay(Struct):
 
     since: Annotated[datetime, Meta(tz=True)]
     until: Annotated[datetime, Meta(tz=True)] | None = None
-    endpoint_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    endpoint_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] | None = None
     only: Literal["failed", "all"] = "failed"
 
 
@@ -73,7 +73,9 @@ async def list_webhook_deliveries(
     asker: NamedDependency[Asker],
     limit: Limit = LIMIT,
     before: Before = None,
-    job_id: Annotated[str | None, QueryParameter(max_length=64, description="Only those about this job")] = None,
+    job_id: Annotated[
+        str | None, QueryParameter(max_length=64, pattern=PRINTABLE, description="Only those about this job")
+    ] = None,
 ) -> Response[bytes]:
     """Read the delivery log: every message to every address, each with its attempts, newest first."""
     return await page(request, services, delivery_logs, asker.workspace_id, limit=limit, before=before, parent=job_id)

@@ -430,6 +430,14 @@ async def test_the_same_duty_done_twice_sends_and_writes_once() -> None:
     assert len(scene.web.sent) == 1
 
 
+async def test_a_duty_that_comes_again_after_its_attempt_failed_does_not_hurry_the_next_one() -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [answer(500)]
+    await scene.follows(deliver, last)
+    (await scene.follows(deliver, last)).then()
+    assert len(scene.web.sent) == 1
+
+
 async def test_a_duty_that_crashed_while_sending_is_taken_up_again() -> None:
     scene, last = waiting()
     scene.given(
