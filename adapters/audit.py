@@ -40,6 +40,14 @@ class Entry(Struct, frozen=True, kw_only=True):
     user_agent: str | None
 
 
+class Passage(Struct, frozen=True, kw_only=True):
+    """Events in order; up to `frontier` there are no others, and the workspace's newest is at `head`."""
+
+    entries: list[Entry]
+    frontier: int
+    head: int
+
+
 class Question(Struct, frozen=True, kw_only=True):
     """What to look for; what is null does not matter."""
 
@@ -71,6 +79,22 @@ WHERE e.workspace_id = %(workspace_id)s
        OR right(e.originator_id, length(%(target)s) + 1) = '-' || %(target)s
        OR position(convert_to('"' || %(target)s || '"', 'UTF8') IN e.state) > 0)
 ORDER BY e.notification_id DESC LIMIT %(limit)s
+"""
+
+# Up to where the projector is, everything that will ever be there is there: what is written at this moment may still
+# appear before what can be seen already, and a reader that goes by positions would miss it.
+_FOLLOW = f"""
+WITH frontier AS (SELECT coalesce(max(position), 0) AS position FROM followers WHERE name = 'duties' AND live),
+head AS (SELECT coalesce(max(notification_id), 0) AS position FROM {TABLE} WHERE workspace_id = %(workspace_id)s)
+SELECT frontier.position, head.position, page.*
+FROM frontier CROSS JOIN head LEFT JOIN LATERAL (
+    SELECT e.notification_id, e.event_id, e.originator_id, e.topic, e.schema_version, e.recorded_at, e.actor,
+           e.correlation_id, e.causation_id, e.state, null::text, null::text
+    FROM {TABLE} e
+    WHERE e.workspace_id = %(workspace_id)s AND e.notification_id > %(after)s
+      AND e.notification_id <= frontier.position
+    ORDER BY e.notification_id LIMIT %(limit)s
+) AS page ON true
 """
 
 _PLACE = f"SELECT notification_id FROM {TABLE} WHERE workspace_id = %s AND event_id = %s"
@@ -111,6 +135,20 @@ class Audit:
 
         rows = await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=AuditUnavailable)
         return None if rows is None else [_entry(row) for row in rows]
+
+    async def follow(self, workspace_id: str, after: int, limit: int) -> Passage:
+        """The events after a position, oldest first, none of which will ever be preceded by another."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> Sequence[Any]:
+            cursor = await connection.execute(
+                _FOLLOW.encode(), {"workspace_id": workspace_id, "after": after, "limit": limit}
+            )
+            return await cursor.fetchall()
+
+        rows = await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=AuditUnavailable)
+        return Passage(
+            entries=[_entry(row[2:]) for row in rows if row[2] is not None], frontier=rows[0][0], head=rows[0][1]
+        )
 
 
 def _entry(row: Any) -> Entry:

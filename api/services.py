@@ -413,6 +413,8 @@ class Services:
     #: Sends a delivery now; the last argument also sends what was given up.
     deliver: Callable[[str, Context, bool], Awaitable[Outcome]]
     audit: Audit
+    #: The events of a workspace after a position, so many at most, and where to go on; waits so long for the first.
+    follow: Callable[[str, int, int, float], Awaitable[tuple[Sequence[Entry], int]]]
     origins: Origins
     #: None where paying is turned off.
     directory: Directory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import pkgutil
 import random
@@ -327,6 +328,7 @@ class Parts:
             rewrite=self.reports().rewrite,
             deliver=self._deliver,
             audit=self._audit,
+            follow=self._follow,
             origins=self.origins(),
         )
 
@@ -338,6 +340,25 @@ class Parts:
             self._origins = Origins(self.pool)
             self._stack.push_async_callback(self._origins.close)
         return self._origins
+
+    async def _follow(
+        self, workspace_id: str, after: int, limit: int, wait_seconds: float
+    ) -> tuple[Sequence[Entry], int]:
+        from adapters.audit import Audit
+
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        needed: int | None = None
+        while True:
+            passage = await Audit(self.pool).follow(workspace_id, after, limit)
+            needed = passage.head if needed is None else needed
+            waited = loop.time() - began
+            is_full = len(passage.entries) == limit
+            # What its reader has been told is done belongs to the answer, as in every other read.
+            is_fresh = passage.frontier >= needed or waited >= self.settings.read_wait_seconds_max
+            if is_full or (is_fresh and (passage.entries or waited >= wait_seconds)):
+                return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
+            await self.progress.wait(passage.frontier + 1, min(1.0, max(wait_seconds - waited, 0.05)))
 
     async def _audit(self, workspace_id: str, **question: Any) -> Sequence[Entry] | None:
         from adapters.audit import Audit, Question

@@ -44,7 +44,7 @@ Moment = datetime | None
 @get(
     "/v1/audit-events",
     tags=["platform"],
-    opt=needs(None, "admin"),
+    opt=needs("events:read", "admin"),
     responses={200: ResponseSpec(list[AuditEvent], generate_examples=False, description="Newest first")},
 )
 async def list_audit_events(

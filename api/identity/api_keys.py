@@ -30,6 +30,7 @@ Scope = Literal[
     "catalogue:read",
     "builds:write",
     "licences:manage",
+    "events:read",
 ]
 
 OVERLAP_SECONDS_MAX = 30 * 86_400

@@ -19,6 +19,7 @@ SCOPES = (
     "catalogue:read",
     "builds:write",
     "licences:manage",
+    "events:read",
 )
 
 
