@@ -115,4 +115,5 @@ async def verify_email(
     if claim.person_id is None or claim.workspace_id is None:
         raise CodeIsWrong
     await services.execute(VerifyEmail(person_id=claim.person_id), inside(context, claim.workspace_id, claim.person_id))
+    services.keyring.forget(claim.person_id)
     return Proved(verified=True)
