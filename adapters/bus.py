@@ -141,7 +141,7 @@ class Bus:
     async def connected(self, timeout_seconds: float) -> bool:
         """Wait for the connection; whether it is there."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while not self.is_connected and asyncio.get_running_loop().time() < deadline:
+        while not self.is_connected and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.01)
         return self.is_connected
 

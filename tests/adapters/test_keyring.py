@@ -28,9 +28,13 @@ from tests.conftest import Databases
 from tests.core.conftest import House, eventually
 
 
+def _migrated(url: str) -> None:
+    migrate(url)
+
+
 @pytest.fixture
 def url(databases: Databases) -> Iterator[str]:
-    made = databases.copy_of("core", lambda url: None if migrate(url) else None)
+    made = databases.copy_of("core", _migrated)
     yield made
     databases.drop(made)
 

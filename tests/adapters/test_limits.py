@@ -41,9 +41,13 @@ class Counting:
         return self._pool.connection(timeout)
 
 
+def _migrated(url: str) -> None:
+    migrate(url)
+
+
 @pytest.fixture(scope="module")
 def database(databases: Databases) -> Iterator[str]:
-    url = databases.copy_of("core", lambda url: None if migrate(url) else None)
+    url = databases.copy_of("core", _migrated)
     yield url
     databases.drop(url)
 

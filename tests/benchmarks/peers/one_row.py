@@ -2,7 +2,7 @@
 
 import os
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from fastapi import FastAPI
@@ -51,7 +51,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/jobs", status_code=202)
 async def submit(submission: Submission) -> Accepted:
-    job = Job(id=str(uuid4()), url=submission.url, status="processing", created_at=datetime.now(timezone.utc))
+    job = Job(id=str(uuid4()), url=submission.url, status="processing", created_at=datetime.now(UTC))
     async with sessions() as session:
         session.add(job)
         await session.commit()

@@ -1,0 +1,98 @@
+"""Reading one's session with its token, beside `/version`, which asks nobody anything: requests a second, in turn.
+
+The session is checked on every request: token, workspace, person, role, rate limit, last use. The whole stack runs
+(serve, relay, project, react, PostgreSQL with fsync, NATS, S3); the server is one process.
+
+    python -m tests.benchmarks.session_read [--rounds 5] [--seconds 3] [--connections 32]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from msgspec import json
+
+from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, free_ports, start_together, stop_together
+from infra.migrate import migrate
+from tests.benchmarks.job_submission import measure, running, wait
+from tests.benchmarks.load import Load, message
+
+ROLES = (["serve"], ["relay"], ["project"], ["react", "--without", "analyses"])
+
+
+def main() -> None:
+    """Measure in turn and print medians and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--connections", type=int, default=32)
+    args = parser.parse_args()
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="ledgerline-bench-") as directory, ExitStack() as stack:
+        base = Path(directory)
+        base.chmod(0o755)
+        postgres = EmbeddedPostgres(base / "postgres")
+        nats = EmbeddedNats(base / "nats")
+        blobs = EmbeddedBlobs(base / "blobs")
+        start_together([postgres, nats, blobs])
+        stack.callback(stop_together, [blobs, nats, postgres])
+        migrate(postgres.url)
+        environment = {
+            **os.environ,
+            "LEDGERLINE_ENV": "development",
+            "LEDGERLINE_POSTGRES_URL": postgres.url,
+            "LEDGERLINE_NATS_URL": nats.url,
+            "LEDGERLINE_S3_URL": blobs.url,
+            "LEDGERLINE_S3_ACCESS_KEY": blobs.access_key,
+            "LEDGERLINE_S3_SECRET_KEY": blobs.secret_key,
+            "LEDGERLINE_SECRET_KEY": "x" * 40,
+            "LEDGERLINE_PORT": str(port),
+            "LEDGERLINE_RATE_LIMIT_PER_MINUTE": "100000000",
+            "LEDGERLINE_LOG_LEVEL": "warning",
+        }
+        for role in ROLES:
+            stack.enter_context(running([sys.executable, "-m", "infra.cli", *role], environment))
+        wait(f"{url}/ready")
+        started = post(f"{url}/v1/auth/email/start", {"email": "bench@example.com"})
+        code = {"challenge_id": started["challenge_id"], "code": started["dev_code"]}
+        token = post(f"{url}/v1/auth/email/verify", code)["session_token"]
+        kinds = {
+            "GET /version": message("GET", "/version", {}),
+            "GET /v1/auth/session": message("GET", "/v1/auth/session", {"Authorization": f"Bearer {token}"}),
+        }
+        runs: dict[str, list[Load]] = {name: [] for name in kinds}
+        for _ in range(args.rounds):
+            for name, request in kinds.items():
+                runs[name].append(measure(url, request, args))
+        for name, measured in runs.items():
+            rate = median(run.requests_per_second for run in measured)
+            p50, p99 = median(run.p50_ms for run in measured), median(run.p99_ms for run in measured)
+            statuses = {status for run in measured for status in run.statuses}
+            print(f"{name:24s} {rate:8.0f} requests/s   p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   {statuses}")
+        ratios = [
+            ours.requests_per_second / bare.requests_per_second
+            for bare, ours in zip(runs["GET /version"], runs["GET /v1/auth/session"], strict=True)
+        ]
+        print(f"ratio {median(ratios):.2f} (goal 0.70)   each: {' '.join(f'{each:.2f}' for each in ratios)}")
+        assert {status for measured in runs.values() for run in measured for status in run.statuses} == {200}
+        sys.exit(median(ratios) < 0.7)
+
+
+def post(url: str, body: Any) -> Any:
+    """What our own server answers."""
+    request = urllib.request.Request(url, data=json.encode(body), headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.decode(answer.read())
+
+
+if __name__ == "__main__":
+    main()
