@@ -142,7 +142,13 @@ async def get_analysis_result(
     return await result(services, asker, job_id, format)
 
 
-@post("/v1/analyses/{job_id:str}/cancel", status_code=200, tags=["platform"], opt=needs("analyses:create", "member"))
+@post(
+    "/v1/analyses/{job_id:str}/cancel",
+    status_code=200,
+    tags=["platform"],
+    opt={**needs("analyses:create", "member"), "statuses": ("409",)},
+    responses=ANSWERS,
+)
 async def cancel_analysis(
     job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
 ) -> Response[bytes]:

@@ -98,7 +98,7 @@ async def get_webhook_delivery(
     "/v1/analyses/{job_id:str}/webhook-deliveries",
     status_code=200,
     tags=["platform"],
-    opt=needs("webhooks:manage", "member"),
+    opt={**needs("webhooks:manage", "member"), "statuses": ("409",)},
     responses=ONE,
 )
 async def redeliver_analysis(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,8 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Account, Neighbour, eventually
+from tests.identity.crowd import Visitor, join, sign_in
+from tests.journeys.kit import Neighbour, Stack, eventually
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 FIELDS = {
@@ -194,10 +195,125 @@ def test_a_hundred_are_shown_unless_asked_otherwise(client: httpx.Client) -> Non
     assert len(audit(me, limit=200)) > 100
 
 
-def test_only_a_session_of_an_admin_reads_the_audit(
-    client: httpx.Client, account: Callable[[], Account], me: Visitor
-) -> None:
-    assert client.get("/v1/audit-events").status_code == 401
-    answer = account().get("/v1/audit-events")
-    assert answer.status_code == 403
-    assert "session" in answer.json()["detail"]
+@pytest.mark.parametrize("path", ["/v1/audit-events", "/v1/events"])
+def test_only_an_admin_or_a_key_made_for_it_reads_what_happened(client: httpx.Client, me: Visitor, path: str) -> None:
+    assert client.get(path).status_code == 401
+    for scope, status in (("usage:read", 403), ("events:read", 200)):
+        key = me.key(scope)["plaintext_key"]
+        assert client.get(path, headers={"X-API-Key": key}).status_code == status
+    assert join(me, "member").get(path).status_code == 403
+    assert join(me, "admin").get(path).status_code == 200
+
+
+# --- the feed -------------------------------------------------------------------------------------------------------
+
+
+def feed(who: Visitor, **query: Any) -> dict[str, Any]:
+    """What a system that follows the workspace gets."""
+    answer = who.get("/v1/events", params=query)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def test_whoever_follows_gets_every_event_once_in_order_and_at_once(client: httpx.Client) -> None:
+    me = sign_in(client)
+    followed, after = [], 0
+    for _ in range(3):
+        made = endpoint(me)
+        page = feed(me, after=after, limit=1000)
+        assert page["events"][-1]["target_id"] == made
+        followed += page["events"]
+        after = page["next"]
+    assert feed(me, after=after) == {"events": [], "next": feed(me, after=after)["next"]}
+    assert [event["id"] for event in followed] == [event["id"] for event in audit(me, limit=200)][::-1]
+    event = followed[-1]
+    assert set(event) == {
+        "id",
+        "position",
+        "type",
+        "name",
+        "created_at",
+        "actor",
+        "correlation_id",
+        "causation_id",
+        "target_type",
+        "target_id",
+        "data",
+    }
+    assert (event["type"], event["name"]) == ("endpoint.registered", "webhooks.EndpointRegistered")
+    assert "Lovelace" not in str(followed)
+    assert me.email not in str(followed)
+
+
+def test_a_small_page_goes_on_where_it_stopped(client: httpx.Client) -> None:
+    me = sign_in(client)
+    for _ in range(4):
+        endpoint(me)
+    whole = feed(me, limit=1000)["events"]
+    seen: list[Any] = []
+    page = feed(me, limit=2)
+    while page["events"]:
+        seen += page["events"]
+        page = feed(me, limit=2, after=page["next"])
+    assert seen == whole
+
+
+def test_whoever_follows_while_many_write_misses_nothing(client: httpx.Client, stack: Stack) -> None:
+    me = sign_in(client)
+
+    def write(number: int) -> None:
+        with httpx.Client(base_url=stack.url, timeout=30, headers=me.headers) as http:
+            for each in range(5):
+                http.post("/v1/webhook-endpoints", json={"url": f"https://example.com/{number}/{each}"})
+
+    followed: list[str] = []
+    after = 0
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(write, number) for number in range(8)]
+        while not all(writer.done() for writer in writers):
+            page = feed(me, after=after, limit=3)
+            followed += [event["id"] for event in page["events"]]
+            after = page["next"]
+    while page["events"] or after < feed(me, after=after)["next"]:
+        page = feed(me, after=after, limit=3)
+        followed += [event["id"] for event in page["events"]]
+        after = page["next"]
+        if not page["events"]:
+            break
+    assert followed == [event["id"] for event in audit(me, limit=200)][::-1]
+    assert len(followed) >= 40
+
+
+def test_a_follower_that_waits_is_answered_when_something_happens(client: httpx.Client, stack: Stack) -> None:
+    me = sign_in(client)
+    after = feed(me, limit=1000)["next"]
+
+    def wait() -> dict[str, Any]:
+        with httpx.Client(base_url=stack.url, timeout=30) as http:
+            found: dict[str, Any] = http.get(
+                "/v1/events", params={"after": after, "wait": 15}, headers=me.headers
+            ).json()
+            return found
+
+    began = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait)
+        endpoint(sign_in(client))
+        assert not waiting.done()
+        made = endpoint(me)
+        page = waiting.result(20)
+    assert [event["target_id"] for event in page["events"]] == [made]
+    assert time.monotonic() - began < 10
+
+
+def test_the_feed_is_the_workspaces_own(client: httpx.Client, me: Visitor) -> None:
+    made = endpoint(me)
+    assert made not in str(feed(sign_in(client), limit=1000))
+
+
+@pytest.mark.parametrize(
+    ("query", "where"), [({"after": -1}, "after"), ({"limit": 1001}, "limit"), ({"wait": 16}, "wait")]
+)
+def test_a_feed_that_makes_no_sense_is_pointed_at(me: Visitor, query: dict[str, Any], where: str) -> None:
+    assert pointed_at(me.get("/v1/events", params=query)) == ["query", where]
