@@ -315,4 +315,5 @@ async def test_closing_finishes_what_has_been_begun(house: House) -> None:
     await asyncio.sleep(0)
     await ledger.close()
 
-    assert all(isinstance(position, int) for position in await asyncio.gather(*appends))
+    async with asyncio.timeout(10):
+        assert all(isinstance(position, int) for position in await asyncio.gather(*appends))
