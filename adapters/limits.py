@@ -79,7 +79,9 @@ class Limiter:
         """Count one request; Postgres being away lets it pass, since a limit protects nothing that is down."""
         if self._returning is None or self._returning.done():
             self._returning = asyncio.create_task(self._give_back_for_ever(), name="rate-limits")
-        window = self._windows.setdefault(key, _Window())
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window()
         now = self._now()
         if window.ends_at <= now or not window.held:
             async with window.lock:

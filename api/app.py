@@ -20,7 +20,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 import api
-from api.auth import RATE, asker, client_address, guard, rate_headers
+from api.auth import RATE, asker, client_address, guard, header, rate_headers
 from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Services
 from domain.kernel import Refusal
@@ -38,6 +38,11 @@ def routes() -> list[HTTPRouteHandler]:
     return list(found.values())
 
 
+def _checked(found: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
+    assert all(handler.before_request is None for handler in found), "a route would go past the guard"
+    return found
+
+
 def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
     """The application over these services; `lifespan` opens and closes what they stand on."""
 
@@ -45,9 +50,8 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
         return services
 
     return Litestar(
-        route_handlers=routes(),
+        route_handlers=_checked(routes()),
         dependencies={"services": Provide(provide_services), "asker": Provide(asker, sync_to_thread=False)},
-        guards=[guard],
         state=State({"services": services}),
         exception_handlers={
             Refusal: refused,
@@ -55,7 +59,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             HTTPException: http_problem,
             Exception: broken,
         },
-        before_request=_note_origin,
+        before_request=_before,
         before_send=[_tell_rate],
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,
@@ -80,9 +84,15 @@ def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | P
     return f"{name}_{'_'.join(words[1:])}" if alias else name
 
 
-async def _note_origin(request: Request[Any, Any, Any]) -> None:
-    """What this request changes is remembered with where it came from."""
-    ORIGIN.set((client_address(request), request.headers.get("user-agent", "")))
+async def _before(request: Request[Any, Any, Any]) -> None:
+    """Before anything of a request but its headers is read: may this be asked, and where does it come from.
+
+    The framework's own guards cost a copy of the whole handler for every request. A handler must have no
+    `before_request` of its own, which would take the place of this one.
+    """
+    await guard(request)
+    # What this request changes is remembered with where it came from.
+    ORIGIN.set((client_address(request), header(request, b"user-agent") or ""))
 
 
 async def _tell_rate(message: Message, scope: Scope) -> None:

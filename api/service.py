@@ -24,7 +24,11 @@ async def get_ready(services: NamedDependency[Services]) -> Response[dict[str, s
     return Response({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
 
 
+#: Asked for once: it is read from a file.
+VERSION = version("ledgerline")
+
+
 @get("/version", tags=["service"])
 async def get_version() -> dict[str, str]:
     """Which version answers."""
-    return {"name": "ledgerline", "version": version("ledgerline")}
+    return {"name": "ledgerline", "version": VERSION}

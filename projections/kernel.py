@@ -65,7 +65,7 @@ def tally(name: str, counts: Callable[[Event], Iterable[tuple[str, int]]], *, ve
 
 def seconds(moment: datetime) -> str:
     """A timestamp as the analysis, platform and studio surfaces write it: UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def milliseconds(moment: datetime) -> str:
