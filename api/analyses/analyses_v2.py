@@ -21,7 +21,6 @@ from api.services import Services
 from commands.analyses.analyses import CancelAnalysis, Item, Once
 from domain.analyses.analyses import Artifact, NoSuchAnalysis, analyses
 from domain.analyses.objects import NoSuchStorageObject, NothingUploaded, storage_objects
-from domain.idempotency import IdempotencyKeyReused, claims
 from domain.kernel import Invalid, NotFound, TooLarge
 from projections.analyses.history import JobEvent, told
 from projections.analyses.platform import AnalysisV2, Outcome, Status, outcomes, platform_analyses
@@ -166,30 +165,16 @@ async def hand_in(services: Services, asker: Asker, wish: NewAnalysis, claim: On
     metadata = None if wish.metadata is None else json.encode(wish.metadata)
     if metadata is not None and len(metadata) > METADATA_BYTES_MAX:
         raise MetadataIsTooLong(bytes_max=METADATA_BYTES_MAX, loc=("body", "metadata"))
-    job_id = await _earlier(services, claim)
     analysis_id = services.vault.new_id()
-    if job_id is None:
-        item = replace(
-            await _source(services, asker, wish, analysis_id),
-            webhook_url=wish.webhook_url,
-            webhook_endpoint_id=wish.webhook_endpoint_id,
-            metadata=None if metadata is None else metadata.decode(),
-        )
-        job_id = await submit(services, asker, analysis_id, (item,), claim)
+    item = replace(
+        await _source(services, asker, wish, analysis_id),
+        webhook_url=wish.webhook_url,
+        webhook_endpoint_id=wish.webhook_endpoint_id,
+        metadata=None if metadata is None else metadata.decode(),
+    )
+    job_id = await submit(services, asker, analysis_id, (item,), claim)
     found = json.decode(await services.reads.get(platform_analyses, job_id, asker.workspace_id), type=AnalysisV2)
     return replace(found, idempotent_replay=job_id != analysis_id)
-
-
-async def _earlier(services: Services, claim: Once | None) -> str | None:
-    """The job that was asked for under this key: what was true of its source then need not be true any more."""
-    if claim is None:
-        return None
-    known = claims.fold((await services.log.read(claims.stream(claim.claim_id))).events)
-    if not known.holds(services.now()):
-        return None
-    if known.payload_digest != claim.payload_digest:
-        raise IdempotencyKeyReused
-    return known.subject_id
 
 
 async def _source(services: Services, asker: Asker, wish: NewAnalysis, analysis_id: str) -> Item:
@@ -201,6 +186,7 @@ async def _source(services: Services, asker: Asker, wish: NewAnalysis, analysis_
     known = storage_objects.fold(events)
     if known.workspace_id != asker.workspace_id:
         raise NoSuchStorageObject
+    # One that is in use may be gone already, and whoever asks again under the same key is still to get the same job.
     if known.analysis_id is None and known.is_kept(services.now()):
         await _check_upload(services, known.object_key)
     return Item(

@@ -280,10 +280,12 @@ def test_an_object_is_analysed_once_also_when_eight_ask_at_once(me: Account, cli
     assert "analysed already" in told(again, 409)
 
 
-def test_anothers_object_is_not_found(me: Account, stranger: Account, clip: bytes) -> None:
-    offer = uploaded(me, clip)
-    refusal = told(stranger.post("/v1/analyses", json={"storage_object_id": offer["id"]}), 404)
-    assert refusal == told(me.post("/v1/analyses", json={"storage_object_id": str(uuid4())}), 404)
+def test_anothers_object_is_not_found_whether_or_not_something_is_in_it(
+    me: Account, stranger: Account, clip: bytes
+) -> None:
+    never = told(me.post("/v1/analyses", json={"storage_object_id": str(uuid4())}), 404)
+    for offer in (uploaded(me, clip), offered(me)):
+        assert told(stranger.post("/v1/analyses", json={"storage_object_id": offer["id"]}), 404) == never
 
 
 # --- what may be asked ----------------------------------------------------------------------------------------------
