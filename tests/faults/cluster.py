@@ -18,6 +18,7 @@ import psycopg
 from msgspec import json
 from msgspec.structs import replace
 
+from commands.kernel import REACTIONS
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
 from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, free_ports
@@ -143,6 +144,23 @@ class Crowd:
         assert answer.status_code == 202, answer.text
         self.jobs.append(Job(answer.json()["job_id"], "completed"))
         return self.jobs[-1].job_id
+
+    def repeat_every_duty(self) -> int:
+        """Put back what has been done for their jobs, as if nobody had lived to say that it was; how much it was."""
+        duties = [
+            (reaction.name, each.position, each.stream)
+            for each in asyncio.run(everything(self.cluster))
+            if each.workspace_id == self.me.workspace_id
+            for reaction in REACTIONS.values()
+            if reaction.concerns(each.event)
+        ]
+        with psycopg.connect(self.cluster.postgres.url) as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO tasks (reaction, position, stream, due_at, attempts) VALUES (%s, %s, %s, now(), 1) "
+                "ON CONFLICT DO NOTHING",
+                duties,
+            )
+        return len(duties)
 
     @staticmethod
     def patiently(ask: Callable[[], httpx.Response], seconds: float = 60) -> httpx.Response:

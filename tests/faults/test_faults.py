@@ -40,6 +40,17 @@ def test_the_workers_are_killed_in_the_middle_of_their_work(cluster: Cluster) ->
     crowd.check()
 
 
+def test_workers_that_die_after_their_work_and_before_saying_so_have_it_done_again_without_effect(
+    cluster: Cluster,
+) -> None:
+    crowd = Crowd(cluster, "again")
+    with crowd.handing_in(10):
+        crowd.upload()
+    crowd.check()
+    assert crowd.repeat_every_duty() > 4 * 10
+    crowd.check()
+
+
 def test_nats_is_away_and_comes_back(cluster: Cluster) -> None:
     crowd = Crowd(cluster, "nats")
     with crowd.handing_in(40):
