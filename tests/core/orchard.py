@@ -145,6 +145,18 @@ def fill(command: FillTree, tree: Tree, now: datetime) -> list[Event]:
     return [] if tree.litres >= 10 else [TreeWatered(tree_id=command.tree_id)]
 
 
+class GraftTree(Command):
+    tree_id: str
+
+
+@decides(GraftTree, trees, creates=True)
+def graft(command: GraftTree, tree: Tree, now: datetime) -> list[Event]:
+    """Its tree is presumed new, and a new tree is refused."""
+    if not tree.planted:
+        raise NoSuchTree
+    return [TreeWatered(tree_id=command.tree_id)]
+
+
 @handles(NameTree)
 async def name_tree(command: NameTree, transaction: Transaction) -> None:
     await transaction.presume_new(trees, command.tree_id)
@@ -170,7 +182,7 @@ class Curse(Exception):
 
 def show(tree: TreeView | None, event: Event) -> TreeView | None:
     match tree, event:
-        case _, TreePlanted():
+        case None, TreePlanted():
             return TreeView(id=event.tree_id, kind=event.kind)
         case TreeView(), TreeWatered():
             return replace(tree, litres=tree.litres + event.litres, waterings=tree.waterings + 1)

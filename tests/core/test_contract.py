@@ -17,6 +17,7 @@ from tests.core.conftest import House
 from tests.core.orchard import (
     NOW,
     FillTree,
+    GraftTree,
     NameIsTaken,
     NameTree,
     NoSuchTree,
@@ -136,3 +137,11 @@ async def test_a_limit_holds_however_many_press_against_it(ledger: Ledger) -> No
 async def test_a_thing_that_does_not_exist_is_refused(ledger: Ledger) -> None:
     with pytest.raises(NoSuchTree):
         await execute(WaterTree(tree_id="1"), ledger, NOW, context())
+
+
+async def test_what_is_refused_on_a_presumption_is_looked_at_before_saying_no(ledger: Ledger) -> None:
+    with pytest.raises(NoSuchTree):
+        await execute(GraftTree(tree_id="1"), ledger, NOW, context())
+    await execute(PlantTree(tree_id="1"), ledger, NOW, context())
+
+    assert await execute(GraftTree(tree_id="1"), ledger, NOW, context()) == 2

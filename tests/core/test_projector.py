@@ -6,11 +6,12 @@ import asyncio
 import random
 from typing import Any
 
+import psycopg
 import pytest
 from msgspec import json
 
 from adapters.projector import Follower, Overtaken, request_rebuild, request_retry
-from adapters.sinks import Documents
+from adapters.sinks import Documents, Sums
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
     Diary,
@@ -96,6 +97,27 @@ async def test_a_projector_killed_in_the_middle_of_a_page_counts_nothing_twice(h
 
 async def _die(connection: object, end: int) -> None:
     raise ConnectionResetError
+
+
+async def test_what_was_folded_in_a_transaction_that_failed_is_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gardening(house, 10)
+    follower = await (await house.new_projector())._live()
+    page = await house.ledger.page(0, 1000)
+    await follower.absorb(page[:5])
+    count = Sums.absorb
+    monkeypatch.setattr(Sums, "absorb", _lose_the_connection)
+    with pytest.raises(psycopg.OperationalError):
+        await follower.absorb(page[5:])
+    monkeypatch.setattr(Sums, "absorb", count)
+    await follower.absorb(page[5:])
+
+    await assert_views_equal_a_replay(house)
+
+
+async def _lose_the_connection(sums: Sums, connection: object, page: object) -> None:
+    raise psycopg.OperationalError("the connection was lost after the documents were written")
 
 
 async def test_who_was_overtaken_writes_nothing_and_remembers_nothing(house: House) -> None:
