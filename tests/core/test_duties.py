@@ -254,12 +254,12 @@ async def test_long_work_keeps_its_lease(house: House) -> None:
 
 async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: House) -> None:
     diary = Diary()
-    begun, stopped = asyncio.Event(), asyncio.Event()
+    begun, stopped, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def work(recorded: Recorded, world: Any) -> None:
         begun.set()
         try:
-            await asyncio.Event().wait()
+            await over.wait()
         finally:
             stopped.set()
 
@@ -271,7 +271,10 @@ async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: Hou
         await begun.wait()
         owner = "00000000-0000-0000-0000-000000000001"
         await house.fetch("UPDATE tasks SET owner = %s::uuid, lease_until = now() + interval '1 hour'", owner)
-        await stopped.wait()
+        try:
+            await asyncio.wait_for(stopped.wait(), 10)
+        finally:
+            over.set()
 
     assert [str(row[0]) for row in await house.fetch("SELECT owner FROM tasks")] == [owner]
     assert not diary.entries
