@@ -10,6 +10,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from adapters.ears.network import chances, trained
+from adapters.ears.spectrum import portions
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -55,7 +56,7 @@ class Key(Struct, frozen=True):
         return (CAMELOT_MAJOR if self.scale == "major" else CAMELOT_MINOR)[self.tonic]
 
 
-def tuning_semitones(tonal: Array) -> float:
+def tuning_semitones(tonal: NDArray[np.floating]) -> float:
     """How far the recording's notes lie above the A4 = 440 Hz grid, -0.5..0.5 semitones.
 
     `tonal` is (moments, bins) magnitudes, three bins a semitone. The spectral peaks, refined by a parabola through the
@@ -64,7 +65,7 @@ def tuning_semitones(tonal: Array) -> float:
     """
     octave = 12 * BINS_PER_SEMITONE
     turn = 0j
-    for block in _blocks(tonal):
+    for _, block in portions(tonal):
         inner = np.log(block[:, octave - 1 : -octave + 1] + np.float32(1e-9))
         here = inner[:, 1:-1]
         row, column = np.nonzero((here > inner[:, :-2]) & (here >= inner[:, 2:]))
@@ -77,16 +78,17 @@ def tuning_semitones(tonal: Array) -> float:
     return float(np.angle(turn) / (2 * np.pi)) if abs(turn) > 0 else 0.0
 
 
-def pitch_salience(tonal: Array, tuning: float) -> Array:
+def pitch_salience(tonal: NDArray[np.floating], tuning: float) -> Array:
     """(moments, SEMITONES) how far each semitone from C1 stands out of its surroundings, 0 or more.
 
     The grid is moved onto the recording's own tuning (in semitones); each bin is then set against the mean and the
     spread of the octave around it, so that a soft high note counts like a loud low one (whitening after Müller & Ewert
     2010 and Mauch & Dixon 2010).
     """
-    return np.concatenate(
-        [_salience(block, tuning) for block in _blocks(tonal)] or [np.zeros((0, SEMITONES), np.float32)]
-    )
+    salience = np.empty((len(tonal), SEMITONES), np.float32)
+    for start, block in portions(tonal):
+        salience[start : start + len(block)] = _salience(block, tuning)
+    return salience
 
 
 def _salience(block: Array, tuning: float) -> Array:
@@ -189,7 +191,3 @@ def ranked(probabilities: Float64, count: int = 3) -> tuple[Key, ...]:
     """The likeliest keys, likeliest first."""
     order = np.argsort(-probabilities)[:count]
     return tuple(Key(int(i) % 12, "major" if i < 12 else "minor", float(probabilities[i])) for i in order)
-
-
-def _blocks(tonal: Array) -> list[Array]:
-    return [tonal[start : start + 4096] for start in range(0, len(tonal), 4096)]

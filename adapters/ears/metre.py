@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.network import chances, trained
-from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra, portions
 from adapters.ears.tempo import RATIOS, REPETITIONS, Pulse, features
 
 Array = NDArray[np.float32]
@@ -97,10 +97,12 @@ def _pitch_between(spectra: Spectra, starts: Times, stops: Times) -> Array:
     """(beats, 24) mean pitch classes of the bass (below C4) and of everything while each beat lasts."""
     if not len(spectra.tonal):
         return np.zeros((len(starts), 24), np.float32)
-    pitch = np.sqrt(spectra.tonal.astype(np.float32))
-    octaves = pitch.reshape(len(pitch), -1, 12, 3).sum(axis=3)
-    classes = np.concatenate([octaves[:, :3].sum(axis=1), octaves.sum(axis=1)], axis=1)
-    heap = np.concatenate([np.zeros((1, 24)), np.cumsum(classes, axis=0)])
+    heap = np.zeros((len(spectra.tonal) + 1, 24))
+    for start, block in portions(spectra.tonal):
+        octaves = np.sqrt(block).reshape(len(block), -1, 12, 3).sum(axis=3)
+        rows = heap[start + 1 : start + 1 + len(block)]
+        rows[:, :12], rows[:, 12:] = octaves[:, :3].sum(axis=1), octaves.sum(axis=1)
+    np.cumsum(heap, axis=0, out=heap)
     edges = np.arange(len(heap)) - 0.5
     scale = CHORD_RATE / FRAME_RATE
 

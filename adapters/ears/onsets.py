@@ -57,19 +57,23 @@ def attacks(levels: NDArray[np.float16]) -> Array:
 
 def salient(strengths: Array, seconds: float = MEAN_SECONDS) -> Array:
     """(frames, ...) the same strengths above their local mean of `seconds`, half-wave rectified."""
-    above: Array = np.maximum(strengths - local_mean(strengths, int(seconds * FRAME_RATE)), 0)
-    return above
+    above = local_mean(strengths, int(seconds * FRAME_RATE))
+    np.subtract(strengths, above, out=above)
+    return np.maximum(above, 0, out=above)
 
 
 def local_mean(values: Array, width: int) -> Array:
     """(frames, ...) mean over `width` frames centred on each frame, over what there is at the ends."""
     if not len(values):
         return values
-    heap = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0, dtype=np.float64)])
-    index = np.arange(len(values))
-    low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(values))
-    counts = (high - low).reshape(-1, *(1,) * (values.ndim - 1))
-    mean: Array = ((heap[high] - heap[low]) / counts).astype(np.float32)
+    mean = np.empty(values.shape, np.float32)
+    for start in range(0, len(values), CHUNK):
+        index = np.arange(start, min(start + CHUNK, len(values)))
+        low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(values))
+        heap = np.zeros((high[-1] - low[0] + 1, *values.shape[1:]))
+        np.cumsum(values[low[0] : high[-1]], axis=0, out=heap[1:])
+        counts = (high - low).reshape(-1, *(1,) * (values.ndim - 1))
+        mean[index] = (heap[high - low[0]] - heap[low - low[0]]) / counts
     return mean
 
 

@@ -1,7 +1,8 @@
 """The one spectrogram all percepts share, computed in a single streaming pass over the mono signal.
 
 Sound comes in through `Listener.feed` in blocks of any size, and only compact features stay: about 11 kB per second of
-music (115 MB for three hours), never the samples. Three clocks tick:
+music (115 MB for three hours), never the samples. Whoever works on them goes through in portions (`portions`), for a
+copy of everything in double precision would be eight times as much. Three clocks tick:
 
 - **frames**, every 256 samples (86.13 per second, 46 ms windows): what rhythm needs;
 - **moments**, every 4th frame (21.5 per second): broadband descriptors of the same windows;
@@ -13,11 +14,13 @@ last sample there is silence.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from adapters.ears.decode import ANALYSIS_RATE
 from adapters.ears.tapping import Tapper
@@ -77,7 +80,7 @@ class Spectra(Struct, frozen=True):
     #: (moments,) share of neighbouring samples between which the sign changes, 0 .. 1.
     crossings: Array
     #: (chords, TONAL_BINS) magnitude at `tonal_midi()` pitches, linear; a sine at full scale reads about 1. CHORD_RATE.
-    tonal: Array
+    tonal: NDArray[np.float16]
     #: (taps,) seconds at which aubio's beat tracker tapped along, see `tapping.py`.
     taps: NDArray[np.float64]
 
@@ -86,6 +89,12 @@ class Spectra(Struct, frozen=True):
 def band_centres() -> Array:
     """(BANDS,) centre frequency in Hz of each band of `levels`."""
     return _band_edges()[1:-1].astype(np.float32)
+
+
+def portions(values: NDArray[np.floating], rows: int = 1024) -> Iterator[tuple[int, Array]]:
+    """(first row, float32 copy of at most `rows` rows) one after another, so that no copy of the whole is ever made."""
+    for start in range(0, len(values), rows):
+        yield start, values[start : start + rows].astype(np.float32)
 
 
 @cache
@@ -105,7 +114,10 @@ class Listener:
         self._pending: list[Array] = []
         self._pending_samples = 0
         self._tapper = Tapper()
-        self._batches: list[tuple[NDArray[np.float16], Array, Array, Array]] = []
+        self._levels = _Rows(BANDS, np.float16)
+        self._rms = _Rows(1, np.float32)
+        self._described = _Rows(4, np.float32)
+        self._tonal = _Rows(TONAL_BINS, np.float16)
 
     def feed(self, mono: Array) -> None:
         """Listen to (n,) more samples."""
@@ -124,25 +136,16 @@ class Listener:
         self._digest(chords)
         frames = -(-self._samples // HOP)
         moments = -(-frames // MOMENT_EVERY)
-        levels, rms, described, tonal = (
-            np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
-            for parts, width in zip(
-                zip(*self._batches, strict=True) if self._batches else ((), (), (), ()),
-                (BANDS, 1, 4, TONAL_BINS),
-                strict=True,
-            )
-        )
-        self._batches.clear()
-        centroid, rolloff, flatness, crossings = np.ascontiguousarray(described[:moments].T)
+        centroid, rolloff, flatness, crossings = np.ascontiguousarray(self._described.taken(moments).T)
         return Spectra(
             seconds=self._samples / ANALYSIS_RATE,
-            levels=levels[:frames].astype(np.float16, copy=False),
-            rms=rms[:frames].ravel(),
+            levels=self._levels.taken(frames),
+            rms=self._rms.taken(frames).ravel(),
             centroid=centroid,
             rolloff=rolloff,
             flatness=flatness,
             crossings=crossings,
-            tonal=tonal,
+            tonal=self._tonal.taken(chords),
             taps=self._tapper.finish(),
         )
 
@@ -156,17 +159,42 @@ class Listener:
                 count = min(count, chords_total - self._chords)
             if count <= 0 or (chords_total is None and count < BATCH):
                 break
-            self._batches.append(_features(buffer[start : start + _span(count)], count))
+            features = _features(buffer[start : start + _span(count)], count)
+            for rows, part in zip((self._levels, self._rms, self._described, self._tonal), features, strict=True):
+                rows.add(part)
             self._chords += count
             start += count * STEP
         self._buffer = buffer[start:].copy()
+
+
+class _Rows:
+    """A table that grows at its end in place: large blocks are moved by the kernel's page tables, never copied."""
+
+    def __init__(self, width: int, kind: DTypeLike) -> None:
+        self._table: NDArray[Any] = np.zeros((256, width), kind)
+        self._count = 0
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Append (n, width) rows."""
+        needed = self._count + len(rows)
+        if needed > len(self._table):
+            self._table.resize((needed + needed // 8, self._table.shape[1]), refcheck=False)
+        self._table[self._count : needed] = rows
+        self._count = needed
+
+    def taken(self, count: int) -> NDArray[Any]:
+        """The first `count` rows (or all there are); the table is empty afterwards."""
+        table, kept = self._table, min(count, self._count)
+        self._table, self._count = np.zeros((0, table.shape[1]), table.dtype), 0
+        table.resize((kept, table.shape[1]), refcheck=False)
+        return table
 
 
 def _span(chords: int) -> int:
     return chords * STEP + 2 * REACH
 
 
-def _features(sound: Array, chords: int) -> tuple[NDArray[np.float16], Array, Array, Array]:
+def _features(sound: Array, chords: int) -> tuple[Array, Array, Array, Array]:
     """Features of `chords` * STEP samples in the middle of `sound`, which reaches REACH further on both sides."""
     frames = chords * CHORD_EVERY
     near = sound[REACH - WINDOW // 2 :]
@@ -175,9 +203,11 @@ def _features(sound: Array, chords: int) -> tuple[NDArray[np.float16], Array, Ar
     power = spectrum.real**2 + spectrum.imag**2
     power *= np.float32(1 / (WINDOW / 4) ** 2)  # a sine at full scale reads 1
     levels = 10 * np.log10(power @ _band_filters() + np.float32(FLOOR))
-    rms = np.sqrt(np.mean(np.square(windows), axis=1, keepdims=True))
+    # Each window is four hops, so their sums of squares are shared by four windows.
+    squares = np.square(near[: (frames + WINDOW // HOP - 1) * HOP]).reshape(-1, HOP).sum(axis=1)
+    rms = np.sqrt(sum(squares[hop : hop + frames] for hop in range(WINDOW // HOP)) / WINDOW)[:, None]
     described = _described(windows[::MOMENT_EVERY], power[::MOMENT_EVERY])
-    return levels.astype(np.float16), rms, described, _tonal(sound, chords)
+    return levels, rms, described, _tonal(sound, chords)
 
 
 def _described(windows: Array, power: NDArray[np.floating]) -> Array:
@@ -204,7 +234,12 @@ def _tonal(sound: Array, chords: int) -> Array:
     high = np.abs(np.fft.rfft(windows * _hann(TONAL_WINDOW))[:, :TONAL_TOP])
     # An eighth of the rate is plenty below 250 Hz; `slow` sample k is centred on sound sample k * 8 + 32.
     taps = _decimator()
-    slow = np.lib.stride_tricks.sliding_window_view(sound, len(taps))[::LOW_DECIMATION] @ taps
+    # Eight samples at a time meet all eight eighths of the low-pass; the shares of one output lie on a diagonal.
+    shares = sound[: len(sound) // LOW_DECIMATION * LOW_DECIMATION].reshape(-1, LOW_DECIMATION) @ taps.reshape(
+        -1, LOW_DECIMATION
+    ).T
+    count = len(shares) - shares.shape[1] + 1
+    slow = np.add.reduce([shares[part : part + count, part] for part in range(shares.shape[1])])
     first = (REACH - len(taps) // 2) // LOW_DECIMATION - LOW_WINDOW // 2
     windows = np.lib.stride_tricks.sliding_window_view(slow[first:], LOW_WINDOW)[:: STEP // LOW_DECIMATION][:chords]
     low = np.abs(np.fft.rfft(windows * _hann(LOW_WINDOW))[:, :LOW_TOP])

@@ -27,6 +27,8 @@ NOVELTY_MIN = 0.10
 ALIKE_MIN = 0.05
 
 SEGMENTS_MAX = 4000
+#: Rows of a long table that are summed at once.
+ROWS_AT_ONCE = 4096
 
 #: A fade is a monotone way of at least so many LU, not steeper than a cut, not slower than a crescendo.
 FADE_LU = 12.0
@@ -115,6 +117,8 @@ def hear_segments(
     pitches = averages(chroma, clocks.chords, edges)
     pitches /= np.maximum(pitches.max(axis=1, keepdims=True), 1e-9)
     timbre = averages(levels, clocks.frames, edges) @ _cosines(levels.shape[1]) / levels.shape[1]
+    # Rounded all at once: a call for each of thousands of segments costs more than everything else here.
+    pitch_rows, timbre_rows = np.round(pitches, 3).tolist(), np.round(timbre, 2).tolist()
     segments: list[Segment] = []
     for index, (start, end) in enumerate(pairwise(edges)):
         first = int(starts[index])
@@ -128,8 +132,8 @@ def hear_segments(
                 loudness_start=round(float(loud[first]), 2),
                 loudness_max=round(float(loud[peak]), 2),
                 loudness_max_time=round((peak - first) / clocks.frames, 3),
-                pitches=tuple(np.round(pitches[index], 3).tolist()),
-                timbre=tuple(np.round(timbre[index], 2).tolist()),
+                pitches=tuple(pitch_rows[index]),
+                timbre=tuple(timbre_rows[index]),
             )
         )
     return tuple(segments)
@@ -183,9 +187,16 @@ def _snapped(time: float, downbeats: Float64) -> float:
 def averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float64:
     """(edges - 1, width) the mean of the rows of a clock at `rate` between each two edges in seconds, one at least."""
     first = np.clip(np.rint(edges[:-1] * rate).astype(int), 0, len(values) - 1)
-    counts = np.maximum(np.diff(np.append(first, len(values))), 1)
-    sums: Float64 = np.add.reduceat(values, first, axis=0, dtype=np.float64)
-    return sums / counts[:, None]
+    ends = np.append(first[1:], len(values))
+    sums = np.empty((len(first), values.shape[1]))
+    at = 0
+    while at < len(first):
+        # As many stretches as fit into some thousand rows, since the sum in double precision copies what it adds.
+        until = max(at + 1, int(np.searchsorted(ends, first[at] + ROWS_AT_ONCE, side="right")))
+        rows = values[first[at] : max(ends[until - 1], first[until - 1] + 1)]
+        sums[at:until] = np.add.reduceat(rows, first[at:until] - first[at], axis=0, dtype=np.float64)
+        at = until
+    return sums / np.maximum(ends - first, 1)[:, None]
 
 
 def _harmony(cells: Float64) -> Float64:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from adapters.ears.network import chances, trained
 from adapters.ears.onsets import salient
-from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra, portions
 from adapters.ears.tapping import tapped_period
 
 Array = NDArray[np.float32]
@@ -71,7 +71,8 @@ class Candidate(NamedTuple):
 
 def pulse(strengths: Array, spectra: Spectra) -> Pulse:
     """The repetition in (frames, registers) attack strengths, together with changes of harmony."""
-    curves = _curves(strengths)
+    stands_out = salient(strengths)
+    curves = _curves(stands_out)
     harmony = _harmony(spectra)
     size = 4096
     starts = range(0, max(1, len(curves) - LOOK // 2), LOOK_EVERY)
@@ -107,7 +108,7 @@ def pulse(strengths: Array, spectra: Spectra) -> Pulse:
     rising = (total[1:-1] > total[:-2]) & (total[1:-1] >= total[2:]) & (total[1:-1] > threshold)
     return Pulse(
         curves=curves,
-        signals=np.column_stack([_even(salient(strengths)), _even(harmony[:, None])]),
+        signals=_signals(stands_out, harmony),
         repetition=(repetition / weight_total).astype(np.float32),
         spectrum=(spectrum / weight_total).astype(np.float32),
         bin_hertz=FRAME_RATE / size,
@@ -117,36 +118,34 @@ def pulse(strengths: Array, spectra: Spectra) -> Pulse:
     )
 
 
-def _curves(strengths: Array) -> Array:
-    stands_out = salient(strengths)
-    parts = np.stack(
-        [stands_out.sum(axis=1), stands_out[:, 0], stands_out[:, 1:3].sum(axis=1), stands_out[:, 3:].sum(axis=1)],
-        axis=1,
-    )
+def _curves(stands_out: Array) -> Array:
     kernel = np.hanning(7)[1:-1]
     kernel /= kernel.sum()
-    smooth = np.stack([np.convolve(part, kernel, "same") for part in parts.T], axis=1)
+    curves = np.empty((len(stands_out), 4), np.float32)
+    for column, registers in enumerate((slice(None), slice(0, 1), slice(1, 3), slice(3, None))):
+        curves[:, column] = np.convolve(stands_out[:, registers].sum(axis=1), kernel, "same")[: len(curves)]
     # The three registers are weighed alike in the sum, or a loud hi-hat would drown the bass drum.
-    scales = smooth[:, 1:].mean(axis=0) + 0.1 * smooth[:, 1:].mean() + 1e-9
-    smooth[:, 1:] /= scales
-    smooth[:, 0] /= smooth[:, 0].mean() + 1e-9
-    curves: Array = smooth.astype(np.float32)
+    means = curves.mean(axis=0, dtype=np.float64)
+    curves /= (np.array([0, *[0.1 * means[1:].mean()] * 3]) + means + 1e-9).astype(np.float32)
     return curves
 
 
-def _even(signals: Array) -> Array:
-    """(frames, n) the same signals with a mean of 1, those that hardly ever sound less."""
-    means = signals.mean(axis=0)
-    evened: Array = (signals / (means + 0.05 * means.max() + 1e-9)).astype(np.float32)
-    return evened
+def _signals(stands_out: Array, harmony: Array) -> Array:
+    """(frames, 6) attacks and changes of harmony with a mean of 1, those that hardly ever sound less."""
+    signals = np.empty((len(stands_out), stands_out.shape[1] + 1), np.float32)
+    means = stands_out.mean(axis=0)
+    np.divide(stands_out, means + np.float32(0.05 * means.max() + 1e-9), out=signals[:, :-1])
+    np.divide(harmony, np.float32(1.05 * harmony.mean() + 1e-9), out=signals[:, -1])
+    return signals
 
 
 def _harmony(spectra: Spectra) -> Array:
     """(frames,) how much the harmony changes, from the log-frequency spectrum, spread over the frames between."""
     if len(spectra.tonal) < 3:
         return np.zeros(len(spectra.levels), np.float32)
-    pitch = np.sqrt(spectra.tonal.astype(np.float32))
-    folded = pitch.reshape(len(pitch), -1, 12, 3).sum(axis=(1, 3))
+    folded = np.empty((len(spectra.tonal), 12), np.float32)
+    for start, block in portions(spectra.tonal):
+        folded[start : start + len(block)] = np.sqrt(block).reshape(len(block), -1, 12, 3).sum(axis=(1, 3))
     folded /= np.linalg.norm(folded, axis=1, keepdims=True) + 1e-6
     change = np.zeros(len(folded), np.float32)
     change[1:-1] = 1 - (folded[2:] * folded[:-2]).sum(axis=1)
