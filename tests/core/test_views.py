@@ -85,6 +85,7 @@ async def test_while_the_projector_lags_a_document_comes_from_the_log_and_lists_
 
 async def test_a_document_brought_up_to_date_from_the_log_equals_the_projected_one(house: House) -> None:
     await house.ask(PlantTree(tree_id="1", kind="pear"))
+    await house.ask(WaterTree(tree_id="1", litres=2))
     async with open_house(house) as views:
         await views.get(trees, "1", "w1")
     for litres in (3, 4):
