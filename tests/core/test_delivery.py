@@ -78,7 +78,10 @@ async def test_only_one_of_two_relays_is_active_and_the_other_takes_over(house: 
     async with house.relaying() as second:
         await eventually(lambda: second.is_active)
         async with house.relaying() as first:
-            first_connection = await house.fetch("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+            first_connection = await house.fetch(
+                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+                "WHERE locktype = 'advisory' AND datname = current_database()"
+            )
             assert first_connection[0][0] == 1
             assert not first.is_active
             await plant(house, 5)
