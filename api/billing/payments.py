@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 from uuid import uuid4
 
 import structlog
@@ -16,7 +16,7 @@ from api.billing.plans import monthly_limit, plan_of
 from api.kernel import Url
 from api.services import Payments, Services
 from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
-from domain.billing.subscriptions import FREE, NoCustomerYet, Status, billings, customers
+from domain.billing.subscriptions import FREE, CustomerIsAnothers, NoCustomerYet, Status, billings, customers
 from domain.kernel import Invalid, Unavailable
 from domain.ledger import Context
 from projections.billing.usage import analyses_in, usage
@@ -142,7 +142,8 @@ async def _customer(services: Services, payments: Payments, asker: Asker) -> str
         customer_id = await payments.create_customer(asker.workspace_id)
         await services.execute(LinkCustomer(workspace_id=asker.workspace_id, customer_id=customer_id), asker.context)
         known = billings.fold((await services.log.read(stream)).events)
-    assert known.customer_id is not None
+    if known.customer_id is None:
+        raise CustomerIsAnothers
     return known.customer_id
 
 
@@ -188,6 +189,10 @@ async def _observe(services: Services, payments: Payments, subscription_id: str)
     workspace_id = await _workspace(services, found.customer_id) or found.workspace_id
     if workspace_id is None:
         log.warning("billing.unknown_customer", customer_id=found.customer_id)
+        return
+    if found.status not in get_args(Status):
+        # Written down, a word that this version does not know would make the whole history unreadable.
+        log.error("billing.unknown_status", subscription_id=subscription_id, status=found.status)
         return
     plans = {price: plan for plan, price in services.rules.stripe_prices.items()}
     context = _context(workspace_id)

@@ -116,6 +116,10 @@ def evolve(billing: Billing, event: Event) -> Billing:
     return billing
 
 
+class CustomerIsAnothers(Conflict):
+    """The payment provider names a customer that belongs to another workspace. Ask whoever runs this server."""
+
+
 class NoCustomerYet(Conflict):
     """This workspace has never subscribed. Open a checkout first."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from secrets import token_hex
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,7 +25,11 @@ class LittleStripe:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.is_away = False
+        #: The customer everybody gets, as from an account that was mixed up.
+        self.gives_always: str | None = None
         self._answers: dict[str, dict[str, Any]] = {}
+        # Ids of one account never meet those of another, as with the real one.
+        self._account = token_hex(4)
         self._numbers = count(1)
         self._lock = threading.Lock()
         self.url = ""
@@ -39,6 +44,8 @@ class LittleStripe:
             if key is not None and key in self._answers:
                 return 200, self._answers[key]
             match method, path.split("/")[2:]:
+                case "POST", ["customers"] if self.gives_always is not None:
+                    made = self.customers[self.gives_always]
                 case "POST", ["customers"]:
                     made = self._keep(self.customers, "cus", metadata={"workspace_id": form["metadata[workspace_id]"]})
                 case "POST", ["checkout", "sessions"]:
@@ -69,7 +76,7 @@ class LittleStripe:
         )
 
     def _keep(self, where: dict[str, dict[str, Any]], prefix: str, **fields: Any) -> dict[str, Any]:
-        made = {"id": f"{prefix}_{next(self._numbers)}", "object": prefix, **fields}
+        made = {"id": f"{prefix}_{self._account}{next(self._numbers)}", "object": prefix, **fields}
         where[made["id"]] = made
         return made
 

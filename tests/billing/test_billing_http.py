@@ -114,6 +114,22 @@ def test_two_checkouts_at_once_make_one_customer(owner: Owner, stripe: LittleStr
     assert len({stripe.sessions[answer.json()["id"]]["customer"] for answer in answers}) == 1
 
 
+def test_a_customer_of_another_workspace_is_never_taken_over(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    session, _ = subscribe(owner, stripe)
+    stripe.gives_always = session["customer"]
+    try:
+        answer = Owner(http).post("/v1/billing/checkout-sessions", json={})
+    finally:
+        stripe.gives_always = None
+
+    assert answer.status_code == 409
+    assert answer.json()["detail"].startswith(
+        "The payment provider names a customer that belongs to another workspace."
+    )
+
+
 @pytest.mark.parametrize("path", ["/webhooks/stripe", "/v1/billing/stripe/webhook"])
 def test_a_paid_checkout_turns_the_plan_on(owner: Owner, http: httpx.Client, stripe: LittleStripe, path: str) -> None:
     session, _ = subscribe(owner, stripe)
@@ -140,6 +156,19 @@ def test_events_that_come_twice_and_out_of_order_end_where_stripe_is(
     assert [answer.status_code for answer in answers] == [200] * 5
     status = owner.status()
     assert (status["plan"], status["status"]) == ("free", "canceled")
+
+
+def test_a_status_that_stripe_has_invented_since_changes_nothing(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    _, subscription = subscribe(owner, stripe)
+    tell(http, stripe, stripe.event("customer.subscription.created", subscription))
+    subscription["status"] = "hibernating"
+
+    answer = tell(http, stripe, stripe.event("customer.subscription.updated", subscription))
+
+    assert answer.status_code == 200
+    assert owner.status()["status"] == "active"
 
 
 def test_the_monthly_quota_follows_the_plan(owner: Owner, http: httpx.Client, stripe: LittleStripe) -> None:

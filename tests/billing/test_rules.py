@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from commands.billing.subscriptions import NoteInvoice, ObserveSubscription, note_invoice, observe
 from domain.billing.subscriptions import (
     FREE,
@@ -68,6 +70,20 @@ def test_the_end_of_a_replaced_subscription_does_not_end_the_new_one() -> None:
     end = asked("canceled", at=NOW + timedelta(minutes=2))
 
     assert billings.fold(observed(asked(), new, end)).plan == "pro"
+
+
+@pytest.mark.parametrize("status", ["incomplete", "unpaid", "paused", "incomplete_expired"])
+def test_a_second_subscription_that_gives_nothing_does_not_take_the_place_of_a_paid_one(status: Status) -> None:
+    second = asked(status, subscription_id="sub_2", at=NOW + timedelta(minutes=1))
+
+    assert billings.fold(observed(asked(), second)).plan == "pro"
+
+
+def test_a_subscription_takes_the_place_of_one_that_is_over() -> None:
+    second = asked("incomplete", subscription_id="sub_2", at=NOW + timedelta(minutes=1))
+    paid = asked(subscription_id="sub_2", at=NOW + timedelta(minutes=2), plan="studio")
+
+    assert billings.fold(observed(asked("canceled"), second, paid)).plan == "studio"
 
 
 def test_a_bill_is_paid_once_and_a_late_failure_does_not_matter_then() -> None:
