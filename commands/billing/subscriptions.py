@@ -6,6 +6,7 @@ from datetime import datetime
 
 from commands.kernel import Command, Transaction, decides, handles
 from domain.billing.subscriptions import (
+    PAYING,
     Billing,
     CheckoutOpened,
     CustomerClaimed,
@@ -91,10 +92,10 @@ def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list
         current_period_end=wish.current_period_end,
         cancel_at_period_end=wish.cancel_at_period_end,
     )
-    # An old subscription's end says nothing about the one that has taken its place.
-    replaced = billing.subscription_id not in (None, wish.subscription_id) and wish.status in (
-        "canceled",
-        "incomplete_expired",
+    # Another subscription's end says nothing about the one that has taken its place, and one that gives nothing (yet)
+    # does not take the place of one that is paid for.
+    replaced = billing.subscription_id not in (None, wish.subscription_id) and (
+        wish.status in ("canceled", "incomplete_expired") or (wish.status not in PAYING and billing.status in PAYING)
     )
     same = (
         billing.subscription_id == wish.subscription_id
