@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import structlog
+
 from commands.kernel import derived_id, reacts_to
 from commands.ports import World
 from commands.webhooks.deliveries import QueueDelivery
@@ -15,6 +17,8 @@ from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued, MessageType
 from domain.webhooks.endpoints import EndpointDisabled, endpoint_books
+
+log = structlog.get_logger(__name__)
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, name="queue-delivery")
@@ -102,12 +106,20 @@ async def mail_endpoint_disabled(recorded: Recorded, world: World) -> None:
     for person_id in [person for person, role in workspace.roles.items() if role == "owner"]:
         history = await world.log.read(people.stream(person_id))
         email = next((past.email for past in history.events if isinstance(past, PersonRegistered)), ERASED)
-        if email != ERASED:
+        if email in (ERASED, ""):
+            continue
+        letter_id = derived_id("endpoint disabled", str(recorded.event_id), person_id)
+        try:
             await world.mail.send(
                 email,
                 "A webhook endpoint has been disabled",
                 f"The webhook endpoint {endpoint.url.partition('?')[0]} ({event.endpoint_id}) is no longer told "
                 f"anything, since {event.disabled_at:%Y-%m-%d %H:%M} UTC. {why}\n\n"
                 "What it has missed is kept. Enable it again when it works, and ask for a replay.\n",
-                letter_id=derived_id("endpoint disabled", str(recorded.event_id), person_id),
+                letter_id=letter_id,
             )
+        except Exception as problem:
+            if getattr(problem, "transient", True):
+                raise
+            # No server will ever take it, and later letters about other endpoints would wait behind it.
+            log.warning("mail.refused", letter_id=letter_id, problem=str(problem))

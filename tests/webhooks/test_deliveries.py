@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from adapters.http import Answer, Unreachable
+from adapters.mail import MailFailed, MailRefused, MailUnavailable
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.reactions import deliver, mail_endpoint_disabled, queue_delivery
 from commands.webhooks.sending import send
@@ -37,11 +39,23 @@ from domain.webhooks.endpoints import (
     endpoint_books,
 )
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.webhooks.scene import NOON, WORKSPACE, Letters, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"
 MINUTE = timedelta(minutes=1)
+
+
+class Unwanted(Letters):
+    """A mail server that does not take letters."""
+
+    def __init__(self, problem: MailFailed) -> None:
+        super().__init__()
+        self._problem = problem
+
+    async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
+        """Refuse it."""
+        raise self._problem
 
 
 def answer(status: int, retry_after_seconds: float | None = None) -> Answer:
@@ -228,6 +242,19 @@ async def test_the_owner_is_written_to_once_when_an_endpoint_is_disabled_by_itse
     assert "https://example.com/hook" in text
     assert "s3cret" not in text
     assert not mail_endpoint_disabled.concerns(asked)
+
+
+@pytest.mark.parametrize("problem", [MailRefused("No such mailbox."), MailUnavailable("Come again.")])
+async def test_only_a_letter_that_some_server_may_take_is_tried_again(problem: MailFailed) -> None:
+    scene = Scene(letters=Unwanted(problem))
+    opened = WorkspaceOpened(workspace_id=WORKSPACE, name="studio", opened_at=NOON)
+    owner = MemberAdded(workspace_id=WORKSPACE, person_id="ada", role="owner", added_at=NOON)
+    scene.given(workspaces, WORKSPACE, opened, owner)
+    scene.given(people, "ada", PersonRegistered(person_id="ada", email="ada@example.com", registered_at=NOON))
+    gone = EndpointDisabled(endpoint_id="E", workspace_id=WORKSPACE, because="gone", disabled_at=NOON)
+    last = scene.given(endpoint_books, WORKSPACE, registered(), gone)
+    with pytest.raises(MailUnavailable) if problem.transient else nullcontext():
+        await scene.follows(mail_endpoint_disabled, last)
 
 
 # --- who is told ----------------------------------------------------------------------------------------------------
