@@ -569,7 +569,7 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or a zone with too many digits
         return None
     if moment.tzinfo is None:  # RFC 5322 writes "-0000" for a time whose zone is not told; HTTP dates are GMT
         moment = moment.replace(tzinfo=UTC)
