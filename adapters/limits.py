@@ -75,6 +75,16 @@ class Limiter:
         self._windows: dict[str, _Window] = {}
         self._returning: asyncio.Task[None] | None = None
 
+    def spend(self, key: str, limit: int, window_seconds: int) -> Verdict | None:
+        """Count one request of those this process holds already; None when it holds none, and `take` is to be asked."""
+        window = self._windows.get(key)
+        now = self._now()
+        if window is None or not window.held or window.ends_at <= now:
+            return None
+        window.held -= 1
+        left = window.left + window.held
+        return Verdict(True, limit, left, max(1, round(window.ends_at - now)), window_seconds)
+
     async def take(self, key: str, limit: int, window_seconds: int) -> Verdict:
         """Count one request; Postgres being away lets it pass, since a limit protects nothing that is down."""
         if self._returning is None or self._returning.done():

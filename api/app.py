@@ -10,7 +10,6 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar, Request
-from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
@@ -20,7 +19,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 import api
-from api.auth import RATE, asker, client_address, guard, header, rate_headers
+from api.auth import RATE, SAFE_METHODS, asker, client_address, guard, header, rate_headers
 from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Services
 from domain.kernel import Refusal
@@ -49,17 +48,26 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
     async def provide_services() -> Services:
         return services
 
+    async def before(request: Request[Any, Any, Any]) -> None:
+        """Before anything of a request but its headers is read: may this be asked, and where does it come from.
+
+        The framework's own guards cost a copy of the whole handler for every request.
+        """
+        await guard(request, services)
+        if request.method not in SAFE_METHODS:
+            # What this request changes is remembered with where it came from.
+            ORIGIN.set((client_address(request), header(request, b"user-agent") or ""))
+
     return Litestar(
         route_handlers=_checked(routes()),
         dependencies={"services": Provide(provide_services), "asker": Provide(asker, sync_to_thread=False)},
-        state=State({"services": services}),
         exception_handlers={
             Refusal: refused,
             ValidationException: malformed,
             HTTPException: http_problem,
             Exception: broken,
         },
-        before_request=_before,
+        before_request=before,
         before_send=[_tell_rate],
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,
@@ -82,17 +90,6 @@ def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | P
     words = [part for part in path if isinstance(part, str)]
     alias = len(handler.paths) > 1 and f"/{'/'.join(words)}" != min(handler.paths, key=len)
     return f"{name}_{'_'.join(words[1:])}" if alias else name
-
-
-async def _before(request: Request[Any, Any, Any]) -> None:
-    """Before anything of a request but its headers is read: may this be asked, and where does it come from.
-
-    The framework's own guards cost a copy of the whole handler for every request. A handler must have no
-    `before_request` of its own, which would take the place of this one.
-    """
-    await guard(request)
-    # What this request changes is remembered with where it came from.
-    ORIGIN.set((client_address(request), header(request, b"user-agent") or ""))
 
 
 async def _tell_rate(message: Message, scope: Scope) -> None:

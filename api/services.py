@@ -85,12 +85,18 @@ class Verdict(Protocol):
 class Limiter(Protocol):
     """Counts requests."""
 
+    def spend(self, key: str, limit: int, window_seconds: int) -> Verdict | None:
+        """Count one if that can be done without asking anybody."""
+
     async def take(self, key: str, limit: int, window_seconds: int) -> Verdict:
         """Count one."""
 
 
 class Keyring(Protocol):
     """Finds what keys and tokens open."""
+
+    def known(self, digest: str) -> Access | None:
+        """What a key or session token is known to open without asking anybody."""
 
     async def find(self, digest: str) -> Access | None:
         """What the key or session token with this digest opens."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from msgspec import field
@@ -63,6 +64,7 @@ def tally(name: str, counts: Callable[[Event], Iterable[tuple[str, int]]], *, ve
     return TALLIES[name]
 
 
+@lru_cache(4096)
 def seconds(moment: datetime) -> str:
     """A timestamp as the analysis, platform and studio surfaces write it: UTC, whole seconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

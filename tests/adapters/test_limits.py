@@ -146,6 +146,19 @@ async def test_most_requests_ask_postgres_nothing(pool: Pool, clock: Clock) -> N
     await limiter.close()
 
 
+async def test_what_is_spent_without_asking_is_the_same_limit(two: tuple[Limiter, Limiter], clock: Clock) -> None:
+    one, key = two[0], str(uuid4())
+    assert one.spend(key, 40, 60) is None
+    admitted = 0
+    for _ in range(100):
+        verdict = one.spend(key, 40, 60) or await one.take(key, 40, 60)
+        admitted += verdict.allowed
+        assert verdict.remaining == max(0, 40 - admitted)
+    assert admitted == 40
+    clock.now += 60
+    assert one.spend(key, 40, 60) is None
+
+
 async def test_remaining_never_grows_within_a_window_of_one_process(pool: Pool, clock: Clock) -> None:
     limiter, key = Limiter(pool, clock), str(uuid4())
     told = [(await limiter.take(key, 60, 60)).remaining for _ in range(60)]
