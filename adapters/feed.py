@@ -16,6 +16,42 @@ POLL_SECONDS = 0.25
 POLL_SECONDS_WITHOUT_NATS = 0.05
 
 
+class Ahead:
+    """Pages of the ledger, the next one already on its way while a full one is being worked on.
+
+    A page is final once it has been read, so it does not matter how long it waits.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._coming: tuple[int, int, asyncio.Task[list[Recorded | Unreadable]]] | None = None
+
+    async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
+        """The next events after a position, as `EventLog.page` gives them."""
+        coming, self._coming = self._coming, None
+        if coming is not None and coming[:2] == (after, limit):
+            page = await coming[2]
+        else:
+            if coming is not None:
+                await _dropped(coming[2])
+            page = await self._log.page(after, limit)
+        if len(page) == limit:
+            beyond = page[-1].position
+            self._coming = (beyond, limit, asyncio.create_task(self._log.page(beyond, limit), name="page-ahead"))
+        return page
+
+    async def close(self) -> None:
+        """Let go of the page that is on its way."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            await _dropped(coming[2])
+
+
+async def _dropped(task: asyncio.Task[list[Recorded | Unreadable]]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 class Feed:
     """Takes events from NATS while they come without a gap, and from Postgres whenever they do not.
 
@@ -25,6 +61,7 @@ class Feed:
 
     def __init__(self, log: EventLog, bus: Bus) -> None:
         self._log = log
+        self._ahead = Ahead(log)
         self._bus = bus
         self._waiting: list[tuple[int, int, Wire]] = []
         self._arrived = asyncio.Event()
@@ -37,6 +74,10 @@ class Feed:
     async def start(self) -> None:
         """Begin to listen."""
         await self._bus.on(self._bus.events, self._receive)
+
+    async def close(self) -> None:
+        """Let go of what is on its way."""
+        await self._ahead.close()
 
     async def _receive(self, data: bytes) -> None:
         wire = decode_wire(data)
@@ -58,7 +99,7 @@ class Feed:
         if run is not None:
             self.from_nats += len(run)
             return await self._log.open([from_wire(wire) for wire in run])
-        page = await self._log.page(after, limit)
+        page = await self._ahead.page(after, limit)
         self.from_postgres += len(page)
         self._is_behind = len(page) == limit
         if not page:

@@ -13,7 +13,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.eventlog import EventLog
-from adapters.feed import Feed
+from adapters.feed import Ahead, Feed
 from adapters.sinks import Documents, Duties, Sink, Sums
 from commands.kernel import Reaction
 from domain.kernel import Unavailable
@@ -270,6 +270,7 @@ class Projector:
             for task in self._builders.values():
                 task.cancel()
             await asyncio.gather(*self._builders.values(), return_exceptions=True)
+            await self._feed.close()
 
     async def _follow(self, stop: asyncio.Event) -> None:
         follower = await self._live()
@@ -371,12 +372,14 @@ class Projector:
                 return
 
     async def _catch_up(self, follower: Follower) -> None:
-        while True:
-            page = await self._ledger.page(follower.position, CATCH_UP_EVENTS)
-            if page:
+        ahead = Ahead(self._ledger)
+        try:
+            while page := await ahead.page(follower.position, CATCH_UP_EVENTS):
                 await follower.absorb(page)
-            if len(page) < CATCH_UP_EVENTS:
-                return
+                if len(page) < CATCH_UP_EVENTS:
+                    return
+        finally:
+            await ahead.close()
 
     async def _swap(self, sink: Sink, follower: Follower) -> None:
         """Hold the live version where it is, fold what is left up to there, and take its place."""
