@@ -64,7 +64,7 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
             share = PASS_SHARE * min(1.0, audio.seconds_decoded / (audio.duration_seconds or float("inf")))
             if share >= told + 0.01:
                 tell(told := share)
-        heard = _Heard(
+        heard = Heard(
             seconds=audio.seconds_decoded,
             sample_rate=audio.sample_rate,
             channels=audio.channels,
@@ -72,12 +72,12 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
             spectra=listener.finish(),
         )
     tell(PASS_SHARE)
-    analysis = _music(heard) if _is_audible(heard) else _silence(heard)
+    analysis = understand(heard)
     tell(1.0)
     return analysis
 
 
-class _Heard(NamedTuple):
+class Heard(NamedTuple):
     """What one pass over the sound leaves behind."""
 
     seconds: float
@@ -87,18 +87,23 @@ class _Heard(NamedTuple):
     spectra: Spectra
 
 
-def _is_audible(heard: _Heard) -> bool:
+def understand(heard: Heard) -> Analysis:
+    """All that follows from one pass over the sound."""
+    return _music(heard) if _is_audible(heard) else _silence(heard)
+
+
+def _is_audible(heard: Heard) -> bool:
     """Something reaches -70 LUFS for long enough to be more than a click."""
     return int(np.count_nonzero(heard.loudness.momentary > descriptors.SILENCE_LUFS)) >= AUDIBLE_STEPS_MIN
 
 
-def _silence(heard: _Heard) -> Analysis:
+def _silence(heard: Heard) -> Analysis:
     """What can be said of a recording in which nothing but a click or two sounds: how long it is, and how loud."""
     findings = Findings(duration_seconds=round(heard.seconds, 3), **_levels(heard.loudness))
     return Analysis(findings=findings, detail=_detail(heard))
 
 
-def _music(heard: _Heard) -> Analysis:
+def _music(heard: Heard) -> Analysis:
     spectra, loudness = heard.spectra, heard.loudness
     rhythm = hear_rhythm(spectra)
     tuning = tuning_semitones(spectra.tonal)
@@ -208,7 +213,7 @@ def _level(loudness: Loudness) -> float:
 
 
 def _sections(
-    heard: _Heard, rhythm: Rhythm, salience: Array, pitch_classes: Array, traits: descriptors.Traits
+    heard: Heard, rhythm: Rhythm, salience: Array, pitch_classes: Array, traits: descriptors.Traits
 ) -> tuple[Section, ...]:
     spectra = heard.spectra
     stretches = structure.hear_sections(
@@ -259,7 +264,7 @@ def _modulates(key: Key, salience: Array, sections: tuple[Section, ...]) -> bool
     return False
 
 
-def _chords(heard: _Heard, rhythm: Rhythm, salience: Array, tonality: float) -> tuple[Chord, ...]:
+def _chords(heard: Heard, rhythm: Rhythm, salience: Array, tonality: float) -> tuple[Chord, ...]:
     if tonality < TONALITY_MIN:
         return ()
     return harmony.hear_chords(salience, CHORD_RATE, rhythm.beats, heard.seconds)
@@ -283,7 +288,7 @@ def _rows(values: NDArray[Any], rate: float, stretch: structure.Stretch) -> NDAr
 
 
 def _detail(
-    heard: _Heard, rhythm: Rhythm | None = None, pitch_classes: Array | None = None, chords: tuple[Chord, ...] = ()
+    heard: Heard, rhythm: Rhythm | None = None, pitch_classes: Array | None = None, chords: tuple[Chord, ...] = ()
 ) -> Detail:
     loudness, spectra = heard.loudness, heard.spectra
     detail = Detail(

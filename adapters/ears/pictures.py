@@ -118,7 +118,7 @@ def _draw_strip(axes: Any, analysis: Analysis) -> None:
         axes.axvspan(section.start, section.end, color=_colour(section.label), alpha=0.9, lw=0)
         axes.axvline(section.start, color=NIGHT, lw=2)
         share = section.duration / max(findings.duration_seconds, 1e-3)
-        text = section.label + (f"  {section.key}" if section.key and share > 0.06 else "")
+        text = section.label + (f"   in {section.key}" if section.key and share > 0.06 else "")
         if share > 0.012:
             middle = (section.start + section.end) / 2
             axes.text(middle, 0.46, text, color=NIGHT, ha="center", va="center", fontsize=11, fontweight="bold")

@@ -235,9 +235,10 @@ def _tonal(sound: Array, chords: int) -> Array:
     # An eighth of the rate is plenty below 250 Hz; `slow` sample k is centred on sound sample k * 8 + 32.
     taps = _decimator()
     # Eight samples at a time meet all eight eighths of the low-pass; the shares of one output lie on a diagonal.
-    shares = sound[: len(sound) // LOW_DECIMATION * LOW_DECIMATION].reshape(-1, LOW_DECIMATION) @ taps.reshape(
-        -1, LOW_DECIMATION
-    ).T
+    shares = (
+        sound[: len(sound) // LOW_DECIMATION * LOW_DECIMATION].reshape(-1, LOW_DECIMATION)
+        @ taps.reshape(-1, LOW_DECIMATION).T
+    )
     count = len(shares) - shares.shape[1] + 1
     slow = np.add.reduce([shares[part : part + count, part] for part in range(shares.shape[1])])
     first = (REACH - len(taps) // 2) // LOW_DECIMATION - LOW_WINDOW // 2
@@ -248,7 +249,8 @@ def _tonal(sound: Array, chords: int) -> Array:
         spectrum = low if octave < LOW_OCTAVES else high
         part = slice(octave * BINS_PER_OCTAVE, (octave + 1) * BINS_PER_OCTAVE)
         tonal[:, part] = spectrum[:, first_bin : first_bin + len(filters)] @ filters
-    return tonal
+    # The highest bin reaches past the end of the transform, where its weights are huge; half precision ends here.
+    return np.minimum(tonal, np.float32(np.finfo(np.float16).max), out=tonal)
 
 
 @cache

@@ -196,7 +196,8 @@ def averages(values: NDArray[np.floating], rate: float, edges: Float64) -> Float
         rows = values[first[at] : max(ends[until - 1], first[until - 1] + 1)]
         sums[at:until] = np.add.reduceat(rows, first[at:until] - first[at], axis=0, dtype=np.float64)
         at = until
-    return sums / np.maximum(ends - first, 1)[:, None]
+    means: Float64 = sums / np.maximum(ends - first, 1)[:, None]
+    return means
 
 
 def _harmony(cells: Float64) -> Float64:

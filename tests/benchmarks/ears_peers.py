@@ -1,7 +1,8 @@
 """How fast and how right the ears are beside essentia and librosa, in one run on one core.
 
-    python -m tests.benchmarks.ears_peers MANIFEST [--limit N]
+    python -m tests.benchmarks.ears_peers MANIFEST [--limit N] [--repeat N]
 
+Every recording is heard by each system in turn, `--repeat` times over, and the median time of each counts.
 Peers that are not installed are left out (`pip install librosa essentia`); the tests never need them. Every system
 reads the file itself and gives tempo and key (ours: everything else as well), so that the rates compare like with like.
 """
@@ -84,9 +85,10 @@ def main() -> None:
         os.execve(sys.executable, again, {**os.environ, **ONE_THREAD})
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--limit", type=int, default=None, help="only so many recordings")
+    parser.add_argument("--limit", type=int, default=None, help="only so many recordings, spread over the manifest")
+    parser.add_argument("--repeat", type=int, default=3, help="how often each recording is heard")
     options = parser.parse_args()
-    truths = [truth for truth in read_manifest(options.manifest) if truth.bpm or truth.key][: options.limit]
+    truths = spread([truth for truth in read_manifest(options.manifest) if truth.bpm or truth.key], options.limit)
     folder = options.manifest.parent
     peers: dict[str, Listener] = {}
     for name, maker in (("essentia", essentia_hears), ("librosa", librosa_hears)):
@@ -101,12 +103,22 @@ def main() -> None:
         listener(warm)
     results: dict[str, list[Estimate]] = {name: [] for name in ("ledgerline (everything)", *peers)}
     for truth in track(truths, console=Console(stderr=True), transient=True):
-        # In turns on the same recording, so that a busy machine slows all of them alike.
-        ours = estimate_of(truth.path, folder / truth.path)
-        results["ledgerline (everything)"].append(ours)
-        for name, listener in peers.items():
-            results[name].append(measured(listener, truth, folder / truth.path, ours.duration))
+        heard: dict[str, list[Estimate]] = {name: [] for name in results}
+        for _ in range(options.repeat):
+            # In turns on the same recording, so that a busy machine slows all of them alike.
+            ours = estimate_of(truth.path, folder / truth.path)
+            heard["ledgerline (everything)"].append(ours)
+            for name, listener in peers.items():
+                heard[name].append(measured(listener, truth, folder / truth.path, ours.duration))
+        for name, times in heard.items():
+            results[name].append(sorted(times, key=lambda one: one.seconds)[len(times) // 2])
     Console(width=110).print(table_of(truths, results))
+
+
+def spread(truths: list[Truth], limit: int | None) -> list[Truth]:
+    """At most `limit` of them at even distances, for manifests are sorted by kind."""
+    count = min(limit or len(truths), len(truths))
+    return [truths[index * len(truths) // count] for index in range(count)]
 
 
 def table_of(truths: list[Truth], results: dict[str, list[Estimate]]) -> Table:
