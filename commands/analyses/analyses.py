@@ -28,7 +28,7 @@ from domain.analyses.objects import (
     StorageObjectIsUsed,
     storage_objects,
 )
-from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas
+from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas, seconds_left
 from domain.idempotency import IdempotencyKeyReused, IdempotencyKeyUsed, claims
 from domain.kernel import Event, Value
 from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
@@ -151,7 +151,7 @@ async def _count(wish: RequestAnalyses, fresh: list[Item], transaction: Transact
     month = quota_id(wish.workspace_id, transaction.now)
     quota = await transaction.find(quotas, month)
     if quota.used + len(fresh) > wish.monthly_limit:
-        raise MonthlyQuotaExceeded(limit=wish.monthly_limit)
+        raise MonthlyQuotaExceeded(limit=wish.monthly_limit, retry_after_seconds=seconds_left(transaction.now))
     transaction.record(
         quotas,
         month,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from domain.kernel import Category, Event, Exhausted, State
 
@@ -40,3 +40,10 @@ quotas = Category(name="quota", initial=Quota(), evolve=evolve)
 def quota_id(workspace_id: str, moment: datetime) -> str:
     """The quota of a workspace for the month of a moment (UTC)."""
     return f"{workspace_id}-{moment:%Y-%m}"
+
+
+def seconds_left(moment: datetime) -> int:
+    """How long the month of a moment (UTC) still lasts, in whole seconds and never too few."""
+    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return -((moment - following) // timedelta(seconds=1))
