@@ -58,12 +58,14 @@ class Keyring:
         bus: Bus,
         *,
         wait_seconds_max: float = 2.0,
+        remembers_unverified: bool = True,
     ) -> None:
         self._ledger = ledger
         self._directory = directory
         self._progress = progress
         self._bus = bus
         self._wait_seconds_max = wait_seconds_max
+        self._remembers_unverified = remembers_unverified
         self._known: dict[str, _Known] = {}
         self._looking: dict[str, asyncio.Future[Access | None]] = {}
         self._forgot_at = 0.0
@@ -142,7 +144,7 @@ class Keyring:
             self._known.clear()
         if access is None:
             self._known.pop(wish, None)
-        elif asked > self._forgot_at:
+        elif asked > self._forgot_at and (access.verified or self._remembers_unverified):
             self._known[wish] = _Known(access, asked)
         return access
 

@@ -9,6 +9,7 @@ import hashlib
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
+from ipaddress import IPv6Address, IPv6Network
 from random import getrandbits
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,10 +22,12 @@ from msgspec.structs import replace
 from api.services import Claims, Services, Verdict
 from commands.identity.people import LinkIdentity
 from commands.kernel import derived_id
-from domain.identity.people import AccountHasChanged, email_claims, people
+from commands.webhooks.endpoints import RemoveEndpoint
+from domain.identity.people import AccountHasChanged, EmailClaim, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
 from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
 from domain.ledger import Context
+from domain.webhooks.endpoints import endpoint_books
 from projections.identity.credentials import Access
 
 WINDOW_SECONDS = 60
@@ -160,6 +163,9 @@ async def _admitted(connection: Connection, services: Services) -> Asker:
     # What is known is used without waiting, because most requests come from those who asked a moment ago.
     access = services.keyring.known(services.vault.key_digest(token)) or await _access(connection, services, token)
     if access is None or _expired(access, services.now()):
+        # Asking costs a look into the database, so nobody asks about made-up keys without end.
+        per_minute = services.rules.refused_limit_per_minute
+        await limit(connection, services, f"refused/{counted_address(connection)}", per_minute, WINDOW_SECONDS)
         raise MissingOrInvalidKey
     credential = access.credential
     is_key = credential.kind == "api_key"
@@ -169,7 +175,8 @@ async def _admitted(connection: Connection, services: Services) -> Asker:
         connection.scope["state"][RATE] = verdict
     else:
         await limit(connection, services, credential.subject_id, per_minute, WINDOW_SECONDS)
-    services.uses.note(credential.subject_id)
+    if credential.kind != "outside":
+        services.uses.note(credential.subject_id)
     if is_key and not access.verified and services.rules.email_verification_required:
         raise EmailNotVerified
     return Asker(
@@ -226,12 +233,15 @@ async def _welcome(services: Services, claims: Claims, correlation: UUID) -> Non
     digest = vault.email_digest(claims.email) if claims.email is not None else None
     for attempt in (1, 2, 3):
         person_id, workspace_id = vault.new_id(), vault.new_id()
+        unproved = None
         if digest is not None:
             claim = email_claims.fold((await services.log.read(email_claims.stream(digest))).events)
             if claim.person_id is not None:
                 person = people.fold((await services.log.read(people.stream(claim.person_id))).events)
                 person_id = claim.person_id
                 workspace_id = next(iter(person.workspaces), workspace_id)
+                unproved = None if person.verified else claim
+        context = Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation)
         try:
             await services.execute(
                 LinkIdentity(
@@ -241,13 +251,27 @@ async def _welcome(services: Services, claims: Claims, correlation: UUID) -> Non
                     email=claims.email or "",
                     email_digest=digest,
                 ),
-                Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation),
+                context,
             )
         except AccountHasChanged:
             if attempt == 3:
                 raise
         else:
+            if unproved is not None:
+                await close_what_was_left_open(services, unproved, None, context)
             return
+
+
+async def close_what_was_left_open(
+    services: Services, claim: EmailClaim, first_key_id: str | None, context: Context
+) -> None:
+    """Whoever registered an address without reading its mail has lost the key; now also what was set up with it."""
+    services.keyring.forget(context.workspace_id)
+    if claim.first_key_id in (None, first_key_id) or claim.workspace_id is None:
+        return
+    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(claim.workspace_id))).events)
+    for endpoint_id in book.endpoints:
+        await services.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=claim.workspace_id), context)
 
 
 def demand_own_site(headers: Headers, services: Services) -> None:
@@ -299,6 +323,18 @@ def client_address(request: Request[Any, Any, Any]) -> str:
     """Where a request comes from."""
     client = request.client
     return client.host if client else "unknown"
+
+
+def counted_address(request: Request[Any, Any, Any]) -> str:
+    """What limits count requests from: of IPv6 the /64, since whoever has one address there has all of them."""
+    address = client_address(request)
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def correlation_id(request: Connection) -> UUID:

@@ -382,6 +382,7 @@ class Rules(Value):
     register_limit_per_hour: int
     sign_in_limit_per_hour: int
     code_limit_per_hour: int
+    refused_limit_per_minute: int
     session_seconds_max: float
     can_mail: bool
     batch_items_max: int

@@ -148,6 +148,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
+                    await connection.execute("DELETE FROM credential_uses WHERE used_at < now() - interval '1 year'")
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:

@@ -178,6 +178,9 @@ class Settings(Value, frozen=True):
     code_limit_per_hour: Annotated[
         Count, _says(f"Codes and invitations to one mailbox; {DEVELOPMENT_LIMIT_PER_HOUR} in development on loopback")
     ] = 5
+    refused_limit_per_minute: Annotated[
+        Count, _says(f"Requests with wrong keys from one address; {DEVELOPMENT_LIMIT_PER_HOUR} in development")
+    ] = 300
     session_seconds_max: Annotated[Seconds, _says("How long somebody stays signed in")] = 2_592_000.0
     upload_bytes_max: Annotated[Count, _says("The largest file that is accepted, uploaded or fetched")] = (
         50 * 1024 * 1024
@@ -285,7 +288,12 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
     if settings.env == "development" and settings.is_loopback:
         relaxed = {
             name: max(getattr(settings, name), DEVELOPMENT_LIMIT_PER_HOUR)
-            for name in ("register_limit_per_hour", "sign_in_limit_per_hour", "code_limit_per_hour")
+            for name in (
+                "register_limit_per_hour",
+                "sign_in_limit_per_hour",
+                "code_limit_per_hour",
+                "refused_limit_per_minute",
+            )
             if name not in values
         }
         settings = replace(settings, **relaxed)

@@ -274,7 +274,13 @@ class Parts:
 
         settings = self.settings
         keyring = Keyring(
-            self.log, self.directory, self.progress, self.bus, wait_seconds_max=settings.read_wait_seconds_max
+            self.log,
+            self.directory,
+            self.progress,
+            self.bus,
+            wait_seconds_max=settings.read_wait_seconds_max,
+            # Where an address must be proved, that it has been must count at once.
+            remembers_unverified=not settings.email_verification_required,
         )
         self._stack.push_async_callback(keyring.close)
         keyring.start()

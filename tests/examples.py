@@ -20,7 +20,7 @@ from commands.analyses.analyses import (
 from commands.analyses.objects import ExpireObject, OfferUpload
 from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
-from commands.identity.challenges import AnswerChallenge, IssueChallenge
+from commands.identity.challenges import IssueChallenge
 from commands.identity.people import (
     ChangePreferences,
     ForgetPerson,
@@ -155,7 +155,6 @@ _EXAMPLES = (
     ),
     Example(NoteInvoice(workspace_id="w1", invoice_id="in-1", amount=900, currency="eur", paid=True)),
     Example(ada),
-    Example(VerifyEmail(person_id="ada"), [ada]),
     Example(
         LinkIdentity(identity_id="google-1", person_id="ada", workspace_id="w1", email="ada@x.org", email_digest=None)
     ),
@@ -189,7 +188,7 @@ _EXAMPLES = (
     ),
     Example(RevokeApiKey(api_key_id="key-1", workspace_id="w1"), [ada]),
     Example(challenge, [ada]),
-    Example(AnswerChallenge(challenge_id="challenge-1", right=True), [ada, challenge]),
+    Example(VerifyEmail(challenge_id="challenge-1", right=True, person_id="ada"), [ada, challenge]),
     Example(
         SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", door=door), [ada, challenge]
     ),

@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Struct, json
 
 from api.analyses.submissions import check_url
-from api.auth import anonymous, client_address, limit
+from api.auth import anonymous, counted_address, limit
 from api.kernel import Url, stored
 from api.services import Services
 from commands.analyses.analyses import Item, RequestAnalyses
@@ -47,7 +47,7 @@ async def analyze_demo(
     request: Request[Any, Any, Any], data: JSONBody[DemoJob], services: NamedDependency[Services]
 ) -> DemoAccepted:
     """Analyse the recording at a public address without an account. Rate-limited; for evaluation."""
-    await limit(request, services, f"demo/{client_address(request)}", services.rules.demo_limit_per_hour, HOUR_SECONDS)
+    await limit(request, services, f"demo/{counted_address(request)}", services.rules.demo_limit_per_hour, HOUR_SECONDS)
     check_url(services, data.url, ("body", "url"))
     analysis_id = services.vault.new_id()
     now = services.now()

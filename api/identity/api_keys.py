@@ -178,7 +178,9 @@ async def revoke_api_key(
     asker: NamedDependency[Asker],
 ) -> Revoked:
     """Make a key useless, in every process at once."""
-    await services.execute(RevokeApiKey(api_key_id=api_key_id, workspace_id=asker.workspace_id), asker.context)
+    await services.execute(
+        RevokeApiKey(api_key_id=api_key_id, workspace_id=asker.workspace_id, by=asker.person_id), asker.context
+    )
     await _forget(services, api_key_id)
     return Revoked(revoked=True)
 

@@ -9,9 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import anonymous, client_address, inside, limit
+from api.auth import anonymous, counted_address, inside, limit
 from api.services import Services
-from commands.identity.challenges import AnswerChallenge, IssueChallenge
+from commands.identity.challenges import IssueChallenge
 from commands.identity.people import RegisterPerson, VerifyEmail
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import email_claims
@@ -57,7 +57,7 @@ async def register(
     request: Request[Any, Any, Any], data: JSONBody[Registration], services: NamedDependency[Services]
 ) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
-    address = client_address(request)
+    address = counted_address(request)
     await limit(request, services, f"register/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
     vault, context = services.vault, anonymous(request)
     email = data.email.strip()
@@ -103,17 +103,20 @@ async def verify_email(
     request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]
 ) -> Proved:
     """Prove an e-mail address with the code that was sent to it."""
-    address = client_address(request)
+    address = counted_address(request)
     await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
     right = services.vault.same(services.vault.code(data.challenge_id), data.code)
     context = anonymous(request)
-    await services.execute(AnswerChallenge(challenge_id=data.challenge_id, right=right), context)
-    if not right:
-        raise CodeIsWrong
     challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
     claim = email_claims.fold((await services.log.read(email_claims.stream(challenge.email_digest))).events)
-    if claim.person_id is None or claim.workspace_id is None:
+    if challenge.expires_at is not None and (claim.person_id is None or claim.workspace_id is None):
         raise CodeIsWrong
-    await services.execute(VerifyEmail(person_id=claim.person_id), inside(context, claim.workspace_id, claim.person_id))
-    services.keyring.forget(claim.person_id)
+    person_id, workspace_id = claim.person_id or "", claim.workspace_id or ""
+    await services.execute(
+        VerifyEmail(challenge_id=data.challenge_id, right=right, person_id=person_id),
+        inside(context, workspace_id, person_id) if right else context,
+    )
+    if not right:
+        raise CodeIsWrong
+    services.keyring.forget(person_id)
     return Proved(verified=True)

@@ -16,11 +16,13 @@ from api.auth import (
     COOKIE,
     Asker,
     anonymous,
-    client_address,
+    close_what_was_left_open,
+    counted_address,
     inside,
     limit,
     needs,
     outside_session_id,
+    presented_key,
     refuse_other_sites,
 )
 from api.identity.registration import Email, Proof
@@ -29,7 +31,7 @@ from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, Door, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import AcceptInvitation
 from domain.identity.challenges import CodeIsWrong, challenges
-from domain.identity.people import AccountHasChanged, email_claims
+from domain.identity.people import AccountHasChanged, EmailClaim, email_claims
 from domain.identity.people import people as person_streams
 from domain.identity.sessions import sessions as session_streams
 from domain.identity.workspaces import Role
@@ -106,7 +108,7 @@ async def start_email_sign_in(
 ) -> Started:
     """Send a code to an address. The answer is the same whether or not somebody is known by it."""
     rules, vault = services.rules, services.vault
-    await limit(request, services, f"sign-in/{client_address(request)}", rules.sign_in_limit_per_hour, HOUR_SECONDS)
+    await limit(request, services, f"sign-in/{counted_address(request)}", rules.sign_in_limit_per_hour, HOUR_SECONDS)
     email = data.email.strip()
     digest = vault.email_digest(email)
     await limit(request, services, f"code/{digest}", rules.code_limit_per_hour, HOUR_SECONDS)
@@ -132,7 +134,7 @@ async def verify_email_sign_in(
     """Sign in with the newest code. It works once; whoever is new gets a workspace of their own."""
     refuse_other_sites(request.headers, services)
     rules, vault = services.rules, services.vault
-    await limit(request, services, f"verify/{client_address(request)}", 2 * rules.sign_in_limit_per_hour, HOUR_SECONDS)
+    await limit(request, services, f"verify/{counted_address(request)}", 2 * rules.sign_in_limit_per_hour, HOUR_SECONDS)
     challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
@@ -140,8 +142,9 @@ async def verify_email_sign_in(
     context = anonymous(request)
     token, digest = vault.new_session_token()
     door = _door(request, services, digest)
+    first_key_id = await _held_key(request, services)
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        person_id, workspace_id = await _whose(services, challenge.email_digest)
+        person_id, workspace_id, unproved = await _whose(services, challenge.email_digest)
         try:
             await services.execute(
                 SignIn(
@@ -150,6 +153,7 @@ async def verify_email_sign_in(
                     person_id=person_id,
                     workspace_id=workspace_id,
                     door=door,
+                    first_key_id=first_key_id,
                 ),
                 inside(context, workspace_id, person_id) if right else context,
             )
@@ -159,6 +163,8 @@ async def verify_email_sign_in(
                 raise
     if not right:
         raise CodeIsWrong
+    if unproved is not None:
+        await close_what_was_left_open(services, unproved, first_key_id, inside(context, workspace_id, person_id))
     await _accept_invitations(services, challenge.email_digest, person_id, context)
     expires_at = await _end_of(services, door)
     body = SignedIn(
@@ -171,15 +177,24 @@ async def verify_email_sign_in(
     return with_cookie(Response(body), services, token)
 
 
-async def _whose(services: Services, email_digest: str) -> tuple[str, str]:
-    """Whose address it is and where they work: ids of somebody new when it is nobody's."""
+async def _held_key(request: Request[Any, Any, Any], services: Services) -> str | None:
+    """The key that whoever signs in shows beside the code, if it is one."""
+    key = presented_key(request)
+    access = await services.keyring.find(services.vault.key_digest(key)) if key else None
+    return access.credential.subject_id if access is not None and access.credential.kind == "api_key" else None
+
+
+async def _whose(services: Services, email_digest: str) -> tuple[str, str, EmailClaim | None]:
+    """Whose address it is, where they work, and the claim while nobody has proved it; new ids if it is nobody's."""
     person_id, workspace_id = services.vault.new_id(), services.vault.new_id()
+    unproved = None
     claim = email_claims.fold((await services.log.read(email_claims.stream(email_digest))).events)
     if claim.person_id is not None:
         person = person_streams.fold((await services.log.read(person_streams.stream(claim.person_id))).events)
         person_id = claim.person_id
         workspace_id = next(iter(person.workspaces), workspace_id)
-    return person_id, workspace_id
+        unproved = None if person.verified else claim
+    return person_id, workspace_id, unproved
 
 
 async def _accept_invitations(services: Services, email_digest: str, person_id: str, context: Context) -> None:

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import Asker, anonymous, client_address, inside, limit, needs
+from api.auth import Asker, anonymous, counted_address, inside, limit, needs
 from api.identity.registration import HOUR_SECONDS, Email
 from api.identity.sign_in import Revoked
 from api.services import Services
@@ -138,11 +138,16 @@ async def get_team(services: NamedDependency[Services], asker: NamedDependency[A
 
 @post("/v1/account/team/invitations", tags=["platform"], opt=needs(None, "admin"))
 async def invite_member(
-    data: JSONBody[NewInvitation], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    request: Request[Any, Any, Any],
+    data: JSONBody[NewInvitation],
+    services: NamedDependency[Services],
+    asker: NamedDependency[Asker],
 ) -> Invitation:
     """Invite somebody by mail. Signing in with that address within seven days accepts; so does the letter's token."""
     email = data.email.strip()
     digest = services.vault.email_digest(email)
+    # A letter to this mailbox, as a code is: inviting, revoking and inviting again must not fill it.
+    await limit(request, services, f"code/{digest}", services.rules.code_limit_per_hour, HOUR_SECONDS)
     invitation_id = services.vault.new_id()
     await services.execute(
         InviteMember(
@@ -215,7 +220,7 @@ async def decline_invitation(
     await limit(
         request,
         services,
-        f"decline/{client_address(request)}",
+        f"decline/{counted_address(request)}",
         services.rules.sign_in_limit_per_hour,
         HOUR_SECONDS,
     )

@@ -78,6 +78,7 @@ class RotateApiKey(Command):
 async def rotate(wish: RotateApiKey, transaction: Transaction) -> None:
     """A key is replaced once; the overlap never makes it live longer than it would have."""
     now = transaction.now
+    (await transaction.load(workspaces, wish.workspace_id)).demand(wish.person_id, "admin")
     key = await _own(transaction, wish.api_key_id, wish.workspace_id)
     if key.replaced_by == wish.new_api_key_id:
         return
@@ -121,12 +122,16 @@ class RevokeApiKey(Command):
 
     api_key_id: str
     workspace_id: str
+    #: Who asks; nobody where the workspace itself is being forgotten.
+    by: str | None = None
     erased: bool = False
 
 
 @handles(RevokeApiKey)
 async def revoke(wish: RevokeApiKey, transaction: Transaction) -> None:
     """A key is revoked once; to be erased it may be revoked once more."""
+    if wish.by is not None:
+        (await transaction.load(workspaces, wish.workspace_id)).demand(wish.by, "admin")
     key = await _own(transaction, wish.api_key_id, wish.workspace_id)
     if key.revoked and not wish.erased:
         return

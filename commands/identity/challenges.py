@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.kernel import Command, Transaction, decides, handles
+from commands.kernel import Command, Transaction, handles
 from domain.identity.challenges import (
     Challenge,
     ChallengeFailed,
@@ -62,20 +62,12 @@ async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
         )
 
 
-class AnswerChallenge(Command):
-    """Give the code of a challenge; whether it is right has been compared in constant time already."""
-
-    challenge_id: str
-    right: bool
-
-
-@decides(AnswerChallenge, challenges)
-def answer(wish: AnswerChallenge, challenge: Challenge, now: datetime) -> list[Event]:
+def answer(challenge_id: str, challenge: Challenge, right: bool, now: datetime) -> Event:
     """A code works once, in time, and after few wrong ones. A wrong one is written down."""
     if challenge.failures >= WRONG_CODES_MAX:
         raise TooManyWrongCodes
     if challenge.passed or challenge.expires_at is None or now >= challenge.expires_at:
         raise CodeIsWrong
-    if not wish.right:
-        return [ChallengeFailed(challenge_id=wish.challenge_id, failed_at=now)]
-    return [ChallengePassed(challenge_id=wish.challenge_id, passed_at=now)]
+    if not right:
+        return ChallengeFailed(challenge_id=challenge_id, failed_at=now)
+    return ChallengePassed(challenge_id=challenge_id, passed_at=now)

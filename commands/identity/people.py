@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from commands.identity.challenges import answer
 from commands.kernel import Command, Transaction, decides, handles
-from domain.identity.api_keys import SCOPES, ApiKeyIssued, api_keys
+from domain.identity.api_keys import SCOPES, ApiKeyIssued, ApiKeyRevoked, api_keys
+from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import (
     AccountHasChanged,
     EmailClaimed,
@@ -49,7 +51,14 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
         return
     if claim.person_id is not None:
         raise EmailIsTaken
-    await enrol(transaction, wish.person_id, wish.workspace_id, wish.email, wish.email_digest)
+    await enrol(
+        transaction,
+        wish.person_id,
+        wish.workspace_id,
+        wish.email,
+        wish.email_digest,
+        first_key_id=wish.api_key_id,
+    )
     await transaction.presume_new(api_keys, wish.api_key_id)
     transaction.record(
         api_keys,
@@ -68,7 +77,13 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
 
 
 async def enrol(
-    transaction: Transaction, person_id: str, workspace_id: str, email: str, email_digest: str | None
+    transaction: Transaction,
+    person_id: str,
+    workspace_id: str,
+    email: str,
+    email_digest: str | None,
+    *,
+    first_key_id: str | None = None,
 ) -> None:
     """Somebody new, with a workspace of their own; the address is claimed where there is a digest of it."""
     now = transaction.now
@@ -77,7 +92,13 @@ async def enrol(
         transaction.record(
             email_claims,
             email_digest,
-            EmailClaimed(email_digest=email_digest, person_id=person_id, workspace_id=workspace_id, claimed_at=now),
+            EmailClaimed(
+                email_digest=email_digest,
+                person_id=person_id,
+                workspace_id=workspace_id,
+                claimed_at=now,
+                first_key_id=first_key_id,
+            ),
         )
     transaction.record(people, person_id, PersonRegistered(person_id=person_id, email=email, registered_at=now))
     name = f"{email.split('@', maxsplit=1)[0]}'s workspace" if email else "My workspace"
@@ -101,20 +122,51 @@ async def found(transaction: Transaction, person_id: str, workspace_id: str, nam
     )
 
 
-class VerifyEmail(Command):
-    """Note that mail to a person's address reaches them."""
+async def prove(transaction: Transaction, person_id: str, email_digest: str, *, keeps: str | None) -> None:
+    """Somebody has shown to read the mail of an address; the first time decides whose the account is.
 
+    Anybody can register anybody's address and would keep a key to what its owner does there later. So the key that
+    was given out before is revoked, unless its holder is the one who proves the address: `keeps` is their key.
+    """
+    now = transaction.now
+    if (await transaction.find(people, person_id)).verified:
+        return
+    transaction.record(people, person_id, EmailVerified(person_id=person_id, verified_at=now))
+    first_key_id = (await transaction.find(email_claims, email_digest)).first_key_id
+    if first_key_id is None or first_key_id == keeps:
+        return
+    key = await transaction.load(api_keys, first_key_id)
+    if not key.revoked:
+        transaction.record(
+            api_keys, first_key_id, ApiKeyRevoked(api_key_id=first_key_id, digest=key.digest, revoked_at=now)
+        )
+
+
+class VerifyEmail(Command):
+    """Give the code that was mailed at registration; whether it is right has been compared in constant time already.
+
+    Registration named this challenge to whoever holds the first key: so the key stays.
+    """
+
+    challenge_id: str
+    right: bool
     person_id: str
 
 
-@decides(VerifyEmail, people)
-def verify(wish: VerifyEmail, person: Person, now: datetime) -> list[Event]:
-    """Once is enough."""
-    if person.forgotten:
-        raise NoSuchPerson
-    if person.verified:
-        return []
-    return [EmailVerified(person_id=wish.person_id, verified_at=now)]
+@handles(VerifyEmail)
+async def verify(wish: VerifyEmail, transaction: Transaction) -> None:
+    """The code is spent and what it proves is written in one step, so that no code is spent for nothing."""
+    challenge = await transaction.load(challenges, wish.challenge_id)
+    verdict = answer(wish.challenge_id, challenge, wish.right, transaction.now)
+    transaction.record(challenges, wish.challenge_id, verdict)
+    if not wish.right:
+        return
+    if challenge.purpose != "verify_email":
+        raise CodeIsWrong
+    claim = await transaction.find(email_claims, challenge.email_digest)
+    if claim.person_id != wish.person_id:
+        raise AccountHasChanged
+    await prove(transaction, wish.person_id, challenge.email_digest, keeps=claim.first_key_id)
 
 
 class LinkIdentity(Command):
@@ -148,9 +200,8 @@ async def link(wish: LinkIdentity, transaction: Transaction) -> None:
         await enrol(transaction, wish.person_id, wish.workspace_id, wish.email, wish.email_digest)
     elif known != wish.person_id:
         raise AccountHasChanged
-    person = await transaction.find(people, wish.person_id)
-    if wish.email_digest is not None and not person.verified:
-        transaction.record(people, wish.person_id, EmailVerified(person_id=wish.person_id, verified_at=now))
+    if wish.email_digest is not None:
+        await prove(transaction, wish.person_id, wish.email_digest, keeps=None)
     transaction.record(
         identities,
         wish.identity_id,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.identity.challenges import AnswerChallenge, answer
-from commands.identity.people import enrol, found
+from commands.identity.challenges import answer
+from commands.identity.people import enrol, found, prove
 from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.challenges import CodeIsWrong, challenges
-from domain.identity.people import AccountHasChanged, EmailVerified, email_claims, people
+from domain.identity.people import AccountHasChanged, email_claims, people
 from domain.identity.sessions import NoSuchSession, Reason, Session, SessionClosed, SessionOpened, sessions
 from domain.identity.workspaces import NoSuchWorkspace, workspaces
 from domain.kernel import Event, Value
@@ -34,6 +34,8 @@ class SignIn(Command):
     person_id: str
     workspace_id: str
     door: Door
+    #: The first key of the account, where whoever signs in holds it.
+    first_key_id: str | None = None
 
 
 @handles(SignIn)
@@ -46,11 +48,11 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     session = await transaction.presume_new(sessions, wish.door.session_id)
     if challenge.passed and session.person_id == wish.person_id:
         return
-    verdict = answer(AnswerChallenge(challenge_id=wish.challenge_id, right=wish.right), challenge, now)
+    verdict = answer(wish.challenge_id, challenge, wish.right, now)
     claim = await transaction.find(email_claims, challenge.email_digest)
     if claim.newest_challenge_id != wish.challenge_id:
         raise CodeIsWrong
-    transaction.record(challenges, wish.challenge_id, *verdict)
+    transaction.record(challenges, wish.challenge_id, verdict)
     if not wish.right:
         return
     if claim.person_id is None:
@@ -62,8 +64,7 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
         await found(transaction, wish.person_id, wish.workspace_id, f"{challenge.email.split('@')[0]}'s workspace")
     elif wish.workspace_id not in person.workspaces:
         raise AccountHasChanged
-    if not person.verified:
-        transaction.record(people, wish.person_id, EmailVerified(person_id=wish.person_id, verified_at=now))
+    await prove(transaction, wish.person_id, challenge.email_digest, keeps=wish.first_key_id)
     transaction.record(
         sessions, wish.door.session_id, opened(wish.door, wish.person_id, wish.workspace_id, transaction.now)
     )

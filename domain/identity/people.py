@@ -116,6 +116,8 @@ class EmailClaimed(Event):
     person_id: str
     workspace_id: str
     claimed_at: datetime
+    #: The key that was given to whoever named the address, before anybody proved to read its mail.
+    first_key_id: str | None = None
 
 
 class EmailReleased(Event):
@@ -156,6 +158,7 @@ class EmailClaim(State):
 
     person_id: str | None = None
     workspace_id: str | None = None
+    first_key_id: str | None = None
     newest_challenge_id: str | None = None
     #: Open invitations: (workspace, invitation).
     invitations: tuple[tuple[str, str], ...] = ()
@@ -172,7 +175,12 @@ def evolve_claim(claim: EmailClaim, event: Event) -> EmailClaim:
     """A claim after one more event."""
     match event:
         case EmailClaimed():
-            return replace(claim, person_id=event.person_id, workspace_id=event.workspace_id)
+            return replace(
+                claim,
+                person_id=event.person_id,
+                workspace_id=event.workspace_id,
+                first_key_id=event.first_key_id,
+            )
         case EmailReleased():
             return EmailClaim(generation=claim.generation + 1)
         case CodeSent():

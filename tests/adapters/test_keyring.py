@@ -231,11 +231,25 @@ async def test_an_answer_that_was_asked_for_before_a_revocation_is_not_remembere
     async with projecting(house), ringing(house) as keyring:
         home = await Home(house).furnish()
         await house.caught_up("credentials", "workspaces", "people")
-        early = asyncio.ensure_future(keyring.find(home.key))
-        await asyncio.sleep(0)
-        keyring.forget(home.key)
+        looked, told = asyncio.Event(), asyncio.Event()
+        look = keyring._look
+
+        async def slow(digest: str) -> object:
+            found = await look(digest)
+            looked.set()
+            await told.wait()
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(keyring, "_look", slow)
+            early = asyncio.ensure_future(keyring.find(home.key))
+            await looked.wait()
         await home.ask(RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id))
-        await early
+        keyring.forget(home.key)
+        # Nobody who comes now waits for the early answer, and nobody who comes later gets it.
+        assert await keyring.find(home.key) is None
+        told.set()
+        assert await early
         assert await keyring.find(home.key) is None
 
 

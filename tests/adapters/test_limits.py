@@ -112,6 +112,21 @@ async def test_many_at_once_in_both_processes_get_the_limit_between_them(two: tu
     assert sum(each.allowed for each in verdicts) + more == 50
 
 
+async def test_what_one_process_does_not_use_the_other_can(two: tuple[Limiter, Limiter], clock: Clock) -> None:
+    one, other = two
+    key = str(uuid4())
+    assert (await one.take(key, 80, 60)).remaining == 79
+    used = 0
+    while (await other.take(key, 80, 60)).allowed:
+        used += 1
+    assert 0 < used < 79
+    clock.now += IDLE_SECONDS * 1.5
+    await one.give_back()
+    while (await other.take(key, 80, 60)).allowed:
+        used += 1
+    assert used == 79
+
+
 async def test_after_the_window_it_begins_anew(two: tuple[Limiter, Limiter], clock: Clock) -> None:
     one, key = two[0], str(uuid4())
     assert [(await one.take(key, 2, 60)).allowed for _ in range(3)] == [True, True, False]

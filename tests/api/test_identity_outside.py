@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from infra.settings import Url
 from tests.identity.crowd import join, new_email, sign_in
 from tests.identity.provider import AUDIENCE, Provider
-from tests.journeys.kit import Neighbour, Stack, eventually
+from tests.journeys.kit import Account, Neighbour, Stack, eventually
 
 SESSION = "/v1/auth/session"
 
@@ -67,6 +67,15 @@ def test_a_vouched_for_address_leads_to_the_person_who_has_it(
     token = provider.token(email=me.email.upper(), email_verified=True)
     assert ask(door, token).json()["user_id"] == me.user_id
     assert door.get("/v1/usage", headers={"X-API-Key": token}).status_code == 200
+
+
+def test_a_vouched_for_address_takes_the_account_from_whoever_only_registered_it(
+    door: httpx.Client, account: Callable[[], Account], provider: Provider
+) -> None:
+    intruder = account()
+    answer = ask(door, provider.token(email=intruder.email, email_verified=True))
+    assert answer.json()["user_id"] == intruder.user_id
+    assert intruder.get("/v1/usage").status_code == 401
 
 
 @pytest.mark.parametrize("claims", [{"email_verified": False}, {"email_verified": None}, {"email_verified": "true"}])

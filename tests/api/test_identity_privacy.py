@@ -137,9 +137,17 @@ def test_an_invitation_is_declined_with_its_token_and_without_an_account(http: h
     assert owner.delete(path).status_code == 409
 
 
-def test_without_a_mail_server_nobody_is_told_that_a_code_is_on_its_way(place: Stack) -> None:
-    with place.door(smtp_url="") as url:
+def test_without_a_mail_server_nobody_is_told_that_a_code_is_on_its_way_and_wrong_keys_have_an_end(
+    http: httpx.Client, letters: Postbox, place: Stack
+) -> None:
+    me = sign_in(http, letters)
+    with place.door(smtp_url="", refused_limit_per_minute=3) as url:
         answer = httpx.post(f"{url}/v1/auth/email/start", json={"email": new_email()}, timeout=30)
+        tried = [httpx.get(f"{url}/v1/usage", headers={"X-API-Key": f"bz_{number}"}) for number in range(5)]
+        assert {each.status_code for each in tried} <= {401, 429}
+        assert tried[-1].status_code == 429
+        # Whoever has something that opens is not counted with them.
+        assert httpx.get(f"{url}/v1/usage", headers=me.headers).status_code == 200
     assert answer.status_code == 503
     assert "LEDGERLINE_SMTP_URL" in answer.json()["detail"]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from litestar import Request
 
+from api.auth import counted_address
 from tests.identity.crowd import Visitor, new_email, sign_in, start
-from tests.journeys.kit import Account, Stack, eventually
+from tests.journeys.kit import Account, Neighbour, Stack, eventually
 
 SESSION = "/v1/auth/session"
 COOKIE = "ledgerline_session"
@@ -75,6 +78,39 @@ def test_whoever_registered_with_a_key_signs_in_to_the_same_workspace(client: ht
     registered: Account = account()
     visitor = sign_in(client, registered.email)
     assert (visitor.user_id, visitor.workspace_id) == (registered.user_id, registered.workspace_id)
+
+
+def test_whoever_registered_an_address_they_cannot_read_loses_all_they_set_up_with_it(
+    client: httpx.Client, account: type, receiver: Neighbour
+) -> None:
+    """Anybody may have registered the address. The first to prove it decides whose the account is."""
+    intruder: Account = account()
+    hook = {"url": receiver.at("intruder")}
+    assert intruder.post("/v1/webhook-endpoints", json=hook).status_code == 201
+    owner = sign_in(client, intruder.email)
+    assert intruder.get("/v1/usage").status_code == 401
+    assert owner.get("/v1/webhook-endpoints").json() == []
+    (key,) = owner.get("/v1/api-keys").json()
+    assert key["revoked_at"] is not None
+    mine = owner.key()["plaintext_key"]
+    sign_in(client, intruder.email)
+    assert client.get("/v1/usage", headers={"X-API-Key": mine}).status_code == 200
+
+
+def test_whoever_shows_the_first_key_beside_the_code_keeps_it(
+    client: httpx.Client, account: type, receiver: Neighbour
+) -> None:
+    me: Account = account()
+    assert me.post("/v1/webhook-endpoints", json={"url": receiver.at("mine")}).status_code == 201
+    started = start(client, me.email)
+    answer = verify(client, started["challenge_id"], started["dev_code"], **{"X-API-Key": me.key})
+    assert answer.status_code == 200
+    assert me.get("/v1/usage").status_code == 200
+    assert len(me.get("/v1/webhook-endpoints").json()) == 1
+    other: Account = account()
+    started = start(client, other.email)
+    verify(client, started["challenge_id"], started["dev_code"], **{"X-API-Key": me.key})
+    assert other.get("/v1/usage").status_code == 401
 
 
 def test_known_and_unknown_addresses_get_the_same_answer(client: httpx.Client) -> None:
@@ -193,6 +229,34 @@ def test_one_place_may_try_so_often_an_hour(stack: Stack) -> None:
         tried = [verify(http, str(uuid4()), "000000").status_code for _ in range(3)]
     assert sent[-1] == 429
     assert tried[-1] == 429
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_whoever_has_a_network_is_counted_as_one(address: str, counted: str) -> None:
+    scope: Any = {"type": "http", "client": (address, 1)}
+    assert counted_address(Request(scope)) == counted
+
+
+def test_letters_of_invitation_count_for_a_mailbox_too(client: httpx.Client, strict: httpx.Client) -> None:
+    owner, guest = sign_in(client), new_email()
+    owner.http = strict
+    statuses = []
+    for _ in range(4):
+        made = owner.post("/v1/account/team/invitations", {"email": guest})
+        statuses.append(made.status_code)
+        if made.status_code == 201:
+            owner.delete(f"/v1/account/team/invitations/{made.json()['id']}")
+    assert statuses == [201, 201, 201, 429]
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------

@@ -65,6 +65,7 @@ PLENTY: dict[str, Any] = {
     "register_limit_per_hour": 1_000_000,
     "sign_in_limit_per_hour": 1_000_000,
     "code_limit_per_hour": 1_000_000,
+    "refused_limit_per_minute": 1_000_000,
     "monthly_analysis_limits": {"free": 1_000_000},
     "webhook_retry_seconds": (0.2, 0.2, 0.2, 0.2),
     "webhook_seconds_max": 2.0,
