@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from adapters.bus import Bus
 from adapters.eventlog import EventLog
 from commands.kernel import Reaction
-from domain.kernel import Unavailable
+from domain.kernel import Refusal, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -221,7 +221,7 @@ class Worker:
         assert duty.reaction.gives_up is not None
         try:
             [recorded] = (await self._ledger.at([duty.position])).values()
-            await duty.reaction.gives_up(recorded, self._world, str(problem))
+            await duty.reaction.gives_up(recorded, self._world, _told(problem))
         except Exception as worse:  # then it is parked, which is visible too
             log.exception("duty.gives_up.failed", reaction=duty.reaction.name, problem=repr(worse))
             return False
@@ -253,6 +253,13 @@ async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | N
         (reaction, reaction),
     )
     return cursor.rowcount
+
+
+def _told(problem: Exception) -> str:
+    """What may be said of a failure to whoever asked: our sentences, never the inside of an unexpected error."""
+    if isinstance(problem, Refusal | TooManyCrashes) or hasattr(problem, "transient"):
+        return str(problem)
+    return "It failed on our side, several times."
 
 
 async def _either(stop: asyncio.Event, seconds: float) -> None:

@@ -68,7 +68,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             Exception: broken,
         },
         before_request=before,
-        before_send=[_tell_rate],
+        before_send=[_complete_headers],
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
@@ -92,6 +92,12 @@ def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | P
     return f"{name}_{'_'.join(words[1:])}" if alias else name
 
 
-async def _tell_rate(message: Message, scope: Scope) -> None:
-    if message["type"] == "http.response.start" and (verdict := scope["state"].get(RATE)) is not None:
-        message["headers"] = [*message.get("headers", []), *rate_headers(verdict)]
+#: No answer is kept by anybody on the way, and none is taken for something it does not say it is.
+_ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+async def _complete_headers(message: Message, scope: Scope) -> None:
+    if message["type"] == "http.response.start":
+        verdict = scope["state"].get(RATE)
+        rate = rate_headers(verdict) if verdict is not None else []
+        message["headers"] = [*message.get("headers", []), *rate, *_ALWAYS]

@@ -94,8 +94,8 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
         statuses.add("404")
     if "needs" in handler.opt:
         operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
-        scope = handler.opt["needs"].scope
-        operation["x-scope"] = scope
+        operation["x-scope"] = handler.opt["needs"].scope
+        operation["x-role"] = handler.opt["needs"].role
         statuses |= {"401", "403", "429"}
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own shape, which is never sent

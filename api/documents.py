@@ -15,6 +15,9 @@ from api.contract import MEANINGS, document
 
 JSON = "application/json"
 
+#: Shorter than the phrases of the HTTP standard, and not misleading.
+_SAID = {"200": "OK", "201": "Made", "202": "Accepted: it will be done", "204": "Done"}
+
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Ledgerline API</title>
@@ -76,6 +79,10 @@ def _lines(schema: dict[str, Any]) -> Iterator[str]:
 def _operation(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
     yield f"### {method} {path}\n"
     yield f"{operation.get('description') or operation.get('summary', '')}\n"
+    if "security" in operation:
+        scope = operation["x-scope"]
+        key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
+        yield f"{key}; a person needs the role `{operation['x-role']}`.\n"
     if parameters := operation.get("parameters"):
         yield "| parameter | in | type | |\n|---|---|---|---|"
         for each in parameters:
@@ -91,7 +98,7 @@ def _operation(schema: dict[str, Any], method: str, path: str, operation: dict[s
         if not status.startswith("2"):
             refusals.append(f"`{status}`")
             continue
-        yield f"**{status}** {response.get('description', '')}\n"
+        yield f"**{status}** {_SAID.get(status, response.get('description', ''))}\n"
         for content in response.get("content", {}).values():
             yield from _fields(schema, content.get("schema", {}))
     yield f"Refusals: {', '.join(refusals)}\n"
@@ -126,6 +133,8 @@ def _kind(schema: dict[str, Any], part: dict[str, Any]) -> str:
         )
     if "oneOf" in part or "anyOf" in part:
         return " or ".join(dict.fromkeys(_kind(schema, each) for each in part.get("oneOf") or part["anyOf"]))
+    if "const" in part:
+        return f"`{part['const']}`"
     if "enum" in part:
         return " or ".join(f"`{value}`" for value in part["enum"])
     kind = part.get("type", "any")

@@ -37,7 +37,8 @@ def once(request: Request[Any, Any, Any], services: Services, workspace_id: str,
 
 def claim_of(request: Request[Any, Any, Any], services: Services, workspace_id: str, key: str, payload: object) -> Once:
     """The claim of a request under a key, within its workspace and route."""
-    route = f"{request.method} {request.scope['path']}"
+    # By its handler, which may answer under more than one path.
+    route = f"{request.method} {request.route_handler.handler_name} {sorted(request.path_params.items())}"
     claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
     digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()
     return Once(claim_id=claim, payload_digest=digest, lifetime=services.idempotency_lifetime)

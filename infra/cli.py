@@ -130,6 +130,10 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Role] | None = N
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever reads our output has had enough; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _run(args: argparse.Namespace, roles: Mapping[str, Role] | None) -> int:

@@ -16,7 +16,16 @@ from api.billing.plans import monthly_limit, plan_of
 from api.kernel import Url
 from api.services import Payments, Services
 from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
-from domain.billing.subscriptions import FREE, CustomerIsAnothers, NoCustomerYet, Status, billings, customers
+from domain.billing.subscriptions import (
+    FREE,
+    PAYING,
+    AlreadySubscribed,
+    CustomerIsAnothers,
+    NoCustomerYet,
+    Status,
+    billings,
+    customers,
+)
 from domain.kernel import Invalid, Unavailable
 from domain.ledger import Context
 from projections.billing.usage import analyses_in, usage
@@ -109,6 +118,9 @@ async def open_checkout(
         url = getattr(data, name)
         if url is not None and not url.startswith(("http://", "https://")):
             raise BadReturnUrl(loc=("body", name))
+    known = billings.fold((await services.log.read(billings.stream(asker.workspace_id))).events)
+    if known.status in PAYING:
+        raise AlreadySubscribed
     customer_id = await _customer(services, payments, asker)
     opened = await payments.open_checkout(
         asker.workspace_id,

@@ -120,6 +120,10 @@ class CustomerIsAnothers(Conflict):
     """The payment provider names a customer that belongs to another workspace. Ask whoever runs this server."""
 
 
+class AlreadySubscribed(Conflict):
+    """This workspace has a subscription. Change it in the portal."""
+
+
 class NoCustomerYet(Conflict):
     """This workspace has never subscribed. Open a checkout first."""
 

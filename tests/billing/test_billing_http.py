@@ -11,7 +11,8 @@ import pytest
 
 from infra.settings import Secret, Url
 from tests.billing.little_stripe import LittleStripe, little_stripe
-from tests.journeys.kit import Account, Stack, register
+from tests.identity.crowd import sign_in
+from tests.journeys.kit import Stack
 
 LIMITS = {"free": 2, "pro": 1_000}
 
@@ -39,17 +40,20 @@ def http(stack: Stack, stripe: LittleStripe) -> Iterator[httpx.Client]:
 
 
 class Owner:
-    """A person signed in, with a key as well."""
+    """A person signed in, with a key of their workspace as well."""
 
     def __init__(self, http: httpx.Client) -> None:
-        self.account: Account = register(http)
-        started = http.post("/v1/auth/email/start", json={"email": self.account.email}).json()
-        answer = http.post(
-            "/v1/auth/email/verify", json={"challenge_id": started["challenge_id"], "code": started["dev_code"]}
-        )
-        assert answer.status_code == 200, answer.text
-        self.bearer = {"Authorization": f"Bearer {answer.json()['session_token']}"}
         self.http = http
+        self.person = sign_in(http)
+        self.workspace_id = self.person.workspace_id
+        key = self.person.key("analyses:create")
+        self.key = {"X-API-Key": key["plaintext_key"]}
+        self.bearer = self.person.headers
+
+    def submit(self) -> int:
+        """Ask for an analysis with the key; the status of the answer."""
+        job = {"url": "http://127.0.0.1:9/song.mp3"}
+        return self.http.post("/v1/analyze/url", json=job, headers=self.key).status_code
 
     def post(self, path: str, **options: Any) -> httpx.Response:
         return self.http.post(path, headers=self.bearer, **options)
@@ -82,7 +86,7 @@ def test_a_workspace_that_never_subscribed_is_on_the_free_plan(owner: Owner) -> 
         "local_credit_balance": 2,
         "plan": "free",
         "status": "none",
-        "workspace_id": owner.account.workspace_id,
+        "workspace_id": owner.workspace_id,
         "unlimited": False,
         "current_period_end": None,
         "cancel_at_period_end": False,
@@ -95,7 +99,7 @@ def test_a_checkout_has_an_id_and_an_address_and_knows_the_workspace(owner: Owne
     assert answer.status_code == 200
     assert set(answer.json()) == {"id", "url"}
     session = stripe.sessions[answer.json()["id"]]
-    assert session["client_reference_id"] == owner.account.workspace_id
+    assert session["client_reference_id"] == owner.workspace_id
     assert session["price"] == "price_pro"
 
 
@@ -174,22 +178,15 @@ def test_a_status_that_stripe_has_invented_since_spoils_nothing(
 
 
 def test_the_monthly_quota_follows_the_plan(owner: Owner, http: httpx.Client, stripe: LittleStripe) -> None:
-    def submit() -> int:
-        job = {"url": "http://127.0.0.1:9/song.mp3"}
-        return owner.account.post("/v1/analyze/url", json=job).status_code
-
-    assert [submit() for _ in range(3)] == [202, 202, 429]
+    assert [owner.submit() for _ in range(3)] == [202, 202, 429]
     session, _ = subscribe(owner, stripe)
     tell(http, stripe, stripe.event("checkout.session.completed", session))
-    assert submit() == 202
+    assert owner.submit() == 202
 
 
 def test_submissions_at_once_never_exceed_the_quota(owner: Owner) -> None:
-    def submit(_: int) -> int:
-        return owner.account.post("/v1/analyze/url", json={"url": "http://127.0.0.1:9/song.mp3"}).status_code
-
     with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(submit, range(8)))
+        statuses = list(pool.map(lambda _: owner.submit(), range(8)))
 
     assert sorted(statuses) == [202] * LIMITS["free"] + [429] * (8 - LIMITS["free"])
 
@@ -222,6 +219,16 @@ def test_the_portal_needs_a_customer(owner: Owner, stripe: LittleStripe) -> None
     assert before.json() == {"detail": "This workspace has never subscribed. Open a checkout first."}
     assert after.status_code == 200
     assert set(after.json()) == {"id", "url"}
+
+
+def test_nobody_subscribes_twice(owner: Owner, http: httpx.Client, stripe: LittleStripe) -> None:
+    session, _ = subscribe(owner, stripe)
+    tell(http, stripe, stripe.event("checkout.session.completed", session))
+
+    answer = owner.post("/v1/billing/checkout-sessions", json={})
+
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "This workspace has a subscription. Change it in the portal."}
 
 
 def test_an_unknown_event_is_accepted_and_changes_nothing(http: httpx.Client, stripe: LittleStripe) -> None:

@@ -105,12 +105,26 @@ def _refuse_tree_one(recorded: Recorded) -> None:
         raise RuntimeError("never")
 
 
-async def test_giving_up_says_so_and_lets_the_stream_go_on(house: House) -> None:
+class NobodyAnswers(Exception):
+    """A failure whose sentence is meant for whoever asked."""
+
+    transient = True
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (NobodyAnswers("The server does not answer."), "The server does not answer."),
+        (RuntimeError("password=hunter2 in /var/lib/x"), "It failed on our side, several times."),
+    ],
+    ids=["a sentence for people", "the inside of an unexpected error"],
+)
+async def test_giving_up_says_so_and_lets_the_stream_go_on(house: House, problem: Exception, told: str) -> None:
     diary = Diary()
 
     def mood(recorded: Recorded) -> None:
         if recorded.version == 1:
-            raise RuntimeError("never")
+            raise problem
 
     diary.mood = mood
     reaction = diary.reaction(attempts_max=2, gives_up=True)
@@ -119,7 +133,7 @@ async def test_giving_up_says_so_and_lets_the_stream_go_on(house: House) -> None
     async with house.working(reaction):
         await eventually(lambda: nothing_left(house))
 
-    assert diary.given_up == [(1, "never")]
+    assert diary.given_up == [(1, told)]
     assert diary.entries == [("tree-1", 2)]
 
 
