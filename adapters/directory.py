@@ -43,6 +43,11 @@ WHERE f.name = %s AND f.live
 ORDER BY d.created DESC
 """
 
+_ANALYSES = """
+SELECT substr(originator_id, length('analysis-') + 1) FROM ledger_events
+WHERE workspace_id = %s AND starts_with(originator_id, 'analysis-') AND originator_version = 1
+"""
+
 #: Read models that outlive a forgotten workspace, because they forget by themselves or belong to people.
 _OWN_MEMORY = tuple(each.name for each in (people, workspaces, credentials, sessions, api_keys))
 
@@ -125,6 +130,10 @@ class Directory:
     async def keys_of(self, workspace_id: str) -> list[str]:
         """All API keys of a workspace, revoked ones too."""
         return [identity for identity, _ in await self.children(api_keys, workspace_id)]
+
+    async def analyses_of(self, workspace_id: str) -> list[str]:
+        """All analyses that were ever asked for in a workspace, from the log: its read models may be cleared."""
+        return [row[0] for row in await self.ask(_ANALYSES, (workspace_id,))]
 
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject."""

@@ -75,6 +75,14 @@ class Stat(Protocol):
         """Its bytes."""
 
 
+class Keyed(Protocol):
+    """An object in a list."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+
 class Blobs(Protocol):
     """Objects too big for events."""
 
@@ -92,6 +100,9 @@ class Blobs(Protocol):
 
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens when it is not there."""
+
+    def list(self, prefix: str) -> AsyncIterator[Keyed]:
+        """The objects whose keys begin like this."""
 
     async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
         """A link that stores an object of this type for some time."""
@@ -131,6 +142,9 @@ class Directory(Protocol):
 
     async def keys_of(self, workspace_id: str) -> Sequence[str]:
         """All API keys of a workspace, revoked ones too."""
+
+    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
+        """All analyses that were ever asked for in a workspace, also in one that is forgotten."""
 
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject."""

@@ -27,6 +27,7 @@ from domain.analyses.analyses import (
 from domain.analyses.findings import Analysis as Heard
 from domain.analyses.findings import Unreadable
 from domain.analyses.objects import UploadOffered, storage_objects
+from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
 
@@ -70,6 +71,13 @@ async def analyse_audio(recorded: Recorded, world: World) -> None:
 
 async def _known(analysis_id: str, world: World) -> Analysis:
     return analyses.fold((await world.log.read(analyses.stream(analysis_id))).events)
+
+
+async def _is_forgotten(workspace_id: str | None, world: World) -> bool:
+    if workspace_id is None:
+        return False
+    history = await world.log.read(workspaces.stream(workspace_id))
+    return any(isinstance(event, WorkspaceForgotten) for event in history.events)
 
 
 async def _listen_while_wanted(analysis_id: str, path: Path, world: World) -> Heard | None:
@@ -119,6 +127,10 @@ async def draw_report(recorded: Recorded, world: World) -> None:
     """Pictures of what was heard are laid beside the detail; nobody waits for them."""
     event = recorded.event
     assert isinstance(event, AnalysisCompleted)
+    if await _is_forgotten(recorded.workspace_id, world):
+        # It may have been forgotten while we listened.
+        await _delete_below(f"analyses/{event.analysis_id}/", world)
+        return
     if event.detail_key is None or (await _known(event.analysis_id, world)).report_drawn:
         return
     async with world.blobs.fetch(event.detail_key) as path:
@@ -129,6 +141,8 @@ async def draw_report(recorded: Recorded, world: World) -> None:
         await world.blobs.put_bytes(key, picture, content_type=PICTURE_TYPE)
         artifacts.append(Artifact(name=name, object_key=key, content_type=PICTURE_TYPE, size=len(picture)))
     await world.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
+    if await _is_forgotten(recorded.workspace_id, world):
+        await _delete_below(f"analyses/{event.analysis_id}/", world)
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, name="delete-source")
@@ -143,6 +157,26 @@ async def delete_source(recorded: Recorded, world: World) -> None:
             await world.execute(
                 NoteSourceDeleted(analysis_id=event.analysis_id, object_key=past.object_key), recorded.context()
             )
+
+
+@reacts_to(WorkspaceForgotten, name="forget-objects")
+async def forget_objects(recorded: Recorded, world: World) -> None:
+    """Delete what a forgotten workspace had uploaded, and what was heard in it.
+
+    What is stored after this looked does not stay either: a report looks, before and after it is drawn, whether the
+    workspace is forgotten; a recording is deleted when its analysis is over or its room is no longer kept.
+    """
+    event = recorded.event
+    assert isinstance(event, WorkspaceForgotten)
+    for kind in ("storage", "uploads"):
+        await _delete_below(f"{kind}/{event.workspace_id}/", world)
+    for analysis_id in await world.directory.analyses_of(event.workspace_id):
+        await _delete_below(f"analyses/{analysis_id}/", world)
+
+
+async def _delete_below(prefix: str, world: World) -> None:
+    async for stored in world.blobs.list(prefix):
+        await world.blobs.delete(stored.key)
 
 
 def _kept_until(event: UploadOffered) -> datetime:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.analyses.objects import ExpireObject, OfferUpload
-from commands.analyses.reactions import expire_object
+from commands.analyses.reactions import draw_report, expire_object, forget_objects
 from domain.analyses.analyses import AnalysisCompleted, AnalysisRequested, analyses
 from domain.analyses.findings import Findings
 from domain.analyses.objects import (
@@ -22,6 +24,7 @@ from domain.analyses.objects import (
     UploadOffered,
     storage_objects,
 )
+from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
 
 KEY = "storage/workspace-1/O"
@@ -130,3 +133,62 @@ async def test_an_object_in_use_does_not_expire_and_what_came_again_after_its_an
     )
     (await scene.follows(expire_object, timer)).then()
     assert not await scene.blobs.exists(KEY)
+
+
+class Remembering:
+    """Knows which analyses a workspace asked for, and nothing else."""
+
+    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
+        return ["A", "B"] if workspace_id == WORKSPACE else []
+
+
+async def keys(scene: Scene) -> list[str]:
+    return [each.key async for each in scene.blobs.list()]
+
+
+def forgotten() -> WorkspaceForgotten:
+    return WorkspaceForgotten(workspace_id=WORKSPACE, forgotten_at=NOON)
+
+
+async def test_nothing_that_was_stored_for_a_forgotten_workspace_stays() -> None:
+    scene = known()
+    own = [f"storage/{WORKSPACE}/O", f"uploads/{WORKSPACE}/U", "analyses/A/detail.json", "analyses/B/overview.png"]
+    others = ["analyses/AA/detail.json", f"storage/{WORKSPACE}2/O", "uploads/elsewhere/U"]
+    for key in (*own, *others):
+        await scene.blobs.put_bytes(key, b"sound", content_type="audio/wav")
+    recorded = scene.given(workspaces, WORKSPACE, forgotten())
+    directory: Any = Remembering()
+    world = replace(scene.world, directory=directory)
+    for _ in range(2):
+        await forget_objects.handler(recorded, world)
+        assert await keys(scene) == sorted(others)
+
+
+async def test_what_is_heard_while_its_workspace_is_forgotten_does_not_stay() -> None:
+    scene = Scene()
+    scene.given(workspaces, WORKSPACE, forgotten())
+    await scene.blobs.put_bytes("analyses/A/detail.json", b"{}", content_type="application/json")
+    completed = AnalysisCompleted(
+        analysis_id="A", findings=Findings(duration_seconds=2.0), detail_key="analyses/A/detail.json", completed_at=NOON
+    )
+    await draw_report.handler(scene.given(analyses, "A", completed), scene.world)
+    assert await keys(scene) == []
+
+
+async def test_a_report_drawn_while_its_workspace_is_forgotten_does_not_stay() -> None:
+    scene = Scene()
+    await scene.blobs.put_bytes("analyses/A/detail.json", b"{}", content_type="application/json")
+    requested = AnalysisRequested(
+        analysis_id="A", workspace_id=WORKSPACE, origin="url", source_url="https://x.org/a.mp3", requested_at=NOON
+    )
+    completed = AnalysisCompleted(
+        analysis_id="A", findings=Findings(duration_seconds=2.0), detail_key="analyses/A/detail.json", completed_at=NOON
+    )
+    recorded = scene.given(analyses, "A", requested, completed)
+
+    async def draw(findings: Findings, detail: bytes) -> dict[str, bytes]:
+        scene.given(workspaces, WORKSPACE, forgotten())
+        return {"overview.png": b"picture"}
+
+    await draw_report.handler(recorded, replace(scene.world, draw=draw))
+    assert await keys(scene) == []
