@@ -93,6 +93,9 @@ team = (ada, ben, invited, accepted)
 challenge = IssueChallenge(
     challenge_id="challenge-1", purpose="sign_in", email="ada@example.com", email_digest="digest-of-ada"
 )
+proof = IssueChallenge(
+    challenge_id="challenge-2", purpose="verify_email", email="ada@example.com", email_digest="digest-of-ada"
+)
 door = Door(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=30))
 opened = OpenSession(person_id="ada", workspace_id="w1", door=door)
 
@@ -188,7 +191,7 @@ _EXAMPLES = (
     ),
     Example(RevokeApiKey(api_key_id="key-1", workspace_id="w1"), [ada]),
     Example(challenge, [ada]),
-    Example(VerifyEmail(challenge_id="challenge-1", right=True, person_id="ada"), [ada, challenge]),
+    Example(VerifyEmail(challenge_id="challenge-2", right=True, person_id="ada"), [ada, proof]),
     Example(
         SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", door=door), [ada, challenge]
     ),

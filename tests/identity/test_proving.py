@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from commands.identity.people import VerifyEmail
 from domain.identity.challenges import (
     ChallengeFailed,
@@ -40,6 +42,15 @@ wrong = VerifyEmail(challenge_id="challenge-1", right=False, person_id="ada")
 def test_the_right_code_is_spent_and_proves_the_address_in_one_step() -> None:
     given(registered, claimed, issued).when(right).then(passed, verified)
     given(registered, claimed, issued, verified).when(right).then(passed)
+
+
+def test_the_first_key_stays_with_whoever_gives_the_code_of_the_registration() -> None:
+    by_code = replace(claimed[1], first_key_id="key-1")
+    given(registered, (claimed[0], by_code), issued).when(right).then(passed, verified)
+
+
+def test_a_code_to_sign_in_with_proves_no_registration() -> None:
+    given(registered, claimed, replace(issued, purpose="sign_in")).when(right).refused(CodeIsWrong)
 
 
 def test_a_wrong_code_is_written_down_and_proves_nothing() -> None:
