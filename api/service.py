@@ -18,9 +18,12 @@ async def get_health() -> dict[str, str]:
 
 @get("/ready", tags=["service"])
 async def get_ready(services: NamedDependency[Services]) -> Response[dict[str, str]]:
-    """Whether it can really serve; 503 and what is missing otherwise."""
+    """Whether it can really serve; 503 and what is missing otherwise.
+
+    `objects` tells of the object store, without which all but uploads and details is served: it does not decide.
+    """
     parts = await services.readiness()
-    ready = all(state == "ok" for state in parts.values())
+    ready = all(state == "ok" for part, state in parts.items() if part != "objects")
     return Response({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
 
 

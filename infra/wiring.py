@@ -60,6 +60,8 @@ Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 #: How long one question rides out a Postgres that restarts. A request asks several, and clients wait ten seconds.
 PATIENCE_SECONDS = 3.0
+#: How long `/ready` waits for each part, and how long it goes by what the object store last said.
+READY_SECONDS_MAX = 1.0
 #: A pool backs off from a Postgres that is away, by twice as much each time; after so long it begins anew when asked.
 RECONNECT_SECONDS_MAX = 4.0
 
@@ -104,6 +106,8 @@ class Parts:
         self._stack = stack
         self._sending: World | None = None
         self._origins: Origins | None = None
+        self._probe: Blobs | None = None
+        self._asked_objects: tuple[float, str] | None = None
         secret = settings.secret_key.reveal().encode()
         self.vault = Vault(secret)
         self.keys = DataKeys(pool, secret, patience_seconds=PATIENCE_SECONDS)
@@ -381,10 +385,14 @@ class Parts:
         return await send(delivery_id, self._sending, context, sender=str(uuid4()), force=force)
 
     async def readiness(self) -> dict[str, str]:
-        """What a request needs, and whether it is there."""
+        """What this process reaches for, and whether it is there.
+
+        Postgres, the read models and NATS are needed by every request. The object store (`objects`) is not: without
+        it uploads and details are refused as unavailable for the moment, and everything else is served.
+        """
         parts: dict[str, str] = {}
         try:
-            async with self.pool.connection(timeout=1.0) as connection:
+            async with self.pool.connection(timeout=READY_SECONDS_MAX) as connection:
                 cursor = await connection.execute("SELECT count(*) FROM followers WHERE live")
                 row = await cursor.fetchone()
                 parts["postgres"] = "ok"
@@ -392,7 +400,23 @@ class Parts:
         except Exception:  # noqa: BLE001 - readiness reports, whatever it is
             parts["postgres"] = "away"
         parts["nats"] = "ok" if self.bus.is_connected else "away"
+        parts["objects"] = await self._objects()
         return parts
+
+    async def _objects(self) -> str:
+        """Whether the object store answers; asked once a second at most, however often anybody wants to know."""
+        loop = asyncio.get_running_loop()
+        if self._probe is None:
+            self._probe = self.blobs()
+        if self._asked_objects is None or loop.time() - self._asked_objects[0] > READY_SECONDS_MAX:
+            try:
+                async with asyncio.timeout(READY_SECONDS_MAX):
+                    await self._probe.exists("ready")
+                state = "ok"
+            except Exception:  # noqa: BLE001 - readiness reports, whatever it is
+                state = "away"
+            self._asked_objects = (loop.time(), state)
+        return self._asked_objects[1]
 
 
 @asynccontextmanager
