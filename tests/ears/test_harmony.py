@@ -18,7 +18,7 @@ NONE = np.zeros(0)
 def tonal_of(sound: Sound) -> Sound:
     listener = Listener()
     listener.feed(sound)
-    return listener.finish().tonal
+    return listener.finish().tonal.astype(np.float32)
 
 
 def salience_of(sound: Sound) -> Sound:
