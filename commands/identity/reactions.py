@@ -9,12 +9,14 @@ from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
 from commands.kernel import reacts_to
 from commands.ports import World
+from commands.webhooks.endpoints import RemoveEndpoint
 from domain.identity.challenges import ChallengeIssued
 from domain.identity.people import PersonForgotten
 from domain.identity.sessions import SessionOpened
 from domain.identity.workspaces import InvitationSent, WorkspaceForgotten, workspaces
 from domain.kernel import ERASED
 from domain.ledger import Recorded
+from domain.webhooks.endpoints import endpoint_books
 
 log = structlog.get_logger(__name__)
 
@@ -98,9 +100,14 @@ async def forget_person(recorded: Recorded, world: World) -> None:
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
 async def forget_workspace(recorded: Recorded, world: World) -> None:
-    """Revoke and erase its keys, clear the read models of everything in it, destroy what reads its fields."""
+    """Tell nobody about it any more, erase its keys, clear its read models, and destroy what reads its fields."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
+    book = endpoint_books.fold((await world.log.read(endpoint_books.stream(event.workspace_id))).events)
+    for endpoint_id in book.endpoints:
+        await world.execute(
+            RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=event.workspace_id), recorded.context()
+        )
     for api_key_id in await world.directory.keys_of(event.workspace_id):
         await world.execute(
             RevokeApiKey(api_key_id=api_key_id, workspace_id=event.workspace_id, erased=True), recorded.context()

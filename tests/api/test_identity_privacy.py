@@ -306,6 +306,7 @@ def test_a_forgotten_workspace_opens_to_nobody_and_its_keys_to_nothing(
     secret_name, key_name = f"Secret label {uuid4().hex}", f"Laptop of {uuid4().hex}"
     owner.patch("/v1/account/profile", {"workspace_name": secret_name})
     key = owner.post("/v1/api-keys", {"name": key_name, "scopes": ["usage:read"]}).json()["plaintext_key"]
+    assert owner.post("/v1/webhook-endpoints", {"url": "http://127.0.0.1:9/hook"}).status_code == 201
     home = owner.inside(owner.post("/v1/account/workspaces", {"workspace_name": "Home"}).json()["workspace_id"])
     eventually(lambda: where_is(place, key_name) == {"documents/api_keys"})
 
@@ -329,7 +330,7 @@ def test_a_forgotten_workspace_opens_to_nobody_and_its_keys_to_nothing(
                 ).fetchall()
             ]
 
-    eventually(lambda: "identity.ApiKeyRevoked" in events())
+    eventually(lambda: {"identity.ApiKeyRevoked", "webhooks.EndpointRemoved"} <= set(events()))
     assert "identity.WorkspaceForgotten" in events()
     # The people are still people: the member has a home of their own.
     assert sign_in(http, letters, email).workspace_id != owner.workspace_id
