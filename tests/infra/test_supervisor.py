@@ -158,8 +158,11 @@ def test_everything_starts_survives_every_kill_stops_in_order_and_starts_again(p
                 and not {process.pid for process in family.values()} & set(before.values())
             )
         )
+        # A process is there before it is said that it works again.
+        first.wait_for(
+            lambda: {line["server"] for line in first.events("server.revived")} == {"postgres", "nats", "blobs"}
+        )
         assert {line["part"] for line in first.events("role.died")} >= {"serve", "relay", "project", "tick"}
-        assert {line["server"] for line in first.events("server.revived")} == {"postgres", "nats", "blobs"}
 
         first.wait_for(lambda: len(first.events("role.started")) == 2 * len(ALL))
         first.process.send_signal(signal.SIGINT)
