@@ -1,4 +1,4 @@
-"""Standard Webhooks 1.0.0: what a delivery is signed with, and when it is tried again."""
+"""Standard Webhooks 1.0.0: what a delivery is signed with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # how every secret begins, not one of them
 SECRET_BYTES = 32
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
-
-#: Seconds from each attempt to the next: the first entry is from the acceptance to the first attempt.
-SCHEDULE: tuple[float, ...] = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
-#: The part of a delay by which it may be longer, so that endpoints that failed together are not tried together.
-JITTER_SHARE = 0.1
-#: A server may ask for more patience than the schedule has, but not for ever.
-RETRY_AFTER_SECONDS_MAX = 86_400.0
 
 
 class BadSecret(ValueError):
@@ -60,26 +53,6 @@ def headers(message_id: str, sent_at: datetime, body: bytes, key_texts: Sequence
         "webhook-timestamp": str(_timestamp(sent_at)),
         "webhook-signature": sign(message_id, sent_at, body, key_texts),
     }
-
-
-def next_attempt(
-    attempt: int,
-    now: datetime,
-    jitter: float,
-    retry_after: float | None = None,
-    schedule: tuple[float, ...] = SCHEDULE,
-) -> datetime | None:
-    """When to try next after `attempt` attempts have been made, or None when the last one has.
-
-    `jitter` is a random number in [0, 1); `retry_after` is what the server asked for, in seconds. The server may
-    lengthen a delay and never shorten it.
-    """
-    if attempt >= len(schedule):
-        return None
-    delay = schedule[attempt] * (1 + JITTER_SHARE * jitter)
-    if retry_after is not None:
-        delay = max(delay, min(retry_after, RETRY_AFTER_SECONDS_MAX))
-    return now + timedelta(seconds=delay)
 
 
 def _timestamp(moment: datetime) -> int:
