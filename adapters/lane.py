@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
@@ -26,6 +26,10 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+#: A server that holds the connection and says nothing is as good as dead; whoever asked asks again, or says so.
+ANSWER_SECONDS_MAX = 10.0
+#: How often it is looked whether a connection that says nothing is still there.
+LOOK_SECONDS = 0.2
 _STATEMENT = b"lane"
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
@@ -43,11 +47,15 @@ class Lane:
         self._connection: _Connection | None = None
 
     async def run(self, parameters: Sequence[bytes]) -> PGresult:
-        """The result of the statement; raises psycopg's error for it, OperationalError for a lost connection."""
+        """The result of the statement; raises psycopg's error for it, OperationalError for a lost connection.
+
+        TimeoutError says that the server has not answered within `ANSWER_SECONDS_MAX`.
+        """
         try:
-            if self._connection is None:
-                self._connection = await _Connection.open(self._url, self._statement, self._types)
-            return await self._connection.run(parameters)
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                if self._connection is None:
+                    self._connection = await _Connection.open(self._url, self._statement, self._types)
+                return await self._connection.run(parameters)
         except (OperationalError, OSError, asyncio.CancelledError):
             await self.close()
             raise
@@ -66,8 +74,10 @@ class _Connection:
         self._connection = connection
         self._formats = [1] * len(types)
         self._pgconn: PGconn = connection.pgconn
-        self._descriptor = connection.fileno()
         self._loop = asyncio.get_running_loop()
+        self._descriptor = connection.fileno()
+        self._loop.add_reader(self._descriptor, self._readable)
+        self._watches = True
         self._answer: asyncio.Future[PGresult] | None = None
         self._result: PGresult | None = None
 
@@ -76,10 +86,8 @@ class _Connection:
         """Connect and prepare; raises OperationalError when the server is away."""
         connection = await AsyncConnection.connect(postgres_url, **_CONNECTING)
         lane = cls(connection, types)
-        lane._loop.add_reader(lane._descriptor, lane._readable)
         try:
-            lane._pgconn.send_prepare(_STATEMENT, statement, types)
-            await lane._await_answer()
+            await lane._ask(lambda: lane._pgconn.send_prepare(_STATEMENT, statement, types))
         except BaseException:
             await lane.close()
             raise
@@ -87,28 +95,42 @@ class _Connection:
 
     async def run(self, parameters: Sequence[bytes]) -> PGresult:
         """Send the parameters and wait for the result."""
-        self._pgconn.send_query_prepared(_STATEMENT, parameters, self._formats, result_format=1)
-        return await self._await_answer()
+        return await self._ask(
+            lambda: self._pgconn.send_query_prepared(_STATEMENT, parameters, self._formats, result_format=1)
+        )
 
     async def close(self) -> None:
         """Let go of the connection."""
-        if not self._pgconn.status:  # as long as it is well, its descriptor is its own
-            self._loop.remove_reader(self._descriptor)
-            self._loop.remove_writer(self._descriptor)
+        self._unwatch()
         with contextlib.suppress(OperationalError, OSError):
             await self._connection.close()
 
-    async def _await_answer(self) -> PGresult:
+    async def _ask(self, send: Callable[[], None]) -> PGresult:
         self._result = None
         self._answer = self._loop.create_future()
-        self._writable()
+        self._watch_out()
         try:
+            try:
+                send()
+            except OperationalError as problem:
+                self._fail(problem)
+            else:
+                self._writable()
             result = await self._answer
         finally:
             self._answer = None
+            self._look.cancel()
         if result.status not in _GOOD:
             raise error_from_result(result, encoding="utf-8")
         return result
+
+    def _watch_out(self) -> None:
+        """Look by ourselves while an answer is awaited.
+
+        libuv stops watching a socket that has an error, such as a reset, and uvloop tells nobody.
+        """
+        self._look = self._loop.call_later(LOOK_SECONDS, self._watch_out)
+        self._readable()
 
     def _writable(self) -> None:
         """Send what is to be sent; what the socket does not take now is sent when it does."""
@@ -132,6 +154,8 @@ class _Connection:
                     return
                 # A statement has one result; after an error there may be another about the broken connection.
                 self._result = self._result if self._result and self._result.status not in _GOOD else result
+            if self._pgconn.status != ConnStatus.OK:
+                raise OperationalError("the connection is lost")
         except OperationalError as problem:
             self._fail(problem)
 
@@ -140,7 +164,17 @@ class _Connection:
             self._answer.set_result(self._result)
 
     def _fail(self, problem: OperationalError) -> None:
-        self._loop.remove_reader(self._descriptor)
-        self._loop.remove_writer(self._descriptor)
+        self._unwatch()
         if self._answer and not self._answer.done():
             self._answer.set_exception(problem)
+
+    def _unwatch(self) -> None:
+        """Stop watching the descriptor, in the same breath in which libpq may have closed it.
+
+        The next connection may get the same number. An event loop that still watches the old one then takes the new
+        one for it and never hears of it; and what is removed later is somebody else's.
+        """
+        if self._watches:
+            self._watches = False
+            self._loop.remove_reader(self._descriptor)
+            self._loop.remove_writer(self._descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import shutil
 import socket
@@ -17,6 +18,7 @@ import hypothesis
 import nats
 import psycopg
 import pytest
+import uvloop
 from minio import Minio
 from psycopg import sql
 
@@ -28,6 +30,11 @@ pytest_plugins = ("tests.journeys.fixtures",)
 # Two workers on two busy cores: how long one example takes says nothing about the law.
 hypothesis.settings.register_profile("ledgerline", deadline=None)
 hypothesis.settings.load_profile("ledgerline")
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test runs on the event loop of the service, which differs from asyncio's own where it hurts."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 # --- no traffic but to this machine ----------------------------------------------------------------------------------

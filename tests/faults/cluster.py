@@ -210,7 +210,6 @@ class Crowd:
             assert self.me.get(f"/v1/analysis/{job.job_id}").json()["status"] == job.ends
             assert self.me.get(f"/v1/analysis/{job.job_id}/webhooks").json()["delivered"] is True
         for role in cluster.roles.values():
-            assert role.is_running, f"{role.name} ended:\n{role.log[-3000:]}"
             assert "request.broken" not in role.log
             assert "duty.lost" not in role.log
 
@@ -222,7 +221,11 @@ def rested(cluster: Cluster) -> bool:
         "(SELECT count(*) FROM followers WHERE live "
         " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
     )
-    return bool(left == 0 and behind == 0)
+    for role in cluster.roles.values():
+        assert role.is_running, f"{role.name} ended:\n{role.log[-3000:]}"
+    assert left == 0, cluster.asked("SELECT reaction, position, state, attempts, owner, problem FROM tasks LIMIT 20")
+    assert behind == 0, cluster.asked("SELECT name, version, position FROM followers WHERE live")
+    return True
 
 
 async def everything(cluster: Cluster) -> list[Recorded]:
