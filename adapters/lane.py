@@ -155,7 +155,7 @@ class _Connection:
                 # A statement has one result; after an error there may be another about the broken connection.
                 self._result = self._result if self._result and self._result.status not in _GOOD else result
             if self._pgconn.status != ConnStatus.OK:
-                raise OperationalError("the connection is lost")
+                self._fail(OperationalError("the connection is lost"))
         except OperationalError as problem:
             self._fail(problem)
 
