@@ -34,6 +34,7 @@ from infra.settings import (
     markdown,
     read_settings,
     require_all,
+    shown,
     unknown_variables,
     with_table,
 )
@@ -179,9 +180,8 @@ def _show_settings(args: argparse.Namespace) -> int:
     if args.markdown:
         sys.stdout.write(markdown())
         return 0
-    settings = read_settings()
-    for name in settings.__struct_fields__:
-        print(f"LEDGERLINE_{name.upper()}={getattr(settings, name)!r}")
+    for line in shown(read_settings()):
+        print(line)
     for sentence in unknown_variables():
         print(f"ledgerline: {sentence}", file=sys.stderr)
     return 0

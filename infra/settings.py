@@ -12,6 +12,7 @@ import ipaddress
 import math
 import os
 import re
+import shlex
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,7 +74,11 @@ class Url(str):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return repr(re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", str(self)))
+        return repr(_without_password(self))
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", str(url))
 
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -298,6 +303,20 @@ def read_settings(environment: Mapping[str, str] | None = None, **given: object)
         }
         settings = replace(settings, **relaxed)
     return settings
+
+
+def shown(settings: Settings) -> Iterator[str]:
+    """Each setting as a line that one would write into an environment file or a shell; what is secret reads `***`."""
+    for name in _names():
+        value = getattr(settings, name)
+        if isinstance(value, Secret) and value:
+            yield f"{variable(name)}=***"
+        else:
+            yield f"{variable(name)}={shlex.quote(_public(value)) if _public(value) else ''}"
+
+
+def _public(value: object) -> str:
+    return _without_password(value) if isinstance(value, Url) else _written(value)
 
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from infra import cli
 from infra.embedded import free_ports
-from infra.settings import markdown
+from infra.settings import markdown, read_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,6 +185,33 @@ def test_the_settings_are_shown_without_their_secrets(
     assert "Did you mean LEDGERLINE_PORT?" in shown.err
     assert cli.main(["settings", "--markdown"]) == 0
     assert capsys.readouterr().out == markdown()
+
+
+def test_the_settings_as_shown_can_be_written_back_into_an_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in list(os.environ):
+        if name.startswith("LEDGERLINE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LEDGERLINE_MAIL_FROM", "A Studio <studio@example.com>")
+    monkeypatch.setenv("LEDGERLINE_WEBHOOK_RETRY_SECONDS", "1,2.5")
+    monkeypatch.setenv("LEDGERLINE_MONTHLY_ANALYSIS_LIMITS", "free=5,pro=50")
+    monkeypatch.setenv("LEDGERLINE_EMAIL_VERIFICATION_REQUIRED", "true")
+    monkeypatch.setenv("LEDGERLINE_DATA_DIR", str(tmp_path / "my data"))
+    monkeypatch.setenv("LEDGERLINE_OUTBOUND_ALLOW", "10.0.0.1:8080,intranet")
+    assert cli.main(["settings"]) == 0
+    file = tmp_path / "environment"
+    file.write_text(capsys.readouterr().out)
+
+    sourced = subprocess.run(
+        ["/bin/sh", "-c", '. "$0"; set', str(file)], env={}, check=True, capture_output=True, text=True
+    ).stdout
+    again = {
+        name: shlex.split(text)[0]
+        for name, _, text in (line.partition("=") for line in sourced.splitlines())
+        if name.startswith("LEDGERLINE_") and shlex.split(text)
+    }
+    assert read_settings(again) == read_settings()
 
 
 def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
