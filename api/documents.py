@@ -33,6 +33,13 @@ th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.7rem 0.3rem 0;
 """
 
 
+@get("/", include_in_schema=False, sync_to_thread=False)
+def get_root() -> Response[None]:
+    """Whoever types the address of the service wants to read about it."""
+    # A 307 is not remembered, so that another page may stand here one day.
+    return Response(None, status_code=307, headers={"Location": "/docs"})
+
+
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def get_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The canonical contract, OpenAPI 3.1."""

@@ -27,6 +27,7 @@ PUBLIC = {
     "GET /health",
     "GET /ready",
     "GET /version",
+    "GET /",
     "GET /docs",
     "GET /docs/api.md",
     "GET /openapi.json",

@@ -28,7 +28,7 @@ DOCUMENTED = {
     ("post", "/v1/webhook-secret/rotate"): {"200", "401", "403", "429", "503"},
 }
 #: Pages about the contract are not part of it.
-ABOUT = re.compile(r"/(docs|openapi|asyncapi|llms|console|\.well-known)\b")
+ABOUT = re.compile(r"/$|/(docs|openapi|asyncapi|llms|console|\.well-known)\b")
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +104,9 @@ def test_uploads_are_described_as_forms_with_a_file(contract: dict[str, Any]) ->
 def test_protected_operations_say_how_to_show_who_asks(contract: dict[str, Any]) -> None:
     for where, operation in operations(contract).items():
         assert ("401" in operation["responses"]) == bool(operation.get("security")), where
+
+
+def test_whoever_types_the_address_of_the_service_comes_to_read_about_it(client: httpx.Client) -> None:
+    answer = client.get("/", follow_redirects=True)
+    assert (answer.status_code, answer.url.path) == (200, "/docs")
+    assert "<h1>Ledgerline" in answer.text
