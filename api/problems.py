@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
-from msgspec import json
+from msgspec import inspect, json
 
 from domain.kernel import (
     Conflict,
@@ -62,19 +63,19 @@ def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     return _answer(status, refusal.sentence, headers)
 
 
-def malformed(_: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
+def malformed(request: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
     """The request does not have the documented shape."""
     # The framework tells the field it names for each problem, but only the one below it whole: `data.items[1].url`.
     found = re.search(r"`\$\.data[.\[]?(.*)`$", str(problem.__cause__ or ""))
     details = [
-        _shape(each, problem.detail, found[1] if found else "")
+        _shape(each, problem.detail, found[1] if found else "", request)
         for each in problem.extra or []
         if isinstance(each, dict)
     ]
     return _answer(422, details or [invalid(("body",), problem.detail, "value_error")])
 
 
-def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str) -> dict[str, Any]:
+def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str, request: Request[Any, Any, Any]) -> dict[str, Any]:
     """One thing that is wrong with the shape of a request: where, and what."""
     where = extra.get("source", "body")
     where = str(getattr(where, "value", where))
@@ -84,6 +85,11 @@ def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str) -> dict[str
         return invalid((where, *path, missing[1]), "Field required", "missing")
     if message == "'data'":  # what the framework says about a request without a body
         return invalid((where,), "Field required", "missing")
+    if message.startswith("Invalid enum value"):
+        taken = _choices(request, path if where == "body" else [], str(extra.get("key", "")))
+        if taken:
+            expected = " or ".join(filter(None, (", ".join(taken[:-1]), taken[-1])))
+            return invalid((where, *path), f"Input should be {expected}", "literal_error", expected=expected)
     kind = "type_error" if re.match(r"Expected `[^`]+`, got `", message) else "value_error"
     return invalid((where, *path), message, kind)
 
@@ -103,9 +109,45 @@ def broken(request: Request[Any, Any, Any], problem: Exception) -> Response[byte
     return _answer(HTTP_500_INTERNAL_SERVER_ERROR, "Internal server error")
 
 
-def invalid(loc: tuple[str | int, ...], message: str, kind: str) -> dict[str, Any]:
+def invalid(loc: tuple[str | int, ...], message: str, kind: str, **ctx: str) -> dict[str, Any]:
     """One entry of a 422, as FastAPI writes it."""
-    return {"loc": list(loc), "msg": message, "type": kind, "input": None, "ctx": {}}
+    return {"loc": list(loc), "msg": message, "type": kind, "input": None, "ctx": ctx}
+
+
+def _choices(request: Request[Any, Any, Any], path_in_body: list[str | int], parameter: str) -> list[str]:
+    """The words that are taken at a place of a request, quoted, as far as its route declares a closed list of them."""
+    model = inspect.type_info(request.route_handler.signature_model)
+    places = [model]
+    for step in ["data", *path_in_body] if path_in_body else [parameter]:
+        places = [inner for place in places for inner in _inside(place, step)]
+    return [f"'{word}'" for place in places if isinstance(place, inspect.LiteralType) for word in place.values]
+
+
+def _inside(place: inspect.Type, step: str | int) -> Iterator[inspect.Type]:
+    """What a field of this name, or an item at this place, may be."""
+    match place:
+        case inspect.StructType():
+            inner = [field.type for field in place.fields if step in (field.name, field.encode_name)]
+        case inspect.ListType():
+            inner = [place.item_type]
+        case inspect.DictType():
+            inner = [place.value_type]
+        case _:
+            inner = []
+    for each in inner:
+        yield from _plain(each)
+
+
+def _plain(place: inspect.Type) -> Iterator[inspect.Type]:
+    """A type without what is said about it, and each of several."""
+    match place:
+        case inspect.Metadata():
+            yield from _plain(place.type)
+        case inspect.UnionType():
+            for each in place.types:
+                yield from _plain(each)
+        case _:
+            yield place
 
 
 def _path(key: str) -> list[str | int]:

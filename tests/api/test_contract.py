@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.app import routes
+from tests.identity.crowd import sign_in
 
 #: Every operation that the document of the analysis API shows, and the statuses it shows or names for it.
 DOCUMENTED = {
@@ -110,3 +111,51 @@ def test_whoever_types_the_address_of_the_service_comes_to_read_about_it(client:
     answer = client.get("/", follow_redirects=True)
     assert (answer.status_code, answer.url.path) == (200, "/docs")
     assert "<h1>Ledgerline" in answer.text
+
+
+def closed_lists(contract: dict[str, Any]) -> list[tuple[str, str, str, str, list[str], bool]]:
+    """Every place of a request that takes only certain words: method, path, body or query, name, words, is a list."""
+
+    def words(part: dict[str, Any]) -> tuple[list[str], bool]:
+        if "$ref" in part:
+            return words(contract["components"]["schemas"][part["$ref"].rsplit("/", 1)[1]])
+        if part.get("type") == "array":
+            return words(part["items"])[0], True
+        choices = [words(each)[0] for each in part.get("oneOf", part.get("anyOf", []))]
+        own = part.get("enum") or ([part["const"]] if "const" in part else [])
+        return [word for each in (own, *choices) for word in each if isinstance(word, str)], False
+
+    found = []
+    for (method, path), operation in operations(contract).items():
+        places = [("query", each["name"], each["schema"]) for each in operation.get("parameters", [])]
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        if "$ref" in body:
+            body = contract["components"]["schemas"][body["$ref"].rsplit("/", 1)[1]]
+        places += [("body", name, schema) for name, schema in body.get("properties", {}).items()]
+        for where, name, schema in places:
+            taken, is_list = words(schema)
+            if taken:
+                found.append((method, path, where, name, taken, is_list))
+    return found
+
+
+def test_whoever_uses_a_word_that_is_not_taken_is_told_those_that_are(
+    client: httpx.Client, contract: dict[str, Any]
+) -> None:
+    person = sign_in(client)
+    places = closed_lists(contract)
+    assert {name for _, _, _, name, _, _ in places} >= {"scopes", "role", "only", "purpose", "format"}
+    for method, path, where, name, taken, is_list in places:
+        wrong = ["dance"] if is_list else "dance"
+        answer = client.request(
+            method,
+            re.sub(r"{\w+}", "3f0c5f6e-52c4-4b8e-9d33-0a6a1c1d9e55", path),
+            headers={"Authorization": f"Bearer {person.token}"},
+            params={name: wrong} if where == "query" else None,
+            json={name: wrong} if where == "body" else None,
+        )
+        assert answer.status_code == 422, (method, path, answer.text)
+        [mistake] = answer.json()["detail"]
+        assert mistake["loc"] == [where, name, *([0] if is_list else [])], (method, path)
+        assert (mistake["type"], mistake["msg"]) == ("literal_error", f"Input should be {mistake['ctx']['expected']}")
+        assert set(re.findall(r"'([^']+)'", mistake["msg"])) == set(taken), (method, path)
