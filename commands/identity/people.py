@@ -27,7 +27,7 @@ from domain.identity.people import (
     identities,
     people,
 )
-from domain.identity.workspaces import MemberAdded, WorkspaceOpened, workspaces
+from domain.identity.workspaces import MemberAdded, Role, WorkspaceOpened, workspaces
 from domain.kernel import Event
 
 
@@ -115,7 +115,17 @@ async def found(transaction: Transaction, person_id: str, workspace_id: str, nam
         workspaces,
         workspace_id,
         WorkspaceOpened(workspace_id=workspace_id, name=name, opened_at=now),
-        MemberAdded(workspace_id=workspace_id, person_id=person_id, role="owner", added_at=now),
+    )
+    join(transaction, workspace_id, person_id, "owner")
+
+
+def join(transaction: Transaction, workspace_id: str, person_id: str, role: Role) -> None:
+    """From now on the workspace knows its member, and the member the workspace."""
+    now = transaction.now
+    transaction.record(
+        workspaces,
+        workspace_id,
+        MemberAdded(workspace_id=workspace_id, person_id=person_id, role=role, added_at=now),
     )
     transaction.record(
         people, person_id, WorkspaceJoined(person_id=person_id, workspace_id=workspace_id, joined_at=now)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from commands.identity.people import join
 from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.people import (
     AddressInvited,
     InvitationEnded,
     NoSuchPerson,
-    WorkspaceJoined,
     WorkspaceLeft,
     email_claims,
     people,
@@ -23,10 +23,8 @@ from domain.identity.workspaces import (
     InvitationRevoked,
     InvitationSent,
     InviteeForgotten,
-    MemberAdded,
     MemberRemoved,
     MemberRoleChanged,
-    NoSuchInvitation,
     NoSuchMember,
     NoSuchWorkspace,
     OwnershipTransferred,
@@ -61,7 +59,6 @@ class OpenWorkspace(Command):
 @handles(OpenWorkspace)
 async def open_workspace(wish: OpenWorkspace, transaction: Transaction) -> None:
     """Whoever opens it owns it."""
-    now = transaction.now
     workspace = await transaction.presume_new(workspaces, wish.workspace_id)
     if workspace.open:
         workspace.demand(wish.person_id, "owner")
@@ -74,14 +71,9 @@ async def open_workspace(wish: OpenWorkspace, transaction: Transaction) -> None:
     transaction.record(
         workspaces,
         wish.workspace_id,
-        WorkspaceOpened(workspace_id=wish.workspace_id, name=wish.name, opened_at=now),
-        MemberAdded(workspace_id=wish.workspace_id, person_id=wish.person_id, role="owner", added_at=now),
+        WorkspaceOpened(workspace_id=wish.workspace_id, name=wish.name, opened_at=transaction.now),
     )
-    transaction.record(
-        people,
-        wish.person_id,
-        WorkspaceJoined(person_id=wish.person_id, workspace_id=wish.workspace_id, joined_at=now),
-    )
+    join(transaction, wish.workspace_id, wish.person_id, "owner")
 
 
 class RenameWorkspace(Command):
@@ -186,15 +178,9 @@ async def revoke_invitation(wish: RevokeInvitation, transaction: Transaction) ->
     """An admin may, as long as nobody has answered it."""
     workspace = await transaction.load(workspaces, wish.workspace_id)
     workspace.demand(wish.by, "admin")
-    made = workspace.invitations.get(wish.invitation_id)
+    made = workspace.answering(wish.invitation_id, "revoked")
     if made is None:
-        match workspace.answered.get(wish.invitation_id):
-            case None:
-                raise NoSuchInvitation
-            case "revoked":
-                return
-            case _:
-                raise InvitationIsOver
+        return
     transaction.record(
         workspaces,
         wish.workspace_id,
@@ -216,13 +202,10 @@ async def accept(wish: AcceptInvitation, transaction: Transaction) -> None:
     """An invitation lets one person in, once and in time; whoever is a member already keeps their role."""
     now = transaction.now
     workspace = await transaction.find(workspaces, wish.workspace_id)
-    made = workspace.invitations.get(wish.invitation_id)
-    if made is None:
-        how = workspace.answered.get(wish.invitation_id)
-        if how == "accepted" and wish.person_id in workspace.roles:
-            return
-        raise NoSuchInvitation if how is None else InvitationIsOver
-    if now >= made.expires_at:
+    made = workspace.answering(wish.invitation_id, "accepted")
+    if made is None and wish.person_id in workspace.roles:
+        return
+    if made is None or now >= made.expires_at:
         raise InvitationIsOver
     person = await transaction.load(people, wish.person_id)
     if person.forgotten:
@@ -240,16 +223,7 @@ async def accept(wish: AcceptInvitation, transaction: Transaction) -> None:
     await _end(transaction, wish.workspace_id, wish.invitation_id, made.email_digest)
     if wish.person_id in workspace.roles:
         return
-    transaction.record(
-        workspaces,
-        wish.workspace_id,
-        MemberAdded(workspace_id=wish.workspace_id, person_id=wish.person_id, role=made.role, added_at=now),
-    )
-    transaction.record(
-        people,
-        wish.person_id,
-        WorkspaceJoined(person_id=wish.person_id, workspace_id=wish.workspace_id, joined_at=now),
-    )
+    join(transaction, wish.workspace_id, wish.person_id, made.role)
 
 
 class DeclineInvitation(Command):
@@ -263,15 +237,9 @@ class DeclineInvitation(Command):
 async def decline(wish: DeclineInvitation, transaction: Transaction) -> None:
     """An open invitation can be declined, and a declined one again."""
     workspace = await transaction.find(workspaces, wish.workspace_id)
-    made = workspace.invitations.get(wish.invitation_id)
+    made = workspace.answering(wish.invitation_id, "declined")
     if made is None:
-        match workspace.answered.get(wish.invitation_id):
-            case None:
-                raise NoSuchInvitation
-            case "declined":
-                return
-            case _:
-                raise InvitationIsOver
+        return
     transaction.record(
         workspaces,
         wish.workspace_id,

@@ -121,6 +121,9 @@ class WorkspaceForgotten(Event):
     forgotten_at: datetime
 
 
+Answer = Literal["accepted", "declined", "revoked"]
+
+
 class Invitation(Value):
     """An invitation that has not been answered."""
 
@@ -137,7 +140,7 @@ class Workspace(State):
     roles: dict[str, Role] = field(default_factory=dict)
     invitations: dict[str, Invitation] = field(default_factory=dict)
     #: How invitations have ended, so that a second answer can be told from a stranger's.
-    answered: dict[str, Literal["accepted", "declined", "revoked"]] = field(default_factory=dict)
+    answered: dict[str, Answer] = field(default_factory=dict)
 
     @property
     def owner_id(self) -> str:
@@ -151,6 +154,15 @@ class Workspace(State):
             raise NoSuchWorkspace
         if ROLES.index(held) > ROLES.index(role):
             raise RoleIsTooLow(role=role)
+
+    def answering(self, invitation_id: str, how: Answer) -> Invitation | None:
+        """An invitation for as long as it is open; None when this has been its answer. Else it is over, or unknown."""
+        given = self.answered.get(invitation_id)
+        if given is not None and given != how:
+            raise InvitationIsOver
+        if given is None and invitation_id not in self.invitations:
+            raise NoSuchInvitation
+        return self.invitations.get(invitation_id)
 
 
 def evolve(workspace: Workspace, event: Event) -> Workspace:  # noqa: PLR0911 - one for each event
