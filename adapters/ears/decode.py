@@ -30,6 +30,8 @@ SECONDS_MIN = 0.1
 #: A small file may unpack to far more than it says; this is four hours of stereo at 192 kHz.
 SAMPLES_MAX = int(SECONDS_MAX) * 192_000 * 2
 CHANNELS_MAX = 64
+#: PyAV reads past the end of a frame that keeps its channels in more planes than this; those come interleaved.
+PLANES_MAX = 7
 RATES = (4_000, 768_000)
 
 #: Samples per channel and block: large enough that the interpreter's share of the work is small.
@@ -39,6 +41,11 @@ LEVEL_MAX = 64.0
 #: So many packets may be broken, in a row and from the start, before a file counts as something else than sound.
 BROKEN_PACKETS_MAX = 1000
 
+#: What archives begin with. The decoder would look for music inside and play the first it finds.
+ARCHIVES = (b"PK\x03\x04", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")
+#: Channels whose mean has less than this share of their power cancel each other, and the mean is not what is heard.
+CANCELLED = 0.001
+
 CONTAINERS = "mp3,wav,w64,flac,ogg,aac,mov,mp4,m4a,aiff,caf,matroska,webm,asf,ac3,eac3,wv,ape,tta,au,amr"
 
 
@@ -47,7 +54,8 @@ class Block(NamedTuple):
 
     #: (channels, n) at the native rate, full scale is 1.
     samples: Samples
-    #: (m,) at `ANALYSIS_RATE`, the mean of all channels but the LFE. It lags `samples` by the resampler's delay.
+    #: (m,) at `ANALYSIS_RATE`, the mean of all channels but the LFE, the strongest one where they cancel each other.
+    #: It lags `samples` by the resampler's delay.
     mono: Samples
 
 
@@ -63,6 +71,9 @@ class Audio:
         try:
             if path.stat().st_size == 0:
                 raise Unreadable("The file is empty.")
+            with path.open("rb") as file:
+                if file.read(8).startswith(ARCHIVES):
+                    raise Unreadable("This is an archive, not a recording; please unpack it first.")
             self._container = av.open(
                 f"file:{path}",
                 options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_streams": "64"},
@@ -85,6 +96,8 @@ class Audio:
             raise Unreadable("This is a video without sound." if pictured else "There is no sound in this file.")
         self._stream = streams.audio[0]
         context = self._stream.codec_context
+        if context is None:  # as PyAV has it where no decoder is known
+            raise Unreadable("The sound in this file is coded in a way that cannot be read here.")
         context.thread_count = 1
         #: Native samples per second.
         self.sample_rate: int = context.sample_rate or 0
@@ -127,13 +140,12 @@ class Audio:
         resampler = AudioResampler(format="fltp", layout="mono", rate=ANALYSIS_RATE)
         decoded, limit = 0, min(int(self._seconds_max * self.sample_rate), SAMPLES_MAX // self.channels)
         for frame in self._frames():
-            samples = self._mended(frame.to_ndarray().astype(np.float32, copy=False))
+            samples = self._mended(_planes(frame, self.channels))
             decoded += samples.shape[1]
             if decoded > limit:
                 raise self._too_long()
             self.seconds_decoded = decoded / self.sample_rate
-            mono = (samples if whole else samples[heard]).mean(axis=0, keepdims=True, dtype=np.float32)
-            yield Block(samples, _resampled(resampler, mono, self.sample_rate))
+            yield Block(samples, _resampled(resampler, _mixed(samples if whole else samples[heard]), self.sample_rate))
         if self.seconds_decoded < SECONDS_MIN:
             raise Unreadable("There is hardly any sound in this file: less than a tenth of a second could be decoded.")
         tail = _drained(resampler)
@@ -141,7 +153,8 @@ class Audio:
             yield Block(np.zeros((self.channels, 0), np.float32), tail)
 
     def _frames(self) -> Iterator[AudioFrame]:
-        """Planar float frames of `BLOCK` samples, all of one rate and layout, whatever the packets do on the way."""
+        """Float frames of `BLOCK` samples, all of one rate and layout, whatever the packets do on the way."""
+        kind = "fltp" if self.channels <= PLANES_MAX else "flt"
         shape: tuple[int, str, str] | None = None
         resampler: AudioResampler | None = None
         for frame in self._decoded():
@@ -150,7 +163,7 @@ class Audio:
                 if resampler is not None:
                     yield from resampler.resample(None)
                 shape = (frame.sample_rate, frame.layout.name, frame.format.name)
-                resampler = AudioResampler("fltp", self._stream.layout, self.sample_rate, frame_size=BLOCK)
+                resampler = AudioResampler(kind, self._stream.layout, self.sample_rate, frame_size=BLOCK)
             frame.pts = None
             yield from resampler.resample(frame)
         if resampler is not None:
@@ -203,6 +216,23 @@ class Audio:
 def open_audio(path: str | Path, *, seconds_max: float = SECONDS_MAX) -> Audio:
     """Open a recording for reading once; raises `Unreadable` with a sentence when there is no sound in it."""
     return Audio(Path(path).absolute(), seconds_max=seconds_max)
+
+
+def _planes(frame: AudioFrame, channels: int) -> Samples:
+    """(channels, n) the samples of a frame, planar or interleaved."""
+    samples: Samples = frame.to_ndarray().astype(np.float32, copy=False)
+    return samples if len(samples) == channels else np.ascontiguousarray(samples.reshape(-1, channels).T)
+
+
+def _mixed(samples: Samples) -> Samples:
+    """(1, n) the mean of the channels, or the strongest one where they cancel each other."""
+    mono: Samples = samples.mean(axis=0, keepdims=True, dtype=np.float32)
+    if len(samples) > 1:
+        powers = [float(np.vdot(channel, channel)) for channel in samples]
+        if float(np.vdot(mono, mono)) < CANCELLED * sum(powers) / len(powers):
+            strongest = powers.index(max(powers))
+            return np.ascontiguousarray(samples[strongest : strongest + 1])
+    return mono
 
 
 def _resampled(resampler: AudioResampler, mono: Samples, rate: int) -> Samples:

@@ -115,7 +115,8 @@ def encode(path: Path, sound: Sound, codec: str, *, rate: int = RATE, layout: st
         resampler = av.AudioResampler(
             stream.format.name, layout, rate, frame_size=stream.codec_context.frame_size or 4096
         )
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes, np.float32), format="fltp", layout=layout)
+        interleaved = np.ascontiguousarray(planes.T, np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=layout)
         frame.sample_rate = rate
         for ready in (*resampler.resample(frame), *resampler.resample(None)):
             file.mux(stream.encode(ready))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import av
@@ -34,6 +35,28 @@ def test_mono_is_the_mean_of_the_channels_without_the_low_one(tmp_path: Path) ->
     left_only[0] = sine(440, 1, -6.0206)
     _, mono = heard(write_float_wav(tmp_path / "left.wav", left_only))
     assert np.abs(mono[1000:-1000]).max() == pytest.approx(0.25, abs=0.01)
+
+
+def test_channels_that_cancel_each_other_are_heard_all_the_same(tmp_path: Path) -> None:
+    sound = sine(440, 3)
+    _, mono = heard(write_float_wav(tmp_path / "opposed.wav", np.stack([sound, -sound])))
+    assert np.abs(mono[1000:-1000]).max() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("channels", [7, 8, 9, 64])
+def test_however_many_channels_there_are_each_keeps_its_own_samples(tmp_path: Path, channels: int) -> None:
+    sound = np.stack([sine(100.0 * (number + 1), 0.5) for number in range(channels)])
+    native, _ = heard(write_float_wav(tmp_path / "many.wav", sound))
+    np.testing.assert_array_equal(native, sound)
+
+
+@pytest.mark.parametrize(("codec", "name"), [("flac", "a.flac"), ("wavpack", "a.wv")])
+def test_eight_channels_are_read_from_every_kind_of_coder(tmp_path: Path, codec: str, name: str) -> None:
+    sound = np.stack([sine(200, 1.0, -10.0 - 2 * number) for number in range(8)])
+    native, _ = heard(encode(tmp_path / name, sound, codec, layout="7.1"))
+    assert native.shape[0] == 8
+    loudest = np.sort(np.abs(native[:, 5000:-5000]).max(axis=1))
+    np.testing.assert_allclose(20 * np.log10(loudest[[0, 7]]), [-24, -10], atol=2)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 96_000, 192_000])
@@ -123,6 +146,24 @@ def test_what_is_no_sound_is_refused_with_a_sentence(tmp_path: Path, content: by
     with pytest.raises(Unreadable) as refusal, open_audio(path) as audio:
         list(audio)
     assert str(refusal.value).endswith(".")
+
+
+def test_an_archive_is_refused_even_with_music_inside(tmp_path: Path) -> None:
+    song = encode(tmp_path / "song.mp3", sine(440, 3), "libmp3lame")
+    archive = tmp_path / "album.mp3"
+    with zipfile.ZipFile(archive, "w") as album:
+        album.write(song)
+    with pytest.raises(Unreadable, match="archive"):
+        open_audio(archive)
+
+
+def test_sound_in_a_code_nobody_knows_is_refused_for_that(tmp_path: Path) -> None:
+    path = write_float_wav(tmp_path / "odd.wav", sine(440, 1)[None])
+    content = bytearray(path.read_bytes())
+    content[20:22] = (9999).to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(Unreadable, match="coded in a way that cannot be read"):
+        open_audio(path)
 
 
 def test_a_file_that_is_not_there_is_said_not_to_be_there(tmp_path: Path) -> None:
