@@ -80,7 +80,11 @@ class ObserveSubscription(Command):
 
 @decides(ObserveSubscription, billings, creates=True)
 def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list[Event]:
-    """An older observation never overwrites a newer one, and one that changes nothing is not written down."""
+    """An older observation never overwrites a newer one; the same one is written down once.
+
+    One that changes nothing is written down too: without it, an answer that another process has waited long for could
+    not be told from news, and would bring back a state that had been over before this one was seen.
+    """
     if billing.observed_at is not None and wish.observed_at < billing.observed_at:
         return []
     observed = SubscriptionObserved(
@@ -98,7 +102,8 @@ def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list
         wish.status in ("canceled", "incomplete_expired") or (wish.status not in PAYING and billing.status in PAYING)
     )
     same = (
-        billing.subscription_id == wish.subscription_id
+        billing.observed_at == wish.observed_at
+        and billing.subscription_id == wish.subscription_id
         and billing.status == wish.status
         and billing.current_period_end == wish.current_period_end
         and billing.cancel_at_period_end == wish.cancel_at_period_end

@@ -47,8 +47,16 @@ def test_an_active_subscription_gives_its_plan() -> None:
     assert billings.fold(observed(asked())).plan == "pro"
 
 
-def test_an_observation_that_changes_nothing_is_not_written_down() -> None:
-    assert len(observed(asked(), asked(at=NOW + timedelta(hours=1)))) == 1
+def test_the_same_observation_is_written_down_once() -> None:
+    assert len(observed(asked(), asked(), asked())) == 1
+
+
+def test_an_answer_from_before_an_observation_that_changed_nothing_is_not_news() -> None:
+    confirmed = asked("active", at=NOW + timedelta(minutes=10))
+    waited_long_for = asked("past_due", at=NOW + timedelta(minutes=5))
+
+    assert [event.status for event in observed(asked("active"), confirmed, waited_long_for)] == ["active", "active"]
+    assert [event.status for event in observed(asked("active"), waited_long_for, confirmed)][-1] == "active"
 
 
 def test_an_older_observation_never_overwrites_a_newer_one() -> None:
