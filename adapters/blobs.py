@@ -275,10 +275,12 @@ class Blobs:
     async def _download(self, key: str, path: Path, size_max: int | None) -> None:
         response = await self._call(self._client.get_object, self._bucket, key)
         try:
-            size = int(response.headers.get("Content-Length", "0"))
-            check_size(size, size_max)
-            mode = "wb"
+            check_size(int(response.headers.get("Content-Length", "0")), size_max)
+            mode, size = "wb", 0
             while piece := await self._call(response.read, _READ_BYTES):
+                # What is announced is believed only as far as it saves reading: some stores announce nothing.
+                size += len(piece)
+                check_size(size, size_max)
                 await run_in(self._pool, _append, path, mode, piece)
                 mode = "ab"
             if mode == "wb":

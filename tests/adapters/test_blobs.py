@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -363,6 +364,30 @@ async def test_a_store_where_nobody_listens_is_away_at_once() -> None:
                 await operation()
             assert time.monotonic() - began < 10
         await blobs.close()
+
+
+async def test_a_store_that_announces_no_size_cannot_send_more_than_was_asked_for() -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            while sent < 256 * MIB:
+                writer.write(b"100000\r\n" + bytes(MIB) + b"\r\n")
+                await writer.drain()
+                sent += MIB
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        blobs = Blobs(f"http://127.0.0.1:{port}", access_key="a", secret_key="b" * 8, bucket="bucket")
+        with pytest.raises(ObjectTooLarge):
+            async with blobs.fetch("k", size_max=2 * MIB):
+                pytest.fail("more than was asked for")
+        await blobs.close()
+    assert sent < 64 * MIB
 
 
 async def test_a_store_that_takes_calls_and_never_answers_is_away_in_bounded_time() -> None:
