@@ -17,6 +17,7 @@ from api.services import Services
 from commands.analyses.analyses import Item, Once, RequestAnalyses
 from domain.idempotency import claims
 from domain.kernel import Invalid, Refusal, Unavailable
+from projections.analyses.analyses import AnalysisV1, analyses
 from projections.analyses.batches import batches
 
 
@@ -38,7 +39,10 @@ class Batch(Struct):
 
 
 class Accepted(Struct):
-    """A job that will be done; `idempotent_replay` tells that it was handed in before under the same key."""
+    """A job that will be done; `idempotent_replay` tells that it was handed in before under the same key.
+
+    Then `status` says how that job stands by now, and may be `completed` or `failed`.
+    """
 
     job_id: str
     status: str = "processing"
@@ -83,7 +87,7 @@ async def analyze_url(
     item = Item(analysis_id=analysis_id, origin="url", source_url=data.url, webhook_url=data.webhook_url)
     claim = once(request, services, asker.workspace_id, data)
     job_id = await submit(services, asker, analysis_id, (item,), claim)
-    return accepted(analysis_id, job_id)
+    return Response(await accepted(services, asker, analysis_id, job_id), status_code=202)
 
 
 UPLOAD_BODY = {
@@ -149,7 +153,7 @@ async def analyze_upload(
         raise
     if job_id != analysis_id:
         await _drop(services, key)
-    return accepted(analysis_id, job_id)
+    return Response(await accepted(services, asker, analysis_id, job_id), status_code=202)
 
 
 @post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
@@ -180,11 +184,11 @@ async def analyze_batch(
     claim = once(request, services, asker.workspace_id, data)
     made = await submit(services, asker, batch_id, items, claim, is_batch=True)
     if made == batch_id:
-        jobs = [item.analysis_id for item in items]
+        jobs = [Accepted(job_id=item.analysis_id) for item in items]
     else:
-        jobs = json.decode(await services.reads.get(batches, made, asker.workspace_id))["job_ids"]
-    replay: bool | UnsetType = True if made != batch_id else UNSET
-    return AcceptedBatch(jobs=[Accepted(job_id=job, idempotent_replay=replay) for job in jobs], batch_id=made)
+        known = json.decode(await services.reads.get(batches, made, asker.workspace_id))["job_ids"]
+        jobs = [await _known(services, asker, job) for job in known]
+    return AcceptedBatch(jobs=jobs, batch_id=made)
 
 
 async def _drop(services: Services, key: str) -> None:
@@ -219,7 +223,12 @@ async def submit(
     return claims.fold((await services.log.read(claims.stream(claim.claim_id))).events).subject_id
 
 
-def accepted(proposed: str, made: str) -> Response[Accepted]:
-    """202, naming the job."""
-    replay: bool | UnsetType = True if made != proposed else UNSET
-    return Response(Accepted(job_id=made, idempotent_replay=replay), status_code=202)
+async def accepted(services: Services, asker: Asker, proposed: str, made: str) -> Accepted:
+    """The job that was made, or the one that was made before under the same key."""
+    return Accepted(job_id=made) if made == proposed else await _known(services, asker, made)
+
+
+async def _known(services: Services, asker: Asker, job_id: str) -> Accepted:
+    """A job that was handed in before, as it stands."""
+    found = json.decode(await services.reads.get(analyses, job_id, asker.workspace_id), type=AnalysisV1)
+    return Accepted(job_id=job_id, status=found.status, idempotent_replay=True)

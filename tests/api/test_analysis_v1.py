@@ -266,7 +266,9 @@ def accepted(answer: httpx.Response) -> str:
     """The job of a 202."""
     assert answer.status_code == 202, answer.text
     body = answer.json()
-    assert body["status"] == "processing"
+    # Whoever asks again under the same key is told how the job stands by then.
+    stands = {"processing", "completed", "failed"} if body.get("idempotent_replay") else {"processing"}
+    assert body["status"] in stands
     assert is_uuid(body["job_id"])
     return str(body["job_id"])
 
@@ -554,6 +556,26 @@ def test_a_batch_is_one_job_for_each_item_in_their_order(account: Register, audi
     durations = [mine.finished(job["job_id"])["result"]["duration_seconds"] for job in jobs]
     assert durations == lengths
     assert mine.get("/v1/usage").json()["count"] == 3
+
+
+def test_a_request_sent_again_is_told_how_its_job_stands_by_now(account: Register, audio: Neighbour) -> None:
+    mine, once, in_a_batch = account(), key(), key()
+    good = {"url": audio.put("good-again.wav", clip_bytes(1.0))}
+    bad = {"url": audio.put("bad-again.wav", b"this is no recording")}
+    job_id = accepted(mine.post("/v1/analyze/url", json=good, headers=once))
+    jobs = mine.post("/v1/batch", json={"items": [good, bad]}, headers=in_a_batch).json()["jobs"]
+    assert [job["status"] for job in jobs] == ["processing", "processing"]
+    for each in (job_id, *(job["job_id"] for job in jobs)):
+        mine.finished(each)
+
+    again = mine.post("/v1/analyze/url", json=good, headers=once)
+    assert (again.status_code, again.json()) == (
+        202,
+        {"job_id": job_id, "status": "completed", "idempotent_replay": True},
+    )
+    batch = mine.post("/v1/batch", json={"items": [good, bad]}, headers=in_a_batch)
+    assert [job["status"] for job in batch.json()["jobs"]] == ["completed", "failed"]
+    assert [job["job_id"] for job in batch.json()["jobs"]] == [job["job_id"] for job in jobs]
 
 
 def test_a_batch_tells_each_item_s_webhook(account: Register, audio: Neighbour, receiver: Neighbour) -> None:
