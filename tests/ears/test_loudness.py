@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.ears.loudness import Loudness, Meter, channel_weights, k_weighting
+from adapters.ears.loudness import Loudness, Meter, _TruePeak, channel_weights, k_weighting
 from tests.ears.sounds import Sound, noise, silence, sine, stereo
 
 RATE = 48_000
@@ -106,6 +106,30 @@ def test_the_size_of_blocks_changes_nothing() -> None:
     assert pieces.true_peak == pytest.approx(whole.true_peak, abs=1e-4)
     assert np.array_equal(pieces.lows, whole.lows)
     assert np.array_equal(pieces.highs, whole.highs)
+
+
+@pytest.mark.parametrize("rate", [11_025, 44_100, 96_000])
+def test_what_the_search_for_the_true_peak_passes_over_could_not_have_been_it(rate: int) -> None:
+    rng = np.random.default_rng(rate)
+    between = 0
+    for width in (1, 2, 3, 6) * 5:
+        sound = rng.standard_normal((2, 6000)) * np.interp(np.arange(6000), np.arange(0, 6001, 500), rng.random(13))
+        shape = np.hanning(width + 2)[1:-1]
+        smooth = np.stack([np.convolve(plane, shape, mode="valid") for plane in sound]).astype(np.float32)
+        quick, thorough = _TruePeak(rate), _TruePeak(rate)
+        thorough._gain = thorough._swing = np.inf  # so that nothing is passed over
+        for start in range(0, smooth.shape[1], 977):
+            quick.push(smooth[:, start : start + 977])
+            thorough.push(smooth[:, start : start + 977])
+        assert quick.finish() == pytest.approx(thorough.finish(), rel=1e-6)
+        between += quick.highest > 1.01 * np.abs(smooth).max()
+    assert between > 5
+
+
+def test_a_large_offset_does_not_drown_what_is_quiet() -> None:
+    quiet = stereo(noise(6, -60, rate=RATE))
+    # The offset's own onset is an impulse, which the two gates leave out.
+    assert read(quiet + np.float32(0.5)).momentary[30:] == pytest.approx(read(quiet).momentary[30:], abs=0.1)
 
 
 def test_silence_and_hardly_anything_have_no_loudness_rather_than_a_number() -> None:
