@@ -38,6 +38,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     event: Event | None
     ip: str | None
     user_agent: str | None
+    request_id: str | None
 
 
 class Passage(Struct, frozen=True, kw_only=True):
@@ -65,7 +66,7 @@ class Question(Struct, frozen=True, kw_only=True):
 # no part of another id matches. What is sealed does not match either.
 _FIND = f"""
 SELECT e.notification_id, e.event_id, e.originator_id, e.topic, e.schema_version, e.recorded_at, e.actor,
-       e.correlation_id, e.causation_id, e.state, o.ip, o.user_agent
+       e.correlation_id, e.causation_id, e.state, o.ip, o.user_agent, o.request_id
 FROM {TABLE} e
 LEFT JOIN request_origins o ON o.workspace_id = e.workspace_id AND o.correlation_id = e.correlation_id
                            AND e.causation_id IS NULL
@@ -89,7 +90,7 @@ head AS (SELECT coalesce(max(notification_id), 0) AS position FROM {TABLE} WHERE
 SELECT frontier.position, head.position, page.*
 FROM frontier CROSS JOIN head LEFT JOIN LATERAL (
     SELECT e.notification_id, e.event_id, e.originator_id, e.topic, e.schema_version, e.recorded_at, e.actor,
-           e.correlation_id, e.causation_id, e.state, null::text, null::text
+           e.correlation_id, e.causation_id, e.state, null::text, null::text, null::text
     FROM {TABLE} e
     WHERE e.workspace_id = %(workspace_id)s AND e.notification_id > %(after)s
       AND e.notification_id <= frontier.position
@@ -152,7 +153,8 @@ class Audit:
 
 
 def _entry(row: Any) -> Entry:
-    position, event_id, stream, name, schema_version, recorded_at, actor, correlation, causation, state, ip, agent = row
+    position, event_id, stream, name, schema_version, recorded_at, actor, correlation, causation, state = row[:10]
+    ip, agent, request_id = row[10:]
     try:
         event: Event | None = codec.decode(name, schema_version, state)
     except Exception as problem:  # noqa: BLE001 - that something was done is known even when its facts are not
@@ -170,4 +172,5 @@ def _entry(row: Any) -> Entry:
         event=event,
         ip=ip,
         user_agent=agent,
+        request_id=request_id,
     )

@@ -19,22 +19,24 @@ GATHER_SECONDS = 0.05
 #: While Postgres is away; the oldest go first, for an audit without an address is better than no service.
 PENDING_MAX = 50_000
 USER_AGENT_LENGTH_MAX = 256
+REQUEST_ID_LENGTH_MAX = 128
 
 
 class Origins:
-    """The address and user agent behind each request that led to events."""
+    """The address, the user agent and the client's own id of each request that led to events."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._pending: dict[tuple[str, UUID], tuple[str, str]] = {}
+        self._pending: dict[tuple[str, UUID], tuple[str, str, str | None]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
-    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str) -> None:
+    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str, request_id: str) -> None:
         """A request has changed something in a workspace."""
         # Postgres takes no NUL in text.
         agent = user_agent[:USER_AGENT_LENGTH_MAX].replace("\0", "")
-        self._pending.setdefault((workspace_id, correlation_id), (ip, agent))
+        name = request_id[:REQUEST_ID_LENGTH_MAX].replace("\0", "") or None
+        self._pending.setdefault((workspace_id, correlation_id), (ip, agent, name))
         if len(self._pending) > PENDING_MAX:
             del self._pending[next(iter(self._pending))]
         if self._writing is None or self._writing.done():
@@ -55,8 +57,9 @@ class Origins:
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute(
-                        "INSERT INTO request_origins (workspace_id, correlation_id, ip, user_agent) "
-                        "SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                        "INSERT INTO request_origins (workspace_id, correlation_id, ip, user_agent, request_id) "
+                        "SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) "
+                        "ON CONFLICT DO NOTHING",
                         tuple(list(column) for column in zip(*rows, strict=True)),
                     )
             except (OperationalError, PoolTimeout) as problem:

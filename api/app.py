@@ -21,7 +21,7 @@ from litestar.types.internal_types import PathParameterDefinition
 import api
 from api.auth import RATE, SAFE_METHODS, asker, client_address, guard, header, rate_headers
 from api.problems import broken, http_problem, malformed, refused
-from api.services import ORIGIN, Services
+from api.services import ORIGIN, Origin, Services
 from domain.kernel import Refusal
 
 BODY_BYTES_MAX = 1024 * 1024
@@ -56,7 +56,8 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
         await guard(request, services)
         if request.method not in SAFE_METHODS:
             # What this request changes is remembered with where it came from.
-            ORIGIN.set((client_address(request), header(request, b"user-agent") or ""))
+            agent, request_id = header(request, b"user-agent"), header(request, b"x-request-id")
+            ORIGIN.set(Origin(client_address(request), agent or "", request_id or ""))
 
     return Litestar(
         route_handlers=_checked(routes()),

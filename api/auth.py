@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime
 from ipaddress import IPv6Address, IPv6Network
@@ -184,7 +183,7 @@ async def _admitted(connection: Connection, services: Services) -> Asker:
         person_id=credential.person_id,
         actor=f"api_key:{credential.subject_id}" if is_key else f"person:{credential.person_id}",
         scopes=credential.scopes,
-        correlation_id=correlation_id(connection),
+        correlation_id=correlation_id(),
         role=access.role,
         credential_id=credential.subject_id,
         digest=access.digest,
@@ -205,7 +204,7 @@ async def _access(connection: Connection, services: Services, token: str) -> Acc
     workspace_id = connection.headers.get(WORKSPACE_HEADER) or None
     access = await _outsider(services, token, claims, workspace_id)
     if access is None and workspace_id is None:
-        await _welcome(services, claims, correlation_id(connection))
+        await _welcome(services, claims, correlation_id())
         access = await _outsider(services, token, claims, None)
     return access
 
@@ -337,19 +336,15 @@ def counted_address(request: Request[Any, Any, Any]) -> str:
     return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
-def correlation_id(request: Connection) -> UUID:
-    """The id that joins everything a request leads to: the client's `X-Request-ID` when it is a UUID."""
-    text = header(request, b"x-request-id")
-    if text:
-        with suppress(ValueError):
-            return UUID(text)
+def correlation_id() -> UUID:
+    """The id that joins everything a request leads to. It is ours: a client's own would join what others do with it."""
     # It joins things and protects nothing, so it need not come from the kernel's randomness, which is a system call.
     return UUID(int=getrandbits(128), version=4)
 
 
-def anonymous(request: Request[Any, Any, Any]) -> Context:
+def anonymous() -> Context:
     """The context of what nobody in particular asks."""
-    return Context(actor="anonymous", correlation_id=correlation_id(request))
+    return Context(actor="anonymous", correlation_id=correlation_id())
 
 
 def inside(context: Context, workspace_id: str, person_id: str) -> Context:

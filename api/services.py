@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from commands.kernel import Command, Log, execute
@@ -341,6 +341,10 @@ class Entry(Protocol):
     def user_agent(self) -> str | None:
         """What asked for it."""
 
+    @property
+    def request_id(self) -> str | None:
+        """What its client called the request."""
+
 
 class Audit(Protocol):
     """What was done in a workspace."""
@@ -363,12 +367,20 @@ class Audit(Protocol):
 class Origins(Protocol):
     """Where requests come from."""
 
-    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str) -> None:
+    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str, request_id: str) -> None:
         """A request has changed something in a workspace."""
 
 
-#: Address and user agent of the request at hand.
-ORIGIN: ContextVar[tuple[str, str] | None] = ContextVar("origin", default=None)
+class Origin(NamedTuple):
+    """Where a request comes from, and what its client calls it."""
+
+    ip: str
+    user_agent: str
+    request_id: str
+
+
+#: Where the request at hand comes from.
+ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
 
 
 class Rules(Value):

@@ -57,7 +57,7 @@ async def analyze_demo(
             workspace_id=PUBLIC,
             items=(Item(analysis_id=analysis_id, origin="url", source_url=data.url),),
         ),
-        anonymous(request),
+        anonymous(),
     )
     token = services.vault.token("demo", analysis_id)
     return DemoAccepted(

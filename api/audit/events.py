@@ -25,7 +25,10 @@ class UnknownAction(Invalid):
 
 
 class AuditEvent(Struct):
-    """One thing that was done; `ip` and `user_agent` are known for what was asked for over HTTP lately."""
+    """One thing that was done; `ip` and `user_agent` are known for what was asked for over HTTP lately.
+
+    So is `request_id` in the metadata, which is the `X-Request-ID` of the request that asked for it.
+    """
 
     action: str
     actor: str
@@ -111,6 +114,8 @@ def _told(entry: Entry) -> AuditEvent:
         target_type, target_id = target_of(entry.event)
         metadata = particulars(entry.event)
     metadata |= {"correlation_id": str(entry.correlation_id), "position": entry.position}
+    if entry.request_id is not None:
+        metadata["request_id"] = entry.request_id
     if entry.causation_id is not None:
         metadata["causation_id"] = str(entry.causation_id)
     return AuditEvent(

@@ -59,7 +59,7 @@ async def register(
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
     address = counted_address(request)
     await limit(request, services, f"register/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
-    vault, context = services.vault, anonymous(request)
+    vault, context = services.vault, anonymous()
     email = data.email.strip()
     key, prefix, digest = vault.new_api_key()
     person_id, workspace_id = vault.new_id(), vault.new_id()
@@ -106,7 +106,7 @@ async def verify_email(
     address = counted_address(request)
     await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
     right = services.vault.same(services.vault.code(data.challenge_id), data.code)
-    context = anonymous(request)
+    context = anonymous()
     challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
     claim = email_claims.fold((await services.log.read(email_claims.stream(challenge.email_digest))).events)
     if challenge.expires_at is not None and (claim.person_id is None or claim.workspace_id is None):

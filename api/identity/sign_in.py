@@ -118,7 +118,7 @@ async def start_email_sign_in(
     challenge_id = vault.new_id()
     await services.execute(
         IssueChallenge(challenge_id=challenge_id, purpose="sign_in", email=email, email_digest=digest),
-        anonymous(request),
+        anonymous(),
     )
     return Started(
         challenge_id=challenge_id,
@@ -139,7 +139,7 @@ async def verify_email_sign_in(
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
         raise CodeIsWrong
-    context = anonymous(request)
+    context = anonymous()
     token, digest = vault.new_session_token()
     door = _door(request, services, digest)
     first_key_id = await _held_key(request, services)

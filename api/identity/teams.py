@@ -227,7 +227,7 @@ async def decline_invitation(
     workspace_id = services.vault.invited_to(data.token, invitation_id)
     if workspace_id is None:
         raise NoSuchInvitation
-    context = inside(anonymous(request), workspace_id, PUBLIC)
+    context = inside(anonymous(), workspace_id, PUBLIC)
     await services.execute(DeclineInvitation(workspace_id=workspace_id, invitation_id=invitation_id), context)
     return Declined(declined=True)
 

@@ -78,6 +78,26 @@ def test_what_is_done_is_in_the_audit_at_once_with_who_what_when_and_from_where(
     assert event["metadata"]["url"] == "https://example.com/hook"
 
 
+def test_two_requests_under_one_id_of_their_clients_are_not_mixed_up(client: httpx.Client) -> None:
+    me = sign_in(client)
+    colleague = join(me, "admin")
+    name = str(uuid4())
+    for who, agent in ((me, "mine/1"), (colleague, "theirs/1")):
+        wish = {"url": "https://example.com/hook"}
+        made = who.post("/v1/webhook-endpoints", wish, headers={"User-Agent": agent, "X-Request-ID": name})
+        assert made.status_code == 201
+
+    theirs, mine = audit(me, action="endpoint.registered")
+    assert (mine["actor"], mine["user_agent"]) == (f"person:{me.user_id}", "mine/1")
+    assert (theirs["actor"], theirs["user_agent"]) == (f"person:{colleague.user_id}", "theirs/1")
+    assert mine["metadata"]["correlation_id"] != theirs["metadata"]["correlation_id"]
+    assert mine["metadata"]["request_id"] == theirs["metadata"]["request_id"] == name
+    me.post("/v1/webhook-endpoints", {"url": "https://example.com/a"}, headers={"X-Request-ID": "x" * 5000})
+    assert audit(me, limit=1)[0]["metadata"]["request_id"] == "x" * 128
+    me.post("/v1/webhook-endpoints", {"url": "https://example.com/a"})
+    assert "request_id" not in audit(me, limit=1)[0]["metadata"]
+
+
 def test_every_change_of_a_workspace_is_there_and_in_order(client: httpx.Client, audio: Neighbour, clip: bytes) -> None:
     me = sign_in(client)
     made = endpoint(me)
