@@ -13,6 +13,7 @@ from typing import NamedTuple, Self
 
 import av
 import numpy as np
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
@@ -156,18 +157,21 @@ class Audio:
         """Float frames of `BLOCK` samples, all of one rate and layout, whatever the packets do on the way."""
         kind = "fltp" if self.channels <= PLANES_MAX else "flt"
         shape: tuple[int, str, str] | None = None
-        resampler: AudioResampler | None = None
+        queue, resampler = AudioFifo(), AudioResampler(kind, self._stream.layout, self.sample_rate)
         for frame in self._decoded():
-            if resampler is None or shape != (frame.sample_rate, frame.layout.name, frame.format.name):
+            if shape != (frame.sample_rate, frame.layout.name, frame.format.name):
                 # A stream may change its rate or layout on the way (joined MP3s, AAC that turns on its second band).
-                if resampler is not None:
-                    yield from resampler.resample(None)
+                if shape is not None:
+                    yield from _emptied(queue, resampler)
                 shape = (frame.sample_rate, frame.layout.name, frame.format.name)
-                resampler = AudioResampler(kind, self._stream.layout, self.sample_rate, frame_size=BLOCK)
+                queue, resampler = AudioFifo(), AudioResampler(kind, self._stream.layout, self.sample_rate)
             frame.pts = None
-            yield from resampler.resample(frame)
-        if resampler is not None:
-            yield from resampler.resample(None)
+            # Packets hold some thousand samples; gathered first, they are converted and looked at with far fewer calls.
+            queue.write(frame)
+            while (block := queue.read(BLOCK)) is not None:
+                yield from _converted(resampler, block)
+        if shape is not None:
+            yield from _emptied(queue, resampler)
 
     def _decoded(self) -> Iterator[AudioFrame]:
         heard = False
@@ -233,6 +237,19 @@ def _mixed(samples: Samples) -> Samples:
             strongest = powers.index(max(powers))
             return np.ascontiguousarray(samples[strongest : strongest + 1])
     return mono
+
+
+def _converted(resampler: AudioResampler, frame: AudioFrame) -> list[AudioFrame]:
+    frame.pts = None
+    return resampler.resample(frame)
+
+
+def _emptied(queue: AudioFifo, resampler: AudioResampler) -> Iterator[AudioFrame]:
+    """What is left of a stretch of one shape."""
+    rest = queue.read(partial=True)
+    if rest is not None:
+        yield from _converted(resampler, rest)
+    yield from resampler.resample(None)
 
 
 def _resampled(resampler: AudioResampler, mono: Samples, rate: int) -> Samples:

@@ -138,7 +138,8 @@ class _KFilter:
         edges += starts[:, :-1] @ self._carry
         states = edges.reshape(channels, groups, self.GROUP + 1, 4)
         self._state = states[:, whole, left].copy() if left else starts[:, whole]
-        return states[:, :, : self.GROUP].reshape(channels, -1, 4)[:, :count].reshape(-1, 4)
+        begun: Float64 = states[:, :, : self.GROUP].reshape(channels, -1, 4)[:, :count].reshape(-1, 4)
+        return begun
 
 
 def _state_space(sections: Sequence[Float64]) -> tuple[Float64, Float64, Float64, float]:
@@ -231,13 +232,15 @@ def _octets(values: Float32) -> Float32:
     # Neighbours are compared everywhere, which is wasteful and still faster than going through rows of eight.
     pairs = np.maximum(values[:, :-1], values[:, 1:])
     fours = np.maximum(pairs[:, :-2], pairs[:, 2:])
-    return np.maximum(fours[:, ::8], fours[:, 4::8])
+    eights: Float32 = np.maximum(fours[:, ::8], fours[:, 4::8])
+    return eights
 
 
 def _largest(octets: Float32, first: int, count: int) -> Float32:
     """(channels, stretches) the largest of `count` octets from the `first` of each stretch of four on."""
     stretches = octets.shape[1] // 4 - 1
-    return np.maximum.reduce([octets[:, first + at :: 4][:, :stretches] for at in range(count)])
+    largest: Float32 = np.maximum.reduce([octets[:, first + at :: 4][:, :stretches] for at in range(count)])
+    return largest
 
 
 class Meter:
