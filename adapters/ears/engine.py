@@ -16,6 +16,7 @@ from adapters.ears.decode import open_audio
 from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, tuning_semitones
 from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
 from adapters.ears.rhythm import Rhythm, hear_rhythm
+from adapters.ears.silence import sounding
 from adapters.ears.spectrum import CHORD_EVERY, CHORD_RATE, FRAME_RATE, MOMENT_RATE, Listener, Spectra
 from domain.analyses.findings import (
     Analysis,
@@ -109,7 +110,7 @@ def _music(heard: Heard) -> Analysis:
     tuning = tuning_semitones(spectra.tonal)
     salience = pitch_salience(spectra.tonal, tuning)
     pitch_classes = chroma(salience)
-    probabilities = key_probabilities(salience)
+    probabilities = key_probabilities(salience[slice(*sounding(spectra))])
     keys = ranked(probabilities)
     tonality = descriptors.tonality(pitch_classes)
     key = keys[0] if keys[0].confidence >= KEY_MIN and tonality > 0 else None

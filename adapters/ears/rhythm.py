@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
 from adapters.ears.metre import Metre, bar_positions, downbeat_odds, hear_metre
 from adapters.ears.onsets import attacks, onset_frames, salient
+from adapters.ears.silence import audible, sounding, within
 from adapters.ears.spectrum import FRAME_RATE, Spectra
 from adapters.ears.tempo import Pulse, candidate_periods, hear_tempo, pulse
 
@@ -47,6 +49,15 @@ class Rhythm(Struct, frozen=True):
 
 def hear_rhythm(spectra: Spectra) -> Rhythm:
     """Listen to the rhythm in a spectrogram; never raises, whatever the sound."""
+    span = sounding(spectra)
+    inside = within(spectra, span)
+    rhythm = _heard_in(inside)
+    beats, downbeats = audible(rhythm.beats, inside.rms), audible(rhythm.downbeats, inside.rms)
+    later = span.seconds
+    return replace(rhythm, beats=beats + later, downbeats=downbeats + later, onsets=rhythm.onsets + later)
+
+
+def _heard_in(spectra: Spectra) -> Rhythm:
     strengths = attacks(spectra.levels)
     curve = salient(strengths).sum(axis=1)
     onsets = onset_frames(curve, float(curve.mean() + 0.7 * curve.std())) if len(curve) else np.zeros(0, np.intp)
