@@ -23,6 +23,8 @@ COARSE_SECONDS = 60.0
 #: How long a note waits for others to be written with it.
 GATHER_SECONDS = 0.05
 REMEMBERED_MAX = 100_000
+#: A credential that was not used for so long is one that nobody misses knowing about.
+KEPT_DAYS = 365
 
 
 class Uses:
@@ -75,6 +77,14 @@ class Uses:
             return {row[0]: row[1] for row in await cursor.fetchall()}
 
         return await patiently(self._pool, ask, seconds=5.0, refusal=ReadsUnavailable)
+
+    async def sweep(self, days: int) -> int:
+        """Forget what has not been used for so many days; says how many."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM credential_uses WHERE used_at < now() - %s * interval '1 day'", (days,)
+            )
+            return cursor.rowcount
 
     async def close(self) -> None:
         """Write what is pending."""

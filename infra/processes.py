@@ -134,10 +134,11 @@ async def react(
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due and sweep what is over."""
+    from adapters.uses import KEPT_DAYS
     from infra.sweep import sweep_uploads
 
     async with parts(settings) as here:
-        blobs = here.blobs()
+        blobs, uses = here.blobs(), here.uses()
         swept_at = -SWEEP_SECONDS
         ready(True)
         while not stop.is_set():
@@ -148,7 +149,6 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
-                    await connection.execute("DELETE FROM credential_uses WHERE used_at < now() - interval '1 year'")
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:
@@ -160,6 +160,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 try:
                     await sweep_uploads(blobs, here.log)
                     await here.origins().sweep(settings.audit_origin_days)
+                    await uses.sweep(KEPT_DAYS)
                 except Exception as problem:  # noqa: BLE001 - likewise
                     log.warning("sweep.interrupted", problem=str(problem))
             await _pause(stop, TICK_SECONDS)

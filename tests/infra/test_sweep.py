@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from adapters.blobs import Listed
 from domain.analyses.analyses import AnalysisFailed, AnalysisRequested
 from domain.kernel import Event
 from domain.ledger import History
+from infra.embedded import EmbeddedNats
+from infra.migrate import migrate
+from infra.processes import tick
 from infra.sweep import sweep_uploads
+from tests.conftest import Bucket
+from tests.journeys.kit import settings_for
 
 NOW = datetime.now(UTC)
 
@@ -74,3 +81,51 @@ async def test_a_file_goes_only_when_nobody_waits_for_it(history: str, age: time
     await sweep_uploads(shelf, Past({f"analysis-{analysis_id}": events[history]}))  # type: ignore[arg-type]  # twins
 
     assert (len(shelf.objects) == 1) is stays
+
+
+async def test_what_is_kept_beside_the_log_goes_when_its_time_is_over(
+    database_url: str, nats_server: EmbeddedNats, bucket: Bucket
+) -> None:
+    migrate(database_url)
+    settings = settings_for(
+        database_url,
+        nats_server.url,
+        bucket.url,
+        bucket.access_key,
+        bucket.secret_key,
+        bucket.name,
+        audit_origin_days=9,
+    )
+    with psycopg.connect(database_url, autocommit=True) as postgres:
+        for name, days in (("last week", 7), ("last month", 30), ("years ago", 700)):
+            ago = timedelta(days=days)
+            postgres.execute("INSERT INTO credential_uses VALUES (%s, now() - %s)", (name, ago))
+            postgres.execute(
+                "INSERT INTO request_origins (workspace_id, correlation_id, seen_at) "
+                "VALUES (%s, gen_random_uuid(), now() - %s)",
+                (name, ago),
+            )
+            postgres.execute(
+                "INSERT INTO rate_windows VALUES (%s, extract(epoch FROM now() - %s)::bigint, 1, 1)", (name, ago)
+            )
+        postgres.execute("INSERT INTO rate_windows VALUES ('now', extract(epoch FROM now())::bigint + 60, 1, 1)")
+
+        def left() -> list[list[str]]:
+            return [
+                [row[0] for row in postgres.execute(f"SELECT {column} FROM {table} ORDER BY 1")]
+                for table, column in (
+                    ("credential_uses", "credential_id"),
+                    ("request_origins", "workspace_id"),
+                    ("rate_windows", "key"),
+                )
+            ]
+
+        stop = asyncio.Event()
+        ticking = asyncio.create_task(tick(settings, stop, lambda _: None))
+        expected = [["last month", "last week"], ["last week"], ["now"]]
+        async with asyncio.timeout(20):
+            while left() != expected and not ticking.done():  # noqa: ASYNC110 - Postgres tells nobody
+                await asyncio.sleep(0.05)
+        stop.set()
+        await ticking
+        assert left() == expected
