@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from msgspec import json
 
 from commands.analyses.analyses import CompleteAnalysis, FailAnalysis, NoteReport, NoteSourceDeleted, StartAnalysis
@@ -31,6 +32,8 @@ from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
 
+log = structlog.get_logger(__name__)
+
 #: How often a worker that listens asks whether anybody still wants to know.
 WANTED_SECONDS = 1.0
 #: Of a report, the detail is the one part that is always there.
@@ -39,7 +42,14 @@ PICTURE_TYPE = "image/png"
 
 async def _give_up(recorded: Recorded, world: World, problem: str) -> None:
     assert isinstance(recorded.event, AnalysisRequested)
-    await world.execute(FailAnalysis(analysis_id=recorded.event.analysis_id, reason=problem), recorded.context())
+    await _fail(recorded, world, problem)
+
+
+async def _fail(recorded: Recorded, world: World, problem: str) -> None:
+    assert isinstance(recorded.event, AnalysisRequested)
+    analysis_id = recorded.event.analysis_id
+    if await world.execute(FailAnalysis(analysis_id=analysis_id, reason=problem), recorded.context()):
+        log.info("analysis.failed", analysis_id=analysis_id, workspace_id=recorded.workspace_id, problem=problem)
 
 
 @reacts_to(AnalysisRequested, name="analyse-audio", queue="analyses", gives_up=_give_up, attempts_max=4)
@@ -49,21 +59,30 @@ async def analyse_audio(recorded: Recorded, world: World) -> None:
     assert isinstance(event, AnalysisRequested)
     if (await _known(event.analysis_id, world)).is_over:
         return
-    await world.execute(StartAnalysis(analysis_id=event.analysis_id), recorded.context())
+    began = world.now()
+    about = {"analysis_id": event.analysis_id, "workspace_id": recorded.workspace_id}
+    if await world.execute(StartAnalysis(analysis_id=event.analysis_id), recorded.context()):
+        # That it was accepted is said here, and not where it was: there a line would cost a fifth of the whole request.
+        log.info(
+            "analysis.started",
+            **about,
+            origin=event.origin,
+            accepted_at=event.requested_at.isoformat(),
+            waited_seconds=round((began - event.requested_at).total_seconds(), 3),
+        )
     try:
         async with _recording(event, world) as path:
             heard = await _listen_while_wanted(event.analysis_id, path, world)
     except Unreadable as problem:
-        await world.execute(FailAnalysis(analysis_id=event.analysis_id, reason=str(problem)), recorded.context())
+        await _fail(recorded, world, str(problem))
         return
     if heard is None:
         return
     detail_key = f"analyses/{event.analysis_id}/detail.json"
     await world.blobs.put_bytes(detail_key, json.encode(heard.detail), content_type="application/json")
-    await world.execute(
-        CompleteAnalysis(analysis_id=event.analysis_id, findings=heard.findings, detail_key=detail_key),
-        recorded.context(),
-    )
+    completed = CompleteAnalysis(analysis_id=event.analysis_id, findings=heard.findings, detail_key=detail_key)
+    if await world.execute(completed, recorded.context()):
+        log.info("analysis.completed", **about, seconds=round((world.now() - began).total_seconds(), 3))
     if (await _known(event.analysis_id, world)).status != "completed":
         # Cancelled at the last moment: nobody will ever ask for what was heard.
         await world.blobs.delete(detail_key)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
+import structlog
 from msgspec import Raw, json
 
 from commands.ports import World
@@ -15,6 +16,8 @@ from domain.ledger import Context
 from domain.webhooks.deliveries import Delivery, DeliveryIsOver, NoSuchDelivery, deliveries, next_attempt
 from domain.webhooks.endpoints import Endpoint, endpoint_books
 from domain.webhooks.secrets import signing_secrets
+
+log = structlog.get_logger(__name__)
 
 #: How long after its time a sender is still believed to be sending; then somebody else may.
 PATIENCE_SECONDS = 30.0
@@ -90,7 +93,7 @@ async def send(
         jitter=world.limits.webhook_jitter * world.chance(),
         retry_after_seconds=heard.retry_after_seconds,
     )
-    await world.execute(
+    written = await world.execute(
         RecordAttempt(
             delivery_id=delivery_id,
             attempt=turn,
@@ -106,7 +109,31 @@ async def send(
         ),
         context,
     )
+    if written:
+        await _say(delivery_id, delivery, endpoint, turn, heard, world)
     return "delivered" if heard.success else "failed"
+
+
+async def _say(
+    delivery_id: str, delivery: Delivery, endpoint: Endpoint | None, turn: int, heard: _Heard, world: World
+) -> None:
+    """Tell the operator how an attempt went; addresses stay out of logs, since they may carry secrets."""
+    about = {"workspace_id": delivery.workspace_id, "endpoint_id": delivery.endpoint_id}
+    log.info(
+        "webhook.delivered" if heard.success else "webhook.failed",
+        delivery_id=delivery_id,
+        analysis_id=delivery.analysis_id,
+        **about,
+        attempt=turn,
+        status=heard.status,
+        seconds=round(heard.duration_seconds, 3),
+        problem=heard.error,
+    )
+    if not heard.success and endpoint is not None and endpoint.enabled:
+        book = endpoint_books.fold((await world.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+        now = book.endpoints.get(delivery.endpoint_id or "")
+        if now is not None and not now.enabled:
+            log.info("webhook.endpoint_disabled", **about)
 
 
 class _Pointless(Value):

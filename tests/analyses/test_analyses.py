@@ -38,7 +38,7 @@ from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 from projections.analyses.analyses import analyses as version_1
 from projections.analyses.history import sentence
 from projections.analyses.platform import AnalysisV2, Outcome, outcomes, platform_analyses
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.webhooks.scene import NOON, WORKSPACE, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 KEY = "uploads/A"
@@ -149,6 +149,30 @@ async def test_a_worker_stops_listening_when_the_analysis_is_cancelled(monkeypat
         AnalysisStarted,
         AnalysisCancelled,
     ]
+
+
+async def test_the_operator_reads_when_a_job_began_and_how_it_ended_and_no_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reactions, "log", notes := Notes())
+    for there in (True, False):
+        scene = known(requested(origin="object", object_key=KEY, source_url="https://example.com/a.mp3?token=s3cret"))
+        if there:
+            await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
+        scene.later(seconds=3)
+        for _ in range(2):
+            await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+
+    assert [line["event"] for line in notes.lines] == [
+        "analysis.started",
+        "analysis.completed",
+        "analysis.started",
+        "analysis.failed",
+    ]
+    assert all((line["analysis_id"], line["workspace_id"]) == ("A", WORKSPACE) for line in notes.lines)
+    assert notes.lines[0]["waited_seconds"] == 3.0
+    assert "no such" in notes.lines[-1]["problem"]
+    assert "example.com" not in str(notes.lines)
 
 
 class CancelledMeanwhile:

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.http import Answer, Unreachable
 from adapters.mail import MailFailed, MailRefused, MailUnavailable
+from commands.webhooks import sending
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.reactions import deliver, mail_endpoint_disabled, queue_delivery
 from commands.webhooks.sending import send
@@ -39,7 +40,7 @@ from domain.webhooks.endpoints import (
     endpoint_books,
 )
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
-from tests.webhooks.scene import NOON, WORKSPACE, Letters, Scene
+from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"
@@ -330,6 +331,30 @@ async def test_a_message_is_signed_by_its_endpoint_and_written_down() -> None:
     assert sent.headers["webhook-id"] == "msg_D"
     assert sent.body == (b'{"type":"analysis.completed","timestamp":"2026-11-22T12:00:00Z","data":{"id":"A"}}')
     assert sent.headers["webhook-signature"] == scene.vault.sign("msg_D", NOON, sent.body, ["S1"])["webhook-signature"]
+
+
+async def test_the_operator_reads_how_each_attempt_went_and_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "log", notes := Notes())
+    scene, last = waiting()
+    scene.web.answers[URL] = [answer(500), answer(410)]
+    for _ in range(2):
+        await scene.follows(deliver, last)
+        last = scene.last(DeliveryAttempted)
+    scene, last = waiting()
+    for _ in range(2):
+        await scene.follows(deliver, last)
+
+    about = {"delivery_id": "D", "analysis_id": "A", "workspace_id": WORKSPACE, "endpoint_id": "E"}
+    assert [line["event"] for line in notes.lines] == [
+        "webhook.failed",
+        "webhook.failed",
+        "webhook.endpoint_disabled",
+        "webhook.delivered",
+    ]
+    assert [line.get("status") for line in notes.lines] == [500, 410, None, 200]
+    assert [line.get("attempt") for line in notes.lines] == [1, 2, None, 1]
+    assert all(line.items() >= about.items() for line in notes.lines if "status" in line)
+    assert "example.com" not in str(notes.lines)
 
 
 async def test_both_secrets_sign_during_the_day_after_a_rotation() -> None:
