@@ -36,7 +36,7 @@ PLANES_MAX = 7
 RATES = (4_000, 768_000)
 
 #: Samples per channel and block: large enough that the interpreter's share of the work is small.
-BLOCK = 1 << 16
+BLOCK = 1 << 15
 #: Float files may exceed full scale, but beyond this (+36 dBFS) a value is damage, not sound.
 LEVEL_MAX = 64.0
 #: So many packets may be broken, in a row and from the start, before a file counts as something else than sound.
