@@ -78,14 +78,14 @@ class Documents:
         touched = [(identity, each) for each in page if (identity := concerns(each.event)) is not None]
         if not touched:
             return []
-        await self._load(connection, {identity for identity, _ in touched})
+        await self._load(connection, {identity for identity, each in touched if not self._is_born_with(each, identity)})
         poison: list[Poison] = []
         sick: set[str] = set()
         changed: dict[str, None] = {}
         for identity, each in touched:
             if each.stream in sick:
                 continue
-            kept = self._kept[identity]
+            kept = self._kept.get(identity)
             try:
                 document = self.projection.evolve(kept.document if kept else None, each.event)
             except Exception as problem:  # noqa: BLE001 - whatever is wrong with one event, the others must flow
@@ -104,6 +104,10 @@ class Documents:
             self._kept.popitem(last=False)
         return poison
 
+    def _is_born_with(self, each: Recorded, identity: str) -> bool:
+        """Whether an event is the first of all that make a document, so that there is nothing to load."""
+        return each.version == 1 and each.stream == f"{self.projection.stream}-{identity}"
+
     async def _load(self, connection: Connection, identities: set[str]) -> None:
         for identity in identities & self._kept.keys():
             self._kept.move_to_end(identity)
@@ -116,6 +120,8 @@ class Documents:
             "WHERE projection = %s AND version = %s AND id = ANY(%s)",
             (self.name, self.version, list(missing)),
             binary=True,
+            # A plan made while there were few documents would be kept when there are many.
+            prepare=False,
         )
         for identity, workspace_id, created, position, body in await cursor.fetchall():
             self._kept[identity] = _Kept(self._decode(body), workspace_id, created, position)
