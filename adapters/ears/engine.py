@@ -58,8 +58,8 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
     Memory grows by some 11 kB per second of music and never holds the samples. `progress` is told shares from 0 to 1.
     """
     tell = progress or (lambda _: None)
-    # A block this large, once freed, teaches glibc to keep what is freed after it. Else the working memory of each block
-    # goes back to the kernel and is fetched again page by page, a fifth of all the time; other allocators do not mind.
+    # A block this large, once freed, teaches glibc to keep what is freed after it. Else each block's working memory
+    # goes back to the kernel and is fetched again page by page, a fifth of all the time; others do not mind.
     np.empty(KEPT_FREE, np.uint8)
     with open_audio(path) as audio:
         meter, listener = Meter(audio.sample_rate, audio.layout), Listener()
