@@ -107,6 +107,12 @@ _READ = f"""
 SELECT originator_id, originator_version, topic, schema_version, state FROM {TABLE}
 WHERE originator_id = ANY($1) ORDER BY originator_id, originator_version
 """
+_LAST = f"""
+SELECT e.* FROM unnest($1) AS asked(stream) CROSS JOIN LATERAL (
+    SELECT originator_id, originator_version, topic, schema_version, state FROM {TABLE}
+    WHERE originator_id = asked.stream ORDER BY originator_version DESC LIMIT 1
+) AS e
+"""
 _HistoryRow = tuple[int, str, int, bytes]
 
 _FIND: LiteralString = f"""
@@ -152,13 +158,8 @@ class EventLog:
         self._batch: list[_Append] = []
         self._final = 0
         self._gatherings: list[Gathering[Any, Any]] = []
-        self._histories: Gathering[str, list[_HistoryRow]] = self.gathering(
-            _READ,
-            [arrays.TextColumn.array_oid],
-            lambda streams: [arrays.TextColumn([arrays.text(stream) for stream in set(streams)]).data],
-            _histories,
-            LedgerUnavailable,
-        )
+        self._histories = self._asking(_READ)
+        self._last = self._asking(_LAST)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -336,9 +337,25 @@ class EventLog:
 
     async def read(self, stream: str) -> History:
         """All events of a stream, oldest first."""
+        return await self._history(self._histories, stream)
+
+    async def last(self, stream: str) -> History:
+        """The last event of a stream, if there is one, and its version."""
+        return await self._history(self._last, stream)
+
+    def _asking(self, statement: str) -> Gathering[str, list[_HistoryRow]]:
+        return self.gathering(
+            statement,
+            [arrays.TextColumn.array_oid],
+            lambda streams: [arrays.TextColumn([arrays.text(stream) for stream in set(streams)]).data],
+            _histories,
+            LedgerUnavailable,
+        )
+
+    async def _history(self, asking: Gathering[str, list[_HistoryRow]], stream: str) -> History:
         if "\0" in stream:
             return History(events=[], version=0)
-        rows = await self._histories.ask(stream)
+        rows = await asking.ask(stream)
         events = [codec.decode(name, schema_version, state) for _, name, schema_version, state in rows]
         if needed := codec.subjects(events):
             await self._keys.load(needed)

@@ -57,6 +57,11 @@ class MemoryLedger:
         kept = self._streams.get(stream, [])
         return History(events=[each.event for each in kept], version=len(kept))
 
+    async def last(self, stream: str) -> History:
+        """The last event of a stream, if there is one, and its version."""
+        kept = self._streams.get(stream, [])
+        return History(events=[each.event for each in kept[-1:]], version=len(kept))
+
     async def stream(self, stream: str, *, after: int = 0) -> list[Recorded]:
         """The events of a stream with their envelopes, from the version after `after`."""
         return [each for each in self._streams.get(stream, []) if each.version > after]

@@ -32,6 +32,9 @@ class Log(Protocol):
     async def read(self, stream: str) -> History:
         """All events of a stream, oldest first."""
 
+    async def last(self, stream: str) -> History:
+        """The last event of a stream, if there is one, and its version."""
+
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none; the position of the last event. Raises StaleVersion."""
 
@@ -63,11 +66,18 @@ class Transaction:
         """The state of a thing that may not exist yet."""
         stream = category.stream(identity)
         if stream not in self._states:
-            history = await self._log.read(stream)
-            self._versions[stream] = history.version
-            self._states[stream] = category.fold(history.events)
+            self._versions[stream], self._states[stream] = await self._look(category, stream)
         state: S = self._states[stream]
         return state
+
+    async def _look(self, category: Category[S], stream: str) -> tuple[int, S]:
+        if category.resumes is not None:
+            last = await self._log.last(stream)
+            state = category.resumes(last.events[0]) if last.events else category.initial
+            if state is not None:
+                return last.version, state
+        history = await self._log.read(stream)
+        return history.version, category.fold(history.events)
 
     async def presume_new(self, category: Category[S], identity: str) -> S:
         """The state of a thing that most likely does not exist yet: read only once writing has proved otherwise."""

@@ -160,6 +160,7 @@ async def _count(wish: RequestAnalyses, fresh: list[Item], transaction: Transact
             workspace_id=wish.workspace_id,
             analysis_ids=tuple(item.analysis_id for item in fresh),
             used_at=transaction.now,
+            used=quota.used + len(fresh),
         ),
     )
 

@@ -14,6 +14,9 @@ class QuotaUsed(Event):
     workspace_id: str
     analysis_ids: tuple[str, ...]
     used_at: datetime
+    #: All of the month, these included, so that nobody has to read the whole month to count one more. Old events
+    #: do not have it.
+    used: int | None = None
 
 
 class Quota(State):
@@ -26,15 +29,23 @@ def evolve(quota: Quota, event: Event) -> Quota:
     """A quota after one more event."""
     match event:
         case QuotaUsed():
-            return Quota(used=quota.used + len(event.analysis_ids))
+            return resumes(event) or Quota(used=quota.used + len(event.analysis_ids))
     return quota
+
+
+def resumes(event: Event) -> Quota | None:
+    """What the newest event says of the whole month."""
+    match event:
+        case QuotaUsed(used=int(used)):
+            return Quota(used=used)
+    return None
 
 
 class MonthlyQuotaExceeded(Exhausted):
     """Monthly quota exceeded. {limit} analyses per month."""
 
 
-quotas = Category(name="quota", initial=Quota(), evolve=evolve)
+quotas = Category(name="quota", initial=Quota(), evolve=evolve, resumes=resumes)
 
 
 def quota_id(workspace_id: str, moment: datetime) -> str:

@@ -60,6 +60,21 @@ async def test_a_stream_is_read_as_it_was_written(ledger: Ledger) -> None:
     assert (await ledger.read("tree-\0")).version == 0
 
 
+async def test_the_last_event_of_a_stream_is_read_without_those_before_it(ledger: Ledger) -> None:
+    await record(ledger, "tree-1", TreePlanted(tree_id="1"), TreeWatered(tree_id="1", litres=3))
+    await record(ledger, "tree-1", TreeWatered(tree_id="1", litres=4), after=2)
+    await record(ledger, "tree-2", TreePlanted(tree_id="2"))
+
+    histories = await asyncio.gather(*(ledger.last(f"tree-{name}") for name in ("1", "2", "1", "none", "\0")))
+    assert [(each.version, list(each.events)) for each in histories] == [
+        (3, [TreeWatered(tree_id="1", litres=4)]),
+        (1, [TreePlanted(tree_id="2")]),
+        (3, [TreeWatered(tree_id="1", litres=4)]),
+        (0, []),
+        (0, []),
+    ]
+
+
 async def test_what_was_decided_on_an_old_version_is_not_written(ledger: Ledger) -> None:
     await record(ledger, "tree-1", TreePlanted(tree_id="1"))
     with pytest.raises(StaleVersion):

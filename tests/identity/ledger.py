@@ -26,6 +26,11 @@ class Ledger:
         events = list(self.streams.get(stream, []))
         return History(events=events, version=len(events))
 
+    async def last(self, stream: str) -> History:
+        """The last event of a stream."""
+        history = await self.read(stream)
+        return History(events=history.events[-1:], version=history.version)
+
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all or none; whatever `meddle` wishes comes in between, once."""
         if self.meddle is not None:

@@ -40,6 +40,11 @@ class MemoryLog:
         events = [each.event for each in self.recorded if each.stream == stream]
         return History(events=events, version=len(events))
 
+    async def last(self, stream: str) -> History:
+        """The last event of a stream."""
+        history = await self.read(stream)
+        return History(events=history.events[-1:], version=history.version)
+
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none."""
         for change in changes:
