@@ -21,6 +21,17 @@ Times = NDArray[np.float64]
 VARIABLE = 0.04
 #: Less likely than this no tempo is named.
 BEAT_SURE = 0.1
+#: Onsets weaker than this share of the strongest are no strokes, nor are those that a far stronger one just before hides.
+GHOST = 0.1
+HIDDEN = 0.35
+HIDDEN_SECONDS = 0.15
+#: A lone pulse has at least so many strokes, and so large a share of them within 6 % of its period.
+STROKES_MIN = 6
+EVEN = 0.9
+#: Lone strokes slower than this may be every other beat, as a snare drum's; quicker ones are the beat.
+LONE_SECONDS_MAX = 1.05
+#: An even row of strokes says nothing of metre but that most music is counted in four.
+LONE_METRE_SURE = 0.5
 
 
 class Rhythm(Struct, frozen=True):
@@ -64,7 +75,8 @@ def _heard_in(spectra: Spectra) -> Rhythm:
     if len(onsets) < 4 or not np.isfinite(curve).all():
         return _unmeasured(onsets)
     heard = pulse(strengths, spectra)
-    periods = candidate_periods(heard)
+    lone = lone_pulse(heard.curves[:, 0])
+    periods = _audible_periods(candidate_periods(heard), lone)
     tempo = hear_tempo(heard, periods, spectra.seconds) if len(periods) else []
     if not tempo or tempo[0].probability < BEAT_SURE:
         return _unmeasured(onsets)
@@ -86,8 +98,32 @@ def _heard_in(spectra: Spectra) -> Rhythm:
         onsets=onsets / FRAME_RATE,
         beats_per_bar=metre.numerator,
         beat_unit=metre.unit,
-        metre_confidence=metre.confidence,
+        metre_confidence=metre.confidence if lone is None else min(metre.confidence, LONE_METRE_SURE),
     )
+
+
+def lone_pulse(curve: Array) -> float | None:
+    """Seconds between strokes if nothing but one even row of them sounds, as a metronome's; None in all other music."""
+    strokes = onset_frames(curve, GHOST * float(np.percentile(curve, 99.5)))
+    near = np.diff(strokes, prepend=-len(curve)) < HIDDEN_SECONDS * FRAME_RATE
+    weaker = curve[strokes] < HIDDEN * np.roll(curve[strokes], 1)
+    strokes = strokes[~(near & weaker)]
+    if len(strokes) < STROKES_MIN:
+        return None
+    apart = np.diff(strokes)
+    middle = float(np.median(apart))
+    if float(np.mean(np.abs(apart / middle - 1) < 0.06)) < EVEN:
+        return None
+    length = float(strokes[-1] - strokes[0])
+    return length / round(length / middle) / FRAME_RATE
+
+
+def _audible_periods(periods: Array, lone: float | None) -> Array:
+    """Those periods people can tap to: nobody taps twice as fast as the only strokes there are."""
+    if lone is None or lone > LONE_SECONDS_MAX:
+        return periods
+    kept = periods[periods > 0.9 * lone]
+    return kept if len(kept) else np.array([lone], np.float32)
 
 
 def _counted(heard: Pulse, spectra: Spectra, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:

@@ -40,6 +40,27 @@ def test_a_loop_of_a_few_bars_has_its_tempo(bars: int) -> None:
     assert near(rhythm_of(played(ROCK, bpm, bars * 4 * 60 / bpm)).bpm, bpm, 0.03)
 
 
+def strokes(bpm: float, seconds: float, hertz: float, decay: float) -> Sound:
+    """(n,) the same stroke on every beat and nothing else."""
+    time = np.arange(round(0.12 * RATE)) / RATE
+    stroke = 0.8 * np.sin(2 * np.pi * hertz * time) * np.exp(-time / decay)
+    sound = np.zeros(round(seconds * RATE))
+    for beat in np.arange(0.2, seconds - 0.2, 60 / bpm):
+        sound[round(beat * RATE) : round(beat * RATE) + len(stroke)] += stroke
+    return sound.astype(np.float32)
+
+
+@pytest.mark.parametrize("bpm", [60, 75, 90, 120, 140])
+@pytest.mark.parametrize(("hertz", "decay"), [(1500, 0.005), (60, 0.03)], ids=["metronome", "bass drum"])
+def test_where_nothing_but_an_even_row_of_strokes_sounds_every_stroke_is_a_beat(
+    bpm: float, hertz: float, decay: float
+) -> None:
+    rhythm = rhythm_of(strokes(bpm, 20, hertz, decay))
+    assert near(rhythm.bpm, bpm)
+    assert rhythm.bpm_confidence > 0.6
+    assert rhythm.metre_confidence <= 0.5
+
+
 def test_swing_does_not_change_the_tempo() -> None:
     assert near(rhythm_of(played(ROCK, 100, 24, swing=0.3)).bpm, 100)
 
