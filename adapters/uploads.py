@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -22,7 +22,7 @@ from multipart import (  # type: ignore[import-untyped]  # it ships no types; wh
     parse_options_header,
 )
 
-from domain.kernel import Invalid, Refusal, TooLarge
+from domain.kernel import Invalid, Refusal, TooLarge, Unavailable
 
 T = TypeVar("T")
 
@@ -52,6 +52,34 @@ class NotAudio(Invalid):
 
 class UploadStalled(Invalid):
     """The upload stopped before its end."""
+
+
+class TooManyUploads(Unavailable):
+    """As many recordings are being uploaded as there is room for. Try again in {retry_after_seconds} seconds."""
+
+
+#: What a client is told to wait when there is no room: most uploads take no longer.
+ROOM_AGAIN_SECONDS = 5
+
+
+class Room:
+    """So many uploads at once in one process, because each holds memory, a connection to the store and its threads."""
+
+    def __init__(self, places: int, limits: Limits) -> None:
+        self._free = places
+        self._limits = limits
+
+    @asynccontextmanager
+    async def place(self, body: AsyncIterator[bytes]) -> AsyncIterator[None]:
+        """A place for one upload; without one its body is dropped and TooManyUploads raised."""
+        if self._free <= 0:
+            await drop(body, self._limits)
+            raise TooManyUploads(retry_after_seconds=ROOM_AGAIN_SECONDS)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -222,17 +250,26 @@ class _Reading(Generic[T]):
             raise MalformedUpload(problem="its parts are damaged or it ends too early") from None
 
     async def _next_chunk(self) -> bytes | None:
-        try:
-            async with asyncio.timeout(self._limits.stall_seconds_max):
-                return await anext(self._body, None)
-        except TimeoutError:
-            raise UploadStalled from None
+        return await _next_chunk(self._body, self._limits)
 
     async def drop_rest(self) -> None:
-        dropped = 0
-        with suppress(UploadStalled):
-            while dropped < self._limits.dropped_size_max and (chunk := await self._next_chunk()) is not None:
-                dropped += len(chunk)
+        await drop(self._body, self._limits)
+
+
+async def drop(body: AsyncIterator[bytes], limits: Limits) -> None:
+    """Read what is left and keep none of it, within limits."""
+    dropped = 0
+    with suppress(UploadStalled):
+        while dropped < limits.dropped_size_max and (chunk := await _next_chunk(body, limits)) is not None:
+            dropped += len(chunk)
+
+
+async def _next_chunk(body: AsyncIterator[bytes], limits: Limits) -> bytes | None:
+    try:
+        async with asyncio.timeout(limits.stall_seconds_max):
+            return await anext(body, None)
+    except TimeoutError:
+        raise UploadStalled from None
 
 
 def _event(event: object) -> _Event:

@@ -53,7 +53,7 @@ def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     status = status_of(refusal)
     headers = {}
     if status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        headers["Retry-After"] = str(refusal.facts.get("retry_after_seconds", RETRY_AFTER_SECONDS))
     if status == 429 and "retry_after_seconds" in refusal.facts:
         headers["Retry-After"] = str(refusal.facts["retry_after_seconds"])
     if status == 401:

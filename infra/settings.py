@@ -190,6 +190,9 @@ class Settings(Value, frozen=True):
     upload_bytes_max: Annotated[Count, _says("The largest file that is accepted, uploaded or fetched")] = (
         50 * 1024 * 1024
     )
+    uploads_at_once_max: Annotated[
+        Count, _says("Uploads that one process takes at the same time; more are told to come again")
+    ] = 32
     batch_items_max: Annotated[Count, _says("URLs in one batch")] = 10
     monthly_analysis_limits: Annotated[
         dict[str, int],

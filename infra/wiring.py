@@ -300,11 +300,12 @@ class Parts:
 
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
-        from adapters.uploads import Limits, read_upload
+        from adapters.uploads import Limits, Room, read_upload
         from api.services import Rules, Services
 
         settings, blobs = self.settings, self.blobs()
         limits = Limits(file_size_max=settings.upload_bytes_max)
+        room = Room(settings.uploads_at_once_max, limits)
 
         async def receive(content_type: str | None, length: int | None, body: AsyncIterator[bytes], key: str) -> Upload:
             async def store(file: FilePart, chunks: AsyncIterator[bytes]) -> Stored:
@@ -315,7 +316,8 @@ class Parts:
             async def discard(_: Stored) -> None:
                 await blobs.delete(key)
 
-            received = await read_upload(content_type, body, store, discard, limits=limits, content_length=length)
+            async with room.place(body):
+                received = await read_upload(content_type, body, store, discard, limits=limits, content_length=length)
             return Upload(received.fields, received.file, received.stored)
 
         return Services(

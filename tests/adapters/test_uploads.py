@@ -27,6 +27,8 @@ from adapters.uploads import (
     NoFile,
     NotAudio,
     Received,
+    Room,
+    TooManyUploads,
     UploadStalled,
     UploadTooLarge,
     read_upload,
@@ -459,3 +461,28 @@ def test_whatever_comes_sniffing_ends_and_random_bytes_are_hardly_ever_audio(dat
 
 def test_a_tower_of_tags_costs_nothing() -> None:
     assert sniff_audio(id3(0) * (HEAD_BYTES // 10)) is None
+
+
+# --- as many as there is room for ------------------------------------------------------------------------------------
+
+
+async def test_an_upload_without_a_place_is_heard_out_kept_nowhere_and_told_when_to_come_again() -> None:
+    room, heard = Room(2, Limits(dropped_size_max=1000)), 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal heard
+        while True:
+            heard += 100
+            yield bytes(100)
+
+    async with room.place(endless()), room.place(endless()):
+        with pytest.raises(TooManyUploads) as refused:
+            async with room.place(endless()):
+                pytest.fail("there was no place")
+        assert refused.value.sentence.endswith("Try again in 5 seconds.")
+        assert heard == 1000
+    with pytest.raises(ZeroDivisionError):
+        async with room.place(endless()):
+            raise ZeroDivisionError
+    async with room.place(endless()), room.place(endless()):
+        pass

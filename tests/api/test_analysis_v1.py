@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -822,3 +825,48 @@ def test_through_all_of_this_nothing_broke_and_no_secret_was_logged(stack: Stack
     assert me.key not in log
     assert me.email not in log
     assert stack.settings.secret_key.reveal() not in log
+
+
+# --- many uploads at once --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def uploading(url: str, mine: Account, file: bytes) -> Iterator[socket.socket]:
+    """A connection on which half of an upload has been sent."""
+    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + file + b"\r\n--b--\r\n"
+    head = (
+        "POST /v1/analyze/upload HTTP/1.1\r\nHost: ledgerline\r\nConnection: close\r\nExpect: 100-continue\r\n"
+        f"X-API-Key: {mine.key}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
+    )
+    place = urlsplit(url)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as connection:
+        connection.sendall(head.encode())
+        assert b" 100 " in connection.recv(1000), "the service begins to read"
+        connection.sendall(form[:-20_000])
+        yield connection
+        connection.sendall(form[-20_000:])
+        assert b" 202 " in connection.recv(1000)
+
+
+def test_more_uploads_than_a_process_takes_at_once_are_told_to_come_again(stack: Stack, account: Register) -> None:
+    mine, clip = account(), clip_bytes(2.0)
+    with stack.door(uploads_at_once_max=2) as url, httpx.Client(base_url=url, timeout=30) as http:
+
+        def upload() -> httpx.Response:
+            return http.post("/v1/analyze/upload", files={"file": ("a.wav", clip)}, headers=mine.headers)
+
+        with uploading(url, mine, clip), uploading(url, mine, clip):
+            refused = eventually(lambda: answer if (answer := upload()).status_code != 202 else None)
+            assert refused is not None
+            assert "Try again in 5 seconds" in told(refused, 503)
+            assert refused.headers["retry-after"] == "5"
+            assert http.get("/v1/usage", headers=mine.headers).status_code == 200, "and all else is served"
+        assert upload().status_code == 202
+
+        with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0)) as gone:
+            gone.sendall(
+                b"POST /v1/analyze/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\nX-API-Key: " + mine.key.encode() + b"\r\n\r\n--b\r\n"
+            )
+        with uploading(url, mine, clip):
+            assert eventually(lambda: upload().status_code == 202), "whoever goes away leaves their place to others"
