@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,7 +23,7 @@ Times = NDArray[np.float64]
 VARIABLE = 0.04
 #: Less likely than this no tempo is named.
 BEAT_SURE = 0.1
-#: Onsets weaker than this share of the strongest are no strokes, nor are those that a far stronger one just before hides.
+#: Onsets weaker than this share of the strongest are no strokes, nor are those a far stronger one just before hides.
 GHOST = 0.1
 HIDDEN = 0.35
 HIDDEN_SECONDS = 0.15
@@ -30,8 +32,10 @@ STROKES_MIN = 6
 EVEN = 0.9
 #: Lone strokes slower than this may be every other beat, as a snare drum's; quicker ones are the beat.
 LONE_SECONDS_MAX = 1.05
-#: An even row of strokes says nothing of metre but that most music is counted in four.
-LONE_METRE_SURE = 0.5
+#: Lone strokes that vary by less than this share of their strength, in all registers and in harmony, show no bars; then
+#: all that speaks for a metre is that most music is counted in four.
+ALIKE = 0.2
+ALIKE_METRE_SURE = 0.5
 
 
 class Rhythm(Struct, frozen=True):
@@ -75,7 +79,7 @@ def _heard_in(spectra: Spectra) -> Rhythm:
     if len(onsets) < 4 or not np.isfinite(curve).all():
         return _unmeasured(onsets)
     heard = pulse(strengths, spectra)
-    lone = lone_pulse(heard.curves[:, 0])
+    lone = lone_strokes(heard)
     periods = _audible_periods(candidate_periods(heard), lone)
     tempo = hear_tempo(heard, periods, spectra.seconds) if len(periods) else []
     if not tempo or tempo[0].probability < BEAT_SURE:
@@ -98,12 +102,20 @@ def _heard_in(spectra: Spectra) -> Rhythm:
         onsets=onsets / FRAME_RATE,
         beats_per_bar=metre.numerator,
         beat_unit=metre.unit,
-        metre_confidence=metre.confidence if lone is None else min(metre.confidence, LONE_METRE_SURE),
+        metre_confidence=min(metre.confidence, ALIKE_METRE_SURE) if lone and lone.alike else metre.confidence,
     )
 
 
-def lone_pulse(curve: Array) -> float | None:
-    """Seconds between strokes if nothing but one even row of them sounds, as a metronome's; None in all other music."""
+class Strokes(NamedTuple):
+    """An even row of strokes: the seconds between them, and whether each is like the others."""
+
+    period: float
+    alike: bool
+
+
+def lone_strokes(heard: Pulse) -> Strokes | None:
+    """The strokes, if nothing but one even row of them sounds, as a metronome's; None in all other music."""
+    curve = heard.curves[:, 0]
     strokes = onset_frames(curve, GHOST * float(np.percentile(curve, 99.5)))
     near = np.diff(strokes, prepend=-len(curve)) < HIDDEN_SECONDS * FRAME_RATE
     weaker = curve[strokes] < HIDDEN * np.roll(curve[strokes], 1)
@@ -115,15 +127,18 @@ def lone_pulse(curve: Array) -> float | None:
     if float(np.mean(np.abs(apart / middle - 1) < 0.06)) < EVEN:
         return None
     length = float(strokes[-1] - strokes[0])
-    return length / round(length / middle) / FRAME_RATE
+    around = np.clip(strokes[1:-1, None] + np.arange(-2, 3), 0, len(curve) - 1)
+    strengths = heard.signals[around].max(axis=1)
+    varied = float(strengths.std(axis=0).sum() / (strengths.mean(axis=0).sum() + 1e-9))
+    return Strokes(length / round(length / middle) / FRAME_RATE, varied < ALIKE)
 
 
-def _audible_periods(periods: Array, lone: float | None) -> Array:
+def _audible_periods(periods: Array, lone: Strokes | None) -> Array:
     """Those periods people can tap to: nobody taps twice as fast as the only strokes there are."""
-    if lone is None or lone > LONE_SECONDS_MAX:
+    if lone is None or lone.period > LONE_SECONDS_MAX:
         return periods
-    kept = periods[periods > 0.9 * lone]
-    return kept if len(kept) else np.array([lone], np.float32)
+    kept = periods[periods > 0.9 * lone.period]
+    return kept if len(kept) else np.array([lone.period], np.float32)
 
 
 def _counted(heard: Pulse, spectra: Spectra, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
