@@ -79,13 +79,13 @@ class Health:
         return lines.encode() + (b"" if method == b"HEAD" else octets)
 
 
-async def answers_ready(host: str, port: int, seconds_max: float = 2.0) -> bool:
-    """Whether `/ready` there answers 200 within this time."""
+async def answers(path: str, host: str, port: int, seconds_max: float = 2.0) -> bool:
+    """Whether `/health` or `/ready` there answers 200 within this time."""
     try:
         async with asyncio.timeout(seconds_max):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(f"GET /ready HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+                writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
                 status = await reader.readline()
             finally:
                 writer.close()

@@ -128,6 +128,9 @@ class Settings(Value, frozen=True):
     drain_seconds_max: Annotated[Seconds, _says("How long work in progress may take to end when a process stops")] = (
         20.0
     )
+    role_silence_seconds_max: Annotated[
+        Seconds, _says("How long a role below `up` may leave its `/health` unanswered before it is started again")
+    ] = 30.0
 
     # what it stands on
     postgres_url: Annotated[Url, _says("`postgresql://...`; empty makes `up` start its own PostgreSQL")] = Url("")

@@ -36,7 +36,7 @@ from infra.embedded import (
     stop_together,
     write_private,
 )
-from infra.health import answers_ready
+from infra.health import answers
 from infra.settings import PREFIX, Secret, Settings, SettingsError, Url, read_settings, require_all, unknown_variables
 
 log = structlog.get_logger()
@@ -47,6 +47,8 @@ BACKOFF_SECONDS_MAX = 10.0
 #: A process that has lived this long has nothing to do with why its predecessor died.
 STEADY_SECONDS = 30.0
 NOT_READY_YET_SECONDS = 30.0
+#: A role that has just been started may be silent for longer: it still reads its code, perhaps from a slow disk.
+STARTING_SECONDS_MAX = 120.0
 
 
 class Part(Value, frozen=True):
@@ -147,11 +149,13 @@ class Supervisor:
             if self.stop.is_set():
                 return 0
             self._start_children()
-            announce = asyncio.create_task(self._announce())
+            beside = [asyncio.create_task(self._announce())]
+            beside += [asyncio.create_task(self._listen_to(child)) for child in self.children]
             try:
                 await self._watch()
             finally:
-                announce.cancel()
+                for task in beside:
+                    task.cancel()
             return 0
         finally:
             await self._stop_everything()
@@ -255,6 +259,32 @@ class Supervisor:
         if time.monotonic() >= child.patience.next_try:
             self._start(child)
 
+    async def _listen_to(self, child: _Child) -> None:
+        """Kill a role that lives but answers nobody any more, so that it is started again."""
+        patience = self.settings.role_silence_seconds_max
+        process, heard, silent_since = child.process, False, 0.0
+        while True:
+            await asyncio.sleep(patience / 6)
+            if child.process is not process:
+                process, heard, silent_since = child.process, False, 0.0
+            # What counts is how long we have asked in vain, and not when we asked last: we may have been asleep too.
+            asked = time.monotonic()
+            if process is None or await answers("/health", *self._place(child), min(patience / 2, 2.0)):
+                heard, silent_since = process is not None, 0.0
+                continue
+            silent_since = silent_since or asked
+            silence = time.monotonic() - silent_since
+            if silence > (patience if heard else max(patience, STARTING_SECONDS_MAX)) and child.process is process:
+                log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
+                process.kill()
+
+    def _place(self, child: _Child) -> tuple[str, int]:
+        """Where a role answers `/health` and `/ready`."""
+        if child.part.name != "serve":
+            return "127.0.0.1", child.health_port
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
+        return host, self.settings.port
+
     async def _revive(self, server: EmbeddedServer) -> None:
         patience = self._server_patience.setdefault(server.name, _Patience())
         if time.monotonic() < patience.next_try:
@@ -276,14 +306,13 @@ class Supervisor:
 
     async def _announce(self) -> None:
         """Tell the person where everything is, once all of it works."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
         asked = time.monotonic()
         while True:
-            waiting = []
-            for child in self.children:
-                place = (host, self.settings.port) if child.part.name == "serve" else ("127.0.0.1", child.health_port)
-                if not child.is_running or not await answers_ready(*place):
-                    waiting.append(child.part.name)
+            waiting = [
+                child.part.name
+                for child in self.children
+                if not child.is_running or not await answers("/ready", *self._place(child))
+            ]
             if not waiting:
                 break
             if time.monotonic() - asked > NOT_READY_YET_SECONDS:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from infra import health
-from infra.health import Health, answers_ready
+from infra.health import Health, answers
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def test_it_lives_from_the_start_and_is_ready_only_while_its_role_says_so(
         assert (code, json.loads(body)) == (status, {"status": word, "role": "relay"})
         assert headers["content-type"] == "application/json"
         assert headers["content-length"] == str(len(body))
-        assert await answers_ready("127.0.0.1", relay.port) is ready
+        assert await answers("/ready", "127.0.0.1", relay.port) is ready
         code, _, body = await ask(relay.port, "GET /health?verbose")
         assert (code, json.loads(body)) == (200, {"status": "ok", "role": "relay"})
 
@@ -66,4 +66,4 @@ async def test_a_client_that_says_nothing_or_too_much_is_dropped(
 async def test_nobody_there_is_not_ready() -> None:
     async with Health("relay") as probe:
         port = (await probe.start("127.0.0.1", 0)).port
-    assert not await answers_ready("127.0.0.1", port)
+    assert not await answers("/ready", "127.0.0.1", port)

@@ -209,6 +209,29 @@ def test_a_role_that_keeps_dying_is_tried_with_growing_waits(place: Path) -> Non
         assert running.finish() == 0
 
 
+def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place: Path) -> None:
+    with up(place, LEDGERLINE_ROLE_SILENCE_SECONDS_MAX="2") as running:
+        running.wait_until_ready()
+        before = running.family()
+        hanging = {name: before[name] for name in ("serve", "relay")}
+        for process in hanging.values():
+            process.suspend()
+        running.wait_for(lambda: {line["part"] for line in running.events("role.silent")} == set(hanging))
+        running.wait_for(
+            lambda: (
+                set(family := running.family()) == ALL | SERVERS
+                and all(family[name].pid != process.pid for name, process in hanging.items())
+            )
+        )
+        running.wait_for(lambda: len(running.events("role.started")) == len(ALL) + len(hanging))
+        assert urllib.request.urlopen(f"http://127.0.0.1:{running.port}/ready", timeout=5).status == 200
+        after = running.family()
+        assert {name for name in before if after[name].pid != before[name].pid} == set(hanging), "the others go on"
+        assert all(line["seconds"] >= 2 for line in running.events("role.silent"))
+        running.process.send_signal(signal.SIGINT)
+        assert running.finish() == 0
+
+
 def test_a_role_that_ignores_the_signal_is_killed_and_a_second_ctrl_c_does_not_wait(place: Path) -> None:
     with up(place, SMALL_ROLES="tick=blocks") as running:
         running.wait_until_ready()
