@@ -126,6 +126,30 @@ class Payments:
             observed_at=observed_at,
         )
 
+    async def end_subscriptions(self, customer_id: str) -> list[str]:
+        """End at once what a customer pays for, and say which subscriptions those were; what is over stays so."""
+        with _named():
+            # Each that is ended leaves the list, which holds what is not over; so there is always a first page.
+            ended: list[str] = []
+            while subscriptions := await self._running(customer_id, ended):
+                for subscription_id in subscriptions:
+                    await self._end(subscription_id)
+                ended += subscriptions
+        return ended
+
+    async def _running(self, customer_id: str, ended: Sequence[str]) -> list[str]:
+        try:
+            found = await self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 100})
+        except stripe.InvalidRequestError as refusal:
+            return _nothing_there(refusal)
+        return [each.id for each in found.data if each.id not in ended]
+
+    async def _end(self, subscription_id: str) -> None:
+        try:
+            await self._client.v1.subscriptions.cancel_async(subscription_id)
+        except stripe.InvalidRequestError as refusal:
+            _nothing_there(refusal)
+
     def verify(self, body: bytes, signature: str | None) -> Told:
         """The event in a webhook; raises BadSignature for one that is not Stripe's, or too old."""
         for secret in self._webhook_secrets:
@@ -142,6 +166,13 @@ class Payments:
     async def close(self) -> None:
         """Let go of connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]  # the library leaves this one untyped
+
+
+def _nothing_there(refusal: stripe.InvalidRequestError) -> list[str]:
+    """What is not there has ended already; any other refusal is our mistake and stays loud."""
+    if refusal.code != "resource_missing":
+        raise refusal
+    return []
 
 
 @contextmanager

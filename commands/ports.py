@@ -160,6 +160,13 @@ class Mail(Protocol):
         """Hand a plain text message to the mail server; a repeated one can be told by its `letter_id`."""
 
 
+class Payments(Protocol):
+    """The payment provider."""
+
+    async def end_subscriptions(self, customer_id: str) -> Sequence[str]:
+        """End at once what a customer pays for, and say which subscriptions those were."""
+
+
 class Limits(Protocol):
     """The settings that reactions go by."""
 
@@ -212,6 +219,8 @@ class World:
     #: Draws what was heard: the name of each picture and its PNG.
     draw: Callable[[Findings, bytes], Awaitable[Mapping[str, bytes]]]
     directory: Directory
+    #: None where paying is turned off.
+    payments: Payments | None
 
     async def execute(self, command: Command, context: Context) -> int:
         """Decide a command now; see `commands.kernel.execute`."""

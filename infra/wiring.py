@@ -224,6 +224,7 @@ class Parts:
             platform_body=self._platform_body,
             draw=self.reports().draw,
             directory=self.directory,
+            payments=self.payments(),
         )
 
     def mail(self) -> Post | None:

@@ -25,6 +25,7 @@ class LittleStripe:
         self.sessions: dict[str, dict[str, Any]] = {}
         self.subscriptions: dict[str, dict[str, Any]] = {}
         self.is_away = False
+        self.page_size = 100
         #: The customer everybody gets, as from an account that was mixed up.
         self.gives_always: str | None = None
         self._answers: dict[str, dict[str, Any]] = {}
@@ -53,6 +54,19 @@ class LittleStripe:
                 case "POST", ["billing_portal", "sessions"] if form["customer"] in self.customers:
                     number = next(self._numbers)
                     made = {"id": f"bps_{number}", "object": "billing_portal.session", "url": f"{self.url}/p/{number}"}
+                case "GET", ["subscriptions"] if form["customer"] not in self.customers:
+                    return 400, {"error": _missing("customer", form["customer"])}
+                case "GET", ["subscriptions"]:
+                    # As with the real one, what is over is not in the list, and a page has an end.
+                    mine = [each for each in self.subscriptions.values() if each["customer"] == form["customer"]]
+                    running = [each for each in mine if each["status"] not in ("canceled", "incomplete_expired")]
+                    limit = min(int(form.get("limit", "10")), self.page_size)
+                    made = {"object": "list", "data": running[:limit], "has_more": len(running) > limit}
+                case "DELETE", ["subscriptions", subscription_id] if self._runs(subscription_id):
+                    made = self.subscriptions[subscription_id]
+                    made["status"] = "canceled"
+                case "DELETE", ["subscriptions", subscription_id]:
+                    return 404, {"error": _missing("subscription", subscription_id)}
                 case "GET", ["subscriptions", subscription_id] if subscription_id in self.subscriptions:
                     made = self.subscriptions[subscription_id]
                 case _:
@@ -60,6 +74,10 @@ class LittleStripe:
             if key is not None:
                 self._answers[key] = made
             return 200, made
+
+    def _runs(self, subscription_id: str) -> bool:
+        found = self.subscriptions.get(subscription_id)
+        return found is not None and found["status"] != "canceled"
 
     def _checkout(self, form: dict[str, str]) -> dict[str, Any]:
         assert form["customer"] in self.customers
@@ -130,6 +148,10 @@ class LittleStripe:
         return f"t={at},v1={mac}"
 
 
+def _missing(kind: str, name: str) -> dict[str, str]:
+    return {"type": "invalid_request_error", "code": "resource_missing", "message": f"No such {kind}: '{name}'"}
+
+
 @contextmanager
 def little_stripe() -> Iterator[LittleStripe]:
     """A small Stripe that listens on loopback."""
@@ -144,10 +166,13 @@ def little_stripe() -> Iterator[LittleStripe]:
         def do_POST(self) -> None:
             self._serve()
 
+        def do_DELETE(self) -> None:
+            self._serve()
+
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            form = dict(parse_qsl(body.decode()))
-            path = urlsplit(self.path).path
+            asked = urlsplit(self.path)
+            form, path = dict(parse_qsl(asked.query) + parse_qsl(body.decode())), asked.path
             status, answer = stripe.answer(self.command, path, form, self.headers.get("idempotency-key"))
             data = json.dumps(answer).encode()
             self.send_response(status)

@@ -115,6 +115,7 @@ class Scene:
     letters: Letters = field(default_factory=Letters)
     vault: Vault = field(default_factory=lambda: Vault(b"a secret of the tests" * 2))
     ears: Any = field(default_factory=Ears)
+    payments: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -198,4 +199,5 @@ class Scene:
             platform_body=platform_body,
             draw=draw,
             directory=None,  # type: ignore[arg-type]  # nothing here looks anybody up
+            payments=self.payments,
         )
