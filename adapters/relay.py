@@ -30,6 +30,10 @@ VERIFY_SECONDS = 1.0
 POLL_SECONDS = 0.1
 #: How many half seconds to wait for the next acknowledgement.
 ACK_PATIENCE = 20
+#: After a page that was not full the relay rests so long for each of its events, and so long at most: a lone event is
+#: carried at once, and of many more go in one page.
+REST_SECONDS_PER_EVENT = 0.00025
+REST_SECONDS_MAX = 0.01
 _RELAYING = 0x1ED6E3
 
 
@@ -102,6 +106,8 @@ class Relay:
                 rows = await self._log.raw_page(self.position, PAGE_EVENTS)
                 if rows:
                     await self._publish(rows)
+                    if len(rows) < PAGE_EVENTS:
+                        await asyncio.sleep(min(len(rows) * REST_SECONDS_PER_EVENT, REST_SECONDS_MAX))
                 else:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)

@@ -109,9 +109,13 @@ class Documents:
         return each.version == 1 and each.stream == f"{self.projection.stream}-{identity}"
 
     async def _load(self, connection: Connection, identities: set[str]) -> None:
-        for identity in identities & self._kept.keys():
-            self._kept.move_to_end(identity)
-        missing = identities - self._kept.keys()
+        missing = set()
+        # One by one: to intersect with its keys goes through all that is remembered.
+        for identity in identities:
+            if identity in self._kept:
+                self._kept.move_to_end(identity)
+            else:
+                missing.add(identity)
         if not missing:
             return
         self._kept.update(dict.fromkeys(missing))
