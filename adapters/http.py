@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
@@ -89,6 +90,8 @@ _REFUSED_IPV6 = {
 #: The middle of an ISATAP interface identifier, with and without the universal bit; the IPv4 address follows it.
 _ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 
+_NEVER_IN_A_URL = re.compile(r"[\x00-\x20\x7f\\]")
+_START = re.compile(r"https?://([^/?#]+)", re.IGNORECASE)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 #: A host whose last label reads as a number is an IPv4 address to half of the world's parsers.
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
@@ -224,9 +227,9 @@ class Guard:
         """The URL in the form that is connected to, so that no two parsers can read it differently."""
         if len(url) > URL_LENGTH_MAX:
             raise ForbiddenTarget(f"The URL is longer than {URL_LENGTH_MAX} characters.")
-        if any(character <= " " or character in "\\\x7f" for character in url):
+        if _NEVER_IN_A_URL.search(url):
             raise ForbiddenTarget("The URL contains characters that a URL cannot contain.")
-        start = re.match(r"https?://([^/?#]+)", url, re.IGNORECASE)
+        start = _START.match(url)
         if start is None:
             raise ForbiddenTarget("The URL must start with http:// or https:// and name a host.")
         if "@" in start[1]:
@@ -269,6 +272,7 @@ class Guard:
         return (name, None) in self._allowed or (name, port) in self._allowed
 
 
+@lru_cache(1024)
 def _plain(host: str) -> str:
     name = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
     try:

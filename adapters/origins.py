@@ -10,6 +10,7 @@ import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from adapters import arrays
 from adapters.patience import Pool
 
 log = structlog.get_logger(__name__)
@@ -53,14 +54,19 @@ class Origins:
             pending, self._pending = self._pending, {}
             if not pending:
                 return
-            rows = [(workspace_id, correlation_id, *place) for (workspace_id, correlation_id), place in pending.items()]
+            ips, agents, names = zip(*pending.values(), strict=True)
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute(
                         "INSERT INTO request_origins (workspace_id, correlation_id, ip, user_agent, request_id) "
-                        "SELECT * FROM unnest(%s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[]) "
-                        "ON CONFLICT DO NOTHING",
-                        tuple(list(column) for column in zip(*rows, strict=True)),
+                        "SELECT * FROM unnest(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                        (
+                            arrays.TextColumn([arrays.text(workspace_id) for workspace_id, _ in pending]),
+                            arrays.UuidColumn([arrays.raw(correlation_id.bytes) for _, correlation_id in pending]),
+                            arrays.TextColumn([arrays.text(ip) for ip in ips]),
+                            arrays.TextColumn([arrays.text(agent) for agent in agents]),
+                            arrays.TextColumn([arrays.NULL if name is None else arrays.text(name) for name in names]),
+                        ),
                     )
             except (OperationalError, PoolTimeout) as problem:
                 log.warning("origins.unwritten", requests=len(pending), problem=str(problem).strip())

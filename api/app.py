@@ -19,6 +19,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 import api
+from api.answers import Answer
 from api.auth import RATE, SAFE_METHODS, asker, client_address, guard, header, rate_headers
 from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Origin, Services
@@ -69,6 +70,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             Exception: broken,
         },
         before_request=before,
+        response_class=Answer,
         before_send=[_complete_headers],
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,

@@ -9,6 +9,7 @@ from litestar import Request, Response
 from litestar.params import HeaderParameter
 from msgspec import Meta, json
 
+from api.answers import Answer
 from api.services import Services
 from commands.analyses.analyses import Once
 from domain.kernel import Invalid
@@ -22,7 +23,7 @@ class BadIdempotencyKey(Invalid):
 
 def stored(body: bytes, status: int = 200) -> Response[bytes]:
     """JSON as it lies in the read model, untouched."""
-    return Response(body, status_code=status, media_type="application/json")
+    return Answer(body, status_code=status, media_type="application/json")
 
 
 def once(request: Request[Any, Any, Any], services: Services, workspace_id: str, payload: object) -> Once | None:

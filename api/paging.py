@@ -10,6 +10,7 @@ from litestar import Request, Response
 from litestar.params import QueryParameter
 from msgspec import json
 
+from api.answers import Answer
 from api.services import Services
 from domain.kernel import Invalid
 from projections.kernel import Projection
@@ -59,7 +60,7 @@ def listed(request: Request[Any, Any, Any], bodies: Sequence[bytes], last: str |
     if last is not None:
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
         headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("before", last)])}>; rel="next"'
-    return Response(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)
+    return Answer(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)
 
 
 async def place_of(services: Services, projection: Projection[Any], workspace_id: str, identity: str) -> int:

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType, json
 
+from api.answers import Answer
 from api.auth import Asker, needs
 from api.billing.plans import monthly_limit
 from api.kernel import IdempotencyKey, Url, once
@@ -87,7 +88,7 @@ async def analyze_url(
     item = Item(analysis_id=analysis_id, origin="url", source_url=data.url, webhook_url=data.webhook_url)
     claim = once(request, services, asker.workspace_id, data)
     job_id = await submit(services, asker, analysis_id, (item,), claim)
-    return Response(await accepted(services, asker, analysis_id, job_id), status_code=202)
+    return Answer(await accepted(services, asker, analysis_id, job_id), status_code=202)
 
 
 UPLOAD_BODY = {
@@ -153,7 +154,7 @@ async def analyze_upload(
         raise
     if job_id != analysis_id:
         await _drop(services, key)
-    return Response(await accepted(services, asker, analysis_id, job_id), status_code=202)
+    return Answer(await accepted(services, asker, analysis_id, job_id), status_code=202)
 
 
 @post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
