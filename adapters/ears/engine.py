@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from adapters.ears import chords as harmony
 from adapters.ears import descriptors, genres, structure
 from adapters.ears.decode import open_audio
-from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, tuning_semitones
+from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, sureness, tuning_semitones
 from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
 from adapters.ears.rhythm import Rhythm, hear_rhythm
 from adapters.ears.silence import sounding
@@ -45,6 +45,8 @@ PASS_SHARE = 0.9
 AUDIBLE_STEPS_MIN = 8
 #: Less likely than this no key is named.
 KEY_MIN = 0.2
+#: Where neither beat nor key is surer than this, it may be no music at all, and its genre is no surer either.
+MUSIC_SURE = 0.5
 #: Below this tonality what sounds has no chords worth naming.
 TONALITY_MIN = 0.12
 #: The piece modulates when a section of at least this length is in another key at least this surely.
@@ -115,8 +117,9 @@ def _music(heard: Heard) -> Analysis:
     tuning = tuning_semitones(spectra.tonal)
     salience = pitch_salience(spectra.tonal, tuning)
     pitch_classes = chroma(salience)
-    probabilities = key_probabilities(salience[slice(*sounding(spectra))])
-    keys = ranked(probabilities)
+    inside = slice(*sounding(spectra))
+    probabilities = key_probabilities(salience[inside])
+    keys = _keys(probabilities, pitch_classes[inside])
     tonality = descriptors.tonality(pitch_classes)
     key = keys[0] if keys[0].confidence >= KEY_MIN and tonality > 0 else None
     traits = descriptors.observe(
@@ -130,6 +133,8 @@ def _music(heard: Heard) -> Analysis:
         majorness=float(probabilities[:12].sum()),
     )
     feelings, genre = descriptors.feel(traits), genres.suggest(traits)
+    if max(rhythm.bpm_confidence, key.confidence if key else 0.0) < MUSIC_SURE:
+        genre = replace(genre, confidence=min(genre.confidence, MUSIC_SURE), review=genre.review or "low_confidence")
     sections = _sections(heard, rhythm, salience, pitch_classes, traits)
     chords = _chords(heard, rhythm, salience, tonality)
     fades = structure.hear_fades(loudness.short_term, STEPS_PER_SECOND)
@@ -161,6 +166,14 @@ def _music(heard: Heard) -> Analysis:
         chord_progression=harmony.progression(chords, bar_seconds),
     )
     return Analysis(findings=findings, detail=_detail(heard, rhythm, pitch_classes, chords))
+
+
+def _keys(probabilities: Float64, pitch_classes: Array) -> tuple[Key, ...]:
+    """The likeliest keys, each as sure as length and harmony of the recording allow."""
+    keys = ranked(probabilities)
+    best = keys[0].confidence
+    share = sureness(best, pitch_classes, len(pitch_classes) / CHORD_RATE) / best
+    return tuple(replace(key, confidence=min(key.confidence * share, key.confidence)) for key in keys)
 
 
 def _tempo(rhythm: Rhythm) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Literal
 
@@ -29,6 +30,11 @@ CAMELOT_MINOR = tuple(f"{(7 * tonic + 4) % 12 + 1}A" for tonic in range(12))
 REGISTERS = ((24, 48), (48, 72), (72, 96), (24, 96))
 #: Moments at the beginning and at the end that are heard for themselves: four seconds, or a sixth of what there is.
 END_MOMENTS = 22
+#: A key is named surely after so many seconds and with so much change of harmony; what either lacks, in powers of two,
+#: takes so much from the log odds. Fitted to 3,148 excerpts of music, of what has no key and of held tones (decision
+#: 0035).
+ENOUGH_SECONDS, SHORT = 24.0, 0.578
+ENOUGH_CHANGE, UNCHANGED = 0.1, 1.088
 #: Salience at which evidence counts half: a click in silence is no tonic.
 SLIGHT = 1.0
 
@@ -185,6 +191,29 @@ def _triads(alike: Array) -> Float64:
     sounding = raised / raised.sum(axis=1, keepdims=True) * (alike.max(axis=1, keepdims=True) > 0)
     triads: Float64 = 24 * sounding.mean(axis=0).reshape(2, 12) - 1
     return triads
+
+
+def sureness(probability: float, pitch_classes: Array, seconds: float) -> float:
+    """How likely a key is right that the network finds `probability` likely in (moments, 12) pitch classes, 0 .. 1.
+
+    The network judges what it hears as if it were the whole piece; but a held tone or a single chord has no key, and
+    after a few seconds listeners name another one than in the end.
+    """
+    short = min(0.0, math.log2(max(seconds, 0.01) / ENOUGH_SECONDS))
+    unchanged = min(0.0, math.log2((harmonic_change(pitch_classes) + 0.005) / ENOUGH_CHANGE))
+    inside = min(max(probability, 0.01), 0.99)
+    odds = math.log(inside / (1 - inside)) + SHORT * short + UNCHANGED * unchanged
+    return 1 / (1 + math.exp(-odds))
+
+
+def harmonic_change(pitch_classes: Array) -> float:
+    """How far the moments of (moments, 12) pitch classes point away from their mean: 0 held still, 0.1 to 0.5 music."""
+    strengths = pitch_classes.sum(axis=1)
+    loud = pitch_classes[strengths > 0.1 * float(strengths.max(initial=0.0))]
+    if not len(loud):
+        return 0.0
+    mean = (loud / np.linalg.norm(loud, axis=1, keepdims=True)).mean(axis=0, dtype=np.float64)
+    return max(0.0, 1.0 - float(mean @ mean))
 
 
 def ranked(probabilities: Float64, count: int = 3) -> tuple[Key, ...]:

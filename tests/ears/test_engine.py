@@ -174,6 +174,42 @@ def test_what_is_no_music_gets_no_confident_tempo_or_key(tmp_path: Path, sound: 
     assert findings.key is None or findings.key_confidence < 0.6
 
 
+def held(*hertz: float) -> Sound:
+    """Ten seconds of tones with partials that neither change nor end."""
+    time = np.arange(10 * 44_100) / 44_100
+    tones = [np.sin(2 * np.pi * pitch * partial * time) / partial for pitch in hertz for partial in range(1, 6)]
+    sound: Sound = (0.1 * np.sum(tones, axis=0)).astype(np.float32)
+    return sound
+
+
+def clicks_here_and_there() -> Sound:
+    sound = silence(10)
+    sound[np.random.default_rng(1).integers(0, len(sound), 5)] = 0.9
+    return sound
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [held(440), held(261.6, 329.6, 392.0), sine(440, 1), chords("C", 1.0), clicks_here_and_there(), sine(440, 20)],
+    ids=["a tone", "a chord", "a second of a tone", "a second of a chord", "some clicks", "a long tone"],
+)
+def test_what_does_not_move_or_last_has_no_sure_key(tmp_path: Path, sound: Sound) -> None:
+    findings = analyse(write_wav(tmp_path / "a.wav", sound)).findings
+    assert findings.key_confidence < 0.5
+    assert all(candidate.confidence < 0.5 for candidate in findings.key_candidates)
+    assert findings.genre_review_recommended
+    assert findings.genre_confidence <= 0.5
+
+
+def test_the_longer_a_song_is_heard_the_surer_its_key(tmp_path: Path) -> None:
+    sure = [
+        analyse(write_wav(tmp_path / "a.wav", song()[: seconds * 44_100])).findings.key_confidence
+        for seconds in (2, 8, 20)
+    ]
+    assert sure == sorted(sure)
+    assert sure[0] < 0.8 < sure[2]
+
+
 def test_a_second_of_music_gives_what_a_second_can(tmp_path: Path) -> None:
     findings = analyse(write_wav(tmp_path / "a.wav", chords("C", 1.0))).findings
     assert findings.duration_seconds == 1.0
