@@ -678,7 +678,7 @@ async def test_a_server_that_does_not_answer_a_delivery_is_left_when_the_time_is
         with pytest.raises(Unreachable, match=r"within 0\.1 seconds") as failure:
             await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)
     assert failure.value.transient is True
-    assert failure.value.duration_seconds >= 0.1
+    assert failure.value.duration_seconds > 0.09  # the loop rounds its clock to milliseconds
 
 
 async def test_a_full_disk_is_not_blamed_on_the_server(tmp_path: Path) -> None:
