@@ -3,6 +3,7 @@
 The manifest is CSV with a header: `path` (beside the manifest), and where known `bpm`, `key`, `time_signature`, `lufs`;
 `kind` and `trust` group the figures. Tempo counts as right within 4 % (Accuracy1), also at a half, double, third or
 triple (Accuracy2; Gouyon et al. 2006); keys are weighed as in MIREX: exact 1, fifth .5, relative .3, parallel .2.
+A `sections.csv` beside it (`path`, `start_s`) has the borders of sections: they count as found within 0.5 and 3 s.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from domain.analyses.findings import Unreadable
 FORGIVEN = (1.0, 0.5, 2.0, 1 / 3, 3.0)
 TEMPO_TOLERANCE = 0.04
 LOUDNESS_TOLERANCE_LU = 0.1
+#: Seconds within which a border of sections counts as found (MIREX structural segmentation).
+BORDER_TOLERANCES = (0.5, 3.0)
+SECTIONS = "sections.csv"
 #: Upper edges of the rows of the reliability table.
 CONFIDENCE_EDGES = (0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
 
@@ -68,6 +72,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     bpm_confidence: float = 0.0
     key_confidence: float = 0.0
     time_signature_confidence: float = 0.0
+    #: Seconds at which sections begin, the first aside.
+    borders: tuple[float, ...] = ()
     error: str | None = None
 
 
@@ -88,6 +94,7 @@ def evaluate(manifest: Path, *, as_json: bool = False, jobs: int = 1) -> int:
     """Print how right the ears are; 0 when all was heard, 1 when a recording could not be, 2 without a manifest."""
     try:
         truths = read_manifest(manifest)
+        borders = read_borders(manifest.parent / SECTIONS)
     except (OSError, ValueError, msgspec.ValidationError) as fault:
         Console(stderr=True).print(f"The manifest cannot be read: {fault}", style="red", markup=False)
         return 2
@@ -100,6 +107,8 @@ def evaluate(manifest: Path, *, as_json: bool = False, jobs: int = 1) -> int:
         console = Console(width=None if sys.stdout.isatty() else 132)
         console.print(scores_table(truths, estimates))
         console.print(reliability_table(truths, estimates))
+        if borders:
+            console.print(borders_table(borders, estimates))
         for estimate in estimates:
             if estimate.error:
                 console.print(f"{estimate.path}: {estimate.error}", style="red", markup=False)
@@ -117,6 +126,17 @@ def read_manifest(manifest: Path) -> list[Truth]:
     if not truths:
         raise ValueError("it has no rows")
     return truths
+
+
+def read_borders(path: Path) -> dict[str, list[float]]:
+    """Seconds at which the sections of each recording begin, the first aside; nothing when there is no such file."""
+    if not path.exists():
+        return {}
+    starts: dict[str, list[float]] = defaultdict(list)
+    with path.open(newline="", encoding="utf-8-sig") as lines:
+        for row in csv.DictReader(lines):
+            starts[row.get("path") or ""].append(float(row.get("start_s") or "nan"))
+    return {name: sorted(times)[1:] for name, times in starts.items()}
 
 
 def _listen(truths: Sequence[Truth], folder: Path, jobs: int) -> list[Estimate]:
@@ -158,6 +178,7 @@ def estimate_of(name: str, path: Path) -> Estimate:
         bpm_confidence=heard.bpm_confidence,
         key_confidence=heard.key_confidence,
         time_signature_confidence=heard.time_signature_confidence,
+        borders=tuple(section.start for section in heard.sections[1:]),
     )
 
 
@@ -266,6 +287,44 @@ def reliability_table(truths: Sequence[Truth], estimates: Sequence[Estimate]) ->
         row += ["", f"{100 * calibration_error(given_answers):.1f}", str(len(given_answers))]
     table.add_row(*row)
     return table
+
+
+def borders_table(true: dict[str, list[float]], estimates: Sequence[Estimate]) -> Table:
+    """How many borders of sections were found, beside as many borders evenly spaced over each recording."""
+    named = {one.path: one for one in estimates if one.path in true and not one.error}
+    table = Table(
+        title=f"Borders of sections, F measure in per cent, mean of {len(named)} recordings",
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("found within")
+    for name in ("ours", "evenly spaced"):
+        table.add_column(name, justify="right")
+    for tolerance in BORDER_TOLERANCES:
+        ours = [borders_found(one.borders, true[path], tolerance) for path, one in named.items()]
+        even = [borders_found(_even(one), true[path], tolerance) for path, one in named.items()]
+        table.add_row(f"{tolerance:g} s", _share(ours, count=False), _share(even, count=False))
+    return table
+
+
+def _even(one: Estimate) -> tuple[float, ...]:
+    parts = len(one.borders) + 1
+    return tuple(one.duration * part / parts for part in range(1, parts))
+
+
+def borders_found(said: Sequence[float], true: Sequence[float], tolerance: float) -> float:
+    """The F measure of borders, each true one found by at most one that was said, from 0 to 1."""
+    if not said or not true:
+        return float(len(said) == len(true))
+    left, hits = sorted(said), 0
+    for border in sorted(true):
+        # The earliest that fits leaves the most for the borders still to come.
+        fitting = [one for one in left if abs(one - border) <= tolerance]
+        if fitting:
+            left.remove(fitting[0])
+            hits += 1
+    return 2 * hits / (len(said) + len(true))
 
 
 def calibration_error(answers: Iterable[tuple[float, bool]]) -> float:

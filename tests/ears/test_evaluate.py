@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from infra.evaluate import (
     Estimate,
     Truth,
+    borders_found,
     calibration_error,
     evaluate,
     key_score,
@@ -17,7 +19,7 @@ from infra.evaluate import (
     tempo_right,
 )
 from tests.ears.grooves import RATE, ROCK, played
-from tests.ears.sounds import write_wav
+from tests.ears.sounds import sine, write_wav
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,41 @@ def test_only_what_is_known_is_marked() -> None:
 def test_honest_confidence_has_no_calibration_error_and_boasting_has_one() -> None:
     assert calibration_error([(0.5, True), (0.5, False)] * 10) == pytest.approx(0)
     assert calibration_error([(1.0, True), (1.0, False)] * 10) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "tolerance", "mark"),
+    [
+        ((10.4, 20.0), (10.0, 20.0), 0.5, 1.0),
+        ((10.6, 20.0), (10.0, 20.0), 0.5, 0.5),
+        ((10.6, 20.0), (10.0, 20.0), 3.0, 1.0),
+        # One border finds one true border only, and more than there are cost precision.
+        ((11.0,), (10.0, 12.0), 3.0, 2 / 3),
+        ((10.0, 15.0, 20.0, 25.0), (10.0, 20.0), 0.5, 2 / 3),
+        ((9.0, 11.0), (8.5, 10.0), 2.0, 1.0),
+        ((), (10.0,), 3.0, 0.0),
+        ((), (), 3.0, 1.0),
+    ],
+)
+def test_a_border_is_found_once_and_near(
+    said: tuple[float, ...], true: tuple[float, ...], tolerance: float, mark: float
+) -> None:
+    assert borders_found(said, true, tolerance) == pytest.approx(mark)
+
+
+def test_borders_are_scored_where_they_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [played(ROCK, 120, 16), 0.3 * sine(330, 16, rate=RATE), played(ROCK, 120, 16)]
+    write_wav(tmp_path / "a.wav", np.concatenate(parts), rate=RATE)
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,bpm\na.wav,120\n")
+    assert evaluate(manifest) == 0
+    assert "Borders" not in capsys.readouterr().out
+    (tmp_path / "sections.csv").write_text("path,start_s\na.wav,0\na.wav,16\na.wav,32\nother.wav,0\nother.wav,5\n")
+    assert evaluate(manifest) == 0
+    told = capsys.readouterr().out
+    assert "mean of 1 recordings" in told
+    within = next(line for line in told.splitlines() if line.startswith("3 s"))
+    assert within.split()[2] == "100.0"
 
 
 def test_a_manifest_is_listened_to_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
