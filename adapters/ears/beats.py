@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.network import chances, trained
+from adapters.ears.onsets import CHUNK
 from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import LAGS, LOOK, LOOK_EVERY, at_lags
 
@@ -25,6 +26,8 @@ DRIFT_COST = 6.0
 TIGHTNESS = 30.0
 #: Parts of a beat among which the place of the tap is looked for: enough for triplets and sixteenths.
 PARTS = 12
+#: Beats that are looked at together; an even number.
+BEATS_AT_ONCE = 512
 #: Beats are moved away from the strongest onsets only when it is this likely.
 PHASE_SURE = 0.5
 
@@ -54,7 +57,10 @@ def local_periods(looks: Array, period: float) -> Array:
 def frame_periods(periods: Array, frames: int) -> Array:
     """(frames,) frames per beat everywhere, between the centres of the looks."""
     centres = np.arange(len(periods)) * LOOK_EVERY + min(LOOK, frames) / 2
-    spread: Array = (np.interp(np.arange(frames), centres, periods) * FRAME_RATE).astype(np.float32)
+    spread = np.empty(frames, np.float32)
+    for start in range(0, frames, CHUNK):
+        at = np.arange(start, min(start + CHUNK, frames))
+        spread[start : start + CHUNK] = np.interp(at, centres, periods) * FRAME_RATE
     return spread
 
 
@@ -64,48 +70,49 @@ def follow(curve: Array, periods: Array, tightness: float = TIGHTNESS) -> NDArra
     frames = len(curve)
     if frames < 3 or deviation < 1e-6:
         return np.zeros(0, np.intp)
-    onset = (curve / deviation).astype(np.float64)
     shortest, longest = int(max(2, periods.min() * 0.6)), int(np.ceil(periods.max() * 1.6))
     lags = np.arange(shortest, longest + 1)
-    padded = np.full(frames + longest, 0.0)
-    back = np.full(frames, -1, np.intp)
+    # The scores of the last `longest` frames; for each frame the way back to the beat before, 0 where there is none.
+    recent = np.zeros(longest)
+    back = np.zeros(frames, np.int16)
     # No lag is shorter than `shortest`, so that many frames can be decided at once.
     for start in range(0, frames, shortest):
         block = np.arange(start, min(start + shortest, frames))
-        arriving = padded[block[:, None] - lags + longest]
+        arriving = recent[(block - start)[:, None] - lags + longest]
         stretch = np.log(lags / periods[block][:, None])
         arriving = arriving - tightness * stretch**2
         choice = np.argmax(arriving, axis=1)
         best = arriving[np.arange(len(block)), choice]
-        previous = block - lags[choice]
-        linked = (best > 0) & (previous >= 0)
-        padded[block + longest] = onset[block] + np.where(linked, best, 0)
-        back[block] = np.where(linked, previous, -1)
-    score = padded[longest:]
-    tail = max(0, frames - int(np.ceil(periods[-1])))
-    path = [tail + int(np.argmax(score[tail:]))]
-    while back[path[-1]] >= 0:
-        path.append(int(back[path[-1]]))
+        linked = (best > 0) & (block >= lags[choice])
+        scores = (curve[block] / deviation).astype(np.float64) + np.where(linked, best, 0)
+        recent = np.concatenate([recent, scores])[-longest:]
+        back[block] = np.where(linked, lags[choice], 0)
+    tail = min(frames, longest, int(np.ceil(periods[-1])))
+    path = [frames - tail + int(np.argmax(recent[-tail:]))]
+    while back[path[-1]]:
+        path.append(path[-1] - int(back[path[-1]]))
     return np.array(path[::-1], np.intp)
 
 
-def folded(signals: Array, beats: Times) -> Array:
+def folded(signals: NDArray[np.floating], beats: Times) -> Array:
     """(2 * PARTS, n) mean of (frames, n) signals over pairs of beats, each beat (in frames) cut into PARTS."""
     if len(beats) < 3:
         return np.zeros((2 * PARTS, signals.shape[1]), np.float32)
     count = (len(beats) - 1) // 2 * 2
-    places = np.arange(count * PARTS) / PARTS
-    at = np.interp(places, np.arange(len(beats)), beats)
     # The strongest value within a part, not the one in its middle: attacks are narrower than parts.
     width = np.diff(beats).mean() / PARTS / 2
-    rows = np.arange(signals.shape[0])
-    sampled = np.maximum.reduce(
-        [
-            signals[np.clip(np.rint(at + shift), 0, len(rows) - 1).astype(np.intp)]
-            for shift in (-width * 0.7, 0.0, width * 0.7)
-        ]
-    )
-    mean: Array = sampled.reshape(count // 2, 2 * PARTS, signals.shape[1]).mean(axis=0)
+    total = np.zeros((2 * PARTS, signals.shape[1]))
+    for first in range(0, count, BEATS_AT_ONCE):
+        places = np.arange(first * PARTS, min(first + BEATS_AT_ONCE, count) * PARTS) / PARTS
+        at = np.interp(places, np.arange(len(beats)), beats)
+        sampled = np.maximum.reduce(
+            [
+                signals[np.clip(np.rint(at + shift), 0, len(signals) - 1).astype(np.intp)]
+                for shift in (-width * 0.7, 0.0, width * 0.7)
+            ]
+        )
+        total += sampled.reshape(-1, 2 * PARTS, signals.shape[1]).sum(axis=0, dtype=np.float64)
+    mean: Array = (total / (count // 2)).astype(np.float32)
     return mean
 
 
@@ -115,7 +122,7 @@ def rotations(profile: Array) -> Array:
     return np.stack([np.roll(scaled, -place, axis=0).ravel() for place in range(len(profile))]).astype(np.float32)
 
 
-def in_phase(signals: Array, beats: Times) -> Times:
+def in_phase(signals: NDArray[np.floating], beats: Times) -> Times:
     """The same beats (in frames) moved to the place in the pattern where people would tap, from (frames, n) signals."""
     if len(beats) < 4:
         return beats

@@ -31,7 +31,7 @@ CHANGE = 3.2
 SILENT_FIT = 0.55
 
 
-def hear_chords(salience: Array, rate: float, beats: Float64, seconds: float) -> tuple[Chord, ...]:
+def hear_chords(salience: NDArray[np.floating], rate: float, beats: Float64, seconds: float) -> tuple[Chord, ...]:
     """The chords of a recording, each from its start to its end in seconds, without gaps.
 
     `salience` is (moments, semitones) at `rate` per second; chords change on `beats` (seconds) where there are any and

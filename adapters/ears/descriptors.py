@@ -12,8 +12,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from adapters.ears.onsets import attacks, local_mean, loudest_db, onset_frames
-from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, MOMENT_EVERY, Spectra, band_centres
+from adapters.ears.onsets import local_mean, onset_frames
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, MOMENT_EVERY, band_centres, portions
+from adapters.ears.trace import Trace
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -165,7 +166,7 @@ def tempo_comfort(bpm: float | None) -> float:
 
 
 def observe(
-    spectra: Spectra,
+    trace: Trace,
     chroma: Array,
     *,
     loudness_lufs: float,
@@ -179,13 +180,14 @@ def observe(
 
     `chroma` is (chords, 12) pitch-class salience at `CHORD_RATE`; `beats` are in seconds.
     """
-    strengths = attacks(spectra.levels)
-    curve = strengths.sum(axis=1)
-    rising = np.maximum(curve - local_mean(curve, int(1.2 * FRAME_RATE)), 0)
-    loud = spectra.rms > 0.2 * np.sqrt(np.mean(np.square(spectra.rms, dtype=np.float64)))
-    moments = loud[::MOMENT_EVERY][: len(spectra.centroid)]
+    strengths = trace.strengths
+    rising = strengths.sum(axis=1, dtype=np.float32)
+    rising -= local_mean(rising, int(1.2 * FRAME_RATE))
+    np.maximum(rising, 0, out=rising)
+    loud = trace.rms[::MOMENT_EVERY] > 0.2 * _mean_level(trace.rms)
+    moments = loud[: len(trace.centroid)]
     onsets = onset_frames(rising, max(ONSET_MIN, 0.35 * float(np.percentile(rising, 98))) if len(rising) else 0.0)
-    low, middle, high = strengths[:, 0], strengths[:, 2:4].sum(axis=1), strengths[:, 4]
+    low, middle, high = strengths[:, 0], strengths[:, 2:4].sum(axis=1, dtype=np.float32), strengths[:, 4]
     kick_on, kick_between = _at(low, beats, 0.0), _at(low, beats, 0.5)
     high_on, high_between = _at(high, beats, 0.0), _at(high, beats, 0.5)
     snare = _at(middle, beats, 0.0)
@@ -196,12 +198,12 @@ def observe(
         bpm=bpm,
         bpm_confidence=bpm_confidence,
         tempo_stability=tempo_stability(beats),
-        onset_rate=len(onsets) / max(spectra.seconds, 1e-6),
+        onset_rate=len(onsets) / max(trace.seconds, 1e-6),
         pulse_clarity=pulse_clarity(rising),
         attack=_ramp(float(rising[onsets].mean()) if len(onsets) else 0.0, 0.5, 9.0),
-        brightness_hz=float(np.mean(spectra.centroid[moments])) if moments.any() else 0.0,
-        flatness=float(np.mean(spectra.flatness[moments])) if moments.any() else 0.0,
-        bass_share=_bass_share(spectra),
+        brightness_hz=float(np.mean(trace.centroid[moments], dtype=np.float64)) if moments.any() else 0.0,
+        flatness=float(np.mean(trace.flatness[moments], dtype=np.float64)) if moments.any() else 0.0,
+        bass_share=_bass_share(trace),
         kick_on_beats=_preference(kick_on, kick_between) * _presence(kick_on, low),
         hats_between_beats=_preference(high_between, high_on),
         backbeat=_alternation(snare),
@@ -232,16 +234,22 @@ def pulse_clarity(rising: Array) -> float:
     size = min(len(rising), PULSE_FRAMES)
     if size < int(3 * FRAME_RATE):
         return 0.0
-    windows = rising[: count * size].reshape(count, size)
-    windows = windows - windows.mean(axis=1, keepdims=True)
-    spectrum = np.fft.rfft(windows, 2 * size)
-    correlation = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:, :size]
     first, last = int(0.25 * FRAME_RATE), int(1.5 * FRAME_RATE)
-    power = correlation[:, 0]
-    unbiased = correlation[:, first:last] / (1 - np.arange(first, last) / size)
+    power, best = np.empty(count, np.float32), np.empty(count, np.float32)
+    for start, windows in portions(rising[: count * size].reshape(count, size), 64):
+        part = slice(start, start + len(windows))
+        spectrum = np.fft.rfft(windows - windows.mean(axis=1, keepdims=True), 2 * size)
+        correlation = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:, :last]
+        power[part] = correlation[:, 0]
+        best[part] = (correlation[:, first:] / (1 - np.arange(first, last) / size)).max(axis=1)
     heard = power > 0.05 * max(float(power.max()), 1e-9)
-    best = unbiased.max(axis=1)[heard] / power[heard]
-    return float(np.clip(best.mean(), 0.0, 1.0)) if heard.any() else 0.0
+    return float(np.clip((best[heard] / power[heard]).mean(), 0.0, 1.0)) if heard.any() else 0.0
+
+
+def _mean_level(rms: NDArray[np.float16]) -> float:
+    """The root mean square of the whole recording."""
+    squares = sum(float(np.square(block).sum(dtype=np.float64)) for _, block in portions(rms, 1 << 14))
+    return math.sqrt(squares / max(len(rms), 1))
 
 
 def tonality(chroma: Array) -> float:
@@ -269,16 +277,13 @@ def _harmonic_change(chroma: Array) -> float:
     return _ramp(1 - float(np.mean(np.sum(parts[1:] * parts[:-1], axis=1))), 0.02, 0.4)
 
 
-def _bass_share(spectra: Spectra) -> float:
-    if not len(spectra.levels) or loudest_db(spectra.levels) < -100:
+def _bass_share(trace: Trace) -> float:
+    if trace.loudest < -100:
         return 0.0
-    # A few thousand frames tell a mean as well as all of them.
-    some = spectra.levels[:: max(4, len(spectra.levels) // 20_000)].astype(np.float32)
-    power: Float64 = np.mean(10 ** (some / 10), axis=0, dtype=np.float64)
-    return float(power[band_centres() < 140].sum() / power.sum())
+    return float(trace.power[band_centres() < 140].sum() / trace.power.sum())
 
 
-def _at(curve: Array, beats: Float64, phase: float) -> Float64:
+def _at(curve: NDArray[np.floating], beats: Float64, phase: float) -> Float64:
     """(beats - 1,) the curve's highest value within 35 ms of the given phase of each beat."""
     if len(beats) < 4 or not len(curve):
         return np.zeros(0)
@@ -294,9 +299,9 @@ def _preference(here: Float64, there: Float64) -> float:
     return max(0.0, float(here.mean() - there.mean()) / total) if total > 1e-6 else 0.0
 
 
-def _presence(here: Float64, curve: Array) -> float:
+def _presence(here: Float64, curve: NDArray[np.floating]) -> float:
     """The share of places at which a register attacks at all, by half of its usual strength."""
-    usual = float(np.percentile(curve, 97)) if len(curve) else 0.0
+    usual = float(np.percentile(curve.astype(np.float32), 97)) if len(curve) else 0.0
     return float(np.mean(here > 0.5 * usual)) if len(here) and usual > 0.3 else 0.0
 
 

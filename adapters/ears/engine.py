@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from adapters.ears import chords as harmony
 from adapters.ears import descriptors, genres, structure
 from adapters.ears.decode import open_audio
-from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, sureness, tuning_semitones
+from adapters.ears.key import Key, chroma, key_probabilities, ranked, sureness
 from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
 from adapters.ears.rhythm import Rhythm, hear_rhythm
 from adapters.ears.silence import sounding
-from adapters.ears.spectrum import CHORD_EVERY, CHORD_RATE, FRAME_RATE, MOMENT_RATE, Listener, Spectra
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, MOMENT_RATE
+from adapters.ears.trace import Trace, Tracer
 from domain.analyses.findings import (
     Analysis,
     Chord,
@@ -33,6 +34,7 @@ from domain.analyses.findings import (
 )
 
 Array = NDArray[np.float32]
+Half = NDArray[np.float16]
 Float64 = NDArray[np.float64]
 
 #: A curve or outline that is kept for pictures has at most so many points.
@@ -57,18 +59,18 @@ MODULATION_SECONDS_MIN = 10.0
 def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> Analysis:
     """All that can be heard in the file at `path`; raises `Unreadable` with a sentence when there is no sound in it.
 
-    Memory grows by some 11 kB per second of music and never holds the samples. `progress` is told shares from 0 to 1.
+    Memory grows by some 5 kB per second of music and never holds the samples. `progress` is told shares from 0 to 1.
     """
     tell = progress or (lambda _: None)
     # A block this large, once freed, teaches glibc to keep what is freed after it. Else each block's working memory
     # goes back to the kernel and is fetched again page by page, a fifth of all the time; others do not mind.
     np.empty(KEPT_FREE, np.uint8)
     with open_audio(path) as audio:
-        meter, listener = Meter(audio.sample_rate, audio.layout), Listener()
+        meter, tracer = Meter(audio.sample_rate, audio.layout), Tracer()
         told = 0.0
         for block in audio:
             meter.push(block.samples)
-            listener.feed(block.mono)
+            tracer.feed(block.mono)
             share = PASS_SHARE * min(1.0, audio.seconds_decoded / (audio.duration_seconds or float("inf")))
             if share >= told + 0.01:
                 tell(told := share)
@@ -77,7 +79,7 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
             sample_rate=audio.sample_rate,
             channels=audio.channels,
             loudness=meter.finish(),
-            spectra=listener.finish(),
+            trace=tracer.finish(),
         )
     tell(PASS_SHARE)
     analysis = understand(heard)
@@ -92,7 +94,7 @@ class Heard(NamedTuple):
     sample_rate: int
     channels: int
     loudness: Loudness
-    spectra: Spectra
+    trace: Trace
 
 
 def understand(heard: Heard) -> Analysis:
@@ -112,18 +114,17 @@ def _silence(heard: Heard) -> Analysis:
 
 
 def _music(heard: Heard) -> Analysis:
-    spectra, loudness = heard.spectra, heard.loudness
-    rhythm = hear_rhythm(spectra)
-    tuning = tuning_semitones(spectra.tonal)
-    salience = pitch_salience(spectra.tonal, tuning)
+    trace, loudness = heard.trace, heard.loudness
+    rhythm = hear_rhythm(trace)
+    salience, tuning = trace.salience, trace.tuning
     pitch_classes = chroma(salience)
-    inside = slice(*sounding(spectra))
+    inside = slice(*sounding(trace.rms, len(salience)))
     probabilities = key_probabilities(salience[inside])
     keys = _keys(probabilities, pitch_classes[inside])
     tonality = descriptors.tonality(pitch_classes)
     key = keys[0] if keys[0].confidence >= KEY_MIN and tonality > 0 else None
     traits = descriptors.observe(
-        spectra,
+        trace,
         pitch_classes,
         loudness_lufs=_level(loudness),
         loudness_range_lu=loudness.range,
@@ -232,12 +233,10 @@ def _level(loudness: Loudness) -> float:
 
 
 def _sections(
-    heard: Heard, rhythm: Rhythm, salience: Array, pitch_classes: Array, traits: descriptors.Traits
+    heard: Heard, rhythm: Rhythm, salience: Half, pitch_classes: Array, traits: descriptors.Traits
 ) -> tuple[Section, ...]:
-    spectra = heard.spectra
-    stretches = structure.hear_sections(
-        pitch_classes, _band_levels(spectra, len(pitch_classes)), CHORD_RATE, rhythm.downbeats, heard.seconds
-    )
+    trace = heard.trace
+    stretches = structure.hear_sections(pitch_classes, trace.levels, CHORD_RATE, rhythm.downbeats, heard.seconds)
     sections: list[Section] = []
     for stretch in stretches:
         key = ranked(key_probabilities(_rows(salience, CHORD_RATE, stretch)), 1)[0]
@@ -246,12 +245,12 @@ def _sections(
         energy = None
         if level is not None:
             count = np.count_nonzero((rhythm.onsets >= stretch.start) & (rhythm.onsets < stretch.end))
-            centroid = _rows(spectra.centroid, MOMENT_RATE, stretch)
+            centroid = _rows(trace.centroid, MOMENT_RATE, stretch)
             energy = descriptors.arousal(
                 level,
                 count / max(stretch.end - stretch.start, 1e-3),
                 traits.attack,
-                float(centroid[centroid > 0].mean()) if (centroid > 0).any() else 0.0,
+                float(centroid[centroid > 0].mean(dtype=np.float64)) if (centroid > 0).any() else 0.0,
             )
         sections.append(
             Section(
@@ -268,7 +267,7 @@ def _sections(
     return tuple(sections)
 
 
-def _modulates(key: Key, salience: Array, sections: tuple[Section, ...]) -> bool:
+def _modulates(key: Key, salience: Half, sections: tuple[Section, ...]) -> bool:
     """Whether a section of ten seconds or more is surely in another key, its relative aside, which is but a shade."""
     relative = (key.tonic + 9) % 12 if key.scale == "major" else (key.tonic + 3) % 12
     for section in sections:
@@ -283,21 +282,10 @@ def _modulates(key: Key, salience: Array, sections: tuple[Section, ...]) -> bool
     return False
 
 
-def _chords(heard: Heard, rhythm: Rhythm, salience: Array, tonality: float) -> tuple[Chord, ...]:
+def _chords(heard: Heard, rhythm: Rhythm, salience: Half, tonality: float) -> tuple[Chord, ...]:
     if tonality < TONALITY_MIN:
         return ()
     return harmony.hear_chords(salience, CHORD_RATE, rhythm.beats, heard.seconds)
-
-
-def _band_levels(spectra: Spectra, count: int) -> Array:
-    """(count, bands) mean level in dB of the frames around each chord."""
-    parts: list[Array] = []
-    for start in range(0, count, 1024):
-        block = spectra.levels[start * CHORD_EVERY : min(start + 1024, count) * CHORD_EVERY].astype(np.float32)
-        short = -len(block) % CHORD_EVERY
-        block = np.pad(block, ((0, short), (0, 0)), mode="edge")
-        parts.append(block.reshape(-1, CHORD_EVERY, block.shape[1]).mean(axis=1))
-    return np.concatenate(parts) if parts else np.zeros((0, spectra.levels.shape[1]), np.float32)
 
 
 def _rows(values: NDArray[Any], rate: float, stretch: structure.Stretch) -> NDArray[Any]:
@@ -309,7 +297,7 @@ def _rows(values: NDArray[Any], rate: float, stretch: structure.Stretch) -> NDAr
 def _detail(
     heard: Heard, rhythm: Rhythm | None = None, pitch_classes: Array | None = None, chords: tuple[Chord, ...] = ()
 ) -> Detail:
-    loudness, spectra = heard.loudness, heard.spectra
+    loudness, trace = heard.loudness, heard.trace
     detail = Detail(
         sample_rate=heard.sample_rate,
         channels=heard.channels,
@@ -320,7 +308,7 @@ def _detail(
     )
     if rhythm is None or pitch_classes is None:
         return detail
-    clocks = structure.Clocks(FRAME_RATE, CHORD_RATE, heard.seconds)
+    clocks = structure.Clocks(FRAME_RATE, MOMENT_RATE, CHORD_RATE, heard.seconds)
     return replace(
         detail,
         beats=_times(rhythm.beats),
@@ -328,7 +316,7 @@ def _detail(
         onsets=_times(rhythm.onsets),
         tempo_curve=_tempo_curve(rhythm.beats, heard.seconds),
         chords=chords,
-        segments=structure.hear_segments(rhythm.onsets, pitch_classes, spectra.levels, spectra.rms, clocks),
+        segments=structure.hear_segments(rhythm.onsets, pitch_classes, trace.cepstrum, trace.rms, clocks),
         chromagram=_chromagram(pitch_classes),
     )
 

@@ -63,10 +63,20 @@ class Key(Struct, frozen=True):
 
 
 def tuning_semitones(tonal: NDArray[np.floating]) -> float:
-    """How far the recording's notes lie above the A4 = 440 Hz grid, -0.5..0.5 semitones.
+    """How far the notes in (moments, bins) magnitudes lie above the A4 = 440 Hz grid, -0.5..0.5 semitones."""
+    return tuning_of(tuning_turn(tonal))
+
+
+def tuning_of(turn: complex) -> float:
+    """The tuning in semitones to which the sum of directions points."""
+    return float(np.angle(turn) / (2 * np.pi)) if abs(turn) > 0 else 0.0
+
+
+def tuning_turn(tonal: NDArray[np.floating]) -> complex:
+    """The sum of the directions in which notes point; those of several stretches add up.
 
     `tonal` is (moments, bins) magnitudes, three bins a semitone. The spectral peaks, refined by a parabola through the
-    log magnitudes, point in a circle whose turn is a semitone; the answer is their mean direction (after Dressler &
+    log magnitudes, point in a circle whose turn is a semitone; the tuning is their mean direction (after Dressler &
     Streich 2007).
     """
     octave = 12 * BINS_PER_SEMITONE
@@ -81,7 +91,7 @@ def tuning_semitones(tonal: NDArray[np.floating]) -> float:
         offset = np.clip(0.5 * (left - right) / (left - 2 * middle + right - 1e-9), -0.5, 0.5)
         phase = (column + octave + offset) / BINS_PER_SEMITONE
         turn += complex(np.sum(np.exp(0.5 * middle) * np.exp(2j * np.pi * phase)))
-    return float(np.angle(turn) / (2 * np.pi)) if abs(turn) > 0 else 0.0
+    return turn
 
 
 def pitch_salience(tonal: NDArray[np.floating], tuning: float) -> Array:
@@ -125,14 +135,14 @@ def _surroundings(values: Array) -> tuple[Array, Array]:
     return mean.astype(np.float32), spread.astype(np.float32)
 
 
-def chroma(salience: Array, lowest_midi: int = 24, highest_midi: int = 96) -> Array:
+def chroma(salience: NDArray[np.floating], lowest_midi: int = 24, highest_midi: int = 96) -> Array:
     """(moments, 12) the salience of each pitch class from C to B, summed over octaves of the given range."""
     part = salience[:, lowest_midi - LOWEST_MIDI : highest_midi - LOWEST_MIDI]
-    folded: Array = part.reshape(len(part), part.shape[1] // 12, 12).sum(axis=1)
+    folded: Array = part.reshape(len(part), part.shape[1] // 12, 12).sum(axis=1, dtype=np.float32)
     return folded
 
 
-def key_probabilities(salience: Array) -> Float64:
+def key_probabilities(salience: NDArray[np.floating]) -> Float64:
     """(24,) how likely each key is, C major .. B major, then C minor .. B minor; uniform where nothing is tonal.
 
     A small network looks at the `evidence` from each of the twelve possible tonics in turn, so that it knows nothing of
@@ -146,7 +156,7 @@ def key_probabilities(salience: Array) -> Float64:
     return chances(trained("key")(turned).T.ravel()).astype(np.float64)
 
 
-def evidence(salience: Array) -> Array:
+def evidence(salience: NDArray[np.floating]) -> Array:
     """(10, 12) what speaks for each pitch class, C to B, in ten ways; about 0 where a class is no stronger than others.
 
     The strength of each class in four registers, over all moments alike, at the beginning and at the end; how often it
@@ -185,11 +195,15 @@ def _triad_templates() -> Float64:
 def _triads(alike: Array) -> Float64:
     """(2, 12) how often the major and the minor triad on each class sound, over their mean, minus 1."""
     padded = np.pad(alike, ((2, 2), (0, 0)), mode="edge")
-    smooth = sum(weight * padded[at : at + len(alike)] for at, weight in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
-    shape = np.asarray(smooth) / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-9)
-    raised = np.exp(12 * shape @ _triad_templates())
-    sounding = raised / raised.sum(axis=1, keepdims=True) * (alike.max(axis=1, keepdims=True) > 0)
-    triads: Float64 = 24 * sounding.mean(axis=0).reshape(2, 12) - 1
+    total = np.zeros(24)
+    for start, block in portions(alike):
+        part = padded[start : start + len(block) + 4]
+        smooth = sum(weight * part[at : at + len(block)] for at, weight in enumerate((0.125, 0.25, 0.25, 0.25, 0.125)))
+        shape = np.asarray(smooth) / (np.linalg.norm(smooth, axis=1, keepdims=True) + 1e-9)
+        raised = np.exp(12 * shape @ _triad_templates())
+        sounding = raised / raised.sum(axis=1, keepdims=True) * (block.max(axis=1, keepdims=True) > 0)
+        total += sounding.sum(axis=0)
+    triads: Float64 = 24 * (total / len(alike)).reshape(2, 12) - 1
     return triads
 
 

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.ears.beats import BEATS_AT_ONCE
 from adapters.ears.network import chances, trained
-from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra, portions
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE
 from adapters.ears.tempo import RATIOS, REPETITIONS, Pulse, features
+from adapters.ears.trace import Trace
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -58,8 +60,13 @@ def metre_features(heard: Pulse, period: float) -> Array:
     return gathered
 
 
-def beat_features(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
+def beat_features(heard: Pulse, trace: Trace, beats: Times) -> Array:
     """(beats, features) what sounds on each beat and on its neighbours, for beats given in frames."""
+    return _with_neighbours(_sounding_on(heard, trace, beats), 0, len(beats))
+
+
+def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> Array:
+    """(beats, measures) what sounds on each beat, set against the recording's mean; nothing beyond the ends."""
     signals = heard.signals
     last = len(signals) - 1
     following = np.append(beats[1:], beats[-1] + (beats[-1] - beats[-2]))
@@ -69,12 +76,12 @@ def beat_features(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
         peaks: Array = np.maximum.reduce(
             [signals[np.clip(np.rint(at + shift * width), 0, last).astype(np.intp)] for shift in shifts]
         )
-        return peaks
+        return peaks.astype(np.float32)
 
     length = following - beats
     on = strongest(beats, 0.12 * length)
     between = strongest(beats + 0.5 * length, 0.2 * length)
-    pitch = _pitch_between(spectra, beats, following)
+    pitch = _pitch_between(trace, beats, following)
     low, all_pitches = pitch[:, :12], pitch[:, 12:]
     parts = np.column_stack(
         [
@@ -88,34 +95,40 @@ def beat_features(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
     )
     parts -= parts.mean(axis=0)
     parts /= parts.std(axis=0) + 0.05
-    padded = np.pad(parts, ((AROUND, AROUND), (0, 0)))
-    stacked: Array = np.concatenate([padded[shift : shift + len(parts)] for shift in range(2 * AROUND + 1)], axis=1)
-    return stacked.astype(np.float32)
+    padded: Array = np.pad(parts, ((AROUND, AROUND), (0, 0)))
+    return padded
 
 
-def _pitch_between(spectra: Spectra, starts: Times, stops: Times) -> Array:
+def _with_neighbours(padded: Array, first: int, last: int) -> Array:
+    """(beats, features) the measures of the beats from the first to before the last, and of those around each."""
+    shifted = [padded[first + shift : last + shift] for shift in range(2 * AROUND + 1)]
+    return np.concatenate(shifted, axis=1).astype(np.float32)
+
+
+def _pitch_between(trace: Trace, starts: Times, stops: Times) -> Array:
     """(beats, 24) mean pitch classes of the bass (below C4) and of everything while each beat lasts."""
-    if not len(spectra.tonal):
-        return np.zeros((len(starts), 24), np.float32)
-    heap = np.zeros((len(spectra.tonal) + 1, 24))
-    for start, block in portions(spectra.tonal):
-        octaves = np.sqrt(block).reshape(len(block), -1, 12, 3).sum(axis=3)
-        rows = heap[start + 1 : start + 1 + len(block)]
-        rows[:, :12], rows[:, 12:] = octaves[:, :3].sum(axis=1), octaves.sum(axis=1)
-    np.cumsum(heap, axis=0, out=heap)
-    edges = np.arange(len(heap)) - 0.5
+    means = np.zeros((len(starts), 24), np.float32)
+    chords = len(trace.pitch)
+    if not chords:
+        return means
     scale = CHORD_RATE / FRAME_RATE
-
-    def until(times: Times) -> Times:
-        at = np.clip(times * scale, edges[0], edges[-1]) - edges[0]
-        whole = np.minimum(at.astype(np.intp), len(heap) - 2)
-        cumulated: Times = heap[whole] + (at - whole)[:, None] * (heap[whole + 1] - heap[whole])
-        return cumulated
-
-    means: Array = ((until(stops) - until(starts)) / np.maximum((stops - starts) * scale, 1e-3)[:, None]).astype(
-        np.float32
-    )
+    for first in range(0, len(starts), BEATS_AT_ONCE):
+        some = slice(first, first + BEATS_AT_ONCE)
+        # Chord i lasts from i - 1/2 to i + 1/2.
+        begin, end = (np.clip(times[some] * scale + 0.5, 0, chords) for times in (starts, stops))
+        low, high = int(begin.min()), min(chords, int(end.max()) + 1)
+        heap = np.zeros((high - low + 1, 24))
+        np.cumsum(trace.pitch[low:high], axis=0, dtype=np.float64, out=heap[1:])
+        total = _until(heap, end - low) - _until(heap, begin - low)
+        means[some] = total / np.maximum((stops[some] - starts[some]) * scale, 1e-3)[:, None]
     return means
+
+
+def _until(heap: Times, at: Times) -> Times:
+    """(n, width) the cumulated rows up to fractional places."""
+    whole = np.minimum(at.astype(np.intp), len(heap) - 2)
+    cumulated: Times = heap[whole] + (at - whole)[:, None] * (heap[whole + 1] - heap[whole])
+    return cumulated
 
 
 def _novelty(pitch: Array, back: int) -> Array:
@@ -151,8 +164,12 @@ def bar_positions(evidence: Array, length: int) -> NDArray[np.intp]:
     return positions
 
 
-def downbeat_odds(heard: Pulse, spectra: Spectra, beats: Times) -> Array:
+def downbeat_odds(heard: Pulse, trace: Trace, beats: Times) -> Array:
     """(beats,) logarithm of the odds that each beat (in frames) begins a bar."""
-    scores = trained("downbeat")(beat_features(heard, spectra, beats))
-    odds: Array = scores[:, 1] - scores[:, 0]
+    measured, network = _sounding_on(heard, trace, beats), trained("downbeat")
+    odds = np.empty(len(beats), np.float32)
+    for first in range(0, len(beats), BEATS_AT_ONCE):
+        last = min(first + BEATS_AT_ONCE, len(beats))
+        scores = network(_with_neighbours(measured, first, last))
+        odds[first:last] = scores[:, 1] - scores[:, 0]
     return odds

@@ -35,9 +35,12 @@ def loudest_db(levels: NDArray[np.float16]) -> float:
     return float(np.percentile(levels.max(axis=1).astype(np.float32), 95))
 
 
-def attacks(levels: NDArray[np.float16]) -> Array:
-    """(frames, registers) strength of attack, >= 0, about 1 where something loud begins; 0 in silence."""
-    loudest = loudest_db(levels)
+def attacks(levels: NDArray[np.float16], loudest: float | None = None) -> Array:
+    """(frames, registers) strength of attack, >= 0, about 1 where something loud begins; 0 in silence.
+
+    What counts as loud is `loudest`, or what is in these levels.
+    """
+    loudest = loudest_db(levels) if loudest is None else loudest
     strengths = np.zeros((len(levels), len(REGISTERS)), np.float32)
     if loudest < SILENCE_DB or len(levels) <= LAG:
         return strengths
@@ -55,25 +58,36 @@ def attacks(levels: NDArray[np.float16]) -> Array:
     return strengths
 
 
-def salient(strengths: Array, seconds: float = MEAN_SECONDS) -> Array:
-    """(frames, ...) the same strengths above their local mean of `seconds`, half-wave rectified."""
-    above = local_mean(strengths, int(seconds * FRAME_RATE))
-    np.subtract(strengths, above, out=above)
+def salient(
+    strengths: NDArray[np.floating], seconds: float = MEAN_SECONDS, start: int = 0, stop: int | None = None
+) -> Array:
+    """(frames, ...) strengths above their local mean of `seconds`, half-wave rectified; of some frames or of all."""
+    stop = len(strengths) if stop is None else stop
+    above = local_mean(strengths, int(seconds * FRAME_RATE), start, stop)
+    np.subtract(strengths[start:stop], above, out=above)
     return np.maximum(above, 0, out=above)
 
 
-def local_mean(values: Array, width: int) -> Array:
+def onset_curve(strengths: NDArray[np.floating]) -> Array:
+    """(frames,) what stands out in all registers together, made in portions."""
+    curve = np.empty(len(strengths), np.float32)
+    for start in range(0, len(curve), CHUNK):
+        stop = min(start + CHUNK, len(curve))
+        curve[start:stop] = salient(strengths, start=start, stop=stop).sum(axis=1)
+    return curve
+
+
+def local_mean(values: NDArray[np.floating], width: int, first: int = 0, last: int | None = None) -> Array:
     """(frames, ...) mean over `width` frames centred on each frame, over what there is at the ends."""
-    if not len(values):
-        return values
-    mean = np.empty(values.shape, np.float32)
-    for start in range(0, len(values), CHUNK):
-        index = np.arange(start, min(start + CHUNK, len(values)))
+    last = len(values) if last is None else last
+    mean = np.empty((last - first, *values.shape[1:]), np.float32)
+    for start in range(first, last, CHUNK):
+        index = np.arange(start, min(start + CHUNK, last))
         low, high = np.maximum(index - width // 2, 0), np.minimum(index + width // 2 + 1, len(values))
         heap = np.zeros((high[-1] - low[0] + 1, *values.shape[1:]))
         np.cumsum(values[low[0] : high[-1]], axis=0, out=heap[1:])
         counts = (high - low).reshape(-1, *(1,) * (values.ndim - 1))
-        mean[index] = (heap[high - low[0]] - heap[low - low[0]]) / counts
+        mean[index - first] = (heap[high - low[0]] - heap[low - low[0]]) / counts
     return mean
 
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
 from adapters.ears.metre import Metre, bar_positions, downbeat_odds, hear_metre
-from adapters.ears.onsets import attacks, onset_frames, salient
-from adapters.ears.silence import audible, sounding, within
-from adapters.ears.spectrum import FRAME_RATE, Spectra
+from adapters.ears.onsets import onset_curve, onset_frames
+from adapters.ears.silence import audible, sounding
+from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import Pulse, candidate_periods, hear_tempo, pulse
+from adapters.ears.trace import Trace
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -66,34 +67,32 @@ class Rhythm(Struct, frozen=True):
     metre_confidence: float
 
 
-def hear_rhythm(spectra: Spectra) -> Rhythm:
-    """Listen to the rhythm in a spectrogram; never raises, whatever the sound."""
-    span = sounding(spectra)
-    inside = within(spectra, span)
+def hear_rhythm(trace: Trace) -> Rhythm:
+    """Listen to the rhythm in what stayed of a recording; never raises, whatever the sound."""
+    span = sounding(trace.rms, len(trace.pitch))
+    inside = trace.within(span)
     rhythm = _heard_in(inside)
     beats, downbeats = audible(rhythm.beats, inside.rms), audible(rhythm.downbeats, inside.rms)
     later = span.seconds
     return replace(rhythm, beats=beats + later, downbeats=downbeats + later, onsets=rhythm.onsets + later)
 
 
-def _heard_in(spectra: Spectra) -> Rhythm:
-    strengths = attacks(spectra.levels)
-    curve = salient(strengths).sum(axis=1)
-    onsets = onset_frames(curve, float(curve.mean() + 0.7 * curve.std())) if len(curve) else np.zeros(0, np.intp)
-    if len(onsets) < 4 or not np.isfinite(curve).all():
+def _heard_in(trace: Trace) -> Rhythm:
+    onsets = _clear_onsets(trace.strengths)
+    if len(onsets) < 4:
         return _unmeasured(onsets)
-    heard = pulse(strengths, spectra)
+    heard = pulse(trace)
     lone = lone_strokes(heard)
     periods = _audible_periods(candidate_periods(heard), lone)
-    tempo = hear_tempo(heard, periods, spectra.seconds) if len(periods) else []
+    tempo = hear_tempo(heard, periods, trace.seconds) if len(periods) else []
     if not tempo or tempo[0].probability < BEAT_SURE:
         return _unmeasured(onsets)
     period = tempo[0].period
     locally = local_periods(heard.looks, period)
-    followed = follow(heard.curves[:, 0], frame_periods(locally, len(curve))).astype(np.float64)
+    followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
     tapped = in_phase(heard.signals, followed)
     metre = hear_metre(heard, period)
-    beats, downbeats = _counted(heard, spectra, tapped, locally, metre)
+    beats, downbeats = _counted(heard, trace, tapped, locally, metre)
     spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
     return Rhythm(
         bpm=60 / period,
@@ -110,6 +109,14 @@ def _heard_in(spectra: Spectra) -> Rhythm:
     )
 
 
+def _clear_onsets(strengths: NDArray[np.float16]) -> NDArray[np.intp]:
+    """Frames of the onsets that a listener would notice; none where the sound is no sound."""
+    curve = onset_curve(strengths)
+    if not len(curve) or not np.isfinite(curve).all():
+        return np.zeros(0, np.intp)
+    return onset_frames(curve, float(curve.mean() + 0.7 * curve.std()))
+
+
 class Strokes(NamedTuple):
     """An even row of strokes: the seconds between them, and whether each is like the others."""
 
@@ -119,7 +126,7 @@ class Strokes(NamedTuple):
 
 def lone_strokes(heard: Pulse) -> Strokes | None:
     """The strokes, if nothing but one even row of them sounds, as a metronome's; None in all other music."""
-    curve = heard.curves[:, 0]
+    curve = heard.curve
     strokes = onset_frames(curve, GHOST * float(np.percentile(curve, 99.5)))
     near = np.diff(strokes, prepend=-len(curve)) < HIDDEN_SECONDS * FRAME_RATE
     weaker = curve[strokes] < HIDDEN * np.roll(curve[strokes], 1)
@@ -132,7 +139,7 @@ def lone_strokes(heard: Pulse) -> Strokes | None:
         return None
     length = float(strokes[-1] - strokes[0])
     around = np.clip(strokes[1:-1, None] + np.arange(-2, 3), 0, len(curve) - 1)
-    strengths = heard.signals[around].max(axis=1)
+    strengths = heard.signals[around].max(axis=1).astype(np.float32)
     varied = float(strengths.std(axis=0).sum() / (strengths.mean(axis=0).sum() + 1e-9))
     return Strokes(length / round(length / middle) / FRAME_RATE, varied < ALIKE)
 
@@ -157,23 +164,23 @@ def _log_odds(probability: float) -> float:
     return math.log(inside / (1 - inside))
 
 
-def _counted(heard: Pulse, spectra: Spectra, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
+def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
     """Seconds of the beats (given in frames) and of the first beats of bars."""
     if metre.numerator == 7:
         # Two, two and three: followed in eighths, of which the first, third and fifth are beats.
-        everywhere = frame_periods(periods, len(heard.curves)) / np.float32(2)
-        eighths = follow(heard.curves[:, 0], everywhere).astype(np.float64)
+        everywhere = frame_periods(periods, len(heard.curve)) / np.float32(2)
+        eighths = follow(heard.curve, everywhere).astype(np.float64)
         if len(eighths) < 7:
-            return sharpened(heard.curves[:, 0], eighths), np.zeros(0)
-        weight = heard.signals[eighths.astype(np.intp)].sum(axis=1)
+            return sharpened(heard.curve, eighths), np.zeros(0)
+        weight = heard.signals[eighths.astype(np.intp)].sum(axis=1, dtype=np.float32)
         first = int(np.argmax([weight[place::7].mean() for place in range(7)]))
         place = (np.arange(len(eighths)) - first) % 7
-        times = sharpened(heard.curves[:, 0], eighths)
+        times = sharpened(heard.curve, eighths)
         return times[np.isin(place, (0, 2, 4))], times[place == 0]
-    times = sharpened(heard.curves[:, 0], beats)
+    times = sharpened(heard.curve, beats)
     if len(beats) < 4:
         return times, np.zeros(0)
-    odds = downbeat_odds(heard, spectra, beats)
+    odds = downbeat_odds(heard, trace, beats)
     return times, times[bar_positions(odds, round(metre.beats)) == 0]
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from adapters.ears.spectrum import CHORD_EVERY, CHORD_RATE, FRAME_RATE, Spectra
+from adapters.ears.spectrum import CHORD_EVERY, CHORD_RATE, FRAME_RATE
 
-Array = NDArray[np.float32]
 Times = NDArray[np.float64]
 
 #: What lies so far below the loudest moment (60 dB), or below full scale (80 dB), is silence.
@@ -32,36 +30,19 @@ class Span(NamedTuple):
         return self.first / CHORD_RATE
 
 
-def sounding(spectra: Spectra) -> Span:
-    """From the first to the last sound."""
-    heard = np.flatnonzero(_sounds(spectra.rms))
+def sounding(rms: NDArray[np.floating], chords: int) -> Span:
+    """From the first to the last sound in so many chords, by the root mean square of their frames."""
+    heard = np.flatnonzero(_sounds(rms))
     if not len(heard):
-        return Span(0, len(spectra.tonal))
+        return Span(0, chords)
     rest = REST_SECONDS * FRAME_RATE
     return Span(
         max(0, int((heard[0] - rest) / CHORD_EVERY)),
-        min(len(spectra.tonal), -int(-(heard[-1] + rest) // CHORD_EVERY)),
+        min(chords, -int(-(heard[-1] + rest) // CHORD_EVERY)),
     )
 
 
-def within(spectra: Spectra, span: Span) -> Spectra:
-    """What rhythm and harmony need of the recording, as if it had nothing outside the span."""
-    if span == (0, len(spectra.tonal)):
-        return spectra
-    frames = slice(span.first * CHORD_EVERY, span.last * CHORD_EVERY)
-    end = min(spectra.seconds, span.last / CHORD_RATE)
-    taps = spectra.taps[(spectra.taps >= span.seconds) & (spectra.taps <= end)] - span.seconds
-    return replace(
-        spectra,
-        seconds=end - span.seconds,
-        levels=spectra.levels[frames],
-        rms=spectra.rms[frames],
-        tonal=spectra.tonal[span.first : span.last],
-        taps=taps,
-    )
-
-
-def audible(times: Times, rms: Array) -> Times:
+def audible(times: Times, rms: NDArray[np.floating]) -> Times:
     """Those of some times in seconds around which something sounds."""
     if not len(times) or not len(rms):
         return times
@@ -72,5 +53,5 @@ def audible(times: Times, rms: Array) -> Times:
     return times[heard[high] > heard[low]]
 
 
-def _sounds(rms: Array) -> NDArray[np.bool_]:
+def _sounds(rms: NDArray[np.floating]) -> NDArray[np.bool_]:
     return rms > max(FLOOR, FLOOR_SHARE * float(rms.max(initial=0.0)))

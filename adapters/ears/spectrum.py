@@ -1,8 +1,8 @@
 """The one spectrogram all percepts share, computed in a single streaming pass over the mono signal.
 
-Sound comes in through `Listener.feed` in blocks of any size, and only compact features stay: about 11 kB per second of
-music (115 MB for three hours), never the samples. Whoever works on them goes through in portions (`portions`), for a
-copy of everything in double precision would be eight times as much. Three clocks tick:
+Sound comes in through `Listener.feed` in blocks of any size, and only features stay: about 11 kB per second of music,
+never the samples. Ten minutes of them are a chapter, of which `trace.py` keeps a quarter. Whoever works on long tables
+goes through in portions (`portions`), for a copy in double precision would be eight times as much. Three clocks tick:
 
 - **frames**, every 256 samples (86.13 per second, 46 ms windows): what rhythm needs;
 - **moments**, every 4th frame (21.5 per second): broadband descriptors of the same windows;
@@ -55,6 +55,9 @@ LOW_OCTAVES = 3
 TONAL_TOP = 3000
 LOW_TOP = 420
 
+#: A chapter of the recording is ten minutes long; features of all of it are there at once.
+CHAPTER_CHORDS = round(600 * CHORD_RATE)
+
 #: Chords handled at once: the working set of a batch stays within a few megabytes.
 BATCH = 16
 STEP = HOP * CHORD_EVERY
@@ -63,7 +66,7 @@ REACH = LOW_WINDOW * LOW_DECIMATION // 2 + 64
 
 
 class Spectra(Struct, frozen=True):
-    """What the spectrogram of a whole recording leaves behind; time runs along the first axis everywhere."""
+    """The spectrogram of a recording, or of a chapter of it; time runs along the first axis everywhere."""
 
     #: Seconds of mono sound that were heard.
     seconds: float
@@ -81,8 +84,6 @@ class Spectra(Struct, frozen=True):
     crossings: Array
     #: (chords, TONAL_BINS) magnitude at `tonal_midi()` pitches, linear; a sine at full scale reads about 1. CHORD_RATE.
     tonal: NDArray[np.float16]
-    #: (taps,) seconds at which aubio's beat tracker tapped along, see `tapping.py`.
-    taps: NDArray[np.float64]
 
 
 @cache
@@ -109,15 +110,17 @@ class Listener:
     def __init__(self) -> None:
         self._samples = 0
         self._chords = 0
+        #: Chords that were given away in chapters.
+        self._given = 0
         # The silence before the beginning, so that the first windows are centred on the first sample.
         self._buffer: Array = np.zeros(REACH, np.float32)
         self._pending: list[Array] = []
         self._pending_samples = 0
         self._tapper = Tapper()
-        self._levels = _Rows(BANDS, np.float16)
-        self._rms = _Rows(1, np.float32)
-        self._described = _Rows(4, np.float32)
-        self._tonal = _Rows(TONAL_BINS, np.float16)
+        self._levels = Rows(BANDS, np.float16)
+        self._rms = Rows(1, np.float32)
+        self._described = Rows(4, np.float32)
+        self._tonal = Rows(TONAL_BINS, np.float16)
 
     def feed(self, mono: Array) -> None:
         """Listen to (n,) more samples."""
@@ -128,17 +131,32 @@ class Listener:
         if len(self._buffer) + self._pending_samples >= _span(BATCH):
             self._digest()
 
+    def chapter(self) -> Spectra | None:
+        """The features of what came since the last chapter, if that is one; `finish` gives only what follows."""
+        count = self._chords - self._given
+        return self._taken(count) if count >= CHAPTER_CHORDS else None
+
     def finish(self) -> Spectra:
         """The features of everything heard; the listener is spent."""
         chords = -(-self._samples // STEP)
         needed = (chords - self._chords) * STEP + 2 * REACH
         self._pending.append(np.zeros(max(0, needed - len(self._buffer) - self._pending_samples), np.float32))
         self._digest(chords)
-        frames = -(-self._samples // HOP)
+        return self._taken(chords - self._given)
+
+    def taps(self) -> NDArray[np.float64]:
+        """(taps,) seconds at which aubio's beat tracker tapped along so far, chapters or not, see `tapping.py`."""
+        return self._tapper.finish()
+
+    def _taken(self, chords: int) -> Spectra:
+        """The features of so many chords since the last chapter."""
+        samples = min(chords * STEP, self._samples - self._given * STEP)
+        frames = -(-samples // HOP)
         moments = -(-frames // MOMENT_EVERY)
         centroid, rolloff, flatness, crossings = np.ascontiguousarray(self._described.taken(moments).T)
+        self._given += chords
         return Spectra(
-            seconds=self._samples / ANALYSIS_RATE,
+            seconds=samples / ANALYSIS_RATE,
             levels=self._levels.taken(frames),
             rms=self._rms.taken(frames).ravel(),
             centroid=centroid,
@@ -146,7 +164,6 @@ class Listener:
             flatness=flatness,
             crossings=crossings,
             tonal=self._tonal.taken(chords),
-            taps=self._tapper.finish(),
         )
 
     def _digest(self, chords_total: int | None = None) -> None:
@@ -167,7 +184,7 @@ class Listener:
         self._buffer = buffer[start:].copy()
 
 
-class _Rows:
+class Rows:
     """A table that grows at its end in place: large blocks are moved by the kernel's page tables, never copied."""
 
     def __init__(self, width: int, kind: DTypeLike) -> None:
@@ -182,9 +199,9 @@ class _Rows:
         self._table[self._count : needed] = rows
         self._count = needed
 
-    def taken(self, count: int) -> NDArray[Any]:
-        """The first `count` rows (or all there are); the table is empty afterwards."""
-        table, kept = self._table, min(count, self._count)
+    def taken(self, count: int | None = None) -> NDArray[Any]:
+        """The first `count` rows, or all there are; the table is empty afterwards."""
+        table, kept = self._table, self._count if count is None else min(count, self._count)
         self._table, self._count = np.zeros((0, table.shape[1]), table.dtype), 0
         table.resize((kept, table.shape[1]), refcheck=False)
         return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from adapters.ears.trace import cosine_shapes
 from domain.analyses.findings import Segment
 
 Array = NDArray[np.float32]
@@ -52,14 +54,17 @@ class Fades(NamedTuple):
 
 
 class Clocks(NamedTuple):
-    """How often per second frames and chords come, and how long the recording is."""
+    """How often per second frames, moments and chords come, and how long the recording is."""
 
     frames: float
+    moments: float
     chords: float
     seconds: float
 
 
-def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64, seconds: float) -> tuple[Stretch, ...]:
+def hear_sections(
+    chroma: Array, timbre: NDArray[np.floating], rate: float, downbeats: Float64, seconds: float
+) -> tuple[Stretch, ...]:
     """The sections of a recording, without gaps, from 0 to `seconds`.
 
     `chroma` is (moments, 12) and `timbre` (moments, bands) in dB, both at `rate` per second. Borders are peaks of the
@@ -70,9 +75,9 @@ def hear_sections(chroma: Array, timbre: Array, rate: float, downbeats: Float64,
     edges = _cells(seconds)
     if len(edges) < 5 or not len(chroma):
         return (Stretch(0.0, seconds, "A", 0.0),) if seconds > 0 else ()
-    points = _harmony(averages(chroma, rate, edges))
-    harmony, colour = points @ points.T, _kernel(_colour(averages(timbre, rate, edges)))
-    borders, clarity = _borders(0.5 * harmony + 0.5 * colour, float(edges[1]))
+    points = _harmony(averages(chroma, rate, edges)).astype(np.float32)
+    harmony, colour = points @ points.T, _kernel(_colour(averages(timbre, rate, edges)).astype(np.float32))
+    borders, clarity = _borders(harmony, colour, float(edges[1]))
     letters = _letters(harmony, colour, borders)
     times = [0.0, *(_snapped(float(edges[border]), downbeats) for border in borders[1:-1]), seconds]
     return tuple(
@@ -99,13 +104,13 @@ def hear_fades(loudness: Float64, steps_per_second: float) -> Fades:
 
 
 def hear_segments(
-    onsets: Float64, chroma: Array, levels: NDArray[np.float16], rms: Array, clocks: Clocks
+    onsets: Float64, chroma: Array, cepstrum: NDArray[np.floating], rms: NDArray[np.floating], clocks: Clocks
 ) -> tuple[Segment, ...]:
     """The stretches between onsets (seconds): loudness in dBFS, pitches relative to the strongest, and timbre.
 
-    `chroma` is (chords, 12), `levels` (frames, bands) in dB, `rms` (frames,) at the rates in `clocks`. Timbre is twelve
-    cepstral coefficients of the mean band levels, the first of them the mean level. At most `SEGMENTS_MAX` are kept:
-    in longer recordings a segment spans several onsets.
+    `chroma` is (chords, 12), `cepstrum` (moments, 12) and `rms` (frames,), at the rates in `clocks`. Timbre is the mean
+    cepstrum of the band levels, its first coefficient the mean level. At most `SEGMENTS_MAX` are kept: in longer
+    recordings a segment spans several onsets.
     """
     inside = onsets[(onsets > 0.02) & (onsets < clocks.seconds - 0.02)]
     every = -(-(len(inside) + 1) // SEGMENTS_MAX)
@@ -113,30 +118,34 @@ def hear_segments(
     if not len(rms) or not len(chroma):
         return ()
     starts = np.minimum(np.rint(edges[:-1] * clocks.frames).astype(int), len(rms) - 1)
-    loud = 20 * np.log10(np.maximum(rms, 1e-6))
     pitches = averages(chroma, clocks.chords, edges)
     pitches /= np.maximum(pitches.max(axis=1, keepdims=True), 1e-9)
-    timbre = averages(levels, clocks.frames, edges) @ _cosines(levels.shape[1]) / levels.shape[1]
+    timbre = averages(cepstrum, clocks.moments, edges)
     # Rounded all at once: a call for each of thousands of segments costs more than everything else here.
     pitch_rows, timbre_rows = np.round(pitches, 3).tolist(), np.round(timbre, 2).tolist()
     segments: list[Segment] = []
     for index, (start, end) in enumerate(pairwise(edges)):
         first = int(starts[index])
-        last = max(first + 1, int(starts[index + 1]) if index + 1 < len(starts) else len(loud))
-        peak = first + int(loud[first:last].argmax())
+        last = max(first + 1, int(starts[index + 1]) if index + 1 < len(starts) else len(rms))
+        peak = first + int(rms[first:last].argmax())
+        begin, loudest = _level(rms[first]), _level(rms[peak])
         segments.append(
             Segment(
                 start=round(float(start), 3),
                 duration=round(float(end - start), 3),
-                confidence=round(float(np.clip((loud[peak] - loud[first]) / 20, 0, 1)), 3),
-                loudness_start=round(float(loud[first]), 2),
-                loudness_max=round(float(loud[peak]), 2),
+                confidence=round(min(1.0, (loudest - begin) / 20), 3),
+                loudness_start=round(begin, 2),
+                loudness_max=round(loudest, 2),
                 loudness_max_time=round((peak - first) / clocks.frames, 3),
                 pitches=tuple(pitch_rows[index]),
                 timbre=tuple(timbre_rows[index]),
             )
         )
     return tuple(segments)
+
+
+def _level(amplitude: float) -> float:
+    return 20 * math.log10(max(float(amplitude), 1e-6))
 
 
 def _fade_end(loudness: Float64, offset: int, rate: float) -> float | None:
@@ -211,30 +220,30 @@ def _harmony(cells: Float64) -> Float64:
 
 def _colour(cells: Float64) -> Float64:
     """The first cepstral coefficients of each cell's band levels, loudness included, each with unit spread."""
-    cepstrum = np.maximum(cells, cells.max() - 70) @ _cosines(cells.shape[1]) / cells.shape[1]
+    cepstrum = np.maximum(cells, cells.max() - 70) @ cosine_shapes(cells.shape[1]) / cells.shape[1]
     centred = cepstrum - cepstrum.mean(axis=0)
     # One scale for all, so that a coefficient that hardly moves does not count as much as one that does.
     unit: Float64 = centred / (np.sqrt((centred**2).sum(axis=1).mean()) + 1e-9)
     return unit
 
 
-def _cosines(bands: int) -> Float64:
-    """(bands, 12) the first twelve cosines of the discrete cosine transform."""
-    shapes: Float64 = np.cos(np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(12)))
-    return shapes
-
-
-def _kernel(points: Float64) -> Float64:
+def _kernel(points: Array) -> Array:
+    """(cells, cells) 1 for the same point, falling to -1 with the square of the distance; of one table, in place."""
     squares = (points**2).sum(axis=1)
-    distance = np.maximum(squares[:, None] + squares[None, :] - 2 * points @ points.T, 0)
-    alike: Float64 = 2 * np.exp(-distance / 1.0) - 1
+    alike = points @ points.T
+    alike *= 2
+    alike -= squares[:, None]
+    alike -= squares[None, :]
+    np.exp(np.minimum(alike, 0, out=alike), out=alike)
+    alike *= 2
+    alike -= 1
     return alike
 
 
-def _borders(alike: Float64, cell: float) -> tuple[list[int], list[float]]:
+def _borders(harmony: Array, colour: Array, cell: float) -> tuple[list[int], list[float]]:
     """Cell numbers at which sections begin, with the two ends, and how clear each border is."""
-    count = len(alike)
-    near, far = (_novelty(alike, max(2, min(count // 3, round(width / cell)))) for width in (8.0, 16.0))
+    count = len(harmony)
+    near, far = (_novelty(harmony, colour, max(2, min(count // 3, round(width / cell)))) for width in (8.0, 16.0))
     novelty: Float64 = (near + far) / 2
     apart = max(2, round(SECTION_SECONDS_MIN / cell))
     borders, clarity = [0], [1.0]
@@ -251,20 +260,28 @@ def _borders(alike: Float64, cell: float) -> tuple[list[int], list[float]]:
     return [*borders, count], [*clarity, 1.0]
 
 
-def _novelty(alike: Float64, half: int) -> Float64:
+def _novelty(harmony: Array, colour: Array, half: int) -> Float64:
     """(cells,) how much the cells before differ from those after, by a tapered checkerboard of 2 * half a side."""
+    count = len(harmony)
     position = np.arange(-half, half) + 0.5
     taper = np.exp(-0.5 * (position / (0.5 * half)) ** 2)
     board = np.outer(taper * np.sign(position), taper * np.sign(position))
     board /= np.abs(board).sum()
-    padded = np.pad(alike, half, mode="reflect" if len(alike) > half else "edge")
-    novelty = np.zeros(len(alike))
-    for cell in range(1, len(alike)):
-        novelty[cell] = (padded[cell : cell + 2 * half, cell : cell + 2 * half] * board).sum()
+    # What lies beyond the ends is a mirror image of what lies within.
+    mirror = np.pad(np.arange(count), half, mode="reflect" if count > half else "edge")
+    novelty = np.zeros(count)
+    for cell in range(1, count):
+        around = mirror[cell : cell + 2 * half]
+        if half <= cell <= count - half:
+            rows = slice(cell - half, cell + half)
+            block = harmony[rows, rows] + colour[rows, rows]
+        else:
+            block = (harmony[around] + colour[around])[:, around]
+        novelty[cell] = 0.5 * (block * board).sum()
     return np.maximum(novelty, 0)
 
 
-def _letters(harmony: Float64, colour: Float64, borders: list[int]) -> list[str]:
+def _letters(harmony: Array, colour: Array, borders: list[int]) -> list[str]:
     """A letter for each stretch, in the order of appearance: A, B, ... Z, AA, ..."""
     count = len(borders) - 1
     resemblance = np.ones((count, count))
@@ -272,22 +289,24 @@ def _letters(harmony: Float64, colour: Float64, borders: list[int]) -> list[str]
         for other in range(one):
             resemblance[one, other] = resemblance[other, one] = _resemblance(harmony, colour, borders, one, other)
     groups = [{index} for index in range(count)]
+    # Sums over all pairs of two groups, so that joining them is adding two rows and two columns.
     while len(groups) > 1:
-        pairs = [
-            (float(np.mean([resemblance[a, b] for a in one for b in other])), i, j)
-            for i, one in enumerate(groups)
-            for j, other in enumerate(groups[:i])
-        ]
-        best, i, j = max(pairs)
+        sizes = np.array([len(group) for group in groups])
+        means = np.where(np.tri(len(groups), k=-1, dtype=np.bool_), resemblance / np.outer(sizes, sizes), -np.inf)
+        best = float(means.max())
         if best < ALIKE_MIN:
             break
+        i, j = np.argwhere(means == best)[-1].tolist()
         groups[j] |= groups.pop(i)
+        resemblance[j] += resemblance[i]
+        resemblance[:, j] += resemblance[:, i]
+        resemblance = np.delete(np.delete(resemblance, i, axis=0), i, axis=1)
     groups.sort(key=min)
     letter_of = {index: _letter(number) for number, group in enumerate(groups) for index in group}
     return [letter_of[index] for index in range(count)]
 
 
-def _resemblance(harmony: Float64, colour: Float64, borders: list[int], one: int, other: int) -> float:
+def _resemblance(harmony: Array, colour: Array, borders: list[int], one: int, other: int) -> float:
     """How alike two stretches are: near 0.5 for a repeat, below 0 for another part.
 
     Their colours are set against how much each varies in itself; the best stripe of harmony adds up to a half.

@@ -9,15 +9,17 @@ estimators answer half or double (Gouyon et al., "An experimental comparison of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.network import chances, trained
-from adapters.ears.onsets import salient
-from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, Spectra, portions
+from adapters.ears.onsets import CHUNK, salient
+from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, portions
 from adapters.ears.tapping import tapped_period
+from adapters.ears.trace import Trace
 
 Array = NDArray[np.float32]
 
@@ -45,10 +47,10 @@ TAPPED = (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3)
 class Pulse(NamedTuple):
     """How the onsets of a recording repeat."""
 
-    #: (frames, 4) onset curves: all registers, low, middle, high; each of unit mean.
-    curves: Array
+    #: (frames,) onset curve of all registers, of unit mean.
+    curve: Array
     #: (frames, 6) attacks in each register and change of harmony; each of unit mean.
-    signals: Array
+    signals: NDArray[np.float16]
     #: (6, LAGS) mean normalised autocorrelation by lag in frames: the four curves, low against the rest, harmony.
     repetition: Array
     #: (4, bins) mean magnitude spectrum of the curves, and its bin width in Hz.
@@ -69,30 +71,26 @@ class Candidate(NamedTuple):
     probability: float
 
 
-def pulse(strengths: Array, spectra: Spectra) -> Pulse:
-    """The repetition in (frames, registers) attack strengths, together with changes of harmony."""
-    stands_out = salient(strengths)
-    curves = _curves(stands_out)
-    harmony = _harmony(spectra)
+def pulse(trace: Trace) -> Pulse:
+    """The repetition in the attacks of a recording, together with changes of harmony."""
+    onsets = _Onsets(trace)
     size = 4096
-    starts = range(0, max(1, len(curves) - LOOK // 2), LOOK_EVERY)
+    starts = range(0, max(1, onsets.frames - LOOK // 2), LOOK_EVERY)
     repetition, looks, spectrum = np.zeros((REPETITIONS, LAGS)), [], np.zeros((4, size // 2 + 1))
     taper = np.hanning(LOOK + 2)[1:-1, None]
-    overlap = None
     weight_total = 0.0
     for start in starts:
         part = np.zeros((LOOK, 5), np.float32)
-        piece = curves[start : start + LOOK]
-        part[: len(piece), :4] = piece - piece.mean(axis=0)
-        change = harmony[start : start + LOOK]
-        part[: len(change), 4] = change - change.mean()
+        stop = min(start + LOOK, onsets.frames)
+        piece, change = onsets.curves(start, stop), onsets.harmony(start, stop)
         length = len(piece)
+        part[:length, :4] = piece - piece.mean(axis=0)
+        part[:length, 4] = change - change.mean()
         transformed = np.fft.rfft(part, size, axis=0)
         power = transformed.real**2 + transformed.imag**2
         crossed = (transformed[:, 1] * (transformed[:, 2] + transformed[:, 3]).conj()).real
         correlation = np.fft.irfft(np.column_stack([power[:, :4], crossed, power[:, 4]]), axis=0)[:LAGS].T
-        overlap = np.maximum(1 - np.arange(LAGS) / length, 0.15)
-        correlation /= overlap
+        correlation /= np.maximum(1 - np.arange(LAGS) / length, 0.15)
         energies = correlation[:, 0].copy()
         energies[4] = np.sqrt(abs(energies[1] * (energies[2] + energies[3]))) + 1e-9
         correlation /= np.maximum(energies, 1e-9)[:, None]
@@ -103,55 +101,102 @@ def pulse(strengths: Array, spectra: Spectra) -> Pulse:
         shaped = part[:, :4] * (taper if length == LOOK else 1.0)
         magnitude = np.abs(np.fft.rfft(shaped, size, axis=0)).T
         spectrum += weight * magnitude / (np.sqrt((magnitude**2).mean(axis=1, keepdims=True)) + 1e-9)
-    total = curves[:, 0]
+    total = onsets.total()
     threshold = total.mean() + 0.5 * total.std()
     rising = (total[1:-1] > total[:-2]) & (total[1:-1] >= total[2:]) & (total[1:-1] > threshold)
     return Pulse(
-        curves=curves,
-        signals=_signals(stands_out, harmony),
+        curve=total,
+        signals=onsets.signals(),
         repetition=(repetition / weight_total).astype(np.float32),
         spectrum=(spectrum / weight_total).astype(np.float32),
         bin_hertz=FRAME_RATE / size,
         looks=np.array(looks),
-        onset_rate=float(rising.sum() / max(spectra.seconds, 0.1)),
-        tapped=tapped_period(spectra.taps),
+        onset_rate=float(rising.sum() / max(trace.seconds, 0.1)),
+        tapped=tapped_period(trace.taps),
     )
 
 
-def _curves(stands_out: Array) -> Array:
-    kernel = np.hanning(7)[1:-1]
-    kernel /= kernel.sum()
-    curves = np.empty((len(stands_out), 4), np.float32)
-    for column, registers in enumerate((slice(None), slice(0, 1), slice(1, 3), slice(3, None))):
-        curves[:, column] = np.convolve(stands_out[:, registers].sum(axis=1), kernel, "same")[: len(curves)]
-    # The three registers are weighed alike in the sum, or a loud hi-hat would drown the bass drum.
-    means = curves.mean(axis=0, dtype=np.float64)
-    curves /= (np.array([0, *[0.1 * means[1:].mean()] * 3]) + means + 1e-9).astype(np.float32)
-    return curves
+class _Onsets:
+    """The curves that stand for the onsets of a recording, made anew for the frames that are asked for.
+
+    Of hours of music they would take more room than all that is kept of it.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._strengths = trace.strengths
+        self.frames = len(trace.strengths)
+        self._changes = _changes(trace)
+        kernel = np.hanning(7)[1:-1]
+        self._kernel = kernel / kernel.sum()
+        curves, registers, harmony = np.zeros(4), np.zeros(self._strengths.shape[1]), 0.0
+        for start, stop in self._portions():
+            raw, stands_out = self._raw(start, stop)
+            curves += raw.sum(axis=0, dtype=np.float64)
+            registers += stands_out.sum(axis=0, dtype=np.float64)
+            harmony += float(self.harmony(start, stop).sum(dtype=np.float64))
+        means = curves / max(self.frames, 1)
+        # The three registers are weighed alike in the sum, or a loud hi-hat would drown the bass drum.
+        self._scale = (np.array([0, *[0.1 * means[1:].mean()] * 3]) + means + 1e-9).astype(np.float32)
+        registers /= max(self.frames, 1)
+        # Those that hardly ever sound count less.
+        self._signal_scale = np.append(
+            registers + 0.05 * registers.max() + 1e-9, 1.05 * harmony / max(self.frames, 1) + 1e-9
+        ).astype(np.float32)
+
+    def curves(self, start: int, stop: int) -> Array:
+        """(frames, 4) onset curves: all registers, low, middle, high; over all frames each has a mean of 1."""
+        curves: Array = self._raw(start, stop)[0] / self._scale
+        return curves
+
+    def total(self) -> Array:
+        """(frames,) the first of the curves, of the whole recording."""
+        total = np.empty(self.frames, np.float32)
+        for start, stop in self._portions():
+            total[start:stop] = self.curves(start, stop)[:, 0]
+        return total
+
+    def signals(self) -> NDArray[np.float16]:
+        """(frames, 6) attacks and changes of harmony, of the whole recording, over all frames each with a mean of 1."""
+        signals = np.empty((self.frames, len(self._signal_scale)), np.float16)
+        for start, stop in self._portions():
+            rows = np.column_stack([self._raw(start, stop)[1], self.harmony(start, stop)]) / self._signal_scale
+            signals[start:stop] = np.minimum(rows, np.float32(np.finfo(np.float16).max))
+        return signals
+
+    def harmony(self, start: int, stop: int) -> Array:
+        """(frames,) how much the harmony changes, spread over the frames between chords."""
+        if len(self._changes) < 3:
+            return np.zeros(stop - start, np.float32)
+        times = np.arange(start, stop) * (CHORD_RATE / FRAME_RATE)
+        spread: Array = np.interp(times, np.arange(len(self._changes)), self._changes).astype(np.float32)
+        return spread
+
+    def _raw(self, start: int, stop: int) -> tuple[Array, Array]:
+        """(frames, 4) sums of registers, smoothed, and (frames, registers) what stands out, from which they are."""
+        reach = len(self._kernel) // 2
+        first, last = max(0, start - reach), min(self.frames, stop + reach)
+        stands_out = salient(self._strengths, start=first, stop=last)
+        inside = slice(start - first, stop - first)
+        curves = np.empty((stop - start, 4), np.float32)
+        for column, registers in enumerate((slice(None), slice(0, 1), slice(1, 3), slice(3, None))):
+            smooth = np.convolve(stands_out[:, registers].sum(axis=1), self._kernel)[reach : reach + len(stands_out)]
+            curves[:, column] = smooth[inside]
+        return curves, stands_out[inside]
+
+    def _portions(self) -> Iterator[tuple[int, int]]:
+        for start in range(0, self.frames, CHUNK):
+            yield start, min(start + CHUNK, self.frames)
 
 
-def _signals(stands_out: Array, harmony: Array) -> Array:
-    """(frames, 6) attacks and changes of harmony with a mean of 1, those that hardly ever sound less."""
-    signals = np.empty((len(stands_out), stands_out.shape[1] + 1), np.float32)
-    means = stands_out.mean(axis=0)
-    np.divide(stands_out, means + np.float32(0.05 * means.max() + 1e-9), out=signals[:, :-1])
-    np.divide(harmony, np.float32(1.05 * harmony.mean() + 1e-9), out=signals[:, -1])
-    return signals
-
-
-def _harmony(spectra: Spectra) -> Array:
-    """(frames,) how much the harmony changes, from the log-frequency spectrum, spread over the frames between."""
-    if len(spectra.tonal) < 3:
-        return np.zeros(len(spectra.levels), np.float32)
-    folded = np.empty((len(spectra.tonal), 12), np.float32)
-    for start, block in portions(spectra.tonal):
-        folded[start : start + len(block)] = np.sqrt(block).reshape(len(block), -1, 12, 3).sum(axis=(1, 3))
-    folded /= np.linalg.norm(folded, axis=1, keepdims=True) + 1e-6
-    change = np.zeros(len(folded), np.float32)
-    change[1:-1] = 1 - (folded[2:] * folded[:-2]).sum(axis=1)
-    times = np.arange(len(spectra.levels)) * (CHORD_RATE / FRAME_RATE)
-    spread: Array = np.interp(times, np.arange(len(change)), change).astype(np.float32)
-    return spread
+def _changes(trace: Trace) -> Array:
+    """(chords,) how much the pitch classes differ between the chord before and the one after, 0 alike .. 1."""
+    change = np.zeros(len(trace.pitch), np.float32)
+    for start, block in portions(trace.pitch):
+        first = max(0, start - 2)
+        folded = trace.pitch[first : start + len(block), 12:].astype(np.float32)
+        folded /= np.linalg.norm(folded, axis=1, keepdims=True) + 1e-6
+        change[first + 1 : start + len(block) - 1] = 1 - (folded[2:] * folded[:-2]).sum(axis=1)
+    return change
 
 
 def at_lags(rows: Array, lags: Array, tolerance: float = 0.012) -> Array:

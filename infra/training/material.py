@@ -92,7 +92,7 @@ def _heard(piece: Piece, rng: np.random.Generator, fonts: list[Path]) -> dict[st
         "beats": performance.beats if piece.counted else np.zeros(0),
         "downbeats": performance.downbeats if piece.counted else np.zeros(0),
         "seconds": spectra.seconds,
-        "taps": spectra.taps,
+        "taps": listener.taps(),
         "levels": spectra.levels,
         "tonal": spectra.tonal.astype(np.float16),
     }

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from adapters.ears.beats import PARTS, folded, follow, frame_periods, local_periods, rotations
 from adapters.ears.metre import METRES, bar_positions, beat_features, metre_features
 from adapters.ears.network import Network, chances
-from adapters.ears.onsets import attacks
 from adapters.ears.spectrum import FRAME_RATE, Spectra
 from adapters.ears.tempo import CANDIDATES, candidate_periods, features, pulse, sureness_features
+from adapters.ears.trace import Trace, trace_of
 from infra.training.fit import fit_choice, save, vote
 
 Array = NDArray[np.float32]
@@ -84,10 +84,10 @@ def pieces(folder: Path) -> Iterator[dict[str, Any]]:
         yield from pickle.loads(shard.read_bytes())  # noqa: S301 - our own files
 
 
-def spectra_of(piece: dict[str, Any]) -> Spectra:
-    """The parts of the spectrogram that rhythm uses, as they were heard."""
+def heard_in(piece: dict[str, Any]) -> Trace:
+    """What the ears keep of the parts of the spectrogram that rhythm uses, as they were heard."""
     nothing = np.zeros(0, np.float32)
-    return Spectra(
+    spectra = Spectra(
         seconds=piece["seconds"],
         levels=piece["levels"],
         rms=nothing,
@@ -96,28 +96,28 @@ def spectra_of(piece: dict[str, Any]) -> Spectra:
         flatness=nothing,
         crossings=nothing,
         tonal=piece["tonal"],
-        taps=piece["taps"],
     )
+    return trace_of(spectra, piece["taps"])
 
 
 def _case(piece: dict[str, Any]) -> Case:
-    spectra = spectra_of(piece)
-    heard = pulse(attacks(spectra.levels), spectra)
+    trace = heard_in(piece)
+    heard = pulse(trace)
     periods = candidate_periods(heard)
     right = np.abs(60 / periods - piece["bpm"]) <= NEAR * piece["bpm"]
-    light = heard._replace(curves=heard.curves[:0], signals=heard.signals[:0], looks=heard.looks[:0])
+    light = heard._replace(curve=heard.curve[:0], signals=heard.signals[:0], looks=heard.looks[:0])
     true = piece["beats"] * FRAME_RATE
-    true = true[(true >= 0) & (true < len(heard.curves) - 4)]
+    true = true[(true >= 0) & (true < len(heard.curve) - 4)]
     rotated, place, metre, beats, first = None, 0, None, np.zeros((0, 1), np.float32), np.zeros(0, np.bool_)
     if len(true) >= 8 and piece["bpm"]:
-        locally = frame_periods(local_periods(heard.looks, 60 / piece["bpm"]), len(heard.curves))
-        followed = follow(heard.curves[:, 0], locally).astype(np.float64)
+        locally = frame_periods(local_periods(heard.looks, 60 / piece["bpm"]), len(heard.curve))
+        followed = follow(heard.curve, locally).astype(np.float64)
         metre = metre_features(heard, 60 / piece["bpm"])
         found = _place(followed, true)
         if found is not None:
             rotated, place = rotations(folded(heard.signals, followed)), found
         if piece["numerator"] != 7:
-            beats = beat_features(heard, spectra, true)
+            beats = beat_features(heard, trace, true)
             bars = piece["downbeats"] * FRAME_RATE
             first = np.abs(true[:, None] - bars).min(axis=1) < BEAT_NEAR * FRAME_RATE
     return Case(

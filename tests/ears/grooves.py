@@ -7,6 +7,7 @@ import numpy as np
 from adapters.ears.decode import ANALYSIS_RATE
 from adapters.ears.rhythm import Rhythm, hear_rhythm
 from adapters.ears.spectrum import Listener, Spectra
+from adapters.ears.trace import Trace, Tracer
 from tests.ears.sounds import Sound, tone
 
 RATE = ANALYSIS_RATE
@@ -51,12 +52,19 @@ def played(
 
 
 def spectra_of(sound: Sound) -> Spectra:
-    """What the ears keep of a mono sound at their own rate."""
+    """The spectrogram of a mono sound at the ears' own rate."""
     listener = Listener()
     listener.feed(sound)
     return listener.finish()
 
 
+def heard(sound: Sound) -> Trace:
+    """What stays of a mono sound at the ears' own rate."""
+    tracer = Tracer()
+    tracer.feed(sound)
+    return tracer.finish()
+
+
 def rhythm_of(sound: Sound) -> Rhythm:
     """The rhythm of a mono sound at the ears' own rate."""
-    return hear_rhythm(spectra_of(sound))
+    return hear_rhythm(heard(sound))

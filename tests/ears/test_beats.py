@@ -10,7 +10,7 @@ from adapters.ears.onsets import attacks, local_mean, onset_frames
 from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tapping import tapped_period
 from adapters.ears.tempo import candidate_periods, pulse, refined
-from tests.ears.grooves import RATE, ROCK, played, spectra_of
+from tests.ears.grooves import RATE, ROCK, heard, played, spectra_of
 
 
 def pulses(frames: int, every: float, first: float = 10.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -55,8 +55,7 @@ def test_a_peak_is_read_between_frames() -> None:
 
 def test_the_local_tempo_is_found_from_look_to_look() -> None:
     sound = np.concatenate([played(ROCK, 120, 50), played(ROCK, 132, 50)])
-    spectra = spectra_of(sound)
-    looks = pulse(attacks(spectra.levels), spectra).looks
+    looks = pulse(heard(sound)).looks
     periods = local_periods(looks, 60 / 120)
     assert 60 / periods[0] == pytest.approx(120, rel=0.01)
     assert 60 / periods[-1] == pytest.approx(132, rel=0.01)
@@ -64,18 +63,15 @@ def test_the_local_tempo_is_found_from_look_to_look() -> None:
 
 
 def test_the_true_period_is_among_the_candidates_and_refined_to_a_thousandth() -> None:
-    spectra = spectra_of(played(ROCK, 117.3, 24))
-    heard = pulse(attacks(spectra.levels), spectra)
-    nearest = min(candidate_periods(heard), key=lambda period: abs(60 / float(period) - 117.3))
+    pulses = pulse(heard(played(ROCK, 117.3, 24)))
+    nearest = min(candidate_periods(pulses), key=lambda period: abs(60 / float(period) - 117.3))
     assert 60 / float(nearest) == pytest.approx(117.3, rel=0.002)
-    assert refined(heard.repetition[0], 60 / 119) == pytest.approx(60 / 117.3, rel=0.002)
+    assert refined(pulses.repetition[0], 60 / 119) == pytest.approx(60 / 117.3, rel=0.002)
 
 
 def test_beats_on_the_off_beat_are_moved_to_the_beat() -> None:
-    spectra = spectra_of(
-        played({"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."}, 120, 20)
-    )
-    signals = pulse(attacks(spectra.levels), spectra).signals
+    sound = played({"kick": "x...x...x...x...", "snare": "....x.......x...", "hat": "x.x.x.x.x.x.x.x."}, 120, 20)
+    signals = pulse(heard(sound)).signals
     true = np.arange(0, 19, 0.5) * FRAME_RATE
     moved = in_phase(signals, true + 0.25 * FRAME_RATE)
     assert np.median(np.abs(moved[:, None] - true).min(axis=1)) / FRAME_RATE < 0.05
