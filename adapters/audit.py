@@ -9,13 +9,16 @@ from uuid import UUID
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from adapters import codec
+from adapters.data_keys import DataKeys
 from adapters.patience import Pool, patiently
 from adapters.recorder import TABLE
 from domain.kernel import Event, Unavailable
+from domain.vocabulary import addresses
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +28,10 @@ class AuditUnavailable(Unavailable):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One event as the audit sees it; `event` is null when this version cannot read it, its personal fields sealed."""
+    """One event as the audit sees it; `event` is null when this version cannot read it.
+
+    Its addresses can be read, its other personal fields are sealed.
+    """
 
     position: int
     event_id: UUID
@@ -104,8 +110,9 @@ _PLACE = f"SELECT notification_id FROM {TABLE} WHERE workspace_id = %s AND event
 class Audit:
     """Answers what was done in a workspace, by whom, to what and when."""
 
-    def __init__(self, pool: Pool, *, patience_seconds: float = 10.0) -> None:
+    def __init__(self, pool: Pool, keys: DataKeys, *, patience_seconds: float = 10.0) -> None:
         self._pool = pool
+        self._keys = keys
         self._patience_seconds = patience_seconds
 
     async def find(self, question: Question) -> list[Entry] | None:
@@ -135,7 +142,7 @@ class Audit:
             return await cursor.fetchall()
 
         rows = await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=AuditUnavailable)
-        return None if rows is None else [_entry(row) for row in rows]
+        return None if rows is None else await self._opened([_entry(row) for row in rows])
 
     async def follow(self, workspace_id: str, after: int, limit: int) -> Passage:
         """The events after a position, oldest first, none of which will ever be preceded by another."""
@@ -147,9 +154,21 @@ class Audit:
             return await cursor.fetchall()
 
         rows = await patiently(self._pool, ask, seconds=self._patience_seconds, refusal=AuditUnavailable)
-        return Passage(
-            entries=[_entry(row[2:]) for row in rows if row[2] is not None], frontier=rows[0][0], head=rows[0][1]
-        )
+        entries = await self._opened([_entry(row[2:]) for row in rows if row[2] is not None])
+        return Passage(entries=entries, frontier=rows[0][0], head=rows[0][1])
+
+    async def _opened(self, entries: list[Entry]) -> list[Entry]:
+        """The same with addresses that can be read."""
+        with_address = [each.event for each in entries if each.event is not None and addresses(type(each.event))]
+        if not with_address:
+            return entries
+        await self._keys.load(codec.subjects(with_address))
+        return [
+            each
+            if each.event is None
+            else replace(each, event=codec.unseal(each.event, self._keys, only=addresses(type(each.event))))
+            for each in entries
+        ]
 
 
 def _entry(row: Any) -> Entry:

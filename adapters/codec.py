@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -65,12 +65,12 @@ def subjects(events: Iterable[Event]) -> set[str]:
     }
 
 
-def unseal(event: Event, seals: Seals) -> Event:
-    """The event with its personal fields readable; those of a forgotten subject read `ERASED`."""
+def unseal(event: Event, seals: Seals, *, only: Collection[str] | None = None) -> Event:
+    """The event with its personal fields (or `only` these) readable; those of a forgotten subject read `ERASED`."""
     opened = {}
     for field, subject in personal_fields(type(event)):
         text = getattr(event, field)
-        if text is not None:
+        if text is not None and (only is None or field in only):
             clear = seals.unseal(getattr(event, subject), field, text)
             opened[field] = ERASED if clear is None else clear
     return replace(event, **opened) if opened else event

@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from adapters.patience import Pool, patiently
-from domain.kernel import Conflict, Unavailable
+from domain.kernel import PLAIN, Conflict, Unavailable
 
 #: How long a process may go on using a key that another one has destroyed.
 CACHE_SECONDS = 5.0
@@ -139,6 +139,9 @@ class DataKeys:
     def unseal(self, subject: str, field: str, sealed: str) -> str | None:
         """The text, or None when its subject has been forgotten."""
         known = self._known.get(subject)
+        if sealed.startswith(PLAIN):
+            # Stored before such fields were sealed: to be read by all, until its subject has been forgotten.
+            return sealed.removeprefix(PLAIN) if known is None or known.cipher is not None else None
         if known is None or known.cipher is None or not sealed.startswith(_PREFIX):
             return None
         data = base64.b64decode(sealed[len(_PREFIX) :])

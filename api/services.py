@@ -331,7 +331,7 @@ class Entry(Protocol):
 
     @property
     def event(self) -> Event | None:
-        """The fact, personal fields sealed; null when this version cannot read it."""
+        """The fact, personal fields but addresses sealed; null when this version cannot read it."""
 
     @property
     def ip(self) -> str | None:

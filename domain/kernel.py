@@ -13,6 +13,8 @@ S = TypeVar("S", bound="State")
 
 #: What a personal field reads as once its subject has been forgotten.
 ERASED = "[erased]"
+#: What a personal field begins with that was stored before it was one. Upcasters put it there, reading takes it away.
+PLAIN = "plain:v1:"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -31,12 +33,13 @@ class State(Value, frozen=True):
     """What the events of one stream add up to, as far as rules need to know."""
 
 
-def personal(subject: str) -> Meta:
+def personal(subject: str, *, address: bool = False) -> Meta:
     """Mark a text field as personal data of the person (or workspace) whose id is in the field `subject`.
 
-    The codec seals such a field with the subject's data key, so that destroying the key erases it everywhere.
+    The codec seals such a field with the subject's data key, so that destroying the key erases it everywhere. Of an
+    `address`, whose query may hold secrets, the audit shows the place.
     """
-    return Meta(extra={"personal": subject})
+    return Meta(extra={"personal": subject, "address": address})
 
 
 class Refusal(Exception):

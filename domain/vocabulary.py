@@ -16,13 +16,28 @@ from msgspec import Meta
 from msgspec.structs import fields
 
 import domain
-from domain.kernel import Event
+from domain.kernel import PLAIN, Event
 
 #: Names events were once stored under, and the names they go by now.
 RENAMED: dict[str, str] = {}
 
+
+def _personal_since_then(*fields: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """These fields lie there unsealed, as they did before they were personal."""
+
+    def convert(facts: dict[str, Any]) -> dict[str, Any]:
+        return facts | {field: PLAIN + facts[field] for field in fields if facts.get(field) is not None}
+
+    return convert
+
+
 #: (stored name, schema version) -> the same facts in the shape of the next version.
-UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    ("analyses.AnalysisRequested", 1): _personal_since_then("source_url", "webhook_url"),
+    ("webhooks.DeliveryQueued", 1): _personal_since_then("url"),
+    ("webhooks.EndpointRegistered", 1): _personal_since_then("url"),
+    ("webhooks.EndpointMoved", 1): _personal_since_then("url"),
+}
 
 
 @cache
@@ -49,12 +64,23 @@ def personal_fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
     return tuple((field.name, subject) for field in fields(kind) if (subject := _subject(hints[field.name])))
 
 
+@cache
+def addresses(kind: type[Event]) -> frozenset[str]:
+    """The personal fields of an event that are addresses."""
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(field.name for field in fields(kind) if _mark(hints[field.name]).get("address"))
+
+
 def _subject(hint: Any) -> str | None:
-    """The subject named anywhere in a type, so that `X | None` is sealed as X is."""
+    return _mark(hint).get("personal")
+
+
+def _mark(hint: Any) -> dict[str, Any]:
+    """What is marked anywhere in a type, so that `X | None` is sealed as X is."""
     for meta in getattr(hint, "__metadata__", ()):
         if isinstance(meta, Meta) and meta.extra and "personal" in meta.extra:
-            return str(meta.extra["personal"])
-    return next((found for part in get_args(hint) if (found := _subject(part))), None)
+            return meta.extra
+    return next((found for part in get_args(hint) if (found := _mark(part))), {})
 
 
 def upcast(name: str, schema_version: int, facts: dict[str, Any]) -> dict[str, Any]:

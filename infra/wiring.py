@@ -363,7 +363,7 @@ class Parts:
         began = loop.time()
         needed: int | None = None
         while True:
-            passage = await Audit(self.pool).follow(workspace_id, after, limit)
+            passage = await Audit(self.pool, self.keys).follow(workspace_id, after, limit)
             needed = passage.head if needed is None else needed
             waited = loop.time() - began
             is_full = len(passage.entries) == limit
@@ -378,7 +378,7 @@ class Parts:
 
         # Whoever has just changed something sees where they did it from.
         await self.origins().flush()
-        return await Audit(self.pool, patience_seconds=PATIENCE_SECONDS).find(
+        return await Audit(self.pool, self.keys, patience_seconds=PATIENCE_SECONDS).find(
             Question(workspace_id=workspace_id, **question)
         )
 

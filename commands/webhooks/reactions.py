@@ -29,7 +29,8 @@ async def queue_delivery(recorded: Recorded, world: World) -> None:
     history = await world.log.read(analyses.stream(event.analysis_id))
     requested = next(past for past in history.events if isinstance(past, AnalysisRequested))
     message_type: MessageType = "analysis.completed" if isinstance(event, AnalysisCompleted) else "analysis.failed"
-    if requested.webhook_url is not None:
+    # The address left with a job goes with its workspace, as endpoints do.
+    if requested.webhook_url is not None and requested.webhook_url != ERASED:
         await world.execute(
             QueueDelivery(
                 delivery_id=derived_id("delivery", event.analysis_id, requested.webhook_url),

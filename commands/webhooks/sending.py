@@ -11,7 +11,7 @@ from msgspec import Raw, json
 
 from commands.ports import World
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAttempt
-from domain.kernel import Value
+from domain.kernel import ERASED, Value
 from domain.ledger import Context
 from domain.webhooks.deliveries import Delivery, DeliveryIsOver, NoSuchDelivery, deliveries, next_attempt
 from domain.webhooks.endpoints import Endpoint, endpoint_books
@@ -68,6 +68,9 @@ async def send(
     if delivery.delivered or (delivery.given_up and not force) or (attempt is not None and turn > attempt):
         return "skipped"
     endpoint: Endpoint | None = None
+    if delivery.endpoint_id is None and delivery.url == ERASED:
+        await world.execute(_Pointless(because="removed", reason="the workspace is forgotten")(delivery_id), context)
+        return "skipped"
     if delivery.endpoint_id is not None:
         book = endpoint_books.fold((await world.log.read(endpoint_books.stream(delivery.workspace_id))).events)
         endpoint = book.endpoints.get(delivery.endpoint_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -14,15 +14,17 @@ Origin = Literal["url", "upload", "object"]
 
 
 class AnalysisRequested(Event):
-    """Somebody has handed in a recording, or the address of one."""
+    """Somebody has handed in a recording, or the address of one. Addresses may hold secrets, so they are sealed."""
+
+    schema_version: ClassVar[int] = 2
 
     analysis_id: str
     workspace_id: str
     origin: Origin
-    source_url: str
+    source_url: Annotated[str, personal("workspace_id", address=True)]
     requested_at: datetime
     object_key: str | None = None
-    webhook_url: str | None = None
+    webhook_url: Annotated[str, personal("workspace_id", address=True)] | None = None
     batch_id: str | None = None
     storage_object_id: str | None = None
     webhook_endpoint_id: str | None = None

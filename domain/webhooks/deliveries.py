@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, NotFound, State, Unavailable
+from domain.kernel import Category, Conflict, Event, NotFound, State, Unavailable, personal
 
 MessageType = Literal["analysis.completed", "analysis.failed", "webhook.ping"]
 #: What an endpoint may choose from; a ping is sent only when somebody asks for it.
@@ -20,10 +20,12 @@ WhyGivenUp = Literal["exhausted", "gone", "disabled", "removed"]
 class DeliveryQueued(Event):
     """There is something to tell; without an endpoint the address was left with the job."""
 
+    schema_version: ClassVar[int] = 2
+
     delivery_id: str
     workspace_id: str
     analysis_id: str
-    url: str
+    url: Annotated[str, personal("workspace_id", address=True)]
     message_type: MessageType
     queued_at: datetime
     endpoint_id: str | None = None

@@ -6,7 +6,7 @@ They share one stream, because whoever has something to tell asks for all of the
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import field
 from msgspec.structs import replace
@@ -24,9 +24,11 @@ WhyDisabled = Literal["asked", "failing", "gone"]
 class EndpointRegistered(Event):
     """An address wants to be told; no chosen types means all of them."""
 
+    schema_version: ClassVar[int] = 2
+
     endpoint_id: str
     workspace_id: str
-    url: str
+    url: Annotated[str, personal("workspace_id", address=True)]
     secret_id: str
     registered_at: datetime
     description: Annotated[str, personal("workspace_id")] = ""
@@ -37,9 +39,11 @@ class EndpointRegistered(Event):
 class EndpointMoved(Event):
     """It listens at another address now."""
 
+    schema_version: ClassVar[int] = 2
+
     endpoint_id: str
     workspace_id: str
-    url: str
+    url: Annotated[str, personal("workspace_id", address=True)]
     moved_at: datetime
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from domain.kernel import Event
-from domain.vocabulary import RENAMED, events, name_of, personal_fields
+from domain.vocabulary import RENAMED, addresses, events, name_of, personal_fields
 from projections.kernel import seconds
 
 #: Actions that their event's class name would misname.
@@ -22,6 +22,9 @@ TARGETS = {
     "endpoint": "webhook_endpoint",
     "secret": "signing_secret",
 }
+
+#: How an address begins, and nothing that is sealed.
+_ADDRESSES = ("http://", "https://", "storage://")
 
 TEXT_LENGTH_MAX = 256
 ITEMS_MAX = 50
@@ -58,9 +61,10 @@ def particulars(event: Event) -> dict[str, Any]:
     """The facts of an event that anybody who may read the audit may know.
 
     Left out are personal fields, digests of personal data, nested values (they may be long) and the queries of
-    addresses (they may hold secrets).
+    addresses (they may hold secrets). Of a personal address its place is shown, once it has been unsealed.
     """
-    hidden = {field for field, _ in personal_fields(type(event))}
+    places = {field for field in addresses(type(event)) if str(getattr(event, field)).startswith(_ADDRESSES)}
+    hidden = {field for field, _ in personal_fields(type(event))} - places
     shown = {}
     for field in event.__struct_fields__:
         if field not in hidden and not field.endswith("digest") and field != "workspace_id":

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -90,6 +91,17 @@ def analysed(who: Account, url: str, **more: Any) -> str:
     job_id: str = who.post("/v1/analyses", json={"source_url": url, **more}).json()["id"]
     who.finished(job_id)
     return job_id
+
+
+def all_told(stack: Stack) -> None:
+    """Wait until whoever is to hear of the jobs that are over has a message on the way."""
+    behind = (
+        "SELECT (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE topic LIKE 'analyses.%') > "
+        "(SELECT position FROM followers WHERE name = 'duties' AND live) "
+        "OR EXISTS (SELECT FROM tasks WHERE reaction = 'queue-delivery')"
+    )
+    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as database:
+        eventually(lambda: database.execute(behind.encode()).fetchone() == (False,))
 
 
 def deliveries(who: Account, **query: Any) -> list[dict[str, Any]]:
@@ -388,7 +400,7 @@ def test_a_ping_is_signed_and_sent_once_even_to_a_disabled_endpoint(
 
 
 def test_an_endpoint_that_is_gone_is_disabled_and_misses_nothing(
-    me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
+    stack: Stack, me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
 ) -> None:
     endpoint = made(me, receiver.answer(place, 410, 200))
     path = f"/v1/webhook-endpoints/{endpoint['id']}"
@@ -398,6 +410,7 @@ def test_an_endpoint_that_is_gone_is_disabled_and_misses_nothing(
     off = me.get(path).json()
     assert (off["enabled"], off["status"], off["disabled_because"]) == (False, "disabled", "gone")
     analysed(me, audio.at(f"{place}.wav"))
+    all_told(stack)
     assert len(deliveries(me)) == 1
 
     assert me.request("PATCH", path, json={"enabled": True}).json()["status"] == "healthy"
@@ -442,10 +455,11 @@ def test_an_endpoint_deleted_while_its_messages_are_tried_gets_no_more_of_them(
 
 
 def test_a_job_is_told_once_more_to_its_own_endpoint_or_the_newest_enabled(
-    me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
+    stack: Stack, me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
 ) -> None:
     url = audio.put(f"{place}.wav", clip)
     job_id = analysed(me, url)
+    all_told(stack)
     assert "no webhook endpoint to tell" in told(me.post(f"/v1/analyses/{job_id}/webhook-deliveries"), 404).replace(
         "There is ", ""
     )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
+from uuid import uuid4
 
 import pytest
 from cryptography.exceptions import InvalidTag
 from msgspec import json
 
 from adapters import codec, data_keys
+from adapters.audit import Audit, Question
 from adapters.data_keys import DataKeys, SubjectIsForgotten
 from adapters.projector import request_rebuild
+from domain.analyses.analyses import AnalysisRequested
 from domain.kernel import ERASED, Event, personal
-from domain.vocabulary import UPCASTERS, personal_fields
+from domain.ledger import Change, Context
+from domain.vocabulary import UPCASTERS, addresses, name_of, personal_fields
+from domain.webhooks.deliveries import DeliveryQueued
+from domain.webhooks.endpoints import EndpointMoved, EndpointRegistered
+from projections.audit.actions import particulars
 from tests.core.conftest import House, eventually
-from tests.core.orchard import SECRET, GardenerHired, TreeWatered, gardeners
+from tests.core.orchard import NOW, SECRET, GardenerHired, TreeWatered, gardeners
 
 hired = GardenerHired(gardener_id="ada", email="ada@example.com", nickname="Countess")
 
@@ -50,6 +57,77 @@ async def test_an_optional_personal_field_that_is_absent_stays_absent(house: Hou
     await house.record("gardener-bob", plain)
 
     assert (await house.ledger.read("gardener-bob")).events == [plain]
+
+
+TOKEN = "X-Amz-Signature=s3cret"
+ADDRESS = f"https://ada:pass@example.com/a.mp3?{TOKEN}"
+addressed: dict[str, Event] = {
+    "analysis-1": AnalysisRequested(
+        analysis_id="1", workspace_id="w1", origin="url", source_url=ADDRESS, webhook_url=ADDRESS, requested_at=NOW
+    ),
+    "delivery-1": DeliveryQueued(
+        delivery_id="1",
+        workspace_id="w1",
+        analysis_id="1",
+        url=ADDRESS,
+        message_type="analysis.completed",
+        queued_at=NOW,
+    ),
+    "endpoints-1": EndpointRegistered(
+        endpoint_id="1", workspace_id="w1", url=ADDRESS, secret_id="1", registered_at=NOW, description="mine"
+    ),
+    "endpoints-2": EndpointMoved(endpoint_id="1", workspace_id="w1", url=ADDRESS, moved_at=NOW),
+}
+
+
+@pytest.mark.parametrize("stream", addressed)
+async def test_an_address_is_sealed_shown_in_the_audit_without_its_secrets_and_gone_with_its_workspace(
+    house: House, stream: str
+) -> None:
+    event = addressed[stream]
+    await house.ledger.append(
+        [Change(stream=stream, after=0, events=[event])], Context(correlation_id=uuid4(), workspace_id="w1")
+    )
+    audit = Audit(house.pool, house.keys)
+
+    async def told() -> dict[str, Any]:
+        [entry] = await audit.find(Question(workspace_id="w1", limit=9)) or []
+        assert entry.event is not None
+        return particulars(entry.event)
+
+    assert "example.com" not in await raw(house)
+    assert (await house.ledger.read(stream)).events == [event]
+    shown = await told()
+    assert {shown[name] for name in shown if "url" in name} == {"https://example.com/a.mp3"}
+    assert "description" not in shown, "what else is personal stays sealed"
+
+    await house.keys.destroy("w1")
+    [erased] = (await house.ledger.read(stream)).events
+    assert "example.com" not in str(erased)
+    assert ERASED in str(erased)
+    assert "example.com" not in str(await told())
+
+
+@pytest.mark.parametrize("stream", addressed)
+async def test_an_address_from_before_it_was_sealed_is_read_until_its_workspace_is_forgotten(
+    house: House, stream: str
+) -> None:
+    event = addressed[stream]
+    await house.keys.ensure({"w1"})
+    sealed = json.decode(codec.encode(event, house.keys))
+    old = sealed | {name: ADDRESS for name in addresses(type(event)) if sealed[name] is not None}
+    await house.fetch(
+        "INSERT INTO ledger_events (originator_id, originator_version, topic, state, schema_version, workspace_id) "
+        "VALUES (%s, 1, %s, %s, 1, 'w1') RETURNING 1",
+        stream,
+        name_of(type(event)),
+        json.encode(old),
+    )
+    assert (await house.ledger.read(stream)).events == [event]
+    assert [each.event for each in await house.everything()] == [event]
+    await house.keys.destroy("w1")
+    [erased] = (await house.ledger.read(stream)).events
+    assert "example.com" not in str(erased)
 
 
 async def test_the_same_text_is_sealed_differently_each_time_and_bound_to_its_place(house: House) -> None:

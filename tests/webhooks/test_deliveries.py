@@ -18,7 +18,7 @@ from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, Analysis
 from domain.analyses.findings import Findings
 from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import MemberAdded, WorkspaceOpened, workspaces
-from domain.kernel import Event
+from domain.kernel import ERASED, Event
 from domain.ledger import Recorded
 from domain.webhooks.deliveries import (
     DeliveryAttempted,
@@ -313,6 +313,16 @@ async def test_a_jobs_own_address_is_told_beside_the_endpoints() -> None:
         (None, own, "analysis.completed"),
         ("E", URL, "analysis.completed"),
     ]
+
+
+async def test_the_address_of_a_forgotten_workspace_is_neither_told_nor_tried() -> None:
+    assert await told(DONE, webhook_url=ERASED) == []
+    scene, last = waiting(url=ERASED, endpoint_id=None)
+    await scene.follows(deliver, last)
+    [given_up] = scene.news
+    assert isinstance(given_up, DeliveryGivenUp)
+    assert (given_up.because, given_up.reason) == ("removed", "the workspace is forgotten")
+    assert not scene.web.sent
 
 
 # --- sending --------------------------------------------------------------------------------------------------------
