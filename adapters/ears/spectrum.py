@@ -41,7 +41,7 @@ BAND_LOWEST, BAND_HIGHEST = 30.0, 10_500.0
 #: Where the decibel scale of `levels` ends: -120 dB of full scale.
 FLOOR = 1e-12
 
-#: The log-frequency spectrum: three bins a semitone from C1 (32.7 Hz) up to and including B8 (7902 Hz).
+#: The log-frequency spectrum: three bins a semitone from C1 (32.7 Hz) up to two thirds above B8 (8104 Hz).
 BINS_PER_OCTAVE = 36
 TONAL_LOWEST_MIDI = 24
 TONAL_OCTAVES = 8
@@ -51,8 +51,8 @@ TONAL_WINDOW = 8192
 LOW_DECIMATION = 8
 LOW_WINDOW = 4096
 LOW_OCTAVES = 3
-#: Bins of the two transforms that reach the highest pitch each is asked for.
-TONAL_TOP = 3000
+#: Bins of the two transforms that reach beyond the highest pitch each is asked for, bell and all.
+TONAL_TOP = 3136
 LOW_TOP = 420
 
 #: A chapter of the recording is ten minutes long; features of all of it are there at once.
@@ -266,8 +266,7 @@ def _tonal(sound: Array, chords: int) -> Array:
         spectrum = low if octave < LOW_OCTAVES else high
         part = slice(octave * BINS_PER_OCTAVE, (octave + 1) * BINS_PER_OCTAVE)
         tonal[:, part] = spectrum[:, first_bin : first_bin + len(filters)] @ filters
-    # The highest bin reaches past the end of the transform, where its weights are huge; half precision ends here.
-    return np.minimum(tonal, np.float32(np.finfo(np.float16).max), out=tonal)
+    return tonal
 
 
 @cache

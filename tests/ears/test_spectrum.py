@@ -29,7 +29,7 @@ def test_portions_of_any_size_give_the_same_features() -> None:
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("midi", [28, 45, 57, 59, 60, 69, 88, 100])
+@pytest.mark.parametrize("midi", [28, 45, 57, 59, 60, 69, 88, 100, 119])
 def test_a_note_reads_its_amplitude_at_its_pitch_and_nowhere_else(midi: int) -> None:
     hertz = 440 * 2 ** ((midi - 69) / 12)
     tonal = spectra_of(sine(hertz, 6, -12.0412, rate=RATE)).tonal
@@ -38,6 +38,14 @@ def test_a_note_reads_its_amplitude_at_its_pitch_and_nowhere_else(midi: int) -> 
     assert middle.max() == pytest.approx(0.25, rel=0.02)
     far = np.abs(tonal_midi() - midi) > 1.5
     assert middle[far].max() < 0.02 * middle.max()
+
+
+def test_the_highest_pitch_is_weighed_like_every_other() -> None:
+    highest = float(tonal_midi()[-1])
+    tonal = spectra_of(sine(440 * 2 ** ((highest - 69) / 12), 6, -12.0412, rate=RATE)).tonal
+    middle = tonal[len(tonal) // 2]
+    assert int(np.argmax(middle)) == len(middle) - 1
+    assert middle.max() == pytest.approx(0.25, rel=0.02)
 
 
 def test_a_click_is_heard_when_it_sounds() -> None:
