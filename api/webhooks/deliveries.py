@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -26,7 +27,7 @@ from domain.analyses.analyses import (
     analyses,
 )
 from domain.kernel import Invalid
-from domain.webhooks.deliveries import DeliveryInProgress
+from domain.webhooks.deliveries import DELIVERIES_MAX, DeliveryInProgress, TooManyDeliveries
 from domain.webhooks.endpoints import NoEndpointToTell, NoSuchEndpoint, endpoint_books
 from projections.kernel import seconds
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
@@ -104,7 +105,10 @@ async def get_webhook_delivery(
 async def redeliver_analysis(
     job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
-    """Tell the job's endpoint, or else the newest enabled one, about a job that is over, once more."""
+    """Tell the job's endpoint, or else the newest enabled one, about a job that is over, once more.
+
+    A job is told 100 times at most; after that the answer is a 409.
+    """
     history = (await services.log.read(analyses.stream(job_id))).events
     analysis = analyses.fold(history)
     if analysis.workspace_id != asker.workspace_id:
@@ -113,6 +117,9 @@ async def redeliver_analysis(
         raise AnalysisIsNotOver
     requested = next(past for past in history if isinstance(past, AnalysisRequested))
     endpoint_id, url = await _whom_to_tell(services, asker, requested)
+    told = await services.reads.page(delivery_logs, asker.workspace_id, limit=DELIVERIES_MAX, parent=job_id)
+    if len(told) >= DELIVERIES_MAX:
+        raise TooManyDeliveries(deliveries_max=DELIVERIES_MAX)
     delivery_id = services.vault.new_id()
     await services.execute(
         QueueDelivery(
@@ -150,7 +157,10 @@ async def deliver_webhooks(
         bool, QueryParameter(description="Send also what is not due yet, was given up, or goes to a disabled endpoint")
     ] = False,
 ) -> dict[str, int]:
-    """Send now what is due, and say how it went: attempted, delivered, failed, skipped."""
+    """Send now what is due, and say how it went: attempted, delivered, failed, skipped.
+
+    A message is sent 50 times at most, however often that is forced; then it is skipped.
+    """
     now = seconds(services.now())
     waiting: list[str] = []
     skipped = 0
@@ -187,7 +197,10 @@ async def replay_webhooks(
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,
 ) -> Replayed:
-    """Send again the messages of a time, as new deliveries to the endpoints of then. The same key replays once."""
+    """Send again the messages of a time, as new deliveries to the endpoints of then. The same key replays once.
+
+    A job that has been told 100 times in that time is skipped.
+    """
     since, until = data.since.astimezone(UTC), (data.until or services.now()).astimezone(UTC)
     if until < since:
         raise BackwardsRange(loc=("body", "until"))
@@ -199,7 +212,9 @@ async def replay_webhooks(
     queued = skipped = 0
     # Of several deliveries of one message to one place the newest tells whether it has arrived.
     seen: set[tuple[str, str]] = set()
-    async for log in _all(services, asker, since=first):
+    logs = [log async for log in _all(services, asker, since=first)]
+    told = Counter(log.job_id for log in logs)
+    for log in logs:
         message = (log.endpoint_id or log.url, log.job_id)
         if message in seen or log.event_type == "webhook.ping":
             continue
@@ -207,7 +222,11 @@ async def replay_webhooks(
         if log.created_at > last or data.endpoint_id not in (None, log.endpoint_id):
             continue
         gone = log.endpoint_id is not None and log.endpoint_id not in book.endpoints
-        if gone or (data.only == "failed" and log.status not in ("failed", "disabled")):
+        if (
+            gone
+            or told[log.job_id] >= DELIVERIES_MAX
+            or (data.only == "failed" and log.status not in ("failed", "disabled"))
+        ):
             skipped += 1
             continue
         await services.execute(
@@ -222,6 +241,7 @@ async def replay_webhooks(
             asker.context,
         )
         queued += 1
+        told[log.job_id] += 1
     return Replayed(queued=queued, skipped=skipped)
 
 

@@ -8,6 +8,7 @@ from commands.kernel import Command, Transaction, decides, handles
 from commands.webhooks.endpoints import note_health
 from domain.kernel import Event
 from domain.webhooks.deliveries import (
+    ATTEMPTS_MAX,
     Delivery,
     DeliveryAttempted,
     DeliveryBegun,
@@ -16,6 +17,7 @@ from domain.webhooks.deliveries import (
     DeliveryIsOver,
     DeliveryQueued,
     MessageType,
+    NoAttemptLeft,
     WhyGivenUp,
     deliveries,
 )
@@ -65,11 +67,21 @@ def begin(wish: BeginAttempt, delivery: Delivery, now: datetime) -> list[Event]:
     """One sender at a time, so that every message sent is an attempt written down."""
     if delivery.delivered or (delivery.given_up and not wish.force) or wish.attempt != delivery.attempts + 1:
         raise DeliveryIsOver
+    if wish.force and wish.attempt > ATTEMPTS_MAX:
+        raise NoAttemptLeft(attempts_max=ATTEMPTS_MAX)
     if delivery.is_with_another(wish.sender, now, wish.patience):
         raise DeliveryInProgress
     if delivery.begun_at is not None and delivery.begun_by == wish.sender:
         return []
-    return [DeliveryBegun(delivery_id=wish.delivery_id, attempt=wish.attempt, begun_at=now, begun_by=wish.sender)]
+    return [
+        DeliveryBegun(
+            delivery_id=wish.delivery_id,
+            attempt=wish.attempt,
+            begun_at=now,
+            begun_by=wish.sender,
+            forced=wish.force,
+        )
+    ]
 
 
 class RecordAttempt(Command):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from commands.kernel import derived_id, reacts_to
 from commands.ports import World
 from commands.webhooks.deliveries import QueueDelivery
-from commands.webhooks.sending import send
+from commands.webhooks.sending import end_abandoned, send
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
 from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
-from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued, MessageType
+from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued, MessageType
 from domain.webhooks.endpoints import EndpointDisabled, endpoint_books
 
 log = structlog.get_logger(__name__)
+
+#: When somebody looks whether a forced attempt has an end.
+ABANDONED_AFTER = timedelta(minutes=1)
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, name="queue-delivery")
@@ -81,6 +84,24 @@ async def deliver(recorded: Recorded, world: World) -> None:
         sender=str(recorded.event_id),
         attempt=event.attempt + 1 if isinstance(event, DeliveryAttempted) else 1,
     )
+
+
+def _is_forced(event: Event) -> bool:
+    return isinstance(event, DeliveryBegun) and event.forced
+
+
+@reacts_to(
+    DeliveryBegun,
+    name="end-abandoned-attempt",
+    only=_is_forced,
+    due=lambda event: event.begun_at + ABANDONED_AFTER,
+    queue="webhooks",
+)
+async def end_abandoned_attempt(recorded: Recorded, world: World) -> None:
+    """An attempt that somebody forced ends, also when the process that sends it does not live to see the answer."""
+    event = recorded.event
+    assert isinstance(event, DeliveryBegun)
+    await end_abandoned(event, world, recorded.context())
 
 
 def _by_itself(event: Event) -> bool:

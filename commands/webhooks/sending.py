@@ -13,7 +13,16 @@ from commands.ports import World
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAttempt
 from domain.kernel import ERASED, Value
 from domain.ledger import Context
-from domain.webhooks.deliveries import Delivery, DeliveryIsOver, NoSuchDelivery, deliveries, next_attempt
+from domain.webhooks.deliveries import (
+    Delivery,
+    DeliveryBegun,
+    DeliveryInProgress,
+    DeliveryIsOver,
+    NoAttemptLeft,
+    NoSuchDelivery,
+    deliveries,
+    next_attempt,
+)
 from domain.webhooks.endpoints import Endpoint, endpoint_books
 from domain.webhooks.secrets import signing_secrets
 
@@ -78,12 +87,12 @@ async def send(
         if pointless is not None:
             await world.execute(pointless(delivery_id), context)
             return "skipped"
-    patience = timedelta(seconds=world.limits.webhook_seconds_max + PATIENCE_SECONDS)
+    patience = _patience(world)
     try:
         await world.execute(
             BeginAttempt(delivery_id=delivery_id, attempt=turn, sender=sender, patience=patience, force=force), context
         )
-    except DeliveryIsOver:
+    except (DeliveryIsOver, NoAttemptLeft):
         return "skipped"
     now = world.now()
     body = await _body(delivery, world)
@@ -115,6 +124,35 @@ async def send(
     if written:
         await _say(delivery_id, delivery, endpoint, turn, heard, world)
     return "delivered" if heard.success else "failed"
+
+
+async def end_abandoned(begun: DeliveryBegun, world: World, context: Context) -> None:
+    """Write down that an attempt came to nothing when whoever began it is gone; raises DeliveryInProgress before."""
+    delivery = deliveries.fold((await world.log.read(deliveries.stream(begun.delivery_id))).events)
+    if delivery.begun_at != begun.begun_at or delivery.begun_by != begun.begun_by:
+        return
+    now = world.now()
+    if now < begun.begun_at + _patience(world):
+        raise DeliveryInProgress
+    waits = () if delivery.message_type == "webhook.ping" else world.limits.webhook_retry_seconds
+    await world.execute(
+        RecordAttempt(
+            delivery_id=begun.delivery_id,
+            attempt=begun.attempt,
+            success=False,
+            status_code=None,
+            error_detail="The process that sent this ended before there was an answer.",
+            signature=None,
+            duration_seconds=0.0,
+            next_attempt_at=next_attempt(begun.attempt, now, waits=waits, jitter=0.0),
+            disable_after=timedelta(hours=world.limits.webhook_disable_hours),
+        ),
+        context,
+    )
+
+
+def _patience(world: World) -> timedelta:
+    return timedelta(seconds=world.limits.webhook_seconds_max + PATIENCE_SECONDS)
 
 
 async def _say(

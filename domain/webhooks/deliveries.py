@@ -13,6 +13,11 @@ MessageType = Literal["analysis.completed", "analysis.failed", "webhook.ping"]
 #: What an endpoint may choose from; a ping is sent only when somebody asks for it.
 MESSAGE_TYPES: tuple[str, ...] = tuple(each for each in get_args(MessageType) if each != "webhook.ping")
 
+#: How often one message may be sent, however often that is forced; by itself it is sent far less often.
+ATTEMPTS_MAX = 50
+#: How many messages about one job may be asked for, so that its log has an end.
+DELIVERIES_MAX = 100
+
 #: Why a delivery is not tried again: no attempt is left, the receiver said it is gone, or its endpoint is off or away.
 WhyGivenUp = Literal["exhausted", "gone", "disabled", "removed"]
 
@@ -38,6 +43,8 @@ class DeliveryBegun(Event):
     attempt: int
     begun_at: datetime
     begun_by: str
+    #: Somebody asked for it, so that no duty takes it up when whoever sends it dies.
+    forced: bool = False
 
 
 class DeliveryAttempted(Event):
@@ -128,6 +135,14 @@ class NoSuchDelivery(NotFound):
 
 class DeliveryIsOver(Conflict):
     """This message has been delivered, or given up, already."""
+
+
+class NoAttemptLeft(Conflict):
+    """This message has been sent {attempts_max} times already. Ask for a new delivery of its job instead."""
+
+
+class TooManyDeliveries(Conflict):
+    """This job has been told {deliveries_max} times already, and is not told any more."""
 
 
 class DeliveryInProgress(Unavailable):

@@ -11,6 +11,9 @@ from domain.kernel import Event, Value
 from domain.webhooks.deliveries import DeliveryAttempted
 from projections.kernel import Document, Projection, projection
 
+#: The last so many attempts are shown; the counts tell of all.
+ATTEMPTS_SHOWN_MAX = 100
+
 
 class Attempt(Value):
     """One attempt to deliver."""
@@ -57,11 +60,11 @@ def evolve(log: WebhookLog | None, event: Event) -> WebhookLog | None:
                 delivered=log.delivered or event.success,
                 latest_attempt=max(log.latest_attempt, event.attempt),
                 success_count=log.success_count + event.success,
-                deliveries=(*log.deliveries, attempt),
+                deliveries=(*log.deliveries, attempt)[-ATTEMPTS_SHOWN_MAX:],
             )
     return log
 
 
 webhook_logs: Projection[Any] = projection(
-    "webhook_logs", WebhookLog, concerns=concerns, evolve=evolve, absent=NoSuchAnalysis
+    "webhook_logs", WebhookLog, version=2, concerns=concerns, evolve=evolve, absent=NoSuchAnalysis
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -202,9 +203,7 @@ def test_the_fifty_first_endpoint_is_one_too_many_also_when_many_come_at_once(me
         return me.post("/v1/webhook-endpoints", json={"url": f"https://example.com/{number}"}).status_code
 
     with ThreadPoolExecutor(6) as pool:
-        statuses = list(pool.map(make, range(54)))
-    assert statuses.count(201) == 50
-    assert statuses.count(409) == 4
+        assert Counter(pool.map(make, range(54))) == {201: 50, 409: 4}
     assert len(me.get("/v1/webhook-endpoints").json()) == 50
 
 
@@ -474,6 +473,24 @@ def test_a_job_is_told_once_more_to_its_own_endpoint_or_the_newest_enabled(
     [message] = receiver.received(f"{place}-newest")
     assert verified(message, newest["signing_secret"])["data"]["job_id"] == job_id
     assert receiver.received(f"{place}-older") == receiver.received(f"{place}-off") == []
+
+
+def test_a_job_is_told_a_hundred_times_and_no_more(
+    stack: Stack, me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
+) -> None:
+    made(me, receiver.at(place))
+    since = datetime.now(UTC).isoformat()
+    job_id = analysed(me, audio.put(f"{place}.wav", clip))
+    all_told(stack)
+    path = f"/v1/analyses/{job_id}/webhook-deliveries"
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: me.post(path).status_code, range(93)))
+    assert answers == [200] * 93
+    answers = [me.post(path).status_code for _ in range(8)]
+    assert answers == [200] * 6 + [409] * 2
+    assert "told 100 times already" in told(me.post(path), 409)
+    replay = me.post("/v1/webhook-deliveries/replay", json={"since": since, "only": "all"})
+    assert replay.json() == {"queued": 0, "skipped": 1}
 
 
 def test_a_job_that_is_not_over_has_nothing_to_tell(me: Account, audio: Neighbour, clip: bytes, place: str) -> None:

@@ -12,7 +12,7 @@ from adapters.http import Answer, Unreachable
 from adapters.mail import MailFailed, MailRefused, MailUnavailable
 from commands.webhooks import sending
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
-from commands.webhooks.reactions import deliver, mail_endpoint_disabled, queue_delivery
+from commands.webhooks.reactions import deliver, end_abandoned_attempt, mail_endpoint_disabled, queue_delivery
 from commands.webhooks.sending import send
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
 from domain.analyses.findings import Findings
@@ -27,6 +27,7 @@ from domain.webhooks.deliveries import (
     DeliveryInProgress,
     DeliveryIsOver,
     DeliveryQueued,
+    NoAttemptLeft,
     NoSuchDelivery,
     deliveries,
 )
@@ -39,6 +40,7 @@ from domain.webhooks.endpoints import (
     EndpointSecretRotated,
     endpoint_books,
 )
+from projections.webhooks.attempts import webhook_logs
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
 from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
 from tests.webhooks.test_endpoints import registered
@@ -518,6 +520,61 @@ async def test_while_somebody_sends_it_nobody_else_does() -> None:
         await scene.follows(deliver, first)
     assert scene.web.sent == []
     del last
+
+
+async def test_a_message_is_forced_so_many_times_and_no_more() -> None:
+    scene, _ = waiting()
+    scene.web.answers[URL] = [answer(500)]
+    for _ in range(60):
+        await send("D", scene.world, scene.context, sender="me", force=True)
+    assert len(scene.web.sent) == 50
+    refusal = await scene.refused(begin("me", 51, force=True), NoAttemptLeft)
+    assert refusal.sentence.startswith("This message has been sent 50 times already.")
+
+
+async def test_a_forced_attempt_whose_sender_died_comes_to_an_end() -> None:
+    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", because="gone", given_up_at=NOON)
+    scene, _ = waiting(attempted(1), given_up)
+    await scene.when(begin("a process that dies", 2, force=True))
+    begun = scene.last(DeliveryBegun)
+    assert end_abandoned_attempt.due(begun.event) == NOON + timedelta(minutes=1)
+    with pytest.raises(DeliveryInProgress):
+        await scene.follows(end_abandoned_attempt, begun)
+    scene.later(minutes=1)
+    await scene.follows(end_abandoned_attempt, begun)
+    [ended, *_] = scene.news
+    assert isinstance(ended, DeliveryAttempted)
+    assert (ended.attempt, ended.success, ended.next_attempt_at is not None) == (2, False, True)
+    assert "ended before" in (ended.error_detail or "")
+    (await scene.follows(end_abandoned_attempt, begun)).then()
+    document: Any = None
+    for each in scene.log.recorded:
+        if delivery_logs.concerns(each.event):
+            document = delivery_logs.evolve(document, each.event)
+    assert document.status == "pending"
+
+
+async def test_a_forced_attempt_that_has_ended_is_left_alone() -> None:
+    scene, _ = waiting()
+    await send("D", scene.world, scene.context, sender="me", force=True)
+    scene.later(minutes=5)
+    (await scene.follows(end_abandoned_attempt, scene.last(DeliveryBegun))).then()
+    scene, _ = waiting()
+    await scene.when(begin("a process that dies", force=True))
+    abandoned = scene.last(DeliveryBegun)
+    await scene.later(minutes=1).when(begin("another", force=True))
+    (await scene.follows(end_abandoned_attempt, abandoned)).then()
+    unforced, last = waiting()
+    await unforced.follows(deliver, last)
+    assert not end_abandoned_attempt.concerns(unforced.last(DeliveryBegun).event), "a duty takes it up again"
+
+
+def test_the_log_of_a_job_shows_its_last_attempts_and_counts_all() -> None:
+    log: Any = webhook_logs.evolve(None, requested(webhook_url=URL))
+    for number in range(1, 251):
+        log = webhook_logs.evolve(log, attempted(number, success=number % 2 == 0))
+    assert [each.attempt for each in log.deliveries] == list(range(151, 251))
+    assert (log.latest_attempt, log.success_count) == (250, 125)
 
 
 async def test_a_delivery_that_never_was_cannot_be_sent() -> None:
