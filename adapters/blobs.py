@@ -124,8 +124,8 @@ class BlobStore(Protocol):
         """A URL with which anybody may read the object for so long."""
         ...
 
-    async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
-        """A URL with which anybody may write the object, with exactly this Content-Type, for so long."""
+    async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
+        """A URL with which anybody may write the object, with exactly this type (and size), for so long."""
         ...
 
     def list(self, prefix: str = "") -> AsyncIterator[Listed]:
@@ -324,14 +324,18 @@ class Blobs:
             {"response-content-disposition": disposition} if download_name else None,
         )
 
-    async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
-        """A URL with which anybody may write the object, with exactly this Content-Type, for so long.
+    async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
+        """A URL with which anybody may write the object, with exactly this Content-Type (and size), for so long.
 
         The client signs the Host header only, so this is signed here (AWS Signature Version 4, query parameters).
         """
         url = urlsplit(self._public.url_of(self._bucket, check_key(key), self._region))
         now = datetime.now(UTC)
         scope = f"{now:%Y%m%d}/{self._region}/s3/aws4_request"
+        # In the order of their names, as the signature wants them. Every client sends these by itself.
+        headers = {"content-length": str(size)} if size is not None else {}
+        headers |= {"content-type": content_type.strip(), "host": url.netloc}
+        signed = ";".join(headers)
         query = "&".join(
             f"{name}={quote(value, safe='')}"
             for name, value in (
@@ -339,11 +343,11 @@ class Blobs:
                 ("X-Amz-Credential", f"{self._access_key}/{scope}"),
                 ("X-Amz-Date", f"{now:%Y%m%dT%H%M%SZ}"),
                 ("X-Amz-Expires", str(seconds)),
-                ("X-Amz-SignedHeaders", "content-type;host"),
+                ("X-Amz-SignedHeaders", signed),
             )
         )
-        headers = f"content-type:{content_type.strip()}\nhost:{url.netloc}\n"
-        request = f"PUT\n{url.path}\n{query}\n{headers}\ncontent-type;host\nUNSIGNED-PAYLOAD"
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        request = f"PUT\n{url.path}\n{query}\n{lines}\n{signed}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         text = f"AWS4-HMAC-SHA256\n{now:%Y%m%dT%H%M%SZ}\n{scope}\n{digest}"
         key_bytes = f"AWS4{self._secret_key}".encode()

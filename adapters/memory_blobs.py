@@ -88,9 +88,10 @@ class MemoryBlobs:
         """A URL that says what it would be for; nobody serves it."""
         return _url(key, method="GET", seconds=str(seconds), download_name=download_name or "")
 
-    async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
+    async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
         """A URL that says what it would be for; nobody serves it."""
-        return _url(key, method="PUT", seconds=str(seconds), content_type=content_type)
+        bound = {} if size is None else {"size": str(size)}
+        return _url(key, method="PUT", seconds=str(seconds), content_type=content_type, **bound)
 
     async def list(self, prefix: str = "") -> AsyncIterator[Listed]:
         """The objects whose keys begin like this, by key."""

@@ -104,8 +104,8 @@ class Blobs(Protocol):
     def list(self, prefix: str) -> AsyncIterator[Keyed]:
         """The objects whose keys begin like this."""
 
-    async def presigned_put(self, key: str, *, content_type: str, seconds: int) -> str:
-        """A link that stores an object of this type for some time."""
+    async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
+        """A link that stores an object of this type (and size) for some time."""
 
     async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
         """A link that downloads an object for some time."""

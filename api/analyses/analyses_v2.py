@@ -199,7 +199,7 @@ async def _source(services: Services, asker: Asker, wish: NewAnalysis, analysis_
 
 
 async def _check_upload(services: Services, key: str) -> None:
-    """A signed link cannot limit what is uploaded through it, so the size is looked at afterwards."""
+    """A signed link limits what is uploaded through it only to a size that was announced, so it is looked at here."""
     try:
         size = (await services.blobs.stat(key)).size
     except NotFound as nothing:

@@ -23,7 +23,7 @@ class UploadWillBeTooLarge(UploadIsTooLarge):
 
 
 class NewObject(Struct):
-    """What is going to be uploaded."""
+    """What is going to be uploaded. When `size_bytes` is given, the link takes a file of exactly that size."""
 
     content_type: Annotated[str, Meta(min_length=1, max_length=127, pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
     purpose: Purpose
@@ -53,7 +53,7 @@ async def create_storage_object(
     lifetime = timedelta(seconds=rules.upload_link_seconds)
     now = services.now()
     signed_url = await services.blobs.presigned_put(
-        key, content_type=data.content_type, seconds=rules.upload_link_seconds
+        key, content_type=data.content_type, seconds=rules.upload_link_seconds, size=data.size_bytes
     )
     await services.execute(
         OfferUpload(

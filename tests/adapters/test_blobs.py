@@ -304,6 +304,19 @@ async def test_a_presigned_put_takes_the_declared_type_and_no_other(real: Blobs)
     assert (await real.stat("a b/ü.mp3")).content_type == "audio/mpeg"
 
 
+async def test_a_presigned_put_for_a_size_takes_that_size_and_no_other(real: Blobs) -> None:
+    url = await real.presigned_put("k", content_type="audio/mpeg", seconds=60, size=5)
+    headers = {"Content-Type": "audio/mpeg"}
+    async with httpx.AsyncClient() as client:
+        for other in (b"", b"four", b"longer than that"):
+            assert (await client.put(url, content=other, headers=headers)).status_code == 403
+        in_chunks = await client.put(url, content=pieces(b"longer ", b"than that"), headers=headers)
+        assert in_chunks.status_code in (403, 411)
+        assert not await real.exists("k")
+        assert (await client.put(url, content=b"music", headers=headers)).status_code == 200
+    assert (await real.stat("k")).size == 5
+
+
 async def test_an_expired_url_opens_nothing(real: Blobs) -> None:
     await real.put_bytes("k", b"x", content_type="audio/mpeg")
     url = await real.presigned_put("k", content_type="audio/mpeg", seconds=1)

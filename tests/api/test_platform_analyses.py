@@ -149,6 +149,14 @@ def test_an_announced_size_beyond_the_limit_is_refused_before_anything_is_upload
     assert str(stack.settings.upload_bytes_max) in told(me.post("/v1/storage-objects", json=body), 413)
 
 
+def test_a_link_for_an_announced_size_takes_that_size_only(me: Account, clip: bytes) -> None:
+    body = {"content_type": "audio/wav", "purpose": "upload", "size_bytes": len(clip)}
+    url = me.post("/v1/storage-objects", json=body).json()["signed_url"]
+    headers = {"Content-Type": "audio/wav"}
+    assert httpx.put(url, content=clip + b"more", headers=headers).status_code == 403
+    assert httpx.put(url, content=clip, headers=headers).status_code == 200
+
+
 # --- analyses of what was uploaded ----------------------------------------------------------------------------------
 
 
