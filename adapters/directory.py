@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ from psycopg.rows import TupleRow
 from adapters.data_keys import DataKeys
 from adapters.eventlog import EventLog
 from adapters.patience import Pool, patiently
-from adapters.views import LOOK_SECONDS, Progress, ReadsBehind, ReadsUnavailable
+from adapters.views import Progress, ReadsUnavailable, Seen
 from projections.identity.api_keys import api_keys
 from projections.identity.credentials import credentials
 from projections.identity.people import people
@@ -108,20 +107,14 @@ class Directory:
 
     async def children(self, projection: Projection[Any], parent: str) -> list[tuple[str, bytes]]:
         """Id and JSON of everything listed under something, newest first, with all that had happened when asked."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait_seconds_max
-        needed: int | None = None
-        while True:
+
+        async def look() -> Seen[list[tuple[str, bytes]]]:
             rows = await self.ask(_CHILDREN, (parent, projection.name))
             if not rows:
                 raise ReadsUnavailable
-            needed = rows[0][1] if needed is None else needed
-            if rows[0][0] >= needed:
-                return [(row[2], row[3]) for row in rows if row[2] is not None]
-            left = deadline - loop.time()
-            if left <= 0:
-                raise ReadsBehind
-            await self._progress.wait(needed, min(left, LOOK_SECONDS))
+            return Seen(rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
+
+        return await self._progress.caught_up(look, self._wait_seconds_max)
 
     async def sessions_of(self, person_id: str) -> list[str]:
         """The open sessions of a person."""

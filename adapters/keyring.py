@@ -17,7 +17,7 @@ from msgspec import json
 from adapters.bus import Bus
 from adapters.directory import Directory
 from adapters.eventlog import EventLog
-from adapters.views import LOOK_SECONDS, Progress, ReadsUnavailable
+from adapters.views import Progress, ReadsBehind, ReadsUnavailable, Seen
 from domain.identity.people import identities
 from domain.identity.sessions import sessions
 from projections.identity.credentials import Access, Credential, credentials
@@ -156,25 +156,24 @@ class Keyring:
 
     async def _credential(self, digest: str) -> Credential | None:
         """A key nobody knows may have been made a moment ago: believe that only of a read model that is up to date."""
-        deadline = monotonic() + self._wait_seconds_max
-        needed: int | None = None
-        while True:
+
+        async def look() -> Seen[Credential | None]:
             rows = await self._directory.ask(_FIND, (digest,))
             if not rows:
                 raise ReadsUnavailable
             reached, head, position, body, stream, newest = rows[0]
-            if body is not None:
-                credential: Credential | None = json.decode(body, type=Credential)
-                if position < newest:
-                    found = await self._directory.caught_up(credentials, stream, position, credential)
-                    credential = found if isinstance(found, Credential) else None
-                return credential
-            needed = head if needed is None else needed
-            if reached >= needed:
-                return None
-            if monotonic() > deadline:
-                raise ReadsUnavailable
-            await self._progress.wait(needed, LOOK_SECONDS)
+            if body is None:
+                return Seen(reached, head, None)
+            credential: Credential | None = json.decode(body, type=Credential)
+            if position < newest:
+                found = await self._directory.caught_up(credentials, stream, position, credential)
+                credential = found if isinstance(found, Credential) else None
+            return Seen(head, head, credential)
+
+        try:
+            return await self._progress.caught_up(look, self._wait_seconds_max)
+        except ReadsBehind as behind:
+            raise ReadsUnavailable from behind
 
     async def _access(self, credential: Credential, digest: str) -> Access | None:
         """What somebody may do in a workspace right now: nothing if it is gone, or if they do not belong to it."""

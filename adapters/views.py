@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import json
 from psycopg import AsyncConnection
@@ -18,6 +20,8 @@ from adapters.gathering import Gathering
 from adapters.patience import Pool, patiently
 from domain.kernel import Unavailable
 from projections.kernel import Document, Projection, Tally
+
+T = TypeVar("T")
 
 #: How often a waiting read looks for itself, in case nobody rings.
 LOOK_SECONDS = 0.05
@@ -88,6 +92,14 @@ WHERE f.name = %s AND f.live
 """
 
 
+class Seen(NamedTuple, Generic[T]):
+    """What a look has found, how far what was looked at has come, and how far the log has."""
+
+    reached: int
+    head: int
+    found: T
+
+
 class Progress:
     """How far the live projector has come, as far as this process has heard."""
 
@@ -105,13 +117,27 @@ class Progress:
             self.position = max(self.position, int(data))
             self._moved.notify_all()
 
+    async def caught_up(self, look: Callable[[], Awaitable[Seen[T]]], seconds: float) -> T:
+        """What a look finds once the projector is where the log was at the first look; raises ReadsBehind in the end.
+
+        Events newer than those of the first look are not waited for, or a busy workspace would wait for ever.
+        """
+        deadline = monotonic() + seconds
+        needed: int | None = None
+        while True:
+            seen = await look()
+            needed = seen.head if needed is None else needed
+            if seen.reached >= needed:
+                return seen.found
+            if (left := deadline - monotonic()) <= 0:
+                raise ReadsBehind
+            await self.wait(needed, min(left, LOOK_SECONDS))
+
     async def wait(self, position: int, seconds: float) -> None:
         """Until the projector is known to be at a position, or some time has passed."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._moved:
                 await self._moved.wait_for(lambda: self.position >= position)
-        except TimeoutError:
-            return
 
 
 class Views:
@@ -151,19 +177,24 @@ class Views:
         if "\0" in identity or "\0" in workspace_id:
             return None
         question = _Question(workspace_id, identity, projection.name)
-        deadline = asyncio.get_running_loop().time() + self._wait_seconds_max
-        needed: int | None = None
-        while True:
-            found = await self._documents.ask(question)
-            if found is None:
-                raise ReadsUnavailable
-            needed = found.head if needed is None else needed
-            if found.position >= needed:
-                return found.body if found.owner == workspace_id else None
-            if not await self._wait(needed, deadline):
-                if projection.stream is None:
-                    raise ReadsBehind
-                return await self._brought_up_to_date(projection, identity, workspace_id, found)
+
+        async def look() -> Seen[_Found]:
+            found = await self._stored(question)
+            return Seen(found.position, found.head, found)
+
+        try:
+            found = await self._progress.caught_up(look, self._wait_seconds_max)
+        except ReadsBehind:
+            if projection.stream is None:
+                raise
+            return await self._brought_up_to_date(projection, identity, workspace_id, await self._stored(question))
+        return found.body if found.owner == workspace_id else None
+
+    async def _stored(self, question: _Question) -> _Found:
+        found = await self._documents.ask(question)
+        if found is None:
+            raise ReadsUnavailable
+        return found
 
     async def get(self, projection: Projection[Any], identity: str, workspace_id: str) -> bytes:
         """As `find`, but raises the projection's refusal when there is none."""
@@ -202,26 +233,14 @@ class Views:
 
     async def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a query, once the projection is where the workspace's log was when we first looked."""
-        deadline = asyncio.get_running_loop().time() + self._wait_seconds_max
-        needed: int | None = None
-        while True:
+
+        async def look() -> Seen[list[tuple[Any, ...]]]:
             rows = await self._fetch(query, parameters)
             if not rows:
                 raise ReadsUnavailable
-            _, position, head = rows[0][:3]
-            # Events newer than those we first saw are not waited for, or a busy workspace would wait for ever.
-            needed = head if needed is None else needed
-            if position >= needed:
-                return rows
-            if not await self._wait(needed, deadline):
-                raise ReadsBehind
+            return Seen(rows[0][1], rows[0][2], rows)
 
-    async def _wait(self, position: int, deadline: float) -> bool:
-        """Wait for news of the projector, and whether there is time for another look."""
-        left = deadline - asyncio.get_running_loop().time()
-        if left > 0:
-            await self._progress.wait(position, min(left, LOOK_SECONDS))
-        return left > 0
+        return await self._progress.caught_up(look, self._wait_seconds_max)
 
     async def _fetch(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
         async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
