@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.key import NOTE_NAMES, chroma
+from adapters.ears.spectrum import portions
 from adapters.ears.structure import averages
 from domain.analyses.findings import Chord
 
@@ -22,6 +23,8 @@ KINDS = (
     ("m7", (0, 3, 7, 10), 0.9),
     ("maj7", (0, 4, 7, 11), 1.1),
 )
+#: Steps that are weighed at once, so that hours of music need little more memory than minutes.
+STEPS_AT_ONCE = 1024
 NO_CHORD = "N"
 NAMES = (*(note + suffix for suffix, _, _ in KINDS for note in NOTE_NAMES), NO_CHORD)
 
@@ -41,12 +44,9 @@ def hear_chords(salience: NDArray[np.floating], rate: float, beats: Float64, sec
     if not len(salience):
         return ()
     edges = _edges(beats, seconds)
-    held = averages(chroma(salience, 36, 96), rate, edges)
-    bass = averages(chroma(salience, 24, 48), rate, edges)
-    fit = _fits(held, bass)
+    fit = _fits(averages(chroma(salience, 36, 96), rate, edges), averages(chroma(salience, 24, 48), rate, edges))
     path = _smoothest(fit)
-    likely = np.exp(fit - fit.max(axis=1, keepdims=True))
-    likely /= likely.sum(axis=1, keepdims=True)
+    likely = _likelihoods(fit, path)
     changes = np.flatnonzero(np.diff(path)) + 1
     starts, ends = np.concatenate([[0], changes]), np.concatenate([changes, [len(path)]])
     return tuple(
@@ -54,7 +54,7 @@ def hear_chords(salience: NDArray[np.floating], rate: float, beats: Float64, sec
             start=round(float(edges[start]), 3),
             end=round(float(edges[end]), 3),
             name=NAMES[path[start]],
-            confidence=round(float(likely[start:end, path[start]].mean()), 3),
+            confidence=round(float(likely[start:end].mean()), 3),
         )
         for start, end in zip(starts, ends, strict=True)
     )
@@ -98,23 +98,36 @@ def _templates() -> Float64:
     return np.array(rows)
 
 
-def _fits(held: Float64, bass: Float64) -> Float64:
+def _fits(held: Float64, bass: Float64) -> Array:
     """(steps, chords) log odds of each chord and of none."""
-    length = np.linalg.norm(held, axis=1, keepdims=True)
-    fit = SHARPNESS * (held / np.maximum(length, 1e-9)) @ _templates().T
+    fit = np.empty((len(held), len(NAMES)), np.float32)
     rarity = np.repeat([rarity for _, _, rarity in KINDS], 12)
     roots = np.tile(np.arange(12), len(KINDS))
-    low = bass / np.maximum(bass.max(axis=1, keepdims=True), 1e-9)
-    fit += 1.5 * low[:, roots] - rarity
-    none = np.where(length[:, 0] < 1e-6, 100.0, SHARPNESS * SILENT_FIT + 1.0)
-    return np.concatenate([fit, none[:, None]], axis=1)
+    for start in range(0, len(held), STEPS_AT_ONCE):
+        some = slice(start, start + STEPS_AT_ONCE)
+        length = np.linalg.norm(held[some], axis=1, keepdims=True)
+        low = bass[some] / np.maximum(bass[some].max(axis=1, keepdims=True), 1e-9)
+        matching = SHARPNESS * (held[some] / np.maximum(length, 1e-9)) @ _templates().T
+        fit[some, :-1] = matching + 1.5 * low[:, roots] - rarity
+        fit[some, -1] = np.where(length[:, 0] < 1e-6, 100.0, SHARPNESS * SILENT_FIT + 1.0)
+    return fit
 
 
-def _smoothest(fit: Float64) -> NDArray[np.int64]:
+def _likelihoods(fit: Array, path: NDArray[np.int64]) -> Float64:
+    """(steps,) how likely the chord of the path is at each step, by its fit alone."""
+    likely = np.empty(len(fit))
+    for start, block in portions(fit, STEPS_AT_ONCE):
+        some = slice(start, start + len(block))
+        odds = np.exp(block - block.max(axis=1, keepdims=True))
+        likely[some] = odds[np.arange(len(block)), path[some]] / odds.sum(axis=1)
+    return likely
+
+
+def _smoothest(fit: Array) -> NDArray[np.int64]:
     """The likeliest path of chords when each change costs `CHANGE` nats."""
     steps, chords = fit.shape
-    came_from = np.zeros((steps, chords), np.int16)
-    score = fit[0].copy()
+    came_from = np.zeros((steps, chords), np.int8)
+    score = fit[0].astype(np.float64)
     stay = np.arange(chords)
     for step in range(1, steps):
         best = int(score.argmax())

@@ -58,6 +58,8 @@ LOW_TOP = 420
 #: A chapter of the recording is ten minutes long; features of all of it are there at once.
 CHAPTER_CHORDS = round(600 * CHORD_RATE)
 
+#: Bytes of address space that a table begins with: more than glibc ever takes from its own heap.
+ROOM = 33 << 20
 #: Chords handled at once: the working set of a batch stays within a few megabytes.
 BATCH = 16
 STEP = HOP * CHORD_EVERY
@@ -185,11 +187,19 @@ class Listener:
 
 
 class Rows:
-    """A table that grows at its end in place: large blocks are moved by the kernel's page tables, never copied."""
+    """A table that grows at its end in place, and leaves no hole behind when it is gone.
+
+    It asks for more than it will mostly need. So large a block comes straight from the kernel, page by page as it is
+    written to; it is moved by page tables, never copied, and given back as a whole.
+    """
 
     def __init__(self, width: int, kind: DTypeLike) -> None:
-        self._table: NDArray[Any] = np.zeros((256, width), kind)
+        self._table = self._new(width, kind)
         self._count = 0
+
+    @staticmethod
+    def _new(width: int, kind: DTypeLike) -> NDArray[Any]:
+        return np.zeros((ROOM // (width * np.dtype(kind).itemsize), width), kind)
 
     def add(self, rows: NDArray[Any]) -> None:
         """Append (n, width) rows."""
@@ -202,7 +212,7 @@ class Rows:
     def taken(self, count: int | None = None) -> NDArray[Any]:
         """The first `count` rows, or all there are; the table is empty afterwards."""
         table, kept = self._table, self._count if count is None else min(count, self._count)
-        self._table, self._count = np.zeros((0, table.shape[1]), table.dtype), 0
+        self._table, self._count = self._new(table.shape[1], table.dtype), 0
         table.resize((kept, table.shape[1]), refcheck=False)
         return table
 
