@@ -92,6 +92,8 @@ class _Child:
         self.health_port = health_port
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
+        #: Whether it has answered anything since it was started.
+        self.is_heard = False
         self.patience = _Patience()
 
     @property
@@ -229,6 +231,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         child.started = time.monotonic()
+        child.is_heard = False
         child.process = spawn(
             self._command(child.part.arguments),
             env=self._environment(child.health_port),
@@ -262,28 +265,34 @@ class Supervisor:
     async def _listen_to(self, child: _Child) -> None:
         """Kill a role that lives but answers nobody any more, so that it is started again."""
         patience = self.settings.role_silence_seconds_max
-        process, heard, silent_since = child.process, False, 0.0
+        process, silent_since = child.process, 0.0
         while True:
             await asyncio.sleep(patience / 6)
             if child.process is not process:
-                process, heard, silent_since = child.process, False, 0.0
+                process, silent_since = child.process, 0.0
             # What counts is how long we have asked in vain, and not when we asked last: we may have been asleep too.
             asked = time.monotonic()
-            if process is None or await answers("/health", *self._place(child), min(patience / 2, 2.0)):
-                heard, silent_since = process is not None, 0.0
+            if process is None or await self._answers("/health", child, min(patience / 2, 2.0)):
+                silent_since = 0.0
                 continue
             silent_since = silent_since or asked
             silence = time.monotonic() - silent_since
-            if silence > (patience if heard else max(patience, STARTING_SECONDS_MAX)) and child.process is process:
+            allowed = patience if child.is_heard else max(patience, STARTING_SECONDS_MAX)
+            if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
                 process.kill()
 
-    def _place(self, child: _Child) -> tuple[str, int]:
-        """Where a role answers `/health` and `/ready`."""
-        if child.part.name != "serve":
-            return "127.0.0.1", child.health_port
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
-        return host, self.settings.port
+    async def _answers(self, path: str, child: _Child, seconds_max: float = 2.0) -> bool:
+        """Whether a role says yes at a path."""
+        host, port = "127.0.0.1", child.health_port
+        if child.part.name == "serve":
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
+            port = self.settings.port
+        process = child.process
+        said = await answers(path, host, port, seconds_max)
+        if said and child.process is process:
+            child.is_heard = True
+        return said
 
     async def _revive(self, server: EmbeddedServer) -> None:
         patience = self._server_patience.setdefault(server.name, _Patience())
@@ -311,7 +320,7 @@ class Supervisor:
             waiting = [
                 child.part.name
                 for child in self.children
-                if not child.is_running or not await answers("/ready", *self._place(child))
+                if not child.is_running or not await self._answers("/ready", child)
             ]
             if not waiting:
                 break
