@@ -314,14 +314,20 @@ def _resemblance(harmony: Array, colour: Array, borders: list[int], one: int, ot
     rows, columns = slice(borders[one], borders[one + 1]), slice(borders[other], borders[other + 1])
     across = float(colour[rows, columns].mean())
     inside = float(colour[rows, rows].mean() + colour[columns, columns].mean()) / 2
-    block = harmony[rows, columns]
-    shorter = min(block.shape)
-    stripes = [
-        float(np.diagonal(block, offset).mean())
-        for offset in range(-(block.shape[0] - 1), block.shape[1])
-        if len(np.diagonal(block, offset)) >= max(2, 0.75 * shorter)
-    ]
-    return across - inside + 0.5 * max(stripes, default=float(block.mean()))
+    return across - inside + 0.5 * _best_stripe(harmony[rows, columns])
+
+
+def _best_stripe(block: Array) -> float:
+    """The highest mean of a diagonal that is three quarters as long as the shorter side, or of all if none is."""
+    height, width = block.shape
+    # With one column less, each row moves on by one: upside down, diagonals become columns.
+    slanted = np.zeros((height, height + width), np.float32)
+    slanted[:, :width] = block[::-1]
+    sums = slanted.ravel()[: height * (height + width - 1)].reshape(height, -1).sum(axis=0, dtype=np.float64)
+    offsets = np.arange(-(height - 1), width)
+    lengths = np.minimum(height, width - offsets) - np.maximum(0, -offsets)
+    long = lengths >= max(2, 0.75 * min(height, width))
+    return float((sums[long] / lengths[long]).max()) if long.any() else float(block.mean())
 
 
 def _letter(number: int) -> str:

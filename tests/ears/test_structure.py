@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from adapters.ears.structure import SEGMENTS_MAX, Clocks, hear_fades, hear_sections, hear_segments
+from adapters.ears.structure import SEGMENTS_MAX, Clocks, _best_stripe, hear_fades, hear_sections, hear_segments
 
 RATE = 5.0
 Array = NDArray[np.float32]
@@ -55,6 +55,18 @@ def test_hours_of_music_are_cut_in_bounded_time_and_memory() -> None:
     stretches = hear_sections(chroma, timbre, RATE, np.zeros(0), 8000.0)
     assert stretches[-1].end == 8000.0
     assert len({stretch.label for stretch in stretches}) < 26
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "offset"), [(8, 8, 0), (8, 12, 3), (12, 8, -3), (6, 6, 1), (1, 5, 0), (5, 1, 0)]
+)
+def test_the_best_stripe_is_the_mean_of_the_highest_long_diagonal(height: int, width: int, offset: int) -> None:
+    rows, columns = np.indices((height, width))
+    block = np.where(columns - rows == offset, 0.75, -0.25).astype(np.float32)
+    if min(height, width) > 1:
+        # Shorter diagonals than three quarters of the shorter side do not count, however high.
+        block[-2, 0] = block[-1, 1] = block[0, -2] = block[1, -1] = 9.0
+    assert _best_stripe(block) == pytest.approx(0.75 if min(height, width) > 1 else float(block.mean()))
 
 
 def level(*points: tuple[float, float]) -> NDArray[np.float64]:
