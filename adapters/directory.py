@@ -14,10 +14,7 @@ from adapters.eventlog import EventLog
 from adapters.patience import Pool, patiently
 from adapters.views import Progress, ReadsUnavailable, Seen
 from projections.identity.api_keys import api_keys
-from projections.identity.credentials import credentials
-from projections.identity.people import people
 from projections.identity.sessions import sessions
-from projections.identity.workspaces import workspaces
 from projections.kernel import Document, Projection
 
 # The document's own position tells whether it has every event of its stream, also while the projector lags behind or
@@ -46,9 +43,6 @@ _ANALYSES = """
 SELECT substr(originator_id, length('analysis-') + 1) FROM ledger_events
 WHERE workspace_id = %s AND starts_with(originator_id, 'analysis-') AND originator_version = 1
 """
-
-#: Read models that outlive a forgotten workspace, because they forget by themselves or belong to people.
-_OWN_MEMORY = tuple(each.name for each in (people, workspaces, credentials, sessions, api_keys))
 
 
 class Found(NamedTuple):
@@ -132,14 +126,10 @@ class Directory:
         """Destroy what reads the sealed fields of a subject."""
         await self._keys.destroy(subject)
 
-    async def clear(self, workspace_id: str) -> None:
-        """Remove from the read models everything that belongs to a workspace, but not the people who came with it."""
+    async def forget_origins(self, workspace_id: str) -> None:
+        """Forget from where a workspace was used."""
 
         async def remove(connection: AsyncConnection[TupleRow]) -> None:
-            await connection.execute(
-                "DELETE FROM documents WHERE workspace_id = %s AND projection <> ALL(%s)",
-                (workspace_id, list(_OWN_MEMORY)),
-            )
             await connection.execute("DELETE FROM request_origins WHERE workspace_id = %s", (workspace_id,))
 
         await patiently(self._pool, remove, seconds=self._patience_seconds, refusal=ReadsUnavailable)

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from adapters import arrays
 from commands.kernel import Reaction
+from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from projections.kernel import Document, Projection, Tally
 
@@ -76,13 +77,16 @@ class Documents:
         """Fold a page: load the documents it touches with one query, write those that changed with one more."""
         concerns = self.projection.concerns
         touched = [(identity, each) for each in page if (identity := concerns(each.event)) is not None]
-        if not touched:
+        forgotten = self._forgotten(page)
+        if not touched and not forgotten:
             return []
         await self._load(connection, {identity for identity, each in touched if not self._is_born_with(each, identity)})
         poison: list[Poison] = []
         sick: set[str] = set()
         changed: dict[str, None] = {}
         for identity, each in touched:
+            while forgotten and forgotten[0][0] < each.position:
+                await self._drop(connection, forgotten.pop(0)[1])
             if each.stream in sick:
                 continue
             kept = self._kept.get(identity)
@@ -99,6 +103,8 @@ class Documents:
             else:
                 kept.document, kept.position = document, max(kept.position, each.position)
             changed[identity] = None
+        for _, workspace_id in forgotten:
+            await self._drop(connection, workspace_id)
         await self._save(connection, list(changed))
         while len(self._kept) > REMEMBERED_DOCUMENTS:
             self._kept.popitem(last=False)
@@ -107,6 +113,22 @@ class Documents:
     def _is_born_with(self, each: Recorded, identity: str) -> bool:
         """Whether an event is the first of all that make a document, so that there is nothing to load."""
         return each.version == 1 and each.stream == f"{self.projection.stream}-{identity}"
+
+    def _forgotten(self, page: Sequence[Recorded]) -> list[tuple[int, str]]:
+        """The positions at which workspaces end whose documents are to go."""
+        if self.projection.outlives_workspaces:
+            return []
+        return [(each.position, each.event.workspace_id) for each in page if isinstance(each.event, WorkspaceForgotten)]
+
+    async def _drop(self, connection: Connection, workspace_id: str) -> None:
+        """Drop everything of a forgotten workspace, also from memory, or its next event would bring it back whole."""
+        for identity, kept in self._kept.items():
+            if kept is not None and kept.workspace_id == workspace_id:
+                self._kept[identity] = None
+        await connection.execute(
+            "DELETE FROM documents WHERE projection = %s AND version = %s AND workspace_id = %s",
+            (self.name, self.version, workspace_id),
+        )
 
     async def _load(self, connection: Connection, identities: set[str]) -> None:
         missing = set()

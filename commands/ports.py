@@ -149,8 +149,8 @@ class Directory(Protocol):
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject."""
 
-    async def clear(self, workspace_id: str) -> None:
-        """Remove from the read models everything that belongs to a workspace."""
+    async def forget_origins(self, workspace_id: str) -> None:
+        """Forget from where a workspace was used."""
 
 
 class Mail(Protocol):

@@ -23,7 +23,8 @@ class Projection(Value, Generic[D]):
 
     `concerns` names the document an event is about (None: none). `parent` names the thing it is listed under.
     `stream` is the category of streams whose events make one document, when its id is also the stream's: then a
-    single document can be brought up to date from the log while the projector is behind.
+    single document can be brought up to date from the log while the projector is behind. When a workspace is forgotten
+    its documents go, unless the projection `outlives_workspaces`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Projection(Value, Generic[D]):
     absent: type[Refusal] = NotFound
     parent: Callable[[D], str | None] = field(default=lambda _: None)
     stream: str | None = None
+    outlives_workspaces: bool = False
 
 
 class Tally(Value):

@@ -19,7 +19,7 @@ from projections.kernel import PROJECTIONS, TALLIES, Projection
 from tests import history
 from tests.examples import EXAMPLES
 from tests.spec import CONTEXT, NOW
-from tests.strategies import any_of
+from tests.strategies import any_of, ordinary
 from tests.walking import categories, modules, vocabulary
 
 modules()
@@ -139,3 +139,14 @@ async def _send_twice(kind: type[Command]) -> tuple[int, int]:
     with contextlib.suppress(Refusal):
         await execute(example.command, ledger, NOW, CONTEXT)
     return middle - begin, await ledger.head() - middle
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS.values(), ids=lambda projection: projection.name)
+def test_what_came_too_late_for_a_document_begins_none(projection: Projection[Any]) -> None:
+    """Only what a thing begins with begins its document, or a forgotten one could come back in pieces."""
+    births = {"AnalysisRequested", "DeliveryQueued", "EndpointRegistered", "CustomerLinked", "SubscriptionObserved",
+              "ApiKeyIssued", "SessionOpened", "PersonRegistered", "WorkspaceOpened"}  # fmt: skip
+    for kind in vocabulary().values():
+        event = ordinary(kind)
+        if projection.concerns(event) is not None and type(event).__name__ not in births:
+            assert projection.evolve(None, event) is None

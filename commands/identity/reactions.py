@@ -100,7 +100,7 @@ async def forget_person(recorded: Recorded, world: World) -> None:
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
 async def forget_workspace(recorded: Recorded, world: World) -> None:
-    """Tell nobody about it any more, erase its keys, clear its read models, and destroy what reads its fields."""
+    """Tell nobody about it any more, erase its keys and from where it was used, and destroy what reads its fields."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
     book = endpoint_books.fold((await world.log.read(endpoint_books.stream(event.workspace_id))).events)
@@ -112,5 +112,5 @@ async def forget_workspace(recorded: Recorded, world: World) -> None:
         await world.execute(
             RevokeApiKey(api_key_id=api_key_id, workspace_id=event.workspace_id, erased=True), recorded.context()
         )
-    await world.directory.clear(event.workspace_id)
+    await world.directory.forget_origins(event.workspace_id)
     await world.directory.erase(event.workspace_id)

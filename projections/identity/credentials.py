@@ -85,4 +85,5 @@ credentials: Projection[Any] = projection(
     absent=NoSuchApiKey,
     parent=stream_of,
     version=2,
+    outlives_workspaces=True,
 )

@@ -65,5 +65,12 @@ def evolve(person: Person | None, event: Event) -> Person | None:  # noqa: PLR09
 
 
 people: Projection[Any] = projection(
-    "people", Person, concerns=concerns, evolve=evolve, absent=NoSuchPerson, stream="person", version=2
+    "people",
+    Person,
+    concerns=concerns,
+    evolve=evolve,
+    absent=NoSuchPerson,
+    stream="person",
+    version=2,
+    outlives_workspaces=True,
 )

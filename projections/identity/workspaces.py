@@ -136,5 +136,11 @@ def _without_address(workspace: Workspace, event: InviteeForgotten) -> Workspace
 
 
 workspaces: Projection[Any] = projection(
-    "workspaces", Workspace, concerns=concerns, evolve=evolve, absent=NoSuchWorkspace, stream="workspace"
+    "workspaces",
+    Workspace,
+    concerns=concerns,
+    evolve=evolve,
+    absent=NoSuchWorkspace,
+    stream="workspace",
+    outlives_workspaces=True,
 )

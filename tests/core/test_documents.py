@@ -8,13 +8,17 @@ from uuid import uuid4
 
 import pytest
 from msgspec import json
+from msgspec.structs import replace
 
 from adapters.sinks import Documents
+from domain.identity.workspaces import WorkspaceForgotten
 from domain.kernel import Event
 from domain.ledger import Recorded
 from domain.vocabulary import name_of
+from domain.webhooks.deliveries import DeliveryGivenUp, DeliveryQueued
+from projections.webhooks.deliveries import delivery_logs
 from tests.core.conftest import House
-from tests.core.orchard import TreePlanted, TreeView, TreeWatered, forest
+from tests.core.orchard import NOW, TreePlanted, TreeView, TreeWatered, forest
 
 
 def recorded(position: int, stream: str, version: int, event: Event) -> Recorded:
@@ -83,3 +87,35 @@ async def test_the_first_event_of_a_second_stream_finds_the_document_that_the_fi
             await Documents(forest(), 1).absorb(connection, [recorded(position, stream, 1, event)])
     [(body,)] = await house.fetch("SELECT body FROM documents WHERE id = 'a'")
     assert json.decode(body)["litres"] == 7
+
+
+async def test_what_a_forgotten_workspace_had_stays_gone_also_from_the_memory_of_who_folds(house: House) -> None:
+    sink = Documents(delivery_logs, 1)
+    address = "https://hooks.example/token"
+    queued = DeliveryQueued(
+        delivery_id="d",
+        workspace_id="w1",
+        analysis_id="a",
+        url=address,
+        message_type="analysis.completed",
+        queued_at=NOW,
+    )
+    given_up = DeliveryGivenUp(delivery_id="d", analysis_id="a", reason="gone", given_up_at=NOW, because="removed")
+    pages = [
+        [recorded(1, "delivery-d", 1, queued)],
+        [recorded(2, "workspace-w1", 9, WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW))],
+        [recorded(3, "delivery-d", 2, given_up)],
+    ]
+    counts = []
+    for page in pages:
+        async with house.pool.connection() as connection:
+            assert await sink.absorb(connection, page) == []
+        counts.append(len(await house.fetch("SELECT id FROM documents")))
+    assert counts == [1, 0, 0]
+
+    # The same in one page, and by somebody who never had it in memory.
+    async with house.pool.connection() as connection:
+        await sink.absorb(connection, [recorded(4, "delivery-e", 1, replace(queued, delivery_id="e"))])
+        last = [replace(each, position=each.position + 10) for page in pages for each in page]
+        assert await Documents(delivery_logs, 1).absorb(connection, last) == []
+    assert await house.fetch("SELECT id FROM documents") == []
