@@ -26,8 +26,10 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+#: The server itself gives a statement up after this; one that waits on would go on holding what nobody waits for.
+STATEMENT_SECONDS_MAX = 10
 #: A server that holds the connection and says nothing is as good as dead; whoever asked asks again, or says so.
-ANSWER_SECONDS_MAX = 10.0
+ANSWER_SECONDS_MAX = STATEMENT_SECONDS_MAX + 1.0
 #: How often it is looked whether a connection that says nothing is still there.
 LOOK_SECONDS = 0.2
 _STATEMENT = b"lane"
@@ -85,6 +87,11 @@ class _Connection:
     async def open(cls, postgres_url: str, statement: bytes, types: Sequence[int]) -> _Connection:
         """Connect and prepare; raises OperationalError when the server is away."""
         connection = await AsyncConnection.connect(postgres_url, **_CONNECTING)
+        try:
+            await connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS_MAX}s'".encode())
+        except BaseException:
+            await connection.close()
+            raise
         lane = cls(connection, types)
         try:
             await lane._ask(lambda: lane._pgconn.send_prepare(_STATEMENT, statement, types))

@@ -80,3 +80,18 @@ async def test_a_server_that_says_nothing_is_given_up_and_another_connection_is_
     finally:
         os.kill(backend, signal.SIGCONT)
     await lane.close()
+
+
+async def test_what_nobody_waits_for_any_more_the_server_does_not_do_either(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "STATEMENT_SECONDS_MAX", 1)
+    locked = Lane(postgres.url, "SELECT pg_advisory_xact_lock($1::int8)", [_INT8])
+    with psycopg.connect(postgres.url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(7)")
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="statement timeout"):
+                await locked.run(_SEVEN)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        assert other.execute(waiting).fetchone() == (0,)
+    await locked.close()
