@@ -43,7 +43,7 @@ from commands.identity.teams import (
     TransferOwnership,
 )
 from commands.kernel import Command
-from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.secrets import RotateSigningSecret
 from domain.analyses.analyses import Artifact
@@ -221,6 +221,17 @@ _EXAMPLES = (
     ),
     Example(RemoveEndpoint(endpoint_id="end-1", workspace_id="w1"), [endpoint]),
     Example(queued),
+    Example(
+        AskForDelivery(
+            delivery_id="del-2",
+            workspace_id="w1",
+            analysis_id="an-1",
+            url="https://example.com/hook",
+            message_type="analysis.completed",
+            told=1,
+        ),
+        [queued],
+    ),
     Example(begun, [queued]),
     Example(
         RecordAttempt(

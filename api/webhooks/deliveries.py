@@ -19,7 +19,7 @@ from api.kernel import IdempotencyKey, stored
 from api.paging import LIMIT, PRINTABLE, Before, Limit, page
 from api.services import Services
 from commands.kernel import derived_id
-from commands.webhooks.deliveries import QueueDelivery
+from commands.webhooks.deliveries import AskForDelivery
 from domain.analyses.analyses import (
     AnalysisIsNotOver,
     AnalysisRequested,
@@ -118,16 +118,15 @@ async def redeliver_analysis(
     requested = next(past for past in history if isinstance(past, AnalysisRequested))
     endpoint_id, url = await _whom_to_tell(services, asker, requested)
     told = await services.reads.page(delivery_logs, asker.workspace_id, limit=DELIVERIES_MAX, parent=job_id)
-    if len(told) >= DELIVERIES_MAX:
-        raise TooManyDeliveries(deliveries_max=DELIVERIES_MAX)
     delivery_id = services.vault.new_id()
     await services.execute(
-        QueueDelivery(
+        AskForDelivery(
             delivery_id=delivery_id,
             workspace_id=asker.workspace_id,
             analysis_id=job_id,
             url=url,
             message_type="analysis.completed" if analysis.status == "completed" else "analysis.failed",
+            told=len(told),
             endpoint_id=endpoint_id,
         ),
         asker.context,
@@ -199,7 +198,7 @@ async def replay_webhooks(
 ) -> Replayed:
     """Send again the messages of a time, as new deliveries to the endpoints of then. The same key replays once.
 
-    A job that has been told 100 times in that time is skipped.
+    A job that has been told 100 times is skipped.
     """
     since, until = data.since.astimezone(UTC), (data.until or services.now()).astimezone(UTC)
     if until < since:
@@ -222,26 +221,24 @@ async def replay_webhooks(
         if log.created_at > last or data.endpoint_id not in (None, log.endpoint_id):
             continue
         gone = log.endpoint_id is not None and log.endpoint_id not in book.endpoints
-        if (
-            gone
-            or told[log.job_id] >= DELIVERIES_MAX
-            or (data.only == "failed" and log.status not in ("failed", "disabled"))
-        ):
+        if gone or (data.only == "failed" and log.status not in ("failed", "disabled")):
             skipped += 1
             continue
-        await services.execute(
-            QueueDelivery(
-                delivery_id=derived_id("replay", asker.workspace_id, replay, *message),
-                workspace_id=asker.workspace_id,
-                analysis_id=log.job_id,
-                url=log.url,
-                message_type=log.event_type,
-                endpoint_id=log.endpoint_id,
-            ),
-            asker.context,
+        again = AskForDelivery(
+            delivery_id=derived_id("replay", asker.workspace_id, replay, *message),
+            workspace_id=asker.workspace_id,
+            analysis_id=log.job_id,
+            url=log.url,
+            message_type=log.event_type,
+            told=told[log.job_id],
+            endpoint_id=log.endpoint_id,
         )
-        queued += 1
-        told[log.job_id] += 1
+        try:
+            await services.execute(again, asker.context)
+        except TooManyDeliveries:
+            skipped += 1
+        else:
+            queued += 1
     return Replayed(queued=queued, skipped=skipped)
 
 

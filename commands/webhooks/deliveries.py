@@ -9,7 +9,9 @@ from commands.webhooks.endpoints import note_health
 from domain.kernel import Event
 from domain.webhooks.deliveries import (
     ATTEMPTS_MAX,
+    DELIVERIES_MAX,
     Delivery,
+    DeliveryAskedFor,
     DeliveryAttempted,
     DeliveryBegun,
     DeliveryGivenUp,
@@ -18,8 +20,10 @@ from domain.webhooks.deliveries import (
     DeliveryQueued,
     MessageType,
     NoAttemptLeft,
+    TooManyDeliveries,
     WhyGivenUp,
     deliveries,
+    tellings,
 )
 
 
@@ -50,6 +54,47 @@ def queue(wish: QueueDelivery, delivery: Delivery, now: datetime) -> list[Event]
             queued_at=now,
         )
     ]
+
+
+class AskForDelivery(Command):
+    """Tell an address about an analysis once more; `told` is how many messages about it its asker has seen."""
+
+    delivery_id: str
+    workspace_id: str
+    analysis_id: str
+    url: str
+    message_type: MessageType
+    told: int
+    endpoint_id: str | None = None
+
+
+@handles(AskForDelivery)
+async def ask_for(wish: AskForDelivery, transaction: Transaction) -> None:
+    """Counted where the message is queued, so that those who ask together do not all count themselves the last."""
+    delivery = await transaction.presume_new(deliveries, wish.delivery_id)
+    if delivery.queued:
+        return
+    # What came by itself is not counted here, but its asker has seen it.
+    times = max((await transaction.find(tellings, wish.analysis_id)).times, wish.told)
+    if times >= DELIVERIES_MAX:
+        raise TooManyDeliveries(deliveries_max=DELIVERIES_MAX)
+    asked = DeliveryAskedFor(
+        analysis_id=wish.analysis_id,
+        workspace_id=wish.workspace_id,
+        delivery_id=wish.delivery_id,
+        number=times + 1,
+        asked_at=transaction.now,
+    )
+    transaction.record(tellings, wish.analysis_id, asked)
+    message = QueueDelivery(
+        delivery_id=wish.delivery_id,
+        workspace_id=wish.workspace_id,
+        analysis_id=wish.analysis_id,
+        url=wish.url,
+        message_type=wish.message_type,
+        endpoint_id=wish.endpoint_id,
+    )
+    transaction.record(deliveries, wish.delivery_id, *queue(message, delivery, transaction.now))
 
 
 class BeginAttempt(Command):

@@ -15,7 +15,7 @@ MESSAGE_TYPES: tuple[str, ...] = tuple(each for each in get_args(MessageType) if
 
 #: How often one message may be sent, however often that is forced; by itself it is sent far less often.
 ATTEMPTS_MAX = 50
-#: How many messages about one job may be asked for, so that its log has an end.
+#: Once a job has been told so often, no more messages about it may be asked for, so that its log has an end.
 DELIVERIES_MAX = 100
 
 #: Why a delivery is not tried again: no attempt is left, the receiver said it is gone, or its endpoint is off or away.
@@ -70,6 +70,16 @@ class DeliveryGivenUp(Event):
     reason: str
     given_up_at: datetime
     because: WhyGivenUp = "exhausted"
+
+
+class DeliveryAskedFor(Event):
+    """Somebody wants a job told once more: the n-th message about it."""
+
+    analysis_id: str
+    workspace_id: str
+    delivery_id: str
+    number: int
+    asked_at: datetime
 
 
 class Delivery(State):
@@ -150,6 +160,29 @@ class DeliveryInProgress(Unavailable):
 
 
 deliveries = Category(name="delivery", initial=Delivery(), evolve=evolve, absent=NoSuchDelivery)
+
+
+class Telling(State):
+    """How often a job has been told, as far as was known when somebody last asked for it."""
+
+    times: int = 0
+
+
+def retell(telling: Telling, event: Event) -> Telling:
+    """What is known of a job after one more event."""
+    return told_by(event) or telling
+
+
+def told_by(event: Event) -> Telling | None:
+    """What the newest event says of all before it."""
+    match event:
+        case DeliveryAskedFor():
+            return Telling(times=event.number)
+    return None
+
+
+#: By job, apart from the job itself: who tells it again must not wait for who listens to it.
+tellings = Category(name="telling", initial=Telling(), evolve=retell, resumes=told_by)
 
 
 def next_attempt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Barrier, gather
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 from adapters.http import Answer, Unreachable
 from adapters.mail import MailFailed, MailRefused, MailUnavailable
+from commands.kernel import execute
 from commands.webhooks import sending
-from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.reactions import deliver, end_abandoned_attempt, mail_endpoint_disabled, queue_delivery
 from commands.webhooks.sending import send
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
@@ -19,8 +21,10 @@ from domain.analyses.findings import Findings
 from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import MemberAdded, WorkspaceOpened, workspaces
 from domain.kernel import ERASED, Event
-from domain.ledger import Recorded
+from domain.ledger import History, Recorded
 from domain.webhooks.deliveries import (
+    DELIVERIES_MAX,
+    DeliveryAskedFor,
     DeliveryAttempted,
     DeliveryBegun,
     DeliveryGivenUp,
@@ -29,7 +33,9 @@ from domain.webhooks.deliveries import (
     DeliveryQueued,
     NoAttemptLeft,
     NoSuchDelivery,
+    TooManyDeliveries,
     deliveries,
+    tellings,
 )
 from domain.webhooks.endpoints import (
     EndpointDisabled,
@@ -42,7 +48,7 @@ from domain.webhooks.endpoints import (
 )
 from projections.webhooks.attempts import webhook_logs
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
-from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
+from tests.webhooks.scene import NOON, WORKSPACE, Letters, MemoryLog, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"
@@ -128,6 +134,56 @@ async def test_a_message_is_queued_once() -> None:
     scene = await Scene().when(wish)
     scene.then(queued(analysis_id="", message_type="webhook.ping"))
     (await scene.when(wish)).then()
+
+
+def once_more(number: int, told: int = 1) -> AskForDelivery:
+    return AskForDelivery(
+        delivery_id=f"again {number}",
+        workspace_id=WORKSPACE,
+        analysis_id="A",
+        url=URL,
+        message_type="analysis.completed",
+        told=told,
+        endpoint_id="E",
+    )
+
+
+def asked(number: int) -> DeliveryAskedFor:
+    return DeliveryAskedFor(
+        analysis_id="A", workspace_id=WORKSPACE, delivery_id=f"again {number}", number=number, asked_at=NOON
+    )
+
+
+async def test_a_job_is_told_so_often_and_no_more_whatever_its_askers_have_seen() -> None:
+    scene = Scene()
+    (await scene.when(once_more(2))).then(asked(2), queued("again 2"))
+    (await scene.when(once_more(2))).then()
+    for number in range(3, DELIVERIES_MAX + 1):
+        (await scene.when(once_more(number, told=0))).then(asked(number), queued(f"again {number}"))
+    await scene.refused(once_more(DELIVERIES_MAX + 1, told=0), TooManyDeliveries)
+    (await scene.when(once_more(DELIVERIES_MAX))).then()
+    await Scene().refused(once_more(1, told=DELIVERIES_MAX), TooManyDeliveries)
+
+
+async def test_of_those_who_ask_together_for_the_last_message_one_gets_it() -> None:
+    all_have_read = Barrier(3)
+
+    class Crowd(MemoryLog):
+        """Nobody writes before everybody has read."""
+
+        async def last(self, stream: str) -> History:
+            """The same answer for all who come first."""
+            history = await super().last(stream)
+            if history.version == 1:
+                await all_have_read.wait()
+            return history
+
+    scene = Scene(log=Crowd())
+    scene.given(tellings, "A", asked(DELIVERIES_MAX - 1))
+    wishes = [execute(once_more(200 + each), scene.log, NOON, scene.context) for each in range(3)]
+    answers = await gather(*wishes, return_exceptions=True)
+    assert sum(isinstance(each, TooManyDeliveries) for each in answers) == 2
+    assert sum(isinstance(each.event, DeliveryQueued) for each in scene.log.recorded) == 1
 
 
 async def test_one_sender_at_a_time() -> None:
