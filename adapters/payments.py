@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import stripe
 import structlog
 
+from domain.billing.subscriptions import OVER
 from domain.kernel import Unavailable, Untrusted
 
 log = structlog.get_logger(__name__)
@@ -129,20 +130,18 @@ class Payments:
     async def end_subscriptions(self, customer_id: str) -> list[str]:
         """End at once what a customer pays for, and say which subscriptions those were; what is over stays so."""
         with _named():
-            # Each that is ended leaves the list, which holds what is not over; so there is always a first page.
-            ended: list[str] = []
-            while subscriptions := await self._running(customer_id, ended):
-                for subscription_id in subscriptions:
-                    await self._end(subscription_id)
-                ended += subscriptions
-        return ended
+            running = await self._running(customer_id)
+            for subscription_id in running:
+                await self._end(subscription_id)
+        return running
 
-    async def _running(self, customer_id: str, ended: Sequence[str]) -> list[str]:
+    async def _running(self, customer_id: str) -> list[str]:
         try:
             found = await self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 100})
+            # What expired before it was paid for stays in the list.
+            return [each.id async for each in found.auto_paging_iter() if each.status not in OVER]
         except stripe.InvalidRequestError as refusal:
             return _nothing_there(refusal)
-        return [each.id for each in found.data if each.id not in ended]
 
     async def _end(self, subscription_id: str) -> None:
         try:

@@ -6,20 +6,17 @@ import structlog
 
 from commands.kernel import reacts_to
 from commands.ports import World
-from domain.billing.subscriptions import SubscriptionObserved, billings
+from domain.billing.subscriptions import OVER, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.kernel import Event
 from domain.ledger import Recorded
 
 log = structlog.get_logger(__name__)
 
-#: A subscription in one of these states costs nothing any more.
-_OVER = ("canceled", "incomplete_expired")
-
 
 def _may_cost(event: Event) -> bool:
     return isinstance(event, WorkspaceForgotten) or (
-        isinstance(event, SubscriptionObserved) and event.status not in _OVER
+        isinstance(event, SubscriptionObserved) and event.status not in OVER
     )
 
 
@@ -34,10 +31,9 @@ async def end_subscriptions(recorded: Recorded, world: World) -> None:
     billing = billings.fold((await world.log.read(billings.stream(event.workspace_id))).events)
     if billing.customer_id is None:
         return
-    if world.payments is None:
-        if billing.subscription_id is not None and billing.status not in _OVER:
-            # Billing has been turned off since: only the operator can reach that account.
-            log.warning("billing.not_ended", workspace_id=event.workspace_id, subscription_id=billing.subscription_id)
-        return
-    for subscription_id in await world.payments.end_subscriptions(billing.customer_id):
+    ended = [] if world.payments is None else await world.payments.end_subscriptions(billing.customer_id)
+    for subscription_id in ended:
         log.info("billing.ended", workspace_id=event.workspace_id, subscription_id=subscription_id)
+    if not ended and billing.subscription_id is not None and billing.status not in OVER:
+        # Billing was turned off since, or goes to another account now: only the operator can reach the one that pays.
+        log.warning("billing.not_ended", workspace_id=event.workspace_id, subscription_id=billing.subscription_id)

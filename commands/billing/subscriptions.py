@@ -6,6 +6,7 @@ from datetime import datetime
 
 from commands.kernel import Command, Transaction, decides, handles
 from domain.billing.subscriptions import (
+    OVER,
     PAYING,
     Billing,
     CheckoutOpened,
@@ -99,7 +100,7 @@ def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list
     # Another subscription's end says nothing about the one that has taken its place, and one that gives nothing (yet)
     # does not take the place of one that is paid for.
     replaced = billing.subscription_id not in (None, wish.subscription_id) and (
-        wish.status in ("canceled", "incomplete_expired") or (wish.status not in PAYING and billing.status in PAYING)
+        wish.status in OVER or (wish.status not in PAYING and billing.status in PAYING)
     )
     same = (
         billing.observed_at == wish.observed_at

@@ -27,6 +27,9 @@ FREE = "free"
 #: In these states a subscription gives what it promises; one that is past due keeps it until the provider gives up.
 PAYING = ("trialing", "active", "past_due")
 
+#: In these states a subscription is over for good and costs nothing any more.
+OVER = ("canceled", "incomplete_expired")
+
 
 class CustomerLinked(Event):
     """The payment provider knows the workspace as this customer."""

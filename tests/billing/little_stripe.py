@@ -57,11 +57,7 @@ class LittleStripe:
                 case "GET", ["subscriptions"] if form["customer"] not in self.customers:
                     return 400, {"error": _missing("customer", form["customer"])}
                 case "GET", ["subscriptions"]:
-                    # As with the real one, what is over is not in the list, and a page has an end.
-                    mine = [each for each in self.subscriptions.values() if each["customer"] == form["customer"]]
-                    running = [each for each in mine if each["status"] not in ("canceled", "incomplete_expired")]
-                    limit = min(int(form.get("limit", "10")), self.page_size)
-                    made = {"object": "list", "data": running[:limit], "has_more": len(running) > limit}
+                    made = self._listed(form)
                 case "DELETE", ["subscriptions", subscription_id] if self._runs(subscription_id):
                     made = self.subscriptions[subscription_id]
                     made["status"] = "canceled"
@@ -78,6 +74,15 @@ class LittleStripe:
     def _runs(self, subscription_id: str) -> bool:
         found = self.subscriptions.get(subscription_id)
         return found is not None and found["status"] != "canceled"
+
+    def _listed(self, form: dict[str, str]) -> dict[str, Any]:
+        """As with the real one, what was canceled is not in the list, what expired is, and a page has an end."""
+        mine = [each for each in self.subscriptions.values() if each["customer"] == form["customer"]]
+        if "starting_after" in form:
+            mine = mine[[each["id"] for each in mine].index(form["starting_after"]) + 1 :]
+        left = [each for each in mine if each["status"] != "canceled"]
+        limit = min(int(form.get("limit", "10")), self.page_size)
+        return {"object": "list", "url": "/v1/subscriptions", "data": left[:limit], "has_more": len(left) > limit}
 
     def _checkout(self, form: dict[str, str]) -> dict[str, Any]:
         assert form["customer"] in self.customers

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from adapters.payments import Payments, PaymentsUnavailable
 from commands.billing.reactions import end_subscriptions
@@ -39,9 +40,9 @@ async def subscribed(payments: Payments, stripe: LittleStripe, *, times: int = 1
     return customer_id, [await paid(payments, stripe, customer_id) for _ in range(times)]
 
 
-async def paid(payments: Payments, stripe: LittleStripe, customer_id: str) -> str:
+async def paid(payments: Payments, stripe: LittleStripe, customer_id: str, status: Status = "active") -> str:
     opened = await payments.open_checkout(WORKSPACE, customer_id, "price_pro", "https://a.example", "https://a.example")
-    return str(stripe.pay(opened.id)["id"])
+    return str(stripe.pay(opened.id, status=status)["id"])
 
 
 def seen(subscription_id: str, status: Status = "active", *, minutes: int = 0) -> SubscriptionObserved:
@@ -76,6 +77,47 @@ async def test_forgetting_a_workspace_ends_everything_it_pays_for_and_nothing_el
         (await scene.follows(end_subscriptions, last)).then()
     assert [stripe.subscriptions[each]["status"] for each in mine] == ["canceled"] * 5
     assert stripe.subscriptions[others]["status"] == "active"
+
+
+async def test_what_expired_before_it_was_paid_for_is_left_alone(stripe: LittleStripe, payments: Payments) -> None:
+    stripe.page_size = 2
+    customer_id, _ = await subscribed(payments, stripe, times=0)
+    expired = [await paid(payments, stripe, customer_id, "incomplete_expired") for _ in range(3)]
+    running = await paid(payments, stripe, customer_id)
+    assert await payments.end_subscriptions(customer_id) == [running]
+    assert await payments.end_subscriptions(customer_id) == []
+    assert [stripe.subscriptions[each]["status"] for each in expired] == ["incomplete_expired"] * 3
+    assert stripe.subscriptions[running]["status"] == "canceled"
+
+
+async def test_what_should_have_ended_and_is_not_found_is_told_to_the_operator(
+    stripe: LittleStripe, payments: Payments
+) -> None:
+    with little_stripe() as another:
+        elsewhere = Payments("sk_test_other", [another.secret], api_url=another.url)
+        customer_id, [mine] = await subscribed(elsewhere, another)
+        await elsewhere.close()
+        told_of: dict[Status, list[str]] = {
+            "active": [mine],
+            "past_due": [mine],
+            "canceled": [],
+            "incomplete_expired": [],
+        }
+        for status, warned in told_of.items():
+            scene = Scene(payments=payments)
+            scene.given(billings, WORKSPACE, linked(customer_id), seen(mine, status))
+            with capture_logs() as lines:
+                (await scene.follows(end_subscriptions, forgotten(scene))).then()
+            told = [line for line in lines if line["event"] == "billing.not_ended"]
+            assert [line["subscription_id"] for line in told] == warned, status
+            assert all((line["log_level"], line["workspace_id"]) == ("warning", WORKSPACE) for line in told)
+    assert another.subscriptions[mine]["status"] == "active"
+    customer_id, [mine] = await subscribed(payments, stripe)
+    scene = Scene(payments=payments)
+    scene.given(billings, WORKSPACE, linked(customer_id), seen(mine))
+    with capture_logs() as lines:
+        await scene.follows(end_subscriptions, forgotten(scene))
+    assert [line["event"] for line in lines] == ["billing.ended"], "what did end is no reason to worry"
 
 
 async def test_while_the_provider_is_away_it_is_tried_again(stripe: LittleStripe, payments: Payments) -> None:
