@@ -63,7 +63,7 @@ def particulars(event: Event) -> dict[str, Any]:
     Left out are personal fields, digests of personal data, nested values (they may be long) and the queries of
     addresses (they may hold secrets). Of a personal address its place is shown, once it has been unsealed.
     """
-    places = {field for field in addresses(type(event)) if str(getattr(event, field)).startswith(_ADDRESSES)}
+    places = {field for field in addresses(type(event)) if str(getattr(event, field)).lower().startswith(_ADDRESSES)}
     hidden = {field for field, _ in personal_fields(type(event))} - places
     shown = {}
     for field in event.__struct_fields__:

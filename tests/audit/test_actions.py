@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.analyses.analyses import AnalysisRequested
 from domain.identity.people import PersonRegistered
-from domain.kernel import Event
+from domain.kernel import ERASED, Event
 from domain.vocabulary import events, personal_fields
 from domain.webhooks.endpoints import EndpointSecretRotated
 from projections.audit.actions import action_of, names_of, particulars, target_of
@@ -86,6 +87,14 @@ def test_the_query_and_the_password_of_an_address_are_nobodys_business() -> None
     shown = particulars(requested)
     assert shown["source_url"] == "https://example.com/a.mp3"
     assert "secret" not in str(shown)
+
+
+@pytest.mark.parametrize("scheme", ["HTTPS", "Http", "STORAGE"])
+def test_an_address_is_one_however_its_scheme_is_written_and_what_was_erased_is_none(scheme: str) -> None:
+    written = example(AnalysisRequested)
+    shown = particulars(replace(written, source_url=f"{scheme}://example.com/a.mp3?token=secret"))
+    assert shown["source_url"] == f"{scheme.lower()}://example.com/a.mp3"
+    assert "source_url" not in particulars(replace(written, source_url=ERASED))
 
 
 def test_a_person_is_known_by_their_id_only() -> None:
