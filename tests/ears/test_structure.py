@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from adapters.ears.decode import ANALYSIS_RATE
+from adapters.ears.spectrum import BANDS, CHORD_RATE, FRAME_RATE, MOMENT_RATE
 from adapters.ears.structure import SEGMENTS_MAX, Clocks, _best_stripe, hear_fades, hear_sections, hear_segments
+from adapters.ears.trace import CEPSTRUM, trace_of
+from tests.ears.grooves import spectra_of
+from tests.ears.sounds import noise
 
 RATE = 5.0
 Array = NDArray[np.float32]
@@ -110,6 +116,22 @@ def test_segments_lie_between_onsets_and_know_their_peak() -> None:
     assert (segments[1].loudness_max, segments[1].loudness_max_time) == (0.0, 0.5)
     assert segments[0].loudness_max == pytest.approx(-40)
     assert [segment.timbre[0] for segment in segments] == [-30, -20, -10]
+
+
+def test_the_timbre_of_a_segment_is_the_mean_level_and_the_shape_of_the_bands() -> None:
+    heard = spectra_of(noise(4, rate=ANALYSIS_RATE))
+    flat = np.full(heard.levels.shape, -30, np.float16)
+    # The fourth cosine stays itself in its own coefficient, halved, and is nothing in the others.
+    ripple = 8 * np.cos(np.pi / BANDS * (np.arange(BANDS) + 0.5) * 3)
+    for levels, expected in ((flat, {0: -30.0}), (flat + ripple.astype(np.float16), {0: -30.0, 3: 4.0})):
+        trace = trace_of(replace(heard, levels=levels.astype(np.float16)), np.zeros(0))
+        cepstrum = np.zeros(CEPSTRUM)
+        cepstrum[list(expected)] = list(expected.values())
+        np.testing.assert_allclose(trace.cepstrum, np.tile(cepstrum, (len(trace.cepstrum), 1)), atol=0.02)
+        clocks = Clocks(FRAME_RATE, MOMENT_RATE, CHORD_RATE, heard.seconds)
+        chroma = np.ones((len(heard.tonal), 12), np.float32)
+        segments = hear_segments(np.array([1.0, 2.0]), chroma, trace.cepstrum, trace.rms, clocks)
+        assert [segment.timbre for segment in segments] == [pytest.approx(cepstrum, abs=0.02)] * 3
 
 
 def test_long_recordings_keep_a_bounded_number_of_segments() -> None:
