@@ -17,7 +17,7 @@ import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -77,8 +77,25 @@ class Url(str):
         return repr(_without_password(self))
 
 
+#: Where a user without a password has a name. Elsewhere, as for NATS, what stands there alone is a token.
+_NAMES_USERS = ("postgresql", "postgres", "smtp", "smtps")
+
+
 def _without_password(url: str) -> str:
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", str(url))
+    # A password may itself have an `@`, so the host begins after the last one; several URLs are told by their `://`.
+    open_host = re.sub(r"(\w+)://([^/]*)@", _without_credentials, str(url))
+    return re.sub(r"([?&])([^=&]*)=([^&]*)", _without_value, open_host)
+
+
+def _without_credentials(found: re.Match[str]) -> str:
+    scheme, (user, colon, _) = found[1], found[2].partition(":")
+    name = user if colon or scheme.lower() in _NAMES_USERS else "***"
+    return f"{scheme}://{name}{':***' if colon else ''}@"
+
+
+def _without_value(found: re.Match[str]) -> str:
+    is_secret = re.search("password|secret|token|scram", unquote(found[2]), re.IGNORECASE)
+    return f"{found[1]}{found[2]}=***" if is_secret else found[0]
 
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -229,7 +246,9 @@ class Settings(Value, frozen=True):
     ] = 0
     analysis_wall_seconds_max: Annotated[Seconds, _says("Time for one analysis before it is given up")] = 600.0
     analysis_cpu_seconds_max: Annotated[Count, _says("Processor time of one analysis")] = 300
-    analysis_memory_bytes_max: Annotated[Count, _says("Memory of one analysis")] = 2 * 1024**3
+    analysis_memory_bytes_max: Annotated[
+        int, Meta(ge=1024**3), _says("Address space of one analysis, 1 GiB at least: any recording needs some 730 MB")
+    ] = 2 * 1024**3
     fetch_seconds_max: Annotated[Seconds, _says("Time to fetch the audio of a URL")] = 60.0
     webhook_seconds_max: Annotated[Seconds, _says("Time a webhook's receiver has to answer")] = 15.0
     webhook_retry_seconds: Annotated[

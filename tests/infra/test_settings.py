@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from infra.settings import (
     markdown,
     read_settings,
     require_all,
+    shown,
     unknown_variables,
     variable,
     with_table,
@@ -84,6 +86,7 @@ def test_every_kind_of_value_is_read() -> None:
         ("NATS_URL", "nats://a:4222,b", "nats or tls"),
         ("SECRET_KEY", "short", "at least 32 characters"),
         ("WEBHOOK_JITTER", "2", "a number from 0 to 1"),
+        ("ANALYSIS_MEMORY_BYTES_MAX", "1073741823", "a whole number of at least 1073741824, not '1073741823'"),
     ],
 )
 def test_a_wrong_value_names_itself_and_says_what_it_must_be(name: str, text: str, words: str) -> None:
@@ -116,6 +119,27 @@ def test_a_url_reads_as_itself_everywhere_but_in_its_repr() -> None:
     url = Url("postgresql://me:pass:word@db/x")
     assert f"{url}" == "postgresql://me:pass:word@db/x"
     assert repr(url) == "'postgresql://me:***@db/x'"
+
+
+@pytest.mark.parametrize(
+    ("written", "public"),
+    [
+        ("postgresql://h/db?user=a&password=hunter2", "postgresql://h/db?user=a&password=***"),
+        ("postgresql://h?sslpassword=hunter2&sslmode=require", "postgresql://h?sslpassword=***&sslmode=require"),
+        ("postgresql://h/db?PASS%77ORD=hunter2@h", "postgresql://h/db?PASS%77ORD=***"),
+        ("postgresql://h?oauth_client_secret=hunter2", "postgresql://h?oauth_client_secret=***"),
+        ("postgresql://me:hun@ter2:hunter2@db/x", "postgresql://me:***@db/x"),
+        ("postgresql://me@db/x?application_name=a@b", "postgresql://me@db/x?application_name=a@b"),
+        ("postgresql://:hunter2@a:1,b:2/x", "postgresql://:***@a:1,b:2/x"),
+        ("nats://hunter2@a:4222,tls://me:hunter2@b,ws://c", "nats://***@a:4222,tls://me:***@b,ws://c"),
+        ("https://hunter2@keys.example/jwks", "https://***@keys.example/jwks"),
+        ("smtp://me@mail?starttls=1", "smtp://me@mail?starttls=1"),
+        ("http://s3:9000/a@b", "http://s3:9000/a@b"),
+    ],
+)
+def test_passwords_and_tokens_are_hidden_wherever_a_url_has_them(written: str, public: str) -> None:
+    assert repr(Url(written)) == repr(public)
+    assert f"LEDGERLINE_POSTGRES_URL={shlex.quote(public)}" in shown(Settings(postgres_url=Url(written)))
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
