@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
@@ -51,11 +52,11 @@ class NotAudio(Invalid):
 
 
 class UploadStalled(Invalid):
-    """The upload stopped before its end."""
+    """The upload stopped before its end, or came too slowly."""
 
 
 class TooManyUploads(Unavailable):
-    """As many recordings are being uploaded as there is room for. Try again in {retry_after_seconds} seconds."""
+    """Too many recordings are being uploaded at once, by all or by you. Try again in {retry_after_seconds} seconds."""
 
 
 #: What a client is told to wait when there is no room: most uploads take no longer.
@@ -63,23 +64,30 @@ ROOM_AGAIN_SECONDS = 5
 
 
 class Room:
-    """So many uploads at once in one process, because each holds memory, a connection to the store and its threads."""
+    """So many uploads at once in one process, because each holds memory, a connection to the store and its threads.
+
+    One holder has a quarter of the places at most, so that nobody alone keeps all others out.
+    """
 
     def __init__(self, places: int, limits: Limits) -> None:
-        self._free = places
+        self._places = places
+        self._each = max(1, places // 4)
         self._limits = limits
+        self._held: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def place(self, body: AsyncIterator[bytes]) -> AsyncIterator[None]:
+    async def place(self, body: AsyncIterator[bytes], holder: str) -> AsyncIterator[None]:
         """A place for one upload; without one its body is dropped and TooManyUploads raised."""
-        if self._free <= 0:
+        if self._held.total() >= self._places or self._held[holder] >= self._each:
             await drop(body, self._limits)
             raise TooManyUploads(retry_after_seconds=ROOM_AGAIN_SECONDS)
-        self._free -= 1
+        self._held[holder] += 1
         try:
             yield
         finally:
-            self._free += 1
+            self._held[holder] -= 1
+            if not self._held[holder]:
+                del self._held[holder]
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -89,7 +97,12 @@ class Limits(Struct, frozen=True, kw_only=True):
     parts_max: int = 16
     field_size_max: int = 8 * 1024
     header_size_max: int = 4 * 1024
+    #: How long we wait for the next bytes.
     stall_seconds_max: float = 30.0
+    #: How long we wait in all, and for how many bytes one second more: whoever sends a byte now and then is left, too.
+    #: At this least pace, a quarter of a megabit in a second, the largest file comes within half an hour.
+    grace_seconds_max: float = 60.0
+    pace_bytes_min: int = 32 * 1024
     #: Of a refused upload, so much is still read and dropped, because most clients listen only after they have spoken.
     dropped_size_max: int = 64 * 1024 * 1024
 
@@ -161,7 +174,7 @@ class _Reading(Generic[T]):
         store: Callable[[FilePart, AsyncIterator[bytes]], Awaitable[T]],
         discard: Callable[[T], Awaitable[None]],
     ) -> None:
-        self._body = body
+        self._body = _Incoming(body, limits)
         self._limits = limits
         self._store = store
         self._discard = discard
@@ -236,7 +249,7 @@ class _Reading(Generic[T]):
     async def _events(self, parser: PushMultipartParser) -> AsyncGenerator[_Event, None]:
         received = 0
         try:
-            while (chunk := await self._next_chunk()) is not None:
+            while (chunk := await self._body.next_chunk()) is not None:
                 received += len(chunk)
                 if received > self._limits.body_size_max:
                     raise UploadTooLarge(size_max=self._limits.file_size_max)
@@ -249,27 +262,48 @@ class _Reading(Generic[T]):
         except MultipartError:
             raise MalformedUpload(problem="its parts are damaged or it ends too early") from None
 
-    async def _next_chunk(self) -> bytes | None:
-        return await _next_chunk(self._body, self._limits)
-
     async def drop_rest(self) -> None:
-        await drop(self._body, self._limits)
+        await self._body.drop()
 
 
 async def drop(body: AsyncIterator[bytes], limits: Limits) -> None:
-    """Read what is left and keep none of it, within limits."""
-    dropped = 0
-    with suppress(UploadStalled):
-        while dropped < limits.dropped_size_max and (chunk := await _next_chunk(body, limits)) is not None:
-            dropped += len(chunk)
+    """Read what comes and keep none of it, within limits."""
+    await _Incoming(body, limits).drop()
 
 
-async def _next_chunk(body: AsyncIterator[bytes], limits: Limits) -> bytes | None:
-    try:
-        async with asyncio.timeout(limits.stall_seconds_max):
-            return await anext(body, None)
-    except TimeoutError:
-        raise UploadStalled from None
+class _Incoming:
+    """A body as it comes, and how long its sender has kept us waiting; the store's time is not counted."""
+
+    def __init__(self, body: AsyncIterator[bytes], limits: Limits) -> None:
+        self._body = body
+        self._limits = limits
+        self._received = 0
+        self._waited = 0.0
+
+    async def next_chunk(self) -> bytes | None:
+        """The next bytes, or None at the end; UploadStalled when our patience is at its end before."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(self._patience):
+                chunk = await anext(self._body, None)
+        except TimeoutError:
+            raise UploadStalled from None
+        self._waited += clock() - began
+        self._received += len(chunk or b"")
+        return chunk
+
+    @property
+    def _patience(self) -> float:
+        earned = self._limits.grace_seconds_max + self._received / self._limits.pace_bytes_min
+        return max(0.0, min(self._limits.stall_seconds_max, earned - self._waited))
+
+    async def drop(self) -> None:
+        """Read what is left and keep none of it, within limits."""
+        dropped = 0
+        with suppress(UploadStalled):
+            while dropped < self._limits.dropped_size_max and (chunk := await self.next_chunk()) is not None:
+                dropped += len(chunk)
 
 
 def _event(event: object) -> _Event:

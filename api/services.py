@@ -422,7 +422,7 @@ class Services:
     rules: Rules
     now: Callable[[], datetime]
     #: Reads an upload and stores its file under the key; see `adapters.uploads`.
-    receive: Callable[[str | None, int | None, AsyncIterator[bytes], str], Awaitable[Upload]]
+    receive: Callable[[str | None, int | None, AsyncIterator[bytes], str, str], Awaitable[Upload]]
     #: Whether everything a request needs is there, and what is not.
     readiness: Callable[[], Awaitable[dict[str, str]]]
     #: The events of a stream with their envelopes.

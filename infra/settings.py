@@ -211,7 +211,10 @@ class Settings(Value, frozen=True):
         50 * 1024 * 1024
     )
     uploads_at_once_max: Annotated[
-        Count, _says("Uploads that one process takes at the same time; more are told to come again")
+        Count,
+        _says(
+            "Uploads that one process takes at once, a quarter of them of one workspace; more are told to come again"
+        ),
     ] = 32
     batch_items_max: Annotated[Count, _says("URLs in one batch")] = 10
     monthly_analysis_limits: Annotated[

@@ -308,7 +308,9 @@ class Parts:
         limits = Limits(file_size_max=settings.upload_bytes_max)
         room = Room(settings.uploads_at_once_max, limits)
 
-        async def receive(content_type: str | None, length: int | None, body: AsyncIterator[bytes], key: str) -> Upload:
+        async def receive(
+            content_type: str | None, length: int | None, body: AsyncIterator[bytes], key: str, holder: str
+        ) -> Upload:
             async def store(file: FilePart, chunks: AsyncIterator[bytes]) -> Stored:
                 return await blobs.put_stream(
                     key, chunks, content_type=f"audio/{file.format}", size_max=settings.upload_bytes_max
@@ -317,7 +319,7 @@ class Parts:
             async def discard(_: Stored) -> None:
                 await blobs.delete(key)
 
-            async with room.place(body):
+            async with room.place(body, holder):
                 received = await read_upload(content_type, body, store, discard, limits=limits, content_length=length)
             return Upload(received.fields, received.file, received.stored)
 

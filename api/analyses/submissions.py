@@ -130,7 +130,11 @@ async def analyze_upload(
     key = f"uploads/{asker.workspace_id}/{analysis_id}"
     length = request.headers.get("content-length", "")
     upload = await services.receive(
-        request.headers.get("content-type"), int(length) if length.isdigit() else None, request.stream(), key
+        request.headers.get("content-type"),
+        int(length) if length.isdigit() else None,
+        request.stream(),
+        key,
+        asker.workspace_id,
     )
     try:
         webhook_url = upload.fields.get("webhook_url") or None

@@ -312,6 +312,68 @@ async def test_an_upload_that_stops_is_left() -> None:
     assert shelf.files == []
 
 
+async def test_an_upload_that_drips_is_left_although_it_never_stops() -> None:
+    given = 0
+
+    async def dripping() -> AsyncIterator[bytes]:
+        nonlocal given
+        yield form(file(AUDIO + bytes(40_000)))[:-1000]
+        while True:
+            await asyncio.sleep(0.02)
+            given += 1
+            yield b"x"
+
+    shelf, limits = Shelf(), Limits(stall_seconds_max=5.0, grace_seconds_max=0.2, pace_bytes_min=1_000_000)
+    async with asyncio.timeout(10):
+        with pytest.raises(UploadStalled):
+            await read_upload(FORM, dripping(), shelf.store, shelf.discard, limits=limits)
+    assert 0 < given < 20
+    assert shelf.files == []
+
+
+async def test_a_refused_upload_that_drips_is_left_too() -> None:
+    async def dripping() -> AsyncIterator[bytes]:
+        yield form(file(b"this is no audio" * 4096))
+        while True:
+            await asyncio.sleep(0.02)
+            yield b"x"
+
+    shelf, limits = Shelf(), Limits(stall_seconds_max=5.0, grace_seconds_max=0.2, pace_bytes_min=1_000_000)
+    async with asyncio.timeout(10):
+        with pytest.raises(NotAudio):
+            await read_upload(FORM, dripping(), shelf.store, shelf.discard, limits=limits)
+
+
+class SlowShelf(Shelf):
+    """Takes its time over every piece."""
+
+    async def store(self, file: FilePart, chunks: AsyncIterator[bytes]) -> int:
+        async def slowly() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                await asyncio.sleep(0.03)
+                yield chunk
+
+        return await super().store(file, slowly())
+
+
+@pytest.mark.parametrize(
+    ("shelf", "limits"),
+    [
+        (Shelf(), Limits(grace_seconds_max=0.1, pace_bytes_min=20_000)),
+        (SlowShelf(), Limits(grace_seconds_max=0.9, pace_bytes_min=200_000)),
+    ],
+    ids=["longer than the grace", "a slow store"],
+)
+async def test_whoever_keeps_the_pace_is_heard_to_the_end(shelf: Shelf, limits: Limits) -> None:
+    async def evenly() -> AsyncIterator[bytes]:
+        for chunk in cut(form(file(AUDIO + bytes(60_000))), 1000):
+            await asyncio.sleep(0.005)
+            yield chunk
+
+    await read_upload(FORM, evenly(), shelf.store, shelf.discard, limits=limits)
+    assert [len(each) for each in shelf.files] == [len(AUDIO) + 60_000]
+
+
 @pytest.mark.parametrize("away", [False, True])
 async def test_an_upload_goes_straight_into_the_object_store(away: bool) -> None:
     blobs = MemoryBlobs()
@@ -475,14 +537,34 @@ async def test_an_upload_without_a_place_is_heard_out_kept_nowhere_and_told_when
             heard += 100
             yield bytes(100)
 
-    async with room.place(endless()), room.place(endless()):
+    async with room.place(endless(), "ada"), room.place(endless(), "bob"):
         with pytest.raises(TooManyUploads) as refused:
-            async with room.place(endless()):
+            async with room.place(endless(), "cy"):
                 pytest.fail("there was no place")
         assert refused.value.sentence.endswith("Try again in 5 seconds.")
         assert heard == 1000
     with pytest.raises(ZeroDivisionError):
-        async with room.place(endless()):
+        async with room.place(endless(), "dee"):
             raise ZeroDivisionError
-    async with room.place(endless()), room.place(endless()):
+    async with room.place(endless(), "ada"), room.place(endless(), "bob"):
+        pass
+
+
+async def test_one_holder_has_a_quarter_of_the_places_and_leaves_the_others_to_others() -> None:
+    room = Room(8, Limits())
+
+    async def short() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    async with room.place(short(), "ada"):
+        async with room.place(short(), "ada"):
+            for _ in range(2):
+                with pytest.raises(TooManyUploads):
+                    async with room.place(short(), "ada"):
+                        pytest.fail("these are two already")
+            async with room.place(short(), "bob"), room.place(short(), "bob"):
+                pass
+        async with room.place(short(), "ada"):
+            pass
+    async with Room(1, Limits()).place(short(), "ada"):
         pass

@@ -849,13 +849,19 @@ def uploading(url: str, mine: Account, file: bytes) -> Iterator[socket.socket]:
 
 
 def test_more_uploads_than_a_process_takes_at_once_are_told_to_come_again(stack: Stack, account: Register) -> None:
-    mine, clip = account(), clip_bytes(2.0)
+    mine, yours, theirs, clip = account(), account(), account(), clip_bytes(2.0)
     with stack.door(uploads_at_once_max=2) as url, httpx.Client(base_url=url, timeout=30) as http:
 
-        def upload() -> httpx.Response:
-            return http.post("/v1/analyze/upload", files={"file": ("a.wav", clip)}, headers=mine.headers)
+        def upload(by: Account = mine) -> httpx.Response:
+            return http.post("/v1/analyze/upload", files={"file": ("a.wav", clip)}, headers=by.headers)
 
-        with uploading(url, mine, clip), uploading(url, mine, clip):
+        with uploading(url, yours, clip):
+            refused = eventually(lambda: answer if (answer := upload(yours)).status_code != 202 else None)
+            assert refused is not None
+            assert "by all or by you" in told(refused, 503)
+            assert upload().status_code == 202, "what one workspace may not have others may"
+
+        with uploading(url, yours, clip), uploading(url, theirs, clip):
             refused = eventually(lambda: answer if (answer := upload()).status_code != 202 else None)
             assert refused is not None
             assert "Try again in 5 seconds" in told(refused, 503)
@@ -868,5 +874,5 @@ def test_more_uploads_than_a_process_takes_at_once_are_told_to_come_again(stack:
                 b"POST /v1/analyze/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\nX-API-Key: " + mine.key.encode() + b"\r\n\r\n--b\r\n"
             )
-        with uploading(url, mine, clip):
+        with uploading(url, yours, clip):
             assert eventually(lambda: upload().status_code == 202), "whoever goes away leaves their place to others"
