@@ -89,6 +89,6 @@ async def answers(path: str, host: str, port: int, seconds_max: float = 2.0) -> 
                 status = await reader.readline()
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, ValueError):  # a ValueError is a line that is too long for ours
         return False
     return status.split(b" ", 2)[1:2] == [b"200"]

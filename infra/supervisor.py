@@ -14,8 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -94,7 +95,15 @@ class _Child:
         self.started = 0.0
         #: Whether it has answered anything since it was started.
         self.is_heard = False
+        #: Whether it was told to stop: it answers nobody then, and may still have work in progress.
+        self.is_stopping = False
         self.patience = _Patience()
+
+    def tell_to_stop(self) -> None:
+        """Ask it to end its work, after which it is started again."""
+        if self.process is not None:
+            self.is_stopping = True
+            self.process.terminate()
 
     @property
     def is_running(self) -> bool:
@@ -151,8 +160,9 @@ class Supervisor:
             if self.stop.is_set():
                 return 0
             self._start_children()
-            beside = [asyncio.create_task(self._announce())]
-            beside += [asyncio.create_task(self._listen_to(child)) for child in self.children]
+            works: list[Callable[[], Awaitable[None]]] = [self._announce]
+            works += [partial(self._listen_to, child) for child in self.children]
+            beside = [asyncio.create_task(_to_the_end(work)) for work in works]
             try:
                 await self._watch()
             finally:
@@ -231,7 +241,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         child.started = time.monotonic()
-        child.is_heard = False
+        child.is_heard = child.is_stopping = False
         child.process = spawn(
             self._command(child.part.arguments),
             env=self._environment(child.health_port),
@@ -278,6 +288,8 @@ class Supervisor:
             silent_since = silent_since or asked
             silence = time.monotonic() - silent_since
             allowed = patience if child.is_heard else max(patience, STARTING_SECONDS_MAX)
+            if child.is_stopping:
+                allowed += self.settings.drain_seconds_max
             if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
                 process.kill()
@@ -310,8 +322,7 @@ class Supervisor:
         if self._learn_urls():
             log.warning("server.moved", server=server.name)
             for child in self.children:  # they know only the old address; they come back with the new one
-                if child.process is not None:
-                    child.process.terminate()
+                child.tell_to_stop()
 
     async def _announce(self) -> None:
         """Tell the person where everything is, once all of it works."""
@@ -362,6 +373,16 @@ Ledgerline is ready at {url}
   Your data       {settings.data_dir}
   Stop            Ctrl-C
 """
+
+
+async def _to_the_end(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it until it is done. Nobody waits for what is done beside, so nobody else would notice that it fell over."""
+    while True:
+        try:
+            return await work()
+        except Exception:
+            log.exception("up.stumbled")
+            await asyncio.sleep(BACKOFF_SECONDS)
 
 
 def _print(text: str) -> None:

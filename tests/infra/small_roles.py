@@ -31,6 +31,17 @@ async def serves(settings: Settings, stop: asyncio.Event, ready: Callable[[bool]
         await works(settings, stop, ready)
 
 
+async def drains(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
+    """Answer on the port of the API until told to stop, and then have work in progress for another while."""
+    async with Health("serve") as health:
+        await health.start(settings.host, settings.port)
+        health.set_ready(True)
+        ready(True)
+        await stop.wait()
+    await asyncio.sleep(float(os.environ["DRAINING_SECONDS"]))
+    _note(settings, "drained", "serve")
+
+
 async def fails(
     _settings: Settings, _stop: asyncio.Event, _ready: Callable[[bool], None], **_: tuple[str, ...]
 ) -> None:
@@ -68,7 +79,7 @@ def _note(settings: Settings, what: str, about: str) -> None:
 
 
 ROLES: dict[str, Role] = {"serve": serves, "relay": works, "project": works, "react": works, "tick": works}
-ROLES |= {role.__name__: role for role in (fails, ends, lingers, blocks)}
+ROLES |= {role.__name__: role for role in (drains, fails, ends, lingers, blocks)}
 
 if __name__ == "__main__":
     roles = dict(ROLES)

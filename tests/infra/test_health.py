@@ -63,6 +63,24 @@ async def test_a_client_that_says_nothing_or_too_much_is_dropped(
     assert (await ask(relay.port, "GET /health"))[0] == 200
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(b"x" * 200_000, id="an endless line"),
+        pytest.param(b"HTTP/1.1 " + b"x" * 200_000 + b"\r\n", id="a long line"),
+        pytest.param(b"\xff\x00\r\n", id="rubbish"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+async def test_a_stranger_that_says_something_else_is_not_ready(said: bytes) -> None:
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as stranger:
+        assert not await answers("/ready", "127.0.0.1", stranger.sockets[0].getsockname()[1])
+
+
 async def test_nobody_there_is_not_ready() -> None:
     async with Health("relay") as probe:
         port = (await probe.start("127.0.0.1", 0)).port

@@ -28,7 +28,7 @@ from infra.supervisor import PARTS, ledgerline, welcome
 ROOT = Path(__file__).parents[2]
 
 UP = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from infra import supervisor, telemetry
 from infra.supervisor import Supervisor
@@ -38,6 +38,16 @@ def small(arguments):
 
 original = Supervisor.__init__
 Supervisor.__init__ = lambda self, settings: original(self, settings, command=small)
+asked, answers = set(), supervisor.answers
+
+async def stumbling(path, host, port, seconds_max=2.0):
+    if (path, port) not in asked:
+        asked.add((path, port))
+        raise RuntimeError("the first time is hard")
+    return await answers(path, host, port, seconds_max)
+
+if "STUMBLING" in os.environ:
+    supervisor.answers = stumbling
 try:
     sys.exit(supervisor.up(host=None, port=int(sys.argv[2]), data_dir=Path(sys.argv[1])))
 except (supervisor.SettingsError, supervisor.EmbeddedServerError) as error:
@@ -220,8 +230,10 @@ def test_a_role_that_keeps_dying_is_tried_with_growing_waits(place: Path) -> Non
 
 
 def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place: Path) -> None:
-    with up(place, LEDGERLINE_ROLE_SILENCE_SECONDS_MAX="4") as running:
+    with up(place, LEDGERLINE_ROLE_SILENCE_SECONDS_MAX="4", STUMBLING="1") as running:
         running.wait_until_ready()
+        # Whoever asks goes on asking, whatever went wrong in between.
+        running.wait_for(lambda: len(running.events("up.stumbled")) == 2 * len(ALL))
         before = running.family()
         hanging = {name: before[name] for name in ("serve", "relay")}
         for process in hanging.values():
@@ -240,6 +252,40 @@ def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place:
         assert all(line["seconds"] >= 4 for line in running.events("role.silent"))
         running.process.send_signal(signal.SIGINT)
         assert running.finish() == 0
+
+
+def test_a_role_that_was_told_to_stop_may_end_its_work_though_it_answers_nobody(place: Path) -> None:
+    with up(
+        place,
+        SMALL_ROLES="serve=drains",
+        DRAINING_SECONDS="4",
+        LEDGERLINE_ROLE_SILENCE_SECONDS_MAX="2",
+        LEDGERLINE_DRAIN_SECONDS_MAX="8",
+    ) as running:
+        running.wait_until_ready()
+        before = running.family()
+        # While its server is down somebody takes the port, so it comes back elsewhere, and every role is told to stop.
+        note = json.loads((place / "nats" / "server.json").read_text())
+        psutil.Process(running.process.pid).suspend()
+        before["nats-server"].kill()
+        with _taken(note["ports"][0]):
+            psutil.Process(running.process.pid).resume()
+            running.wait_for(lambda: running.events("server.moved"))
+        running.wait_for(lambda: running.family().get("serve", before["serve"]).pid != before["serve"].pid)
+        assert f"drained {before['serve'].pid} serve" in (place / "notes").read_text()
+        assert running.events("role.silent") == []
+        running.process.send_signal(signal.SIGINT)
+        assert running.finish() == 0
+
+
+def _taken(port: int) -> socket.socket:
+    """The port, as soon as its owner has let go of it."""
+    deadline = time.monotonic() + 30
+    while True:
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_role_that_ignores_the_signal_is_killed_and_a_second_ctrl_c_does_not_wait(place: Path) -> None:
