@@ -34,7 +34,8 @@ class TooManyCrashes(Exception):
 
 
 # A duty is free when it is due and nobody holds it, and nothing earlier of its stream is still to be done. A timer
-# that is not due yet holds nobody up; a duty that has failed and waits for its next attempt does.
+# that is not due yet holds nobody up; a duty that has failed and waits for its next attempt does, also when the attempt
+# did not count.
 # Each reaction is asked for by itself, because only so the index hands them out in the order in which they are due.
 _CLAIM = """
 WITH free AS MATERIALIZED (
@@ -46,7 +47,7 @@ WITH free AS MATERIALIZED (
           AND NOT EXISTS (
               SELECT FROM tasks e
               WHERE e.reaction = t.reaction AND e.stream = t.stream AND e.position < t.position
-                AND (e.attempts > 0 OR e.due_at <= now())
+                AND (e.attempts > 0 OR e.problem IS NOT NULL OR e.due_at <= now())
           )
         ORDER BY t.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ) AS due
@@ -248,7 +249,7 @@ class Worker:
 async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | None = None) -> int:
     """Give parked duties (of one reaction, or all) a new set of attempts; how many there were."""
     cursor = await connection.execute(
-        "UPDATE tasks SET state = 'ready', attempts = 0, due_at = now() "
+        "UPDATE tasks SET state = 'ready', attempts = 0 "
         "WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
         (reaction, reaction),
     )

@@ -100,6 +100,23 @@ async def test_after_the_last_attempt_a_duty_is_parked_with_its_problem_and_can_
     assert diary.entries[2:] == [("tree-1", 1), ("tree-1", 2)]
 
 
+async def test_a_duty_that_waits_for_what_is_away_holds_up_those_behind_it(house: House) -> None:
+    diary = Diary()
+    away = iter([True])
+
+    def mood(recorded: Recorded) -> None:
+        if recorded.version == 1 and next(away, False):
+            raise Unavailable
+
+    diary.mood = mood
+    reaction = diary.reaction()
+    await watered(house, "1", 2)
+    await duties(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+    assert diary.entries == [("tree-1", 1), ("tree-1", 2)]
+
+
 def _refuse_tree_one(recorded: Recorded) -> None:
     if recorded.stream == "tree-1":
         raise RuntimeError("never")
