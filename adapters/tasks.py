@@ -249,8 +249,7 @@ class Worker:
 async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | None = None) -> int:
     """Give parked duties (of one reaction, or all) a new set of attempts; how many there were."""
     cursor = await connection.execute(
-        "UPDATE tasks SET state = 'ready', attempts = 0 "
-        "WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
+        "UPDATE tasks SET state = 'ready', attempts = 0 WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
         (reaction, reaction),
     )
     return cursor.rowcount
