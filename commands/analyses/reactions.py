@@ -28,7 +28,7 @@ from domain.analyses.analyses import (
 from domain.analyses.findings import Analysis as Heard
 from domain.analyses.findings import Unreadable
 from domain.analyses.objects import UploadOffered, storage_objects
-from domain.identity.workspaces import WorkspaceForgotten, workspaces
+from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
 
@@ -40,11 +40,6 @@ WANTED_SECONDS = 1.0
 PICTURE_TYPE = "image/png"
 
 
-async def _give_up(recorded: Recorded, world: World, problem: str) -> None:
-    assert isinstance(recorded.event, AnalysisRequested)
-    await _fail(recorded, world, problem)
-
-
 async def _fail(recorded: Recorded, world: World, problem: str) -> None:
     assert isinstance(recorded.event, AnalysisRequested)
     analysis_id = recorded.event.analysis_id
@@ -52,7 +47,7 @@ async def _fail(recorded: Recorded, world: World, problem: str) -> None:
         log.info("analysis.failed", analysis_id=analysis_id, workspace_id=recorded.workspace_id, problem=problem)
 
 
-@reacts_to(AnalysisRequested, name="analyse-audio", queue="analyses", gives_up=_give_up, attempts_max=4)
+@reacts_to(AnalysisRequested, name="analyse-audio", queue="analyses", gives_up=_fail, attempts_max=4)
 async def analyse_audio(recorded: Recorded, world: World) -> None:
     """Listen to the recording and write down what was heard, or why nothing was."""
     event = recorded.event
@@ -95,8 +90,7 @@ async def _known(analysis_id: str, world: World) -> Analysis:
 async def _is_forgotten(workspace_id: str | None, world: World) -> bool:
     if workspace_id is None:
         return False
-    history = await world.log.read(workspaces.stream(workspace_id))
-    return any(isinstance(event, WorkspaceForgotten) for event in history.events)
+    return is_forgotten((await world.log.read(workspaces.stream(workspace_id))).events)
 
 
 async def _listen_while_wanted(analysis_id: str, path: Path, world: World) -> Heard | None:

@@ -7,7 +7,7 @@ import structlog
 from commands.kernel import reacts_to
 from commands.ports import World
 from domain.billing.subscriptions import OVER, SubscriptionObserved, billings
-from domain.identity.workspaces import WorkspaceForgotten, workspaces
+from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import Event
 from domain.ledger import Recorded
 
@@ -26,7 +26,7 @@ async def end_subscriptions(recorded: Recorded, world: World) -> None:
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten | SubscriptionObserved)
     history = await world.log.read(workspaces.stream(event.workspace_id))
-    if not any(isinstance(past, WorkspaceForgotten) for past in history.events):
+    if not is_forgotten(history.events):
         return
     billing = billings.fold((await world.log.read(billings.stream(event.workspace_id))).events)
     if billing.customer_id is None:

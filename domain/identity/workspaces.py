@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -253,3 +254,8 @@ class InvitationIsOver(Conflict):
 
 
 workspaces = Category(name="workspace", initial=Workspace(), evolve=evolve, absent=NoSuchWorkspace)
+
+
+def is_forgotten(history: Iterable[Event]) -> bool:
+    """Whether a workspace with this history has been erased; one that was never opened has not."""
+    return any(isinstance(event, WorkspaceForgotten) for event in history)
