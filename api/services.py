@@ -421,7 +421,7 @@ class Services:
     vault: Vault
     rules: Rules
     now: Callable[[], datetime]
-    #: Reads an upload and stores its file under the key; see `adapters.uploads`.
+    #: Reads an upload and stores its file under the key; see `adapters.storage.uploads`.
     receive: Callable[[str | None, int | None, AsyncIterator[bytes], str, str], Awaitable[Upload]]
     #: Whether everything a request needs is there, and what is not.
     readiness: Callable[[], Awaitable[dict[str, str]]]

@@ -48,7 +48,7 @@ class Transaction:
 
     def __init__(self, log: Log, now: datetime, *, optimistic: bool) -> None:
         self.now = now
-        self.presumed = False
+        self.expected_new = False
         self._log = log
         self._optimistic = optimistic
         self._versions: dict[str, int] = {}
@@ -71,19 +71,19 @@ class Transaction:
         return state
 
     async def _look(self, category: Category[S], stream: str) -> tuple[int, S]:
-        if category.resumes is not None:
+        if category.snapshot is not None:
             last = await self._log.last(stream)
-            state = category.resumes(last.events[0]) if last.events else category.initial
+            state = category.snapshot(last.events[0]) if last.events else category.initial
             if state is not None:
                 return last.version, state
         history = await self._log.read(stream)
         return history.version, category.fold(history.events)
 
-    async def presume_new(self, category: Category[S], identity: str) -> S:
+    async def expect_new(self, category: Category[S], identity: str) -> S:
         """The state of a thing that most likely does not exist yet: read only once writing has proved otherwise."""
         stream = category.stream(identity)
         if self._optimistic and stream not in self._states:
-            self.presumed = True
+            self.expected_new = True
             self._versions[stream] = 0
             self._states[stream] = category.initial
         return await self.find(category, identity)
@@ -135,7 +135,7 @@ def decides(command: type[C], category: Category[S], *, creates: bool = False) -
     def register(rule: Rule[C, S]) -> Rule[C, S]:
         async def handler(wish: C, transaction: Transaction) -> None:
             about = getattr(wish, identity)
-            look = transaction.presume_new if creates else transaction.load
+            look = transaction.expect_new if creates else transaction.load
             transaction.record(category, about, *rule(wish, await look(category, about), transaction.now))
 
         handles(command)(handler)
@@ -156,8 +156,8 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
             await handler(command, transaction)
             return await transaction.commit(context)
         except Refusal:
-            # Refused on what was only presumed? Then look properly before saying no.
-            if not transaction.presumed:
+            # Refused on what was only expected_new? Then look properly before saying no.
+            if not transaction.expected_new:
                 raise
         except StaleVersion:
             if attempt > 1:

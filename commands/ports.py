@@ -22,7 +22,7 @@ class Fetched(Protocol):
         """Bytes saved."""
 
 
-class Answer(Protocol):
+class HttpResponse(Protocol):
     """What came of posting a message: any HTTP answer at all."""
 
     @property
@@ -47,7 +47,7 @@ class Web(Protocol):
     async def fetch(self, url: str, to: Path, *, size_max: int, seconds_max: float) -> Fetched:
         """Save what is at an address."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds_max: float) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds_max: float) -> HttpResponse:
         """Send a message."""
 
 

@@ -100,7 +100,7 @@ class Unavailable(Refusal):
 class Category(Value, Generic[S], frozen=True):
     """A kind of stream: `{name}-{id}`, its empty state, its fold, and the refusal for one that does not exist.
 
-    `resumes` is for streams that grow for long: what their last event alone tells of the state after it, or None when
+    `snapshot` is for streams that grow for long: what their last event alone tells of the state after it, or None when
     those before it are needed.
     """
 
@@ -108,7 +108,7 @@ class Category(Value, Generic[S], frozen=True):
     initial: S
     evolve: Callable[[S, Event], S]
     absent: type[Refusal] = NotFound
-    resumes: Callable[[Event], S | None] | None = None
+    snapshot: Callable[[Event], S | None] | None = None
 
     def stream(self, identity: str) -> str:
         """The name of the stream of the thing with this id."""

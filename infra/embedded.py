@@ -214,7 +214,7 @@ class DirectoryLock:
         self.what = what
         self._held: list[int] = []
 
-    def take(self, patience_seconds: float = ORPHAN_SECONDS_MAX) -> int:
+    def take(self, retry_seconds: float = ORPHAN_SECONDS_MAX) -> int:
         """Lock it and return the file to hand to children; wait only for leftovers of a dead owner.
 
         There are two locks: `owner` is ours alone, `lock` is shared with the children. Where the first is free and the
@@ -226,7 +226,7 @@ class DirectoryLock:
             os.close(owner)
             raise self._in_use(f"process {pid}" if pid else "another process")
         shared = self._open("lock")
-        deadline = time.monotonic() + patience_seconds
+        deadline = time.monotonic() + retry_seconds
         while not _locked(shared):
             if time.monotonic() > deadline:
                 os.close(shared)

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import psycopg
 
-from adapters.recorder import recorder
+from adapters.log.recorder import recorder
 
 _MIGRATING = 0x1ED6E1
 

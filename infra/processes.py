@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapters.projector import request_rebuild
+from adapters.readmodels.projector import request_rebuild
 from commands.kernel import REACTIONS
 from infra.settings import Settings
 from infra.wiring import Parts, load_everything, parts
@@ -37,7 +37,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     import uvicorn
     from litestar import Litestar
 
-    from adapters.limits import Limiter
+    from adapters.web.rate_limits import Limiter
     from api.app import create_app
 
     class Server(uvicorn.Server):
@@ -140,7 +140,7 @@ async def react(
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due and sweep what is over."""
-    from adapters.uses import KEPT_DAYS
+    from adapters.identity.last_uses import KEPT_DAYS
     from infra.sweep import sweep_uploads
 
     async with parts(settings) as here:
@@ -151,7 +151,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             try:
                 async with here.pool.connection() as connection:
                     cursor = await connection.execute(
-                        "SELECT DISTINCT reaction FROM tasks WHERE state = 'ready' AND due_at <= now()"
+                        "SELECT DISTINCT reaction FROM jobs WHERE state = 'ready' AND due_at <= now()"
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
@@ -159,7 +159,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 log.warning("tick.interrupted", problem=str(problem))
             else:
                 for queue in {REACTIONS[name].queue for name in due if name in REACTIONS}:
-                    here.bus.ring(f"duties.{queue}")
+                    here.bus.ring(f"jobs.{queue}")
             now = asyncio.get_running_loop().time()
             if now - swept_at >= SWEEP_SECONDS:
                 swept_at = now
@@ -185,7 +185,7 @@ async def replay(settings: Settings, name: str) -> None:
         while True:
             async with here.pool.connection() as connection:
                 cursor = await connection.execute(
-                    "SELECT live, position FROM followers WHERE name = %s AND version = %s", (name, version)
+                    "SELECT live, position FROM checkpoints WHERE name = %s AND version = %s", (name, version)
                 )
                 row = await cursor.fetchone()
             if row is not None and row[0]:

@@ -97,7 +97,7 @@ class _Child:
         self.is_heard = False
         #: Whether it was told to stop: it answers nobody then, and may still have work in progress.
         self.is_stopping = False
-        self.patience = _Patience()
+        self.backoff = _Backoff()
 
     def tell_to_stop(self) -> None:
         """Ask it to end its work, after which it is started again."""
@@ -110,7 +110,7 @@ class _Child:
         return self.process is not None and self.process.poll() is None
 
 
-class _Patience:
+class _Backoff:
     """Waits that double with each failure in a row."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class Supervisor:
         self._say = say or _print
         self._lock = DirectoryLock(self.settings.data_dir, "Ledgerline")
         self._lock_fd = -1
-        self._server_patience: dict[str, _Patience] = {}
+        self._server_backoff: dict[str, _Backoff] = {}
         self._hurried = False
 
     async def run(self) -> int:
@@ -266,28 +266,28 @@ class Supervisor:
             status = child.process.poll()
             if status is None:
                 return
-            wait = child.patience.failed(time.monotonic() - child.started)
+            wait = child.backoff.failed(time.monotonic() - child.started)
             log.error("role.died", part=child.part.name, status=status, again_in_seconds=wait)
             child.process = None
-        if time.monotonic() >= child.patience.next_try:
+        if time.monotonic() >= child.backoff.next_try:
             self._start(child)
 
     async def _listen_to(self, child: _Child) -> None:
         """Kill a role that lives but answers nobody any more, so that it is started again."""
-        patience = self.settings.role_silence_seconds_max
+        backoff = self.settings.role_silence_seconds_max
         process, silent_since = child.process, 0.0
         while True:
-            await asyncio.sleep(patience / 6)
+            await asyncio.sleep(backoff / 6)
             if child.process is not process:
                 process, silent_since = child.process, 0.0
             # What counts is how long we have asked in vain, and not when we asked last: we may have been asleep too.
             asked = time.monotonic()
-            if process is None or await self._answers("/health", child, min(patience / 2, 2.0)):
+            if process is None or await self._answers("/health", child, min(backoff / 2, 2.0)):
                 silent_since = 0.0
                 continue
             silent_since = silent_since or asked
             silence = time.monotonic() - silent_since
-            allowed = patience if child.is_heard else max(patience, STARTING_SECONDS_MAX)
+            allowed = backoff if child.is_heard else max(backoff, STARTING_SECONDS_MAX)
             if child.is_stopping:
                 allowed += self.settings.drain_seconds_max
             if silence > allowed and child.process is process:
@@ -307,17 +307,17 @@ class Supervisor:
         return said
 
     async def _revive(self, server: EmbeddedServer) -> None:
-        patience = self._server_patience.setdefault(server.name, _Patience())
-        if time.monotonic() < patience.next_try:
+        backoff = self._server_backoff.setdefault(server.name, _Backoff())
+        if time.monotonic() < backoff.next_try:
             return
         log.error("server.died", server=server.name)
         try:
             server.stop()  # gives back the lock that it held
             await asyncio.to_thread(server.start)
         except EmbeddedServerError as error:
-            log.error("server.not_revived", server=server.name, message=str(error), again_in_seconds=patience.failed(0))  # noqa: TRY400
+            log.error("server.not_revived", server=server.name, message=str(error), again_in_seconds=backoff.failed(0))  # noqa: TRY400
             return
-        patience.failed(0)
+        backoff.failed(0)
         log.info("server.revived", server=server.name)
         if self._learn_urls():
             log.warning("server.moved", server=server.name)

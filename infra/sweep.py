@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from adapters.blobs import Blobs
-from adapters.eventlog import EventLog
+from adapters.log.eventlog import EventLog
+from adapters.storage.blobs import Blobs
 from domain.analyses.analyses import analyses
 
 log = structlog.get_logger(__name__)

@@ -19,17 +19,17 @@ from psycopg_pool import AsyncConnectionPool
 
 import commands
 import projections
-from adapters import arrays
-from adapters.bus import Bus
-from adapters.data_keys import DataKeys
-from adapters.directory import Directory
-from adapters.eventlog import EventLog
-from adapters.feed import Feed
-from adapters.projector import Projector
-from adapters.relay import Relay
-from adapters.tasks import Worker, ring
-from adapters.vault import Vault
-from adapters.views import Progress, Views
+from adapters.identity.directory import Directory
+from adapters.identity.vault import Vault
+from adapters.jobs.worker import Worker, ring
+from adapters.log.data_keys import DataKeys
+from adapters.log.eventlog import EventLog
+from adapters.postgres import arrays
+from adapters.readmodels.projector import Projector
+from adapters.readmodels.views import Progress, Views
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
+from adapters.stream.relay import Relay
 from commands.kernel import REACTIONS, Reaction
 from commands.ports import Stored, World
 from commands.webhooks.sending import Outcome, send
@@ -40,18 +40,18 @@ from projections.analyses.platform import outcomes, platform_analyses
 from projections.kernel import PROJECTIONS, TALLIES
 
 if TYPE_CHECKING:
-    from adapters.blobs import Blobs
     from adapters.ears.listening import Ears
-    from adapters.http import Outbound
-    from adapters.keyring import Keyring
-    from adapters.limits import Limiter
-    from adapters.mail import Mailer
-    from adapters.origins import Origins
-    from adapters.outside_tokens import OutsideTokens
-    from adapters.payments import Payments
-    from adapters.reports import Reports
-    from adapters.uploads import FilePart
-    from adapters.uses import Uses
+    from adapters.ears.reports import Reports
+    from adapters.identity.keyring import Keyring
+    from adapters.identity.last_uses import Uses
+    from adapters.identity.origins import Origins
+    from adapters.identity.outside_tokens import OutsideTokens
+    from adapters.mail.smtp import Mailer
+    from adapters.payments.stripe import Payments
+    from adapters.storage.blobs import Blobs
+    from adapters.storage.uploads import FilePart
+    from adapters.web.http import Outbound
+    from adapters.web.rate_limits import Limiter
     from api.services import Entry, Services
 
 # A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 #: How long one question rides out a Postgres that restarts. A request asks several, and clients wait ten seconds.
-PATIENCE_SECONDS = 3.0
+RETRY_SECONDS = 3.0
 #: How long `/ready` waits for each part, and how long it goes by what the object store last said.
 READY_SECONDS_MAX = 1.0
 #: A pool backs off from a Postgres that is away, by twice as much each time; after so long it begins anew when asked.
@@ -90,7 +90,7 @@ class Post:
 
     async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
         """Hand a plain text message to the mail server."""
-        from adapters.mail import Letter
+        from adapters.mail.smtp import Letter
 
         await self._mailer.send(Letter(letter_id=letter_id or str(uuid4()), to=to, subject=subject, text=text))
 
@@ -110,26 +110,26 @@ class Parts:
         self._asked_objects: tuple[float, str] | None = None
         secret = settings.secret_key.reveal().encode()
         self.vault = Vault(secret)
-        self.keys = DataKeys(pool, secret, patience_seconds=PATIENCE_SECONDS)
+        self.keys = DataKeys(pool, secret, retry_seconds=RETRY_SECONDS)
         self.log = EventLog(
             settings.postgres_url,
             pool,
             self.keys,
             on_commit=lambda position: bus.ring("bell", b"%d" % position),
-            patience_seconds=PATIENCE_SECONDS,
+            retry_seconds=RETRY_SECONDS,
         )
         stack.push_async_callback(self.log.close)
         self.progress = Progress(bus)
         waits: dict[str, float] = {
             "wait_seconds_max": settings.read_wait_seconds_max,
-            "patience_seconds": PATIENCE_SECONDS,
+            "retry_seconds": RETRY_SECONDS,
         }
         self.views = Views(self.log, pool, self.progress, **waits)
         self.directory = Directory(self.log, pool, self.keys, self.progress, **waits)
 
     def blobs(self) -> Blobs:
         """The object store."""
-        from adapters.blobs import Blobs
+        from adapters.storage.blobs import Blobs
 
         settings = self.settings
         blobs = Blobs(
@@ -145,7 +145,7 @@ class Parts:
 
     def web(self) -> Outbound:
         """Guarded HTTP."""
-        from adapters.http import Outbound
+        from adapters.web.http import Outbound
 
         web = Outbound(allow=self.settings.outbound_allow)
         self._stack.push_async_callback(web.close)
@@ -156,7 +156,7 @@ class Parts:
         settings = self.settings
         if not settings.stripe_secret_key:
             return None
-        from adapters.payments import Payments
+        from adapters.payments.stripe import Payments
 
         secrets = [each.strip() for each in settings.stripe_webhook_secrets.reveal().split(",") if each.strip()]
         payments = Payments(settings.stripe_secret_key.reveal(), secrets, api_url=settings.stripe_api_url or None)
@@ -182,7 +182,7 @@ class Parts:
         return Relay(self.log, self.bus, self.settings.postgres_url, replicas=self.settings.nats_replicas)
 
     async def projector(self) -> Projector:
-        """What folds events into read models and duties."""
+        """What folds events into read models and jobs."""
         feed = Feed(self.log, self.bus)
         await feed.start()
         return Projector(
@@ -193,7 +193,7 @@ class Parts:
             TALLIES.values(),
             REACTIONS.values(),
             on_progress=lambda position: self.bus.ring("projected", b"%d" % position),
-            on_duties=ring(self.bus),
+            on_jobs=ring(self.bus),
         )
 
     def worker(self, reactions: list[Reaction], concurrency: int) -> Worker:
@@ -231,7 +231,7 @@ class Parts:
         """The mail server, where there is one."""
         if not self.settings.smtp_url:
             return None
-        from adapters.mail import Mailer
+        from adapters.mail.smtp import Mailer
 
         return Post(Mailer(self.settings.smtp_url, sender=self.settings.mail_from))
 
@@ -240,7 +240,7 @@ class Parts:
         settings = self.settings
         if not settings.jwt_jwks_url:
             return None
-        from adapters.outside_tokens import OutsideTokens
+        from adapters.identity.outside_tokens import OutsideTokens
 
         tokens = OutsideTokens(settings.jwt_jwks_url, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
         self._stack.push_async_callback(tokens.close)
@@ -267,7 +267,7 @@ class Parts:
 
     def reports(self) -> Reports:
         """Pictures and other people's schemas."""
-        from adapters.reports import Reports
+        from adapters.ears.reports import Reports
 
         reports = Reports()
         self._stack.push_async_callback(reports.close)
@@ -275,7 +275,7 @@ class Parts:
 
     def keyring(self) -> Keyring:
         """Who may come in."""
-        from adapters.keyring import Keyring
+        from adapters.identity.keyring import Keyring
 
         settings = self.settings
         keyring = Keyring(
@@ -293,7 +293,7 @@ class Parts:
 
     def uses(self) -> Uses:
         """When keys were last used."""
-        from adapters.uses import Uses
+        from adapters.identity.last_uses import Uses
 
         uses = Uses(self.pool)
         self._stack.push_async_callback(uses.close)
@@ -301,7 +301,7 @@ class Parts:
 
     def services(self, limiter: Limiter) -> Services:
         """What routes reach for."""
-        from adapters.uploads import Limits, Room, read_upload
+        from adapters.storage.uploads import Limits, Room, read_upload
         from api.services import Rules, Services
 
         settings, blobs = self.settings, self.blobs()
@@ -349,7 +349,7 @@ class Parts:
 
     def origins(self) -> Origins:
         """Where requests come from."""
-        from adapters.origins import Origins
+        from adapters.identity.origins import Origins
 
         if self._origins is None:
             self._origins = Origins(self.pool)
@@ -359,7 +359,7 @@ class Parts:
     async def _follow(
         self, workspace_id: str, after: int, limit: int, wait_seconds: float
     ) -> tuple[Sequence[Entry], int]:
-        from adapters.audit import Audit
+        from adapters.readmodels.audit import Audit
 
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -376,11 +376,11 @@ class Parts:
             await self.progress.wait(passage.frontier + 1, min(1.0, max(wait_seconds - waited, 0.05)))
 
     async def _audit(self, workspace_id: str, **question: Any) -> Sequence[Entry] | None:
-        from adapters.audit import Audit, Question
+        from adapters.readmodels.audit import Audit, Question
 
         # Whoever has just changed something sees where they did it from.
         await self.origins().flush()
-        return await Audit(self.pool, self.keys, patience_seconds=PATIENCE_SECONDS).find(
+        return await Audit(self.pool, self.keys, retry_seconds=RETRY_SECONDS).find(
             Question(workspace_id=workspace_id, **question)
         )
 
@@ -398,7 +398,7 @@ class Parts:
         parts: dict[str, str] = {}
         try:
             async with self.pool.connection(timeout=READY_SECONDS_MAX) as connection:
-                cursor = await connection.execute("SELECT count(*) FROM followers WHERE live")
+                cursor = await connection.execute("SELECT count(*) FROM checkpoints WHERE live")
                 row = await cursor.fetchone()
                 parts["postgres"] = "ok"
                 parts["read_models"] = "ok" if row and row[0] else "not built yet"

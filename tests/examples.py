@@ -28,7 +28,7 @@ from commands.identity.people import (
     RegisterPerson,
     VerifyEmail,
 )
-from commands.identity.sessions import CloseSession, Door, OpenSession, RefuseToken, SignIn
+from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import (
     AcceptInvitation,
     ChangeRole,
@@ -96,7 +96,7 @@ challenge = IssueChallenge(
 proof = IssueChallenge(
     challenge_id="challenge-2", purpose="verify_email", email="ada@example.com", email_digest="digest-of-ada"
 )
-door = Door(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=30))
+door = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=30))
 opened = OpenSession(person_id="ada", workspace_id="w1", door=door)
 
 requested = RequestAnalyses(

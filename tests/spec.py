@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from adapters.memory import MemoryLedger
+from adapters.log.memory import MemoryLedger
 from commands.kernel import Command, execute
 from domain.kernel import Event, Refusal
 from domain.ledger import Change, Context

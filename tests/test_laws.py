@@ -10,8 +10,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from adapters import codec
-from adapters.memory import MemoryLedger
+from adapters.log import codec
+from adapters.log.memory import MemoryLedger
 from commands.kernel import HANDLERS, Command, execute
 from domain.kernel import Category, Event, Refusal
 from domain.vocabulary import personal_fields

@@ -28,7 +28,7 @@ from api.auth import (
 from api.identity.registration import Email, Proof
 from api.services import Services
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
-from commands.identity.sessions import CloseSession, Door, OpenSession, RefuseToken, SignIn
+from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import AcceptInvitation
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import AccountHasChanged, EmailClaim, email_claims
@@ -213,9 +213,9 @@ async def _accept_invitations(services: Services, email_digest: str, person_id: 
             continue
 
 
-def _door(request: Request[Any, Any, Any], services: Services, digest: str) -> Door:
+def _door(request: Request[Any, Any, Any], services: Services, digest: str) -> NewSession:
     agent = request.headers.get("user-agent", "")
-    return Door(
+    return NewSession(
         session_id=services.vault.new_id(),
         digest=digest,
         lifetime=timedelta(seconds=services.rules.session_seconds_max),
@@ -236,7 +236,7 @@ async def enter(
     return token, await _end_of(services, door)
 
 
-async def _end_of(services: Services, door: Door) -> datetime:
+async def _end_of(services: Services, door: NewSession) -> datetime:
     """When the session ends, as it was written down."""
     opened = session_streams.fold((await services.log.read(session_streams.stream(door.session_id))).events)
     assert opened.expires_at is not None

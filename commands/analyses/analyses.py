@@ -74,7 +74,7 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
     """Each analysis is asked for once, under a key at most once, and within the month's quota."""
     now = transaction.now
     if wish.once is not None:
-        claim = await transaction.presume_new(claims, wish.once.claim_id)
+        claim = await transaction.expect_new(claims, wish.once.claim_id)
         if claim.holds(now):
             if claim.payload_digest != wish.once.payload_digest:
                 raise IdempotencyKeyReused
@@ -92,7 +92,7 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
         )
     fresh = []
     for item in wish.items:
-        analysis = await transaction.presume_new(analyses, item.analysis_id)
+        analysis = await transaction.expect_new(analyses, item.analysis_id)
         if analysis.status == "absent":
             fresh.append(item)
     for item in fresh:

@@ -42,7 +42,7 @@ async def issue(wish: IssueApiKey, transaction: Transaction) -> None:
         raise ExpiryIsPast(loc=("body", "expires_at"))
     workspace = await transaction.load(workspaces, wish.workspace_id)
     workspace.demand(wish.person_id, "admin")
-    key = await transaction.presume_new(api_keys, wish.api_key_id)
+    key = await transaction.expect_new(api_keys, wish.api_key_id)
     if key.workspace_id:
         return
     transaction.record(
@@ -87,7 +87,7 @@ async def rotate(wish: RotateApiKey, transaction: Transaction) -> None:
     ends = now + wish.overlap
     if key.expires_at is not None:
         ends = min(ends, key.expires_at)
-    await transaction.presume_new(api_keys, wish.new_api_key_id)
+    await transaction.expect_new(api_keys, wish.new_api_key_id)
     transaction.record(
         api_keys,
         wish.new_api_key_id,

@@ -37,7 +37,7 @@ class IssueChallenge(Command):
 async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
     """A challenge is issued once, and of the codes to sign in with only the newest works."""
     now = transaction.now
-    challenge = await transaction.presume_new(challenges, wish.challenge_id)
+    challenge = await transaction.expect_new(challenges, wish.challenge_id)
     if challenge.expires_at is not None:
         return
     claim = await transaction.find(email_claims, wish.email_digest)

@@ -46,7 +46,7 @@ class RegisterPerson(Command):
 @handles(RegisterPerson)
 async def register(wish: RegisterPerson, transaction: Transaction) -> None:
     """An address belongs to one person; everything that comes with it comes at once or not at all."""
-    claim = await transaction.presume_new(email_claims, wish.email_digest)
+    claim = await transaction.expect_new(email_claims, wish.email_digest)
     if claim.person_id == wish.person_id:
         return
     if claim.person_id is not None:
@@ -59,7 +59,7 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
         wish.email_digest,
         first_key_id=wish.api_key_id,
     )
-    await transaction.presume_new(api_keys, wish.api_key_id)
+    await transaction.expect_new(api_keys, wish.api_key_id)
     transaction.record(
         api_keys,
         wish.api_key_id,
@@ -87,7 +87,7 @@ async def enrol(
 ) -> None:
     """Somebody new, with a workspace of their own; the address is claimed where there is a digest of it."""
     now = transaction.now
-    await transaction.presume_new(people, person_id)
+    await transaction.expect_new(people, person_id)
     if email_digest is not None:
         transaction.record(
             email_claims,
@@ -108,7 +108,7 @@ async def enrol(
 async def found(transaction: Transaction, person_id: str, workspace_id: str, name: str) -> None:
     """A workspace whose owner is this person."""
     now = transaction.now
-    workspace = await transaction.presume_new(workspaces, workspace_id)
+    workspace = await transaction.expect_new(workspaces, workspace_id)
     if workspace.open or transaction.exists(workspaces, workspace_id):
         raise AccountHasChanged
     transaction.record(

@@ -14,7 +14,7 @@ from domain.identity.workspaces import NoSuchWorkspace, workspaces
 from domain.kernel import Event, Value
 
 
-class Door(Value):
+class NewSession(Value):
     """A session about to be opened: its id, the digest of its token, how long it lasts, and in which program."""
 
     session_id: str
@@ -33,7 +33,7 @@ class SignIn(Command):
     right: bool
     person_id: str
     workspace_id: str
-    door: Door
+    door: NewSession
     #: The first key of the account, where whoever signs in holds it.
     first_key_id: str | None = None
 
@@ -45,7 +45,7 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     challenge = await transaction.find(challenges, wish.challenge_id)
     if challenge.purpose != "sign_in":
         raise CodeIsWrong
-    session = await transaction.presume_new(sessions, wish.door.session_id)
+    session = await transaction.expect_new(sessions, wish.door.session_id)
     if challenge.passed and session.person_id == wish.person_id:
         return
     verdict = answer(wish.challenge_id, challenge, wish.right, now)
@@ -70,7 +70,7 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     )
 
 
-def opened(door: Door, person_id: str, workspace_id: str, now: datetime) -> SessionOpened:
+def opened(door: NewSession, person_id: str, workspace_id: str, now: datetime) -> SessionOpened:
     """The fact of a session."""
     return SessionOpened(
         session_id=door.session_id,
@@ -88,7 +88,7 @@ class OpenSession(Command):
 
     person_id: str
     workspace_id: str
-    door: Door
+    door: NewSession
 
 
 @handles(OpenSession)
@@ -97,7 +97,7 @@ async def open_session(wish: OpenSession, transaction: Transaction) -> None:
     workspace = await transaction.load(workspaces, wish.workspace_id)
     if wish.person_id not in workspace.roles:
         raise NoSuchWorkspace
-    session = await transaction.presume_new(sessions, wish.door.session_id)
+    session = await transaction.expect_new(sessions, wish.door.session_id)
     if session.person_id:
         return
     transaction.record(

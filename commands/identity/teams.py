@@ -59,7 +59,7 @@ class OpenWorkspace(Command):
 @handles(OpenWorkspace)
 async def open_workspace(wish: OpenWorkspace, transaction: Transaction) -> None:
     """Whoever opens it owns it."""
-    workspace = await transaction.presume_new(workspaces, wish.workspace_id)
+    workspace = await transaction.expect_new(workspaces, wish.workspace_id)
     if workspace.open:
         workspace.demand(wish.person_id, "owner")
         return

@@ -71,7 +71,7 @@ class AskForDelivery(Command):
 @handles(AskForDelivery)
 async def ask_for(wish: AskForDelivery, transaction: Transaction) -> None:
     """Counted where the message is queued, so that those who ask together do not all count themselves the last."""
-    delivery = await transaction.presume_new(deliveries, wish.delivery_id)
+    delivery = await transaction.expect_new(deliveries, wish.delivery_id)
     if delivery.queued:
         return
     # What came by itself is not counted here, but its asker has seen it.

@@ -29,7 +29,7 @@ from domain.webhooks.secrets import signing_secrets
 log = structlog.get_logger(__name__)
 
 #: How long after its time a sender is still believed to be sending; then somebody else may.
-PATIENCE_SECONDS = 30.0
+RETRY_SECONDS = 30.0
 
 Outcome = Literal["delivered", "failed", "skipped"]
 
@@ -152,7 +152,7 @@ async def end_abandoned(begun: DeliveryBegun, world: World, context: Context) ->
 
 
 def _patience(world: World) -> timedelta:
-    return timedelta(seconds=world.limits.webhook_seconds_max + PATIENCE_SECONDS)
+    return timedelta(seconds=world.limits.webhook_seconds_max + RETRY_SECONDS)
 
 
 async def _say(

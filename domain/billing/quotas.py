@@ -29,11 +29,11 @@ def evolve(quota: Quota, event: Event) -> Quota:
     """A quota after one more event."""
     match event:
         case QuotaUsed():
-            return resumes(event) or Quota(used=quota.used + len(event.analysis_ids))
+            return snapshot(event) or Quota(used=quota.used + len(event.analysis_ids))
     return quota
 
 
-def resumes(event: Event) -> Quota | None:
+def snapshot(event: Event) -> Quota | None:
     """What the newest event says of the whole month."""
     match event:
         case QuotaUsed(used=int(used)):
@@ -45,7 +45,7 @@ class MonthlyQuotaExceeded(Exhausted):
     """Monthly quota exceeded. {limit} analyses per month."""
 
 
-quotas = Category(name="quota", initial=Quota(), evolve=evolve, resumes=resumes)
+quotas = Category(name="quota", initial=Quota(), evolve=evolve, snapshot=snapshot)
 
 
 def quota_id(workspace_id: str, moment: datetime) -> str:

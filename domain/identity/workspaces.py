@@ -122,7 +122,7 @@ class WorkspaceForgotten(Event):
     forgotten_at: datetime
 
 
-Answer = Literal["accepted", "declined", "revoked"]
+InvitationOutcome = Literal["accepted", "declined", "revoked"]
 
 
 class Invitation(Value):
@@ -141,7 +141,7 @@ class Workspace(State):
     roles: dict[str, Role] = field(default_factory=dict)
     invitations: dict[str, Invitation] = field(default_factory=dict)
     #: How invitations have ended, so that a second answer can be told from a stranger's.
-    answered: dict[str, Answer] = field(default_factory=dict)
+    answered: dict[str, InvitationOutcome] = field(default_factory=dict)
 
     @property
     def owner_id(self) -> str:
@@ -156,7 +156,7 @@ class Workspace(State):
         if ROLES.index(held) > ROLES.index(role):
             raise RoleIsTooLow(role=role)
 
-    def answering(self, invitation_id: str, how: Answer) -> Invitation | None:
+    def answering(self, invitation_id: str, how: InvitationOutcome) -> Invitation | None:
         """An invitation for as long as it is open; None when this has been its answer. Else it is over, or unknown."""
         given = self.answered.get(invitation_id)
         if given is not None and given != how:

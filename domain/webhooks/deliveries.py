@@ -43,7 +43,7 @@ class DeliveryBegun(Event):
     attempt: int
     begun_at: datetime
     begun_by: str
-    #: Somebody asked for it, so that no duty takes it up when whoever sends it dies.
+    #: Somebody asked for it, so that no job takes it up when whoever sends it dies.
     forced: bool = False
 
 
@@ -182,7 +182,7 @@ def told_by(event: Event) -> Telling | None:
 
 
 #: By job, apart from the job itself: who tells it again must not wait for who listens to it.
-tellings = Category(name="telling", initial=Telling(), evolve=retell, resumes=told_by)
+tellings = Category(name="telling", initial=Telling(), evolve=retell, snapshot=told_by)
 
 
 def next_attempt(

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from adapters.blobs import (
+from adapters.storage.blobs import (
     PART_BYTES,
     BadKey,
     Blobs,
@@ -26,7 +26,7 @@ from adapters.blobs import (
     NoSuchObject,
     ObjectTooLarge,
 )
-from adapters.memory_blobs import MemoryBlobs
+from adapters.storage.memory import MemoryBlobs
 from tests.conftest import Bucket
 
 MIB = 1024 * 1024

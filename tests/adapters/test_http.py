@@ -23,12 +23,12 @@ from cryptography.x509.oid import NameOID
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.http import (
-    Answer,
+from adapters.web.http import (
     Fetched,
     FetchFailed,
     ForbiddenTarget,
     Guard,
+    HttpResponse,
     Outbound,
     Outside,
     TooLarge,
@@ -37,7 +37,7 @@ from adapters.http import (
     refused_because,
     retry_after_seconds,
 )
-from adapters.memory_http import MemoryOutbound
+from adapters.web.memory import MemoryOutbound
 
 Reader: TypeAlias = asyncio.StreamReader
 Writer: TypeAlias = asyncio.StreamWriter
@@ -729,7 +729,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         if request.param == "memory":
             twin = MemoryOutbound(allow=[peer.place])
             twin.files[f"{base}/song"] = (MUSIC, "audio/mpeg")
-            busy = Answer(status=503, retry_after_seconds=9.0, body_prefix="busy", duration_seconds=0.0)
+            busy = HttpResponse(status=503, retry_after_seconds=9.0, body_prefix="busy", duration_seconds=0.0)
             twin.answers = {f"{base}/hook": [busy], f"{base}/gone": [Unreachable("The server broke off.")]}
             yield World(twin, base)
         else:

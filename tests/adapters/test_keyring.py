@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from adapters import keyring as keyrings
-from adapters.directory import Directory
-from adapters.keyring import Keyring
-from adapters.views import ReadsUnavailable
+from adapters.identity import keyring as keyrings
+from adapters.identity.directory import Directory
+from adapters.identity.keyring import Keyring
+from adapters.readmodels.views import ReadsUnavailable
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey
 from commands.identity.people import RegisterPerson
-from commands.identity.sessions import CloseSession, Door, OpenSession
+from commands.identity.sessions import CloseSession, NewSession, OpenSession
 from commands.identity.teams import AcceptInvitation, ChangeRole, ForgetWorkspace, InviteMember, RemoveMember
 from commands.kernel import Command, execute
 from domain.ledger import Context
@@ -87,7 +87,7 @@ class Home:
             OpenSession(
                 person_id=self.member,
                 workspace_id=self.workspace_id,
-                door=Door(session_id=self.session_id, digest=self.session, lifetime=timedelta(hours=1)),
+                door=NewSession(session_id=self.session_id, digest=self.session, lifetime=timedelta(hours=1)),
             ),
             IssueApiKey(
                 api_key_id=self.api_key_id,

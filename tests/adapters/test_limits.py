@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.limits import IDLE_SECONDS, Limiter
+from adapters.web.rate_limits import IDLE_SECONDS, Limiter
 from infra.migrate import migrate
 from tests.conftest import Databases
 

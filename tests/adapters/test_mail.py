@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.mail import Letter, Mailer, MailFailed, MailRefused, MailUnavailable, Post
-from adapters.memory_mail import MemoryMailer
+from adapters.mail.memory import MemoryMailer
+from adapters.mail.smtp import Letter, Mailer, MailFailed, MailRefused, MailUnavailable, Post
 from tests.adapters.test_http import certificate_for
 
 LETTER = Letter(

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from adapters import outside_tokens
-from adapters.outside_tokens import OutsideTokens
+from adapters.identity import outside_tokens
+from adapters.identity.outside_tokens import OutsideTokens
 from tests.identity.provider import AUDIENCE, Provider
 from tests.journeys.kit import Neighbour, Reply
 

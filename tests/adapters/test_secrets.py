@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.secrets import (
+from adapters.identity.secrets import (
     API_KEY_PREFIX,
     code_digest,
     digest,

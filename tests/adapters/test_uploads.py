@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.blobs import BlobsUnavailable, Stored
-from adapters.memory_blobs import MemoryBlobs
-from adapters.uploads import (
+from adapters.storage.blobs import BlobsUnavailable, Stored
+from adapters.storage.memory import MemoryBlobs
+from adapters.storage.uploads import (
     HEAD_BYTES,
     AudioFormat,
     FilePart,

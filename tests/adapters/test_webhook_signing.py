@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from adapters.webhook_signing import (
+from adapters.web.signing import (
     BadSecret,
     headers,
     key_of,

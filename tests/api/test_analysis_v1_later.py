@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 from msgspec.structs import replace as with_settings
 
-from adapters.limits import Limiter
+from adapters.web.rate_limits import Limiter
 from api.app import create_app
 from infra.wiring import parts
 from tests.journeys.kit import Account, Stack

@@ -6,7 +6,7 @@ import asyncio
 
 import httpx
 
-from adapters.blobs import Blobs
+from adapters.storage.blobs import Blobs
 from tests.identity.crowd import sign_in
 from tests.journeys.kit import Stack, eventually
 

@@ -99,8 +99,8 @@ def all_told(stack: Stack) -> None:
     """Wait until whoever is to hear of the jobs that are over has a message on the way."""
     behind = (
         "SELECT (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE topic LIKE 'analyses.%') > "
-        "(SELECT position FROM followers WHERE name = 'duties' AND live) "
-        "OR EXISTS (SELECT FROM tasks WHERE reaction = 'queue-delivery')"
+        "(SELECT position FROM checkpoints WHERE name = 'jobs' AND live) "
+        "OR EXISTS (SELECT FROM jobs WHERE reaction = 'queue-delivery')"
     )
     with psycopg.connect(stack.settings.postgres_url, autocommit=True) as database:
         eventually(lambda: database.execute(behind.encode()).fetchone() == (False,))

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
-from adapters.limits import Limiter
+from adapters.web.rate_limits import Limiter
 from api.app import create_app
 from infra.wiring import parts
 from tests.journeys.kit import Stack

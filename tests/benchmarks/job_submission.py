@@ -129,7 +129,7 @@ def until_projected(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         while True:
             row = connection.execute(
-                "SELECT (SELECT min(position) FROM followers WHERE live) >= "
+                "SELECT (SELECT min(position) FROM checkpoints WHERE live) >= "
                 "(SELECT max(notification_id) FROM ledger_events)"
             ).fetchone()
             if row and row[0]:

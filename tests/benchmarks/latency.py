@@ -13,12 +13,12 @@ from time import perf_counter
 import structlog
 from msgspec import json
 
-from adapters.bus import Bus
-from adapters.feed import Feed
-from adapters.projector import Projector
-from adapters.relay import Relay
-from adapters.tasks import ring
-from adapters.views import Progress, Views
+from adapters.jobs.worker import ring
+from adapters.readmodels.projector import Projector
+from adapters.readmodels.views import Progress, Views
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
+from adapters.stream.relay import Relay
 from commands.kernel import execute
 from tests.benchmarks.measuring import argument, database, ledger, nats, percentile, postgres, run, say
 from tests.core.orchard import NOW, PlantTree, context, figures, forest
@@ -31,7 +31,7 @@ async def main() -> None:
     with postgres() as server, nats() as messages:
         url = database(server)
         others = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.benchmarks.latency", "followers", url, messages.url
+            sys.executable, "-m", "tests.benchmarks.latency", "checkpoints", url, messages.url
         )
         bus = Bus(messages.url, "bench")
         bus.start()
@@ -53,7 +53,7 @@ async def main() -> None:
             forest_ = forest()
             while True:
                 async with pool.connection() as connection:
-                    if await (await connection.execute("SELECT 1 FROM followers")).fetchone():
+                    if await (await connection.execute("SELECT 1 FROM checkpoints")).fetchone():
                         break
                 await asyncio.sleep(0.05)
             await pace(50, 2, plant_and_look)
@@ -78,7 +78,7 @@ async def pace(rate: int, seconds: int, call) -> list[float]:  # type: ignore[no
     return latencies
 
 
-async def followers() -> None:
+async def checkpoints() -> None:
     """A relay and a projector, until killed."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     url, nats_url = sys.argv[2:]
@@ -90,10 +90,10 @@ async def followers() -> None:
         await feed.start()
         projector = Projector(
             log, feed, pool, [forest()], [figures()], [],
-            on_progress=lambda position: bus.ring("projected", str(position).encode()), on_duties=ring(bus),
+            on_progress=lambda position: bus.ring("projected", str(position).encode()), on_jobs=ring(bus),
         )  # fmt: skip
         await asyncio.gather(Relay(log, bus, url).run(stop), projector.run(stop))
 
 
 if __name__ == "__main__":
-    run(followers if "followers" in sys.argv else main)
+    run(checkpoints if "checkpoints" in sys.argv else main)

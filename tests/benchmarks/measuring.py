@@ -23,9 +23,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.bus import Bus
-from adapters.data_keys import DataKeys
-from adapters.eventlog import EventLog
+from adapters.log.data_keys import DataKeys
+from adapters.log.eventlog import EventLog
+from adapters.stream.bus import Bus
 from infra.embedded import EmbeddedNats, EmbeddedPostgres
 from infra.migrate import migrate
 

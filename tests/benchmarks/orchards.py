@@ -1,10 +1,10 @@
-"""Many events at once, written straight into the table: what followers then have to work through."""
+"""Many events at once, written straight into the table: what checkpoints then have to work through."""
 
 from __future__ import annotations
 
 import psycopg
 
-from adapters.recorder import TABLE
+from adapters.log.recorder import TABLE
 
 
 def fill(url: str, events: int, *, per_tree: int = 5) -> None:

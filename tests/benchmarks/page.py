@@ -15,10 +15,10 @@ from contextlib import ExitStack, asynccontextmanager
 import structlog
 from litestar import Litestar, Response, get
 
-from adapters.bus import Bus
-from adapters.feed import Feed
-from adapters.projector import Projector
-from adapters.views import Progress, Views
+from adapters.readmodels.projector import Projector
+from adapters.readmodels.views import Progress, Views
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
 from infra.embedded import free_ports
 from tests.benchmarks.job_submission import running, wait
 from tests.benchmarks.load import load, message

@@ -8,10 +8,10 @@ from time import perf_counter
 import psycopg
 import structlog
 
-from adapters.bus import Bus
-from adapters.feed import Feed
-from adapters.projector import Projector
-from adapters.recorder import TABLE
+from adapters.log.recorder import TABLE
+from adapters.readmodels.projector import Projector
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
 from tests.benchmarks.measuring import argument, database, ledger, median, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 from tests.core.orchard import figures, forest
@@ -31,7 +31,7 @@ async def main() -> None:
             for _ in range(rounds):
                 for tallies, rates in (([], documents), ([figures()], both)):
                     with psycopg.connect(url, autocommit=True) as connection:
-                        connection.execute("TRUNCATE followers, documents, tallies, tasks, parked")
+                        connection.execute("TRUNCATE checkpoints, documents, tallies, jobs, parked")
                     projector = Projector(
                         log, Feed(log, Bus("nats://127.0.0.1:1", "none")), pool, [forest()], tallies, []
                     )

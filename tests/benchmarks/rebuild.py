@@ -8,9 +8,9 @@ from time import perf_counter
 import psutil
 import structlog
 
-from adapters.bus import Bus
-from adapters.feed import Feed
-from adapters.projector import Projector, request_rebuild
+from adapters.readmodels.projector import Projector, request_rebuild
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
 from tests.benchmarks.measuring import argument, database, ledger, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 from tests.core.orchard import forest
@@ -35,7 +35,7 @@ async def main() -> None:
             memory: list[tuple[int, int]] = []
             while True:
                 async with pool.connection() as connection:
-                    cursor = await connection.execute("SELECT position FROM followers WHERE version = 2 AND NOT live")
+                    cursor = await connection.execute("SELECT position FROM checkpoints WHERE version = 2 AND NOT live")
                     row = await cursor.fetchone()
                 if row is None:
                     break

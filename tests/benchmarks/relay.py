@@ -7,8 +7,8 @@ from time import perf_counter
 
 import structlog
 
-from adapters.bus import Bus
-from adapters.relay import Relay
+from adapters.stream.bus import Bus
+from adapters.stream.relay import Relay
 from tests.benchmarks.measuring import argument, database, ledger, median, nats, postgres, run, say, until
 from tests.benchmarks.orchards import fill
 

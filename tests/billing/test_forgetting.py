@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from adapters.payments import Payments, PaymentsUnavailable
+from adapters.payments.stripe import Payments, PaymentsUnavailable
 from commands.billing.reactions import end_subscriptions
 from domain.billing.subscriptions import CustomerLinked, Status, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceOpened, workspaces
@@ -126,7 +126,7 @@ async def test_while_the_provider_is_away_it_is_tried_again(stripe: LittleStripe
     scene.given(billings, WORKSPACE, linked(customer_id), seen(mine))
     last = forgotten(scene)
     stripe.is_away = True
-    # A duty that fails like this is tried again for as long as it takes.
+    # A job that fails like this is tried again for as long as it takes.
     with pytest.raises(PaymentsUnavailable):
         await scene.follows(end_subscriptions, last)
     stripe.is_away = False

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.memory import MemoryLedger
+from adapters.log.memory import MemoryLedger
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.kernel import TooBusy, execute
 from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas

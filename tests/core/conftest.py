@@ -12,14 +12,14 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.bus import Bus
-from adapters.data_keys import DataKeys
-from adapters.eventlog import EventLog
-from adapters.feed import Feed
-from adapters.projector import Projector
-from adapters.relay import Relay
-from adapters.tasks import Worker, ring
-from adapters.views import Progress, Views
+from adapters.jobs.worker import Worker, ring
+from adapters.log.data_keys import DataKeys
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.projector import Projector
+from adapters.readmodels.views import Progress, Views
+from adapters.stream.bus import Bus
+from adapters.stream.feed import Feed
+from adapters.stream.relay import Relay
 from commands.kernel import Command, Reaction, execute
 from domain.kernel import Event
 from domain.ledger import Change, Recorded, Unreadable
@@ -147,7 +147,7 @@ class House:
             [figures()] if tallies is None else tallies,
             reactions,
             on_progress=lambda position: bus.ring("projected", str(position).encode()),
-            on_duties=ring(bus),
+            on_jobs=ring(bus),
         )
 
     @contextlib.asynccontextmanager
@@ -163,20 +163,20 @@ class House:
             yield worker
 
     async def caught_up(self, *names: str) -> None:
-        """Wait until the live followers have everything."""
+        """Wait until the live checkpoints have everything."""
         head = await self.ledger.head()
 
         async def there() -> bool:
-            rows = await self.fetch("SELECT name, position FROM followers WHERE live")
+            rows = await self.fetch("SELECT name, position FROM checkpoints WHERE live")
             places = {row[0]: int(row[1]) for row in rows}
-            return all(places.get(name, 0) >= head for name in names or ("trees", "figures", "duties"))
+            return all(places.get(name, 0) >= head for name in names or ("trees", "figures", "jobs"))
 
         await eventually(there)
 
     async def documents(self, name: str = "trees") -> dict[str, bytes]:
         return dict(
             await self.fetch(
-                "SELECT d.id, d.body FROM documents d JOIN followers f ON f.name = d.projection "
+                "SELECT d.id, d.body FROM documents d JOIN checkpoints f ON f.name = d.projection "
                 "AND f.version = d.version AND f.live WHERE d.projection = %s",
                 name,
             )
@@ -185,7 +185,7 @@ class House:
     async def sums(self, name: str = "figures") -> dict[str, int]:
         return dict(
             await self.fetch(
-                "SELECT t.key, t.amount FROM tallies t JOIN followers f ON f.name = t.projection "
+                "SELECT t.key, t.amount FROM tallies t JOIN checkpoints f ON f.name = t.projection "
                 "AND f.version = t.version AND f.live WHERE t.projection = %s",
                 name,
             )

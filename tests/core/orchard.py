@@ -151,7 +151,7 @@ class GraftTree(Command):
 
 @decides(GraftTree, trees, creates=True)
 def graft(command: GraftTree, tree: Tree, now: datetime) -> list[Event]:
-    """Its tree is presumed new, and a new tree is refused."""
+    """Its tree is expected_new new, and a new tree is refused."""
     if not tree.planted:
         raise NoSuchTree
     return [TreeWatered(tree_id=command.tree_id)]
@@ -159,8 +159,8 @@ def graft(command: GraftTree, tree: Tree, now: datetime) -> list[Event]:
 
 @handles(NameTree)
 async def name_tree(command: NameTree, transaction: Transaction) -> None:
-    await transaction.presume_new(trees, command.tree_id)
-    name = await transaction.presume_new(names, command.name)
+    await transaction.expect_new(trees, command.tree_id)
+    name = await transaction.expect_new(names, command.name)
     if name.tree_id == command.tree_id:
         return
     if name.tree_id:

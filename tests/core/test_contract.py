@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.eventlog import EventLog
-from adapters.memory import MemoryLedger
+from adapters.log.eventlog import EventLog
+from adapters.log.memory import MemoryLedger
 from commands.kernel import TooBusy, execute
 from domain.ledger import Change, Context, Recorded, StaleVersion
 from tests.core.conftest import House

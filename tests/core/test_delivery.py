@@ -13,9 +13,9 @@ from msgspec import DecodeError, json
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
-from adapters.bus import POSITION, PREVIOUS, Bus, decode_wire
-from adapters.feed import Feed
-from adapters.relay import OutOfStep, Relay
+from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire
+from adapters.stream.feed import Feed
+from adapters.stream.relay import OutOfStep, Relay
 from domain.ledger import Recorded
 from infra.embedded import EmbeddedNats
 from tests.core.conftest import House, eventually

@@ -1,4 +1,4 @@
-"""Documents are found by their id alone, and only when there may be any."""
+"""DocumentWriter are found by their id alone, and only when there may be any."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from adapters.sinks import Documents
+from adapters.readmodels.writers import DocumentWriter
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.kernel import Event
 from domain.ledger import Recorded
@@ -41,7 +41,7 @@ def recorded(position: int, stream: str, version: int, event: Event) -> Recorded
 async def rows_read(house: House, page: list[Recorded]) -> int:
     """How many rows of all documents a page makes Postgres read."""
     async with house.pool.connection() as connection, connection.transaction():
-        await Documents(forest(), 1).absorb(connection, page)
+        await DocumentWriter(forest(), 1).absorb(connection, page)
         cursor = await connection.execute(
             "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables WHERE relname = 'documents'"
         )
@@ -76,7 +76,7 @@ async def test_a_document_that_begins_in_a_page_is_not_looked_for(
             return await execute(query, *arguments, **options)
 
         monkeypatch.setattr(connection, "execute", note)
-        await Documents(forest(), 1).absorb(connection, page)
+        await DocumentWriter(forest(), 1).absorb(connection, page)
     assert asked == ["INSERT"]
 
 
@@ -84,13 +84,13 @@ async def test_the_first_event_of_a_second_stream_finds_the_document_that_the_fi
     async with house.pool.connection() as connection:
         for position, stream in ((1, "tree-a"), (2, "graft-a")):
             event = TreePlanted(tree_id="a") if position == 1 else TreeWatered(tree_id="a", litres=7)
-            await Documents(forest(), 1).absorb(connection, [recorded(position, stream, 1, event)])
+            await DocumentWriter(forest(), 1).absorb(connection, [recorded(position, stream, 1, event)])
     [(body,)] = await house.fetch("SELECT body FROM documents WHERE id = 'a'")
     assert json.decode(body)["litres"] == 7
 
 
 async def test_what_a_forgotten_workspace_had_stays_gone_also_from_the_memory_of_who_folds(house: House) -> None:
-    sink = Documents(delivery_logs, 1)
+    writer = DocumentWriter(delivery_logs, 1)
     address = "https://hooks.example/token"
     queued = DeliveryQueued(
         delivery_id="d",
@@ -109,13 +109,13 @@ async def test_what_a_forgotten_workspace_had_stays_gone_also_from_the_memory_of
     counts = []
     for page in pages:
         async with house.pool.connection() as connection:
-            assert await sink.absorb(connection, page) == []
+            assert await writer.absorb(connection, page) == []
         counts.append(len(await house.fetch("SELECT id FROM documents")))
     assert counts == [1, 0, 0]
 
     # The same in one page, and by somebody who never had it in memory.
     async with house.pool.connection() as connection:
-        await sink.absorb(connection, [recorded(4, "delivery-e", 1, replace(queued, delivery_id="e"))])
+        await writer.absorb(connection, [recorded(4, "delivery-e", 1, replace(queued, delivery_id="e"))])
         last = [replace(each, position=each.position + 10) for page in pages for each in page]
-        assert await Documents(delivery_logs, 1).absorb(connection, last) == []
+        assert await DocumentWriter(delivery_logs, 1).absorb(connection, last) == []
     assert await house.fetch("SELECT id FROM documents") == []

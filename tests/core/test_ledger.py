@@ -15,17 +15,17 @@ import psycopg
 import pytest
 from psycopg.pq.abc import PGresult
 
-from adapters.eventlog import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EventLog, LedgerUnavailable
-from adapters.identifiers import uuid7
-from adapters.lane import Lane
-from adapters.recorder import WRITING
+from adapters.log.eventlog import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EventLog, LedgerUnavailable
+from adapters.log.identifiers import uuid7
+from adapters.log.recorder import WRITING
+from adapters.postgres.prepared import PreparedStatement
 from domain.ledger import Change, Context, Recorded, StaleVersion, Unreadable
 from tests.core.conftest import House, eventually
 from tests.core.orchard import TreePlanted, TreeWatered, context
 
 
 async def tail(ledger: EventLog, stop: asyncio.Event, found: list[Recorded]) -> None:
-    """Read by position like every follower does, and stop once told so and at the end."""
+    """Read by position like every subscription does, and stop once told so and at the end."""
     while True:
         last_look = stop.is_set()
         page = await ledger.page(found[-1].position if found else 0, 50)
@@ -236,17 +236,17 @@ async def test_ones_own_committed_write_is_not_reported_as_a_conflict(
 ) -> None:
     ledger = house.new_ledger()
     await ledger.append([Change(stream="tree-0", after=0, events=[TreePlanted(tree_id="0")])], context())
-    run = Lane.run
+    run = PreparedStatement.run
     lost: list[PGresult] = []
 
-    async def run_and_lose_the_answer(lane: Lane, parameters: Sequence[bytes]) -> PGresult:
-        result = await run(lane, parameters)
+    async def run_and_lose_the_answer(prepared: PreparedStatement, parameters: Sequence[bytes]) -> PGresult:
+        result = await run(prepared, parameters)
         if not lost:
             lost.append(result)
             raise psycopg.OperationalError("the connection was lost after the commit")
         return result
 
-    monkeypatch.setattr(Lane, "run", run_and_lose_the_answer)
+    monkeypatch.setattr(PreparedStatement, "run", run_and_lose_the_answer)
     change = Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1"), TreeWatered(tree_id="1")])
     position = await ledger.append([change], context())
 
@@ -296,7 +296,7 @@ async def test_killed_backends_double_nothing_and_lose_nothing(house: House) -> 
 
 
 async def test_a_ledger_that_stays_away_is_unavailable_after_its_patience(house: House) -> None:
-    ledger = EventLog("postgresql://nobody@127.0.0.1:1/none", house.pool, house.keys, patience_seconds=0.1)
+    ledger = EventLog("postgresql://nobody@127.0.0.1:1/none", house.pool, house.keys, retry_seconds=0.1)
     changes = [Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1")])]
     answers = await asyncio.gather(*(ledger.append(changes, context()) for _ in range(3)), return_exceptions=True)
 

@@ -10,10 +10,10 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from msgspec import json
 
-from adapters import codec, data_keys
-from adapters.audit import Audit, Question
-from adapters.data_keys import DataKeys, SubjectIsForgotten
-from adapters.projector import request_rebuild
+from adapters.log import codec, data_keys
+from adapters.log.data_keys import DataKeys, SubjectIsForgotten
+from adapters.readmodels.audit import Audit, Question
+from adapters.readmodels.projector import request_rebuild
 from domain.analyses.analyses import AnalysisRequested
 from domain.kernel import ERASED, Event, personal
 from domain.ledger import Change, Context
@@ -173,7 +173,7 @@ async def test_a_forgotten_person_is_unreadable_in_replays_and_rebuilds_and_in_o
         async with house.pool.connection() as connection:
             await request_rebuild(connection, "gardeners", 1)
         await eventually(
-            lambda: house.fetch("SELECT 1 FROM followers WHERE name = 'gardeners' AND live AND version = 2")
+            lambda: house.fetch("SELECT 1 FROM checkpoints WHERE name = 'gardeners' AND live AND version = 2")
         )
         await eventually(lambda: _only_version(house, 2))
         documents = await house.documents("gardeners")

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from msgspec import json
 
-from adapters.projector import Follower, Overtaken, request_rebuild, request_retry
-from adapters.sinks import Documents, Sums
+from adapters.readmodels.projector import CheckpointConflict, Subscription, request_rebuild, request_retry
+from adapters.readmodels.writers import DocumentWriter, TallyWriter
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
     Diary,
@@ -85,10 +85,10 @@ async def test_a_projector_killed_in_the_middle_of_a_page_counts_nothing_twice(h
     await gardening(house)
     for _ in range(2):
         projector = await house.new_projector()
-        follower = await projector._live()
-        follower._advance = _die  # type: ignore[method-assign]
+        subscription = await projector._live()
+        subscription._advance = _die  # type: ignore[method-assign]
         with pytest.raises(ConnectionResetError):
-            await follower.absorb(await house.ledger.page(follower.position, 30))
+            await subscription.absorb(await house.ledger.page(subscription.position, 30))
     async with house.projecting():
         await house.caught_up()
 
@@ -103,20 +103,20 @@ async def test_what_was_folded_in_a_transaction_that_failed_is_forgotten(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await gardening(house, 10)
-    follower = await (await house.new_projector())._live()
+    subscription = await (await house.new_projector())._live()
     page = await house.ledger.page(0, 1000)
-    await follower.absorb(page[:5])
-    count = Sums.absorb
-    monkeypatch.setattr(Sums, "absorb", _lose_the_connection)
+    await subscription.absorb(page[:5])
+    count = TallyWriter.absorb
+    monkeypatch.setattr(TallyWriter, "absorb", _lose_the_connection)
     with pytest.raises(psycopg.OperationalError):
-        await follower.absorb(page[5:])
-    monkeypatch.setattr(Sums, "absorb", count)
-    await follower.absorb(page[5:])
+        await subscription.absorb(page[5:])
+    monkeypatch.setattr(TallyWriter, "absorb", count)
+    await subscription.absorb(page[5:])
 
     await assert_views_equal_a_replay(house)
 
 
-async def _lose_the_connection(sums: Sums, connection: object, page: object) -> None:
+async def _lose_the_connection(sums: TallyWriter, connection: object, page: object) -> None:
     raise psycopg.OperationalError("the connection was lost after the documents were written")
 
 
@@ -126,25 +126,25 @@ async def test_who_was_overtaken_writes_nothing_and_remembers_nothing(house: Hou
     first, second = [await (await house.new_projector())._live() for _ in range(2)]
     await first.absorb(page)
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(CheckpointConflict):
         await second.absorb(page)
 
-    assert all(not sink._kept for sink in second.sinks if isinstance(sink, Documents))
+    assert all(not writer._kept for writer in second.writers if isinstance(writer, DocumentWriter))
     await assert_views_equal_a_replay(house)
 
 
 async def test_an_event_delivered_again_is_not_folded_again(house: House) -> None:
     await gardening(house, 10)
     page = await house.ledger.page(0, 1000)
-    follower = await (await house.new_projector())._live()
-    await follower.absorb(page[:20])
-    await follower.absorb(page[10:])
+    subscription = await (await house.new_projector())._live()
+    await subscription.absorb(page[:20])
+    await subscription.absorb(page[10:])
 
     await assert_views_equal_a_replay(house)
 
 
 async def test_more_documents_than_are_remembered_are_read_back(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.sinks.REMEMBERED_DOCUMENTS", 3)
+    monkeypatch.setattr("adapters.readmodels.writers.REMEMBERED_DOCUMENTS", 3)
     async with house.relaying(), house.projecting():
         await gardening(house, 30)
         await house.caught_up()
@@ -165,7 +165,7 @@ async def test_a_poison_event_parks_its_own_stream_and_nothing_else(house: House
 
     trees = {key: json.decode(body, type=TreeView) for key, body in (await house.documents()).items()}
     assert {key: tree.litres for key, tree in trees.items()} == {str(n): int(n != 7) for n in range(20)}
-    parked = await house.fetch("SELECT follower, stream, position, problem FROM parked ORDER BY follower")
+    parked = await house.fetch("SELECT subscription, stream, position, problem FROM parked ORDER BY subscription")
     assert {(row[0], row[1]) for row in parked} >= {("trees", "tree-7")}
     [cursed] = [each.position for each in await house.everything() if isinstance(each.event, TreeCursed)]
     assert {row[2] for row in parked} == {cursed}
@@ -228,7 +228,7 @@ async def test_a_projector_that_still_skips_a_retried_stream_is_overtaken(house:
     await house.record("tree-1", TreePlanted(tree_id="1"), TreeCursed(tree_id="1"))
     first, second = [await (await house.new_projector())._live() for _ in range(2)]
     await first.absorb(await house.ledger.page(0, 10))
-    second.places = dict(first.places)
+    second.checkpoints = dict(first.checkpoints)
     await second.recall()
     await _lift_the_curse(house)
     async with house.pool.connection() as connection:
@@ -236,7 +236,7 @@ async def test_a_projector_that_still_skips_a_retried_stream_is_overtaken(house:
     await first.retry_parked(house.ledger)
     await house.ask(WaterTree(tree_id="1", litres=2))
 
-    with pytest.raises(Overtaken):
+    with pytest.raises(CheckpointConflict):
         await second.absorb(await house.ledger.page(second.position, 10))
 
 
@@ -244,7 +244,7 @@ async def test_a_projector_that_still_skips_a_retried_stream_is_overtaken(house:
 
 
 async def versions(house: House) -> list[tuple[Any, ...]]:
-    return await house.fetch("SELECT version, live, fold FROM followers WHERE name = 'trees'")
+    return await house.fetch("SELECT version, live, fold FROM checkpoints WHERE name = 'trees'")
 
 
 async def test_a_raised_version_is_built_beside_the_old_one_and_takes_its_place(house: House) -> None:
@@ -270,7 +270,7 @@ async def _keep_gardening(house: House) -> None:
 
 
 async def _is_live(house: House, name: str, fold: int) -> bool:
-    return bool(await house.fetch("SELECT 1 FROM followers WHERE name = %s AND live AND fold = %s", name, fold))
+    return bool(await house.fetch("SELECT 1 FROM checkpoints WHERE name = %s AND live AND fold = %s", name, fold))
 
 
 async def _only_versions(house: House, expected: set[int]) -> bool:
@@ -302,14 +302,14 @@ async def test_a_version_that_went_live_ahead_of_the_others_is_not_set_back(hous
     page = await house.ledger.page(0, 1000)
     projector = await house.new_projector()
     live = await projector._live()
-    sums = [sink for sink in live.sinks if sink.name == "figures"]
-    ahead = Follower(house.pool, sums, {"figures": live.places["figures"]}, live=True)
+    sums = [writer for writer in live.writers if writer.name == "figures"]
+    ahead = Subscription(house.pool, sums, {"figures": live.checkpoints["figures"]}, live=True)
     await ahead.absorb(page[:30])
 
-    follower = await projector._live()
-    await follower.absorb(page[:10])
-    follower = await projector._live()
-    await follower.absorb(page[10:])
+    subscription = await projector._live()
+    await subscription.absorb(page[:10])
+    subscription = await projector._live()
+    await subscription.absorb(page[10:])
 
     await assert_views_equal_a_replay(house)
 
@@ -320,9 +320,9 @@ async def test_older_software_leaves_a_newer_read_model_alone(house: House) -> N
         await house.caught_up("trees")
     await gardening(house, 5, seed=2)
     async with house.projecting([forest(version=1)], []):
-        await house.caught_up("duties")
+        await house.caught_up("jobs")
 
-    [(position,)] = await house.fetch("SELECT position FROM followers WHERE name = 'trees'")
+    [(position,)] = await house.fetch("SELECT position FROM checkpoints WHERE name = 'trees'")
     assert position < await house.ledger.head()
 
 
@@ -337,18 +337,18 @@ async def test_a_projection_that_is_new_is_filled_from_the_past(house: House) ->
     await assert_views_equal_a_replay(house)
 
 
-async def test_duties_are_never_replayed(house: House) -> None:
+async def test_jobs_are_never_replayed(house: House) -> None:
     async with house.pool.connection() as connection:
         with pytest.raises(ValueError, match="nothing is done again"):
-            await request_rebuild(connection, "duties", 2)
+            await request_rebuild(connection, "jobs", 2)
 
     diary = Diary()
     async with house.projecting(reactions=[diary.reaction()]):
         await house.record("tree-1", TreePlanted(tree_id="1"), TreeWatered(tree_id="1"))
         await house.caught_up()
-    await house.fetch("DELETE FROM tasks")
+    await house.fetch("DELETE FROM jobs")
     async with house.projecting([forest(version=2)], [figures(version=2)], [diary.reaction()]):
         await eventually(lambda: _is_live(house, "trees", 2))
         await eventually(lambda: _is_live(house, "figures", 2))
 
-    assert await house.fetch("SELECT * FROM tasks") == []
+    assert await house.fetch("SELECT * FROM jobs") == []

@@ -14,7 +14,7 @@ from eventsourcing.tests.persistence import (
     ApplicationRecorderTestCase,
 )
 
-from adapters.recorder import LedgerRecorder, recorder
+from adapters.log.recorder import LedgerRecorder, recorder
 from infra.migrate import migrate
 from tests.conftest import Databases
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from msgspec import json
 
-from adapters.views import Listed, ReadsBehind, ReadsUnavailable, Views
+from adapters.readmodels.views import Listed, ReadsBehind, ReadsUnavailable, Views
 from tests.core.conftest import House
 from tests.core.orchard import (
     NoSuchTree,

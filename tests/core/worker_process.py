@@ -1,4 +1,4 @@
-"""A worker that says when it has begun and never ends; run and killed by test_duties."""
+"""A worker that says when it has begun and never ends; run and killed by test_jobs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.bus import Bus
-from adapters.data_keys import DataKeys
-from adapters.eventlog import EventLog
-from adapters.tasks import Worker
+from adapters.jobs.worker import Worker
+from adapters.log.data_keys import DataKeys
+from adapters.log.eventlog import EventLog
+from adapters.stream.bus import Bus
 from commands.kernel import Reaction
 from domain.ledger import Recorded
 from tests.core.orchard import SECRET, TreeWatered

@@ -10,8 +10,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from adapters.data_keys import DataKeys
-from adapters.eventlog import EventLog
+from adapters.log.data_keys import DataKeys
+from adapters.log.eventlog import EventLog
 from domain.ledger import Change, StaleVersion
 from tests.core.orchard import SECRET, TreeWatered, context
 

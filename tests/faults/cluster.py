@@ -96,7 +96,7 @@ class Job(NamedTuple):
 
 
 class Crowd:
-    """People who hand in recordings all the while, patiently, each request under a key of its own."""
+    """People who hand in recordings all the while, retrying, each request under a key of its own."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -124,7 +124,7 @@ class Crowd:
         good = number % 20 == 0
         body = {"url": self._good if good else self._bad, "webhook_url": self.cluster.outside.at(self.hook)}
         key = {"Idempotency-Key": uuid4().hex}
-        answer = self.patiently(lambda: self.me.post("/v1/analyze/url", json=body, headers=key))
+        answer = self.retrying(lambda: self.me.post("/v1/analyze/url", json=body, headers=key))
         assert answer.status_code == 202, answer.text
         self.jobs.append(Job(answer.json()["job_id"], "completed" if good else "failed"))
 
@@ -138,16 +138,16 @@ class Crowd:
         )
 
     def upload(self) -> str:
-        """Hand in a recording as an upload, patiently; its job."""
+        """Hand in a recording as an upload, retrying; its job."""
         key = uuid4().hex
-        answer = self.patiently(lambda: self.send_file(key))
+        answer = self.retrying(lambda: self.send_file(key))
         assert answer.status_code == 202, answer.text
         self.jobs.append(Job(answer.json()["job_id"], "completed"))
         return self.jobs[-1].job_id
 
     def repeat_every_duty(self) -> int:
         """Put back what has been done for their jobs, as if nobody had lived to say that it was; how much it was."""
-        duties = [
+        jobs = [
             (reaction.name, each.position, each.stream)
             for each in asyncio.run(everything(self.cluster))
             if each.workspace_id == self.me.workspace_id
@@ -156,14 +156,14 @@ class Crowd:
         ]
         with psycopg.connect(self.cluster.postgres.url) as connection, connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO tasks (reaction, position, stream, due_at, attempts) VALUES (%s, %s, %s, now(), 1) "
+                "INSERT INTO jobs (reaction, position, stream, due_at, attempts) VALUES (%s, %s, %s, now(), 1) "
                 "ON CONFLICT DO NOTHING",
-                duties,
+                jobs,
             )
-        return len(duties)
+        return len(jobs)
 
     @staticmethod
-    def patiently(ask: Callable[[], httpx.Response], seconds: float = 60) -> httpx.Response:
+    def retrying(ask: Callable[[], httpx.Response], seconds: float = 60) -> httpx.Response:
         """The answer, once there is one that does not say to try again."""
         deadline = time.monotonic() + seconds
         while True:
@@ -182,7 +182,7 @@ class Crowd:
         """When everything has come to rest: every job ended once, was told, and is shown as it happened."""
         cluster = self.cluster
         eventually(lambda: rested(cluster), timeout)
-        assert not cluster.asked("SELECT * FROM tasks WHERE state = 'parked'")
+        assert not cluster.asked("SELECT * FROM jobs WHERE state = 'parked'")
         assert not cluster.asked("SELECT * FROM parked")
 
         history = asyncio.run(everything(cluster))
@@ -211,20 +211,20 @@ class Crowd:
             assert self.me.get(f"/v1/analysis/{job.job_id}/webhooks").json()["delivered"] is True
         for role in cluster.roles.values():
             assert "request.broken" not in role.log
-            assert "duty.lost" not in role.log
+            assert "job.lost" not in role.log
 
 
 def rested(cluster: Cluster) -> bool:
     """Nothing is left to do soon, and everything that has happened can be seen."""
     [(left, behind)] = cluster.asked(
-        "SELECT (SELECT count(*) FROM tasks WHERE state <> 'parked' AND due_at < now() + interval '1 minute'), "
-        "(SELECT count(*) FROM followers WHERE live "
+        "SELECT (SELECT count(*) FROM jobs WHERE state <> 'parked' AND due_at < now() + interval '1 minute'), "
+        "(SELECT count(*) FROM checkpoints WHERE live "
         " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
     )
     for role in cluster.roles.values():
         assert role.is_running, f"{role.name} ended:\n{role.log[-3000:]}"
-    assert left == 0, cluster.asked("SELECT reaction, position, state, attempts, owner, problem FROM tasks LIMIT 20")
-    assert behind == 0, cluster.asked("SELECT name, version, position FROM followers WHERE live")
+    assert left == 0, cluster.asked("SELECT reaction, position, state, attempts, owner, problem FROM jobs LIMIT 20")
+    assert behind == 0, cluster.asked("SELECT name, version, position FROM checkpoints WHERE live")
     return True
 
 
@@ -243,7 +243,7 @@ def compare(cluster: Cluster, history: list[Recorded]) -> None:
     stored: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, identity, workspace_id, body in cluster.asked(
         "SELECT d.projection, d.id, d.workspace_id, d.body FROM documents d "
-        "JOIN followers f ON f.name = d.projection AND f.version = d.version AND f.live"
+        "JOIN checkpoints f ON f.name = d.projection AND f.version = d.version AND f.live"
     ):
         stored[name][identity] = (workspace_id, json.decode(body))
     for projection in PROJECTIONS.values():
@@ -264,7 +264,7 @@ def compare(cluster: Cluster, history: list[Recorded]) -> None:
     sums: dict[tuple[str, str], int] = {}
     for name, key, amount in cluster.asked(
         "SELECT t.projection, t.key, t.amount FROM tallies t "
-        "JOIN followers f ON f.name = t.projection AND f.version = t.version AND f.live"
+        "JOIN checkpoints f ON f.name = t.projection AND f.version = t.version AND f.live"
     ):
         sums[name, key] = amount
     counted: Counter[tuple[str, str]] = Counter()

@@ -34,7 +34,7 @@ def test_the_workers_are_killed_in_the_middle_of_their_work(cluster: Cluster) ->
     crowd = Crowd(cluster, "busy")
     for name in ("analyses", "react", "project"):
         with crowd.handing_in(10):
-            eventually(lambda: cluster.asked("SELECT FROM tasks WHERE state = 'running'"), timeout=30)
+            eventually(lambda: cluster.asked("SELECT FROM jobs WHERE state = 'running'"), timeout=30)
             cluster.crash(name)
     cluster.await_ready(*ROLES)
     crowd.check()
@@ -111,7 +111,7 @@ def test_while_postgres_is_away_it_is_said_so_and_when_it_is_back_it_works(clust
         assert cluster.http.get("/ready").status_code == 503
     finally:
         cluster.postgres.start()
-    assert crowd.patiently(lambda: crowd.me.get("/v1/usage")).status_code == 200
+    assert crowd.retrying(lambda: crowd.me.get("/v1/usage")).status_code == 200
     with crowd.handing_in(10):
         pass
     crowd.check()

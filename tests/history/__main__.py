@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Raw, json
 
-from adapters import codec
+from adapters.log import codec
 from tests.history import FILE, lines
 from tests.strategies import ordinary
 from tests.walking import vocabulary

@@ -16,23 +16,23 @@ from tests.journeys.kit import eventually
 class Postbox:
     """Letters as they arrived."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, writer: Sink) -> None:
+        self._writer = writer
 
     @property
     def url(self) -> str:
         """Where it takes letters."""
-        return f"smtp://127.0.0.1:{self._sink.port}"
+        return f"smtp://127.0.0.1:{self._writer.port}"
 
     def to(self, email: str) -> list[EmailMessage]:
         """The letters to an address so far."""
-        return [each for each in list(self._sink.letters) if each["To"] == email]
+        return [each for each in list(self._writer.letters) if each["To"] == email]
 
     def about(self, subject_id: str) -> EmailMessage:
         """The letter about a challenge or an invitation, once it has come."""
 
         def come() -> list[EmailMessage]:
-            return [each for each in list(self._sink.letters) if each["Message-ID"].startswith(f"<{subject_id}@")]
+            return [each for each in list(self._writer.letters) if each["Message-ID"].startswith(f"<{subject_id}@")]
 
         return eventually(come)[0]
 
@@ -46,11 +46,11 @@ class Postbox:
 @contextmanager
 def postbox() -> Iterator[Postbox]:
     """A mail server that runs for a while."""
-    sink, ready, loop = Sink(), threading.Event(), asyncio.new_event_loop()
+    writer, ready, loop = Sink(), threading.Event(), asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with running(sink):
+        async with running(writer):
             ready.set()
             await stop.wait()
 
@@ -62,7 +62,7 @@ def postbox() -> Iterator[Postbox]:
     thread.start()
     assert ready.wait(10)
     try:
-        yield Postbox(sink)
+        yield Postbox(writer)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)

@@ -409,10 +409,10 @@ def test_a_lock_waits_for_what_a_dead_owner_left_and_not_for_a_living_one(place:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock.take()])
     lock.release()
     with pytest.raises(EmbeddedServerError, match="left behind"):
-        DirectoryLock(place, "It").take(patience_seconds=0.1)
+        DirectoryLock(place, "It").take(retry_seconds=0.1)
     child.communicate(b"\n")
     second = DirectoryLock(place, "It")
-    second.take(patience_seconds=0)
+    second.take(retry_seconds=0)
     with pytest.raises(EmbeddedServerError, match=f"in use by process {os.getpid()}"):
         DirectoryLock(place, "It").take()
     second.release()

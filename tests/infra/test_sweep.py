@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from adapters.blobs import Listed
+from adapters.storage.blobs import Listed
 from domain.analyses.analyses import AnalysisFailed, AnalysisRequested
 from domain.kernel import Event
 from domain.ledger import History

@@ -12,9 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec import json
 
-from adapters.memory_blobs import MemoryBlobs
-from adapters.memory_http import MemoryOutbound
-from adapters.vault import Vault
+from adapters.identity.vault import Vault
+from adapters.storage.memory import MemoryBlobs
+from adapters.web.memory import MemoryOutbound
 from commands.kernel import Command, Reaction, execute
 from commands.ports import World
 from domain.analyses.findings import Analysis, Detail, Findings

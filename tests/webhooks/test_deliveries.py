@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapters.http import Answer, Unreachable
-from adapters.mail import MailFailed, MailRefused, MailUnavailable
+from adapters.mail.smtp import MailFailed, MailRefused, MailUnavailable
+from adapters.web.http import HttpResponse, Unreachable
 from commands.kernel import execute
 from commands.webhooks import sending
 from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
@@ -67,8 +67,8 @@ class Unwanted(Letters):
         raise self._problem
 
 
-def answer(status: int, retry_after_seconds: float | None = None) -> Answer:
-    return Answer(status=status, retry_after_seconds=retry_after_seconds, body_prefix="", duration_seconds=0.25)
+def answer(status: int, retry_after_seconds: float | None = None) -> HttpResponse:
+    return HttpResponse(status=status, retry_after_seconds=retry_after_seconds, body_prefix="", duration_seconds=0.25)
 
 
 def queued(delivery_id: str = "D", **more: Any) -> DeliveryQueued:
@@ -622,7 +622,7 @@ async def test_a_forced_attempt_that_has_ended_is_left_alone() -> None:
     (await scene.follows(end_abandoned_attempt, abandoned)).then()
     unforced, last = waiting()
     await unforced.follows(deliver, last)
-    assert not end_abandoned_attempt.concerns(unforced.last(DeliveryBegun).event), "a duty takes it up again"
+    assert not end_abandoned_attempt.concerns(unforced.last(DeliveryBegun).event), "a job takes it up again"
 
 
 def test_the_log_of_a_job_shows_its_last_attempts_and_counts_all() -> None:

@@ -1,0 +1,1 @@
+"""Who may come in: credentials, the directory of people and workspaces, tokens and secrets."""

@@ -1,0 +1,218 @@
+"""Finds what a key or a session token opens, and remembers it for less than a second.
+
+What is found is as new as the log, not as the read models: a revocation counts from the moment it is written, however
+far behind the projector is. A bell tells the other processes to forget at once; without the bell they do so in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from time import monotonic
+from typing import Any, NamedTuple
+
+from msgspec import json
+
+from adapters.identity.directory import Directory
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Progress, ReadsBehind, ReadsUnavailable, Seen
+from adapters.stream.bus import Bus
+from domain.identity.people import identities
+from domain.identity.sessions import sessions
+from projections.identity.credentials import Access, Credential, credentials
+from projections.identity.people import people
+from projections.identity.workspaces import workspaces
+
+REMEMBER_SECONDS = 0.8
+REMEMBERED_MAX = 100_000
+
+#: What is rung when somebody loses access; the message is the subject: a digest, a person or a workspace.
+BELL = "access"
+
+# `parent` is the stream the credential is folded from.
+_FIND = """
+SELECT f.position, (SELECT coalesce(max(notification_id), 0) FROM ledger_events), d.position, d.body, d.parent, (
+    SELECT e.notification_id FROM ledger_events e WHERE e.originator_id = d.parent
+    ORDER BY e.originator_version DESC LIMIT 1
+)
+FROM checkpoints f
+LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = %s
+WHERE f.name = 'credentials' AND f.live
+"""
+
+
+class _Known(NamedTuple):
+    access: Access
+    at: float
+
+
+class Keyring:
+    """Access by the digest of what was presented."""
+
+    def __init__(
+        self,
+        ledger: EventLog,
+        directory: Directory,
+        progress: Progress,
+        bus: Bus,
+        *,
+        wait_seconds_max: float = 2.0,
+        remembers_unverified: bool = True,
+    ) -> None:
+        self._ledger = ledger
+        self._directory = directory
+        self._progress = progress
+        self._bus = bus
+        self._wait_seconds_max = wait_seconds_max
+        self._remembers_unverified = remembers_unverified
+        self._known: dict[str, _Known] = {}
+        self._looking: dict[str, asyncio.Future[Access | None]] = {}
+        self._forgot_at = 0.0
+        self._starting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen for what others have revoked."""
+        self._starting = asyncio.create_task(self._bus.on(f"{self._bus.prefix}.{BELL}", self._hear), name="keyring")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        for task in (self._starting, *self._looking.values()):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*self._looking.values(), return_exceptions=True)
+
+    def known(self, digest: str) -> Access | None:
+        """What a key or token is known to open without asking anybody: the answer to most requests."""
+        known = self._known.get(digest)
+        return known.access if known is not None and monotonic() - known.at < REMEMBER_SECONDS else None
+
+    async def find(self, digest: str) -> Access | None:
+        """What the key or token with this digest opens; None when nothing."""
+        return await self._once(digest, lambda: self._look(digest))
+
+    async def outsider(
+        self, digest: str, identity_id: str, workspace_id: str | None, refused_id: str, expires_at: datetime
+    ) -> Access | None:
+        """What another service's token opens; None when nobody here is that identity, or the token was refused.
+
+        `refused_id` is the session that the token would be, which is closed when somebody has signed out with it.
+        """
+        wish = f"{digest}/{workspace_id}"
+        return await self._once(
+            wish, lambda: self._look_outside(wish, identity_id, workspace_id, refused_id, expires_at)
+        )
+
+    def forget(self, subject: str) -> None:
+        """Look anew at everything that a digest, a person or a workspace opens, here and in every other process."""
+        self._drop(subject)
+        self._bus.ring(BELL, subject.encode())
+
+    async def _hear(self, data: bytes) -> None:
+        self._drop(data.decode())
+
+    def _drop(self, subject: str) -> None:
+        # Whatever was asked before now is not remembered, and nobody new waits for its answer.
+        self._forgot_at = monotonic()
+        self._looking.clear()
+        gone = [
+            wish
+            for wish, known in self._known.items()
+            if subject in (known.access.digest, known.access.credential.person_id, known.access.credential.workspace_id)
+        ]
+        for wish in gone:
+            del self._known[wish]
+
+    async def _once(self, wish: str, look: Callable[[], Coroutine[Any, Any, Access | None]]) -> Access | None:
+        """What is remembered, or what one look finds for all who ask at the same time."""
+        known = self._known.get(wish)
+        if known is not None and monotonic() - known.at < REMEMBER_SECONDS:
+            return known.access
+        looking = self._looking.get(wish)
+        if looking is None:
+            looking = self._looking[wish] = asyncio.ensure_future(self._remembering(wish, look))
+        return await asyncio.shield(looking)
+
+    async def _remembering(self, wish: str, look: Callable[[], Coroutine[Any, Any, Access | None]]) -> Access | None:
+        asked = monotonic()
+        try:
+            access = await look()
+        finally:
+            if self._looking.get(wish) is asyncio.current_task():
+                del self._looking[wish]
+        if len(self._known) >= REMEMBERED_MAX:
+            self._known.clear()
+        if access is None:
+            self._known.pop(wish, None)
+        elif asked > self._forgot_at and (access.verified or self._remembers_unverified):
+            self._known[wish] = _Known(access, asked)
+        return access
+
+    # --- keys and sessions of our own
+
+    async def _look(self, digest: str) -> Access | None:
+        credential = await self._credential(digest)
+        return await self._access(credential, digest) if credential is not None else None
+
+    async def _credential(self, digest: str) -> Credential | None:
+        """A key nobody knows may have been made a moment ago: believe that only of a read model that is up to date."""
+
+        async def look() -> Seen[Credential | None]:
+            rows = await self._directory.ask(_FIND, (digest,))
+            if not rows:
+                raise ReadsUnavailable
+            reached, head, position, body, stream, newest = rows[0]
+            if body is None:
+                return Seen(reached, head, None)
+            credential: Credential | None = json.decode(body, type=Credential)
+            if position < newest:
+                found = await self._directory.caught_up(credentials, stream, position, credential)
+                credential = found if isinstance(found, Credential) else None
+            return Seen(head, head, credential)
+
+        try:
+            return await self._progress.caught_up(look, self._wait_seconds_max)
+        except ReadsBehind as behind:
+            raise ReadsUnavailable from behind
+
+    async def _access(self, credential: Credential, digest: str) -> Access | None:
+        """What somebody may do in a workspace right now: nothing if it is gone, or if they do not belong to it."""
+        workspace, person = await asyncio.gather(
+            self._directory.find(workspaces, credential.workspace_id),
+            self._directory.find(people, credential.person_id),
+        )
+        if workspace is None or workspace.forgotten:
+            return None
+        is_key = credential.kind == "api_key"
+        role = None if is_key else workspace.members.get(credential.person_id)
+        if not is_key and (role is None or person is None or person.forgotten):
+            return None
+        return Access(
+            credential=credential,
+            digest=digest,
+            role=role,
+            email=person.email if person is not None else "",
+            verified=person is not None and person.verified,
+        )
+
+    # --- tokens of another service
+
+    async def _look_outside(
+        self, wish: str, identity_id: str, workspace_id: str | None, refused_id: str, expires_at: datetime
+    ) -> Access | None:
+        if (await self._ledger.read(sessions.stream(refused_id))).version:
+            return None
+        identity = identities.fold((await self._ledger.read(identities.stream(identity_id))).events)
+        if identity.person_id is None:
+            return None
+        person = await self._directory.find(people, identity.person_id)
+        if person is None or person.forgotten or not person.workspaces:
+            return None
+        credential = Credential(
+            kind="outside",
+            subject_id=refused_id,
+            workspace_id=workspace_id or person.workspaces[0],
+            person_id=person.person_id,
+            expires_at=expires_at,
+        )
+        return await self._access(credential, wish.split("/", 1)[0])

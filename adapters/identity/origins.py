@@ -1,0 +1,89 @@
+"""Where requests that changed something came from: kept beside the log, for a while, and written in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from uuid import UUID
+
+import structlog
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
+
+from adapters.postgres import arrays
+from adapters.postgres.retrying import Pool
+
+log = structlog.get_logger(__name__)
+
+#: How long a note waits for others to be written with it.
+GATHER_SECONDS = 0.05
+#: While Postgres is away; the oldest go first, for an audit without an address is better than no service.
+PENDING_MAX = 50_000
+USER_AGENT_LENGTH_MAX = 256
+REQUEST_ID_LENGTH_MAX = 128
+
+
+class Origins:
+    """The address, the user agent and the client's own id of each request that led to events."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._pending: dict[tuple[str, UUID], tuple[str, str, str | None]] = {}
+        self._writing: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str, request_id: str) -> None:
+        """A request has changed something in a workspace."""
+        # Postgres takes no NUL in text.
+        agent = user_agent[:USER_AGENT_LENGTH_MAX].replace("\0", "")
+        name = request_id[:REQUEST_ID_LENGTH_MAX].replace("\0", "") or None
+        self._pending.setdefault((workspace_id, correlation_id), (ip, agent, name))
+        if len(self._pending) > PENDING_MAX:
+            del self._pending[next(iter(self._pending))]
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_soon(), name="request-origins")
+
+    async def _write_soon(self) -> None:
+        while self._pending:
+            await asyncio.sleep(GATHER_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is pending, so that whoever asks now sees it."""
+        async with self._lock:
+            pending, self._pending = self._pending, {}
+            if not pending:
+                return
+            ips, agents, names = zip(*pending.values(), strict=True)
+            try:
+                async with self._pool.connection() as connection:
+                    await connection.execute(
+                        "INSERT INTO request_origins (workspace_id, correlation_id, ip, user_agent, request_id) "
+                        "SELECT * FROM unnest(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                        (
+                            arrays.TextColumn([arrays.text(workspace_id) for workspace_id, _ in pending]),
+                            arrays.UuidColumn([arrays.raw(correlation_id.bytes) for _, correlation_id in pending]),
+                            arrays.TextColumn([arrays.text(ip) for ip in ips]),
+                            arrays.TextColumn([arrays.text(agent) for agent in agents]),
+                            arrays.TextColumn([arrays.NULL if name is None else arrays.text(name) for name in names]),
+                        ),
+                    )
+            except (OperationalError, PoolTimeout) as problem:
+                log.warning("origins.unwritten", requests=len(pending), problem=str(problem).strip())
+                self._pending = pending | self._pending
+
+    async def sweep(self, days: int) -> int:
+        """Forget what is older than so many days; says how many."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "DELETE FROM request_origins WHERE seen_at < now() - %s * interval '1 day'", (days,)
+            )
+            return cursor.rowcount
+
+    async def close(self) -> None:
+        """Write what is pending."""
+        if self._writing is not None:
+            self._writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writing
+        await self.flush()

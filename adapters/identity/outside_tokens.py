@@ -1,0 +1,132 @@
+"""Tokens of an outside identity provider: signed JWTs, checked against the keys it publishes (RFC 7517, RFC 7519)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+import aiohttp
+import jwt
+import structlog
+from msgspec import Struct
+
+from adapters.web.http import default_tls
+
+log = structlog.get_logger(__name__)
+
+#: Signatures anybody can check and only the provider can make; a shared secret or none at all is never accepted.
+ALGORITHMS = ("RS256", "ES256")
+#: How long published keys are believed.
+KEYS_SECONDS = 300.0
+#: A token signed with a key we do not know makes us look again, but not more often than this.
+LOOK_SECONDS = 10.0
+FETCH_SECONDS_MAX = 5.0
+KEYS_BYTES_MAX = 256 * 1024
+#: How much the provider's clock and ours may differ.
+LEEWAY_SECONDS = 30
+
+
+class Claims(Struct, frozen=True, kw_only=True):
+    """What the provider says about whoever holds the token; the address only where it vouches for it."""
+
+    issuer: str
+    subject: str
+    email: str | None
+    expires_at: datetime
+
+
+class OutsideTokens:
+    """Checks tokens of one provider."""
+
+    def __init__(self, keys_url: str, *, issuer: str, audience: str) -> None:
+        self._keys_url = keys_url
+        self._issuer = issuer
+        self._audience = audience
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def read(self, token: str) -> Claims | None:
+        """What the token says, or None when it is not a valid one of this provider for us."""
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") not in ALGORITHMS:
+                return None
+            key = await self._key(header.get("kid"))
+            if key is None or key.algorithm_name != header["alg"]:
+                return None
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=list(ALGORITHMS),
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except jwt.PyJWTError:
+            return None
+        return _claims(claims)
+
+    async def _key(self, key_id: object) -> jwt.PyJWK | None:
+        """The published key of this id; without an id, the only one there is."""
+        if monotonic() - self._fetched_at > KEYS_SECONDS or self._named(key_id) is None:
+            async with self._fetching:
+                known = monotonic() - self._fetched_at <= KEYS_SECONDS and self._named(key_id) is not None
+                if not known and monotonic() - self._looked_at > LOOK_SECONDS:
+                    await self._fetch()
+        return self._named(key_id)
+
+    def _named(self, key_id: object) -> jwt.PyJWK | None:
+        if key_id is None:
+            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        return self._keys.get(str(key_id))
+
+    async def _fetch(self) -> None:
+        self._looked_at = monotonic()
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=default_tls()),
+                timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS_MAX),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        try:
+            async with self._session.get(self._keys_url, allow_redirects=False) as response:
+                response.raise_for_status()
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    # What is cut off is no JSON any more, and is refused for that.
+                    body += chunk[: KEYS_BYTES_MAX - len(body)]
+                keys = jwt.PyJWKSet.from_json(body.decode())
+        except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as problem:
+            # The keys we have stay good: a provider that is away must not lock everybody out.
+            log.warning("outside_tokens.keys.unavailable", problem=type(problem).__name__)
+            return
+        usable = {str(key.key_id): key for key in keys.keys if key.algorithm_name in ALGORITHMS}
+        if not usable:
+            log.warning("outside_tokens.keys.unusable", algorithms=sorted({key.algorithm_name for key in keys.keys}))
+            return
+        self._keys = usable
+        self._fetched_at = monotonic()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _claims(claims: dict[str, Any]) -> Claims | None:
+    subject, email = claims["sub"], claims.get("email")
+    vouched = claims.get("email_verified") is True and isinstance(email, str) and "@" in email
+    if not isinstance(subject, str) or not subject:
+        return None
+    return Claims(
+        issuer=claims["iss"],
+        subject=subject,
+        email=email if vouched else None,
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+    )

@@ -1,0 +1,87 @@
+"""Everything that follows from the server's own secret, so that none of it has to be stored."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from adapters.identity import secrets
+from adapters.web import signing as webhook_signing
+
+#: What tokens begin with, so that scanners and our own logs recognise them.
+SESSION_PREFIX = "bzs_"
+INVITATION_PREFIX = "bzi_"
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+class Vault:
+    """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def new_id(self) -> str:
+        """A random id."""
+        return str(uuid4())
+
+    def new_api_key(self) -> tuple[str, str, str]:
+        """A new API key, what is shown of it, and its digest."""
+        key = secrets.new_api_key()
+        return key, secrets.shown(key), secrets.digest(key)
+
+    def key_digest(self, key: str) -> str:
+        """The digest of an API key or a session token."""
+        return secrets.digest(key)
+
+    def new_session_token(self) -> tuple[str, str]:
+        """A new session token and its digest."""
+        token = secrets.new_api_key(SESSION_PREFIX)
+        return token, secrets.digest(token)
+
+    def invitation_token(self, workspace_id: str, invitation_id: str) -> str:
+        """What a letter of invitation brings: the workspace it leads to, and the proof that we wrote it."""
+        place = UUID(workspace_id).bytes
+        return INVITATION_PREFIX + _base64(place + self._mac("token invitation", f"{workspace_id}/{invitation_id}"))
+
+    def invited_to(self, token: str, invitation_id: str) -> str | None:
+        """The workspace that an invitation's token leads to; None when it is no token of this invitation."""
+        try:
+            data = base64.urlsafe_b64decode(token.removeprefix(INVITATION_PREFIX) + "==")
+            workspace_id = str(UUID(bytes=data[:16]))
+        except ValueError:
+            return None
+        return workspace_id if self.same(self.invitation_token(workspace_id, invitation_id), token) else None
+
+    def email_digest(self, email: str) -> str:
+        """The keyed digest of an address, the same however it is capitalised."""
+        return self._mac("email", email.strip().casefold()).hex()
+
+    def token(self, purpose: str, subject: str) -> str:
+        """A token that proves having been told about a subject."""
+        return _base64(self._mac(f"token {purpose}", subject))
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two secrets are the same, in constant time."""
+        return secrets.same(one, other)
+
+    def code(self, challenge_id: str) -> str:
+        """The six digits of a challenge: known to whoever has the secret and the challenge, written down nowhere."""
+        return f"{int.from_bytes(self._mac('code', challenge_id)[:8]) % 1_000_000:06d}"
+
+    def signing_secret(self, secret_id: str) -> str:
+        """A webhook signing secret, as `whsec_` and base64 of 32 bytes."""
+        return webhook_signing.SECRET_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
+
+    def sign(self, message_id: str, sent_at: datetime, body: bytes, secret_ids: Sequence[str]) -> Mapping[str, str]:
+        """The headers of a signed message, one signature for each secret."""
+        return webhook_signing.headers(message_id, sent_at, body, [self.signing_secret(each) for each in secret_ids])
+
+    def _mac(self, purpose: str, subject: str) -> bytes:
+        key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")
+        return hmac.digest(key, subject.encode(), "sha256")

@@ -1,0 +1,1 @@
+"""Jobs: what follows from events, leased, retried and parked."""

@@ -1,0 +1,542 @@
+"""The ledger in Postgres: appends of concurrent callers share one transaction, readers never miss an event."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from time import monotonic, time_ns
+from typing import Any, LiteralString, NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+from msgspec.structs import replace
+from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import DeadlockDetected, UniqueViolation
+from psycopg.pq.abc import PGresult
+from psycopg.rows import TupleRow
+
+from adapters.log import codec
+from adapters.log.data_keys import DataKeys
+from adapters.log.identifiers import uuid7
+from adapters.log.recorder import TABLE, WRITING
+from adapters.postgres import arrays
+from adapters.postgres.batch_loader import BatchLoader
+from adapters.postgres.prepared import PreparedStatement
+from adapters.postgres.retrying import Pool, retrying
+from domain.kernel import Event, Unavailable
+from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.vocabulary import name_of, personal_fields
+
+log = structlog.get_logger(__name__)
+
+K = TypeVar("K")
+T = TypeVar("T")
+V = TypeVar("V")
+
+#: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
+BATCH_EVENTS_MAX = 2_000
+#: What fits into one NATS message with its envelope (1 MiB by default); whatever is larger belongs into an object.
+EVENT_BYTES_MAX = 768 * 1024
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger cannot be reached at the moment. Try again shortly; what is sent twice acts once."""
+
+
+#: One event as array elements, in the order of the INSERT.
+_Row = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+
+
+class _Kind(NamedTuple):
+    """What is the same for all events of a kind: whether it is sealed, its name and its version as elements."""
+
+    is_personal: bool
+    name: bytes
+    schema_version: bytes
+
+
+@cache
+def _kind(event: type[Event]) -> _Kind:
+    return _Kind(bool(personal_fields(event)), arrays.text(name_of(event)), arrays.int2(event.schema_version))
+
+
+class _Append:
+    """What one caller wants written, until when, and the promise it waits on."""
+
+    __slots__ = ("deadline", "future", "places", "rows")
+
+    def __init__(self, rows: list[_Row], places: list[tuple[str, int, bytes]], deadline: float) -> None:
+        self.rows = rows
+        self.places = places
+        self.deadline = deadline
+        self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def succeed(self, position: int) -> None:
+        if not self.future.done():
+            self.future.set_result(position)
+
+    def fail(self, problem: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(problem)
+
+
+# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
+_INSERT = f"""
+WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
+INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
+                     event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
+SELECT e.* FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS e
+RETURNING notification_id
+"""
+_INSERT_COLUMNS = (
+    arrays.TextColumn,
+    arrays.Int8Column,
+    arrays.TextColumn,
+    arrays.BytesColumn,
+    arrays.UuidColumn,
+    arrays.Int2Column,
+    arrays.TextColumn,
+    arrays.TextColumn,
+    arrays.UuidColumn,
+    arrays.UuidColumn,
+)
+
+_READ = f"""
+SELECT originator_id, originator_version, topic, schema_version, state FROM {TABLE}
+WHERE originator_id = ANY($1) ORDER BY originator_id, originator_version
+"""
+_LAST = f"""
+SELECT e.* FROM unnest($1) AS asked(stream) CROSS JOIN LATERAL (
+    SELECT originator_id, originator_version, topic, schema_version, state FROM {TABLE}
+    WHERE originator_id = asked.stream ORDER BY originator_version DESC LIMIT 1
+) AS e
+"""
+_HistoryRow = tuple[int, str, int, bytes]
+
+_FIND: LiteralString = f"""
+SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
+FROM {TABLE} t JOIN unnest(%s, %s) AS e(stream, version)
+ON t.originator_id = e.stream AND t.originator_version = e.version
+"""
+
+_COLUMNS: LiteralString = (
+    "notification_id, originator_id, originator_version, event_id, topic, schema_version, "
+    "recorded_at, workspace_id, actor, correlation_id, causation_id, state"
+)
+
+StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes]
+
+
+class EventLog:
+    """Read streams, append to them atomically, and read everything in order of position.
+
+    Positions grow without end and may have holes where a transaction was aborted; a page never passes a hole that
+    somebody might still fill.
+    """
+
+    def __init__(
+        self,
+        postgres_url: str,
+        pool: Pool,
+        keys: DataKeys,
+        *,
+        on_commit: Callable[[int], None] = lambda _: None,
+        retry_seconds: float = 10.0,
+    ) -> None:
+        self.postgres_url = postgres_url
+        self._pool = pool
+        self._keys = keys
+        self._on_commit = on_commit
+        self._retry_seconds = retry_seconds
+        self._queue: list[_Append] = []
+        self._queued = asyncio.Event()
+        # One is enough: a second batch in flight measured slower, since both wait for the same flush.
+        self._writer: asyncio.Task[None] | None = None
+        self._prepared = PreparedStatement(postgres_url, _INSERT, [column.array_oid for column in _INSERT_COLUMNS])
+        self._batch: list[_Append] = []
+        self._final = 0
+        self._gatherings: list[BatchLoader[Any, Any]] = []
+        self._histories = self._asking(_READ)
+        self._last = self._asking(_LAST)
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    async def append(self, changes: Sequence[Change], context: Context) -> int:
+        """Write all changes or none, and return the position of the last event.
+
+        Raises StaleVersion when a stream has grown past what the change was decided on.
+        """
+        sealed = [event for change in changes for event in change.events if _kind(type(event)).is_personal]
+        if sealed:
+            await self._keys.ensure(codec.subjects(sealed))
+        append = self._prepare(changes, context)
+        if not append.rows:
+            return 0
+        self._queue.append(append)
+        self._queued.set()
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_for_ever(), name="ledger-writer")
+        return await append.future
+
+    async def close(self) -> None:
+        """Finish what is queued and let go of the connection."""
+        while unfinished := [*self._queue, *self._batch]:
+            await asyncio.wait([append.future for append in unfinished])
+        if self._writer:
+            self._writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writer
+        await self._prepared.close()
+        for loader in self._gatherings:
+            await loader.close()
+
+    def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
+        workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
+        correlation_id = arrays.raw(context.correlation_id.bytes)
+        causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
+        rows: list[_Row] = []
+        places: list[tuple[str, int, bytes]] = []
+        now = time_ns()
+        for change in changes:
+            stream = arrays.text(change.stream)
+            for version, event in enumerate(change.events, change.after + 1):
+                kind, event_id = _kind(type(event)), uuid7(now)
+                state = codec.encode(event, self._keys)
+                if len(state) > EVENT_BYTES_MAX:
+                    raise ValueError(f"{name_of(type(event))} of {len(state)} bytes is too large for an event")
+                places.append((change.stream, version, event_id))
+                rows.append(
+                    (
+                        stream,
+                        arrays.int8(version),
+                        kind.name,
+                        arrays.raw(state),
+                        arrays.raw(event_id),
+                        kind.schema_version,
+                        workspace_id,
+                        actor,
+                        correlation_id,
+                        causation_id,
+                    )
+                )
+        return _Append(rows, places, monotonic() + self._retry_seconds)
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            await self._queued.wait()
+            self._batch, self._queue = self._next_batch()
+            if not self._queue:
+                self._queued.clear()
+            try:
+                await self._commit()
+            except asyncio.CancelledError:
+                for append in self._batch:
+                    append.fail(LedgerUnavailable())
+                raise
+            except Exception as problem:
+                # The writer outlives whatever one batch runs into; its callers hear of it.
+                log.exception("ledger.append.failed", appends=len(self._batch))
+                for append in self._batch:
+                    append.fail(problem)
+            finally:
+                self._batch = []
+
+    def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
+        """As many appends as fit that do not want the same place; the rest waits for its turn."""
+        batch: list[_Append] = []
+        rest: list[_Append] = []
+        taken: set[tuple[str, int]] = set()
+        events = 0
+        for append in self._queue:
+            wanted = [place[:2] for place in append.places]
+            if (batch and events + len(wanted) > BATCH_EVENTS_MAX) or not taken.isdisjoint(wanted):
+                rest.append(append)
+            else:
+                batch.append(append)
+            taken.update(wanted)
+            events += len(wanted)
+        # Two processes that want the same streams ask for them in the same order, so they do not wait in a circle.
+        batch.sort(key=_first_place)
+        return batch, rest
+
+    async def _commit(self) -> None:
+        """Write a batch, and after a conflict or a lost connection find out what became of each append."""
+        doubtful = False
+        conflict: UniqueViolation | None = None
+        while self._batch:
+            try:
+                if doubtful:
+                    undecided = await self._settle(self._batch)
+                    if conflict and len(undecided) == len(self._batch):
+                        # Nobody's place is taken, so it is the position: the sequence was set back by a restore.
+                        raise conflict
+                    self._batch, doubtful, conflict = undecided, False, None
+                if self._batch:
+                    await self._insert(self._batch)
+            except UniqueViolation as problem:
+                if conflict:
+                    raise
+                doubtful, conflict = True, problem
+            except DeadlockDetected:
+                # Others wanted the same streams in another order; they have gone ahead now.
+                doubtful = True
+            except (OperationalError, OSError, LedgerUnavailable) as problem:
+                doubtful = True
+                self._batch = self._still_patient(self._batch, problem)
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+    def _still_patient(self, batch: list[_Append], problem: Exception) -> list[_Append]:
+        """Send away the callers who have waited long enough, also those who still queue; the others try on."""
+        now = monotonic()
+        impatient = [append for append in [*batch, *self._queue] if append.deadline < now]
+        if impatient:
+            log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(impatient))
+        for append in impatient:
+            append.fail(LedgerUnavailable())
+        self._queue = [append for append in self._queue if append.deadline >= now]
+        return [append for append in batch if append.deadline >= now]
+
+    async def _insert(self, batch: list[_Append]) -> None:
+        columns = zip(*(row for append in batch for row in append.rows), strict=True)
+        result = await self._prepared.run(
+            [make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)]
+        )
+        last = -1
+        for append in batch:
+            last += len(append.rows)
+            position = int.from_bytes(result.get_value(last, 0) or b"", "big")
+            append.succeed(position)
+        self._on_commit(position)
+
+    async def _settle(self, batch: list[_Append]) -> list[_Append]:
+        """Answer those whose places are taken: with success when by themselves, with StaleVersion when by others."""
+        places = [place for append in batch for place in append.places]
+        rows = await self._fetch(
+            _FIND,
+            (
+                arrays.TextColumn([arrays.text(stream) for stream, _, _ in places]),
+                arrays.Int8Column([arrays.int8(version) for _, version, _ in places]),
+            ),
+        )
+        found = {(row[0], row[1]): (row[2].bytes, row[3]) for row in rows}
+        undecided = []
+        for append in batch:
+            there = [found.get((stream, version)) for stream, version, _ in append.places]
+            if not any(there):
+                undecided.append(append)
+            elif there[-1] and there[-1][0] == append.places[-1][2]:
+                append.succeed(there[-1][1])
+                self._on_commit(there[-1][1])
+            else:
+                append.fail(StaleVersion(append.places[0][0]))
+        return undecided
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    async def read(self, stream: str) -> History:
+        """All events of a stream, oldest first."""
+        return await self._history(self._histories, stream)
+
+    async def last(self, stream: str) -> History:
+        """The last event of a stream, if there is one, and its version."""
+        return await self._history(self._last, stream)
+
+    def _asking(self, statement: str) -> BatchLoader[str, list[_HistoryRow]]:
+        return self.loader(
+            statement,
+            [arrays.TextColumn.array_oid],
+            lambda streams: [arrays.TextColumn([arrays.text(stream) for stream in set(streams)]).data],
+            _histories,
+            LedgerUnavailable,
+        )
+
+    async def _history(self, asking: BatchLoader[str, list[_HistoryRow]], stream: str) -> History:
+        if "\0" in stream:
+            return History(events=[], version=0)
+        rows = await asking.ask(stream)
+        events = [codec.decode(name, schema_version, state) for _, name, schema_version, state in rows]
+        if needed := codec.subjects(events):
+            await self._keys.load(needed)
+            events = [codec.unseal(event, self._keys) for event in events]
+        return History(events=events, version=rows[-1][0] if rows else 0)
+
+    async def stream(self, stream: str, *, after: int = 0) -> list[Recorded]:
+        """The events of a stream with their envelopes, from the version after `after`."""
+        return await self._readable(
+            await self._fetch(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND originator_version > %s "
+                "ORDER BY originator_version",
+                (stream, after),
+            )
+        )
+
+    def loader(
+        self,
+        statement: str,
+        types: Sequence[int],
+        encode: Callable[[Sequence[K]], Sequence[bytes]],
+        decode: Callable[[PGresult, Sequence[K]], Sequence[V]],
+        refusal: type[Unavailable],
+    ) -> BatchLoader[K, V]:
+        """A way to ask this database many questions at once, closed together with the ledger."""
+        made = BatchLoader(
+            self.postgres_url,
+            statement,
+            types,
+            encode,
+            decode,
+            retry_seconds=self._retry_seconds,
+            refusal=refusal,
+        )
+        self._gatherings.append(made)
+        return made
+
+    async def passage(self, stream: str, first: int, last: int) -> list[Recorded | Unreadable]:
+        """The events of a stream from one position to another, both included."""
+        return await self.open(
+            await self._fetch(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id BETWEEN %s AND %s "
+                "ORDER BY originator_version",
+                (stream, first, last),
+            )
+        )
+
+    async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
+        """The events at these positions."""
+        rows = await self._fetch(f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))
+        return {recorded.position: recorded for recorded in await self._readable(rows)}
+
+    async def head(self) -> int:
+        """The position of the newest event (0: there is none)."""
+        rows = await self._fetch(f"SELECT coalesce(max(notification_id), 0) FROM {TABLE}", ())
+        return int(rows[0][0])
+
+    async def raw_page(self, after: int, limit: int) -> list[StoredRow]:
+        """Stored rows in order of position: all there will ever be between `after` and the last one returned."""
+        rows = await self._page_rows(after, limit)
+        if self._has_open_hole(after, rows):
+            frontier = await self._await_writers()
+            # What was in flight when we looked has landed or vanished by now, so look again up to there.
+            rows = [row for row in await self._page_rows(after, limit) if row[0] <= frontier]
+            if rows:
+                # Not the frontier itself: a crash may hand out again what was drawn beyond the last commit.
+                self._final = max(self._final, rows[-1][0])
+        return rows
+
+    async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
+        """The next events in order of position, skipping none; an empty list when there are no more yet."""
+        return await self.open(await self.raw_page(after, limit))
+
+    async def open(self, rows: Sequence[StoredRow]) -> list[Recorded | Unreadable]:
+        """Decode stored rows; one that cannot be decoded comes back as Unreadable in its place."""
+        opened: list[Recorded | Unreadable] = []
+        for row in rows:
+            try:
+                event = codec.decode(row[4], row[5], row[11])
+            except Exception as problem:  # noqa: BLE001 - whatever is wrong with one event, the others must flow
+                opened.append(
+                    Unreadable(position=row[0], stream=row[1], version=row[2], name=row[4], problem=repr(problem))
+                )
+            else:
+                opened.append(_recorded(row, event))
+        needed = codec.subjects(each.event for each in opened if isinstance(each, Recorded))
+        if needed:
+            await self._keys.load(needed)
+            return [
+                _with_event(each, codec.unseal(each.event, self._keys)) if isinstance(each, Recorded) else each
+                for each in opened
+            ]
+        return opened
+
+    async def _readable(self, rows: Sequence[StoredRow]) -> list[Recorded]:
+        opened = []
+        for each in await self.open(rows):
+            if isinstance(each, Unreadable):
+                raise codec.UnknownEvent(f"{each.name} at position {each.position}: {each.problem}")
+            opened.append(each)
+        return opened
+
+    async def _page_rows(self, after: int, limit: int) -> list[StoredRow]:
+        return await self._fetch(
+            f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+            (after, limit),
+        )
+
+    def _has_open_hole(self, after: int, rows: Sequence[StoredRow]) -> bool:
+        if not rows:
+            return False
+        start = max(after, self._final)
+        beyond = sum(1 for row in rows if row[0] > start)
+        return rows[-1][0] - start > beyond
+
+    async def _await_writers(self) -> int:
+        """Wait for every transaction that has drawn a position, and return the last position drawn."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> int:
+            async with connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({WRITING})")
+                cursor = await connection.execute(f"SELECT last_value FROM {TABLE}_notification_id_seq")
+                return int((await cursor.fetchone() or (0,))[0])
+
+        return await self._patiently(ask)
+
+    async def _fetch(self, query: LiteralString, parameters: tuple[Any, ...]) -> list[Any]:
+        async def ask(connection: AsyncConnection[TupleRow]) -> list[Any]:
+            cursor = await connection.execute(query, parameters, prepare=True, binary=True)
+            return await cursor.fetchall()
+
+        return await self._patiently(ask)
+
+    async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+        return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=LedgerUnavailable)
+
+
+def _histories(result: PGresult, streams: Sequence[str]) -> list[list[_HistoryRow]]:
+    """Version, name, schema version and facts of each event of each stream."""
+    value = result.get_value
+    found: dict[bytes, list[_HistoryRow]] = {stream.encode(): [] for stream in streams}
+    for row in range(result.ntuples):
+        found[value(row, 0) or b""].append(
+            (
+                int.from_bytes(value(row, 1) or b"", "big"),
+                (value(row, 2) or b"").decode(),
+                int.from_bytes(value(row, 3) or b"", "big"),
+                value(row, 4) or b"",
+            )
+        )
+    return [found[stream.encode()] for stream in streams]
+
+
+def _first_place(append: _Append) -> tuple[str, int, bytes]:
+    return append.places[0]
+
+
+def _recorded(row: StoredRow, event: Event) -> Recorded:
+    return Recorded(
+        position=row[0],
+        stream=row[1],
+        version=row[2],
+        event_id=row[3],
+        name=row[4],
+        schema_version=row[5],
+        recorded_at=row[6],
+        workspace_id=row[7],
+        actor=row[8],
+        correlation_id=row[9],
+        causation_id=row[10],
+        event=event,
+    )
+
+
+def _with_event(recorded: Recorded, event: Event) -> Recorded:
+    return recorded if event is recorded.event else replace(recorded, event=event)
+
+
+def readable(page: Iterable[Recorded | Unreadable]) -> list[Recorded]:
+    """The events of a page that could be read."""
+    return [each for each in page if isinstance(each, Recorded)]

@@ -1,0 +1,83 @@
+"""The ledger in memory, for tests and for trying rules out: the same promises, gone when the process ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from domain.kernel import Event
+from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.vocabulary import name_of
+
+
+class MemoryLedger:
+    """Keeps what `adapters.log.eventlog.EventLog` keeps, and passes the same contract."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._all: list[Recorded] = []
+        self._streams: dict[str, list[Recorded]] = {}
+
+    async def append(self, changes: Sequence[Change], context: Context) -> int:
+        """Write all changes or none, and return the position of the last event (0: there was nothing to write).
+
+        Raises StaleVersion when a stream has grown past what the change was decided on.
+        """
+        for change in changes:
+            if change.events and len(self._streams.get(change.stream, [])) != change.after:
+                raise StaleVersion(change.stream)
+        position = 0
+        for change in changes:
+            for version, event in enumerate(change.events, change.after + 1):
+                position = self._keep(change.stream, version, event, context)
+        return position
+
+    def _keep(self, stream: str, version: int, event: Event, context: Context) -> int:
+        recorded = Recorded(
+            position=len(self._all) + 1,
+            stream=stream,
+            version=version,
+            event_id=uuid4(),
+            name=name_of(type(event)),
+            schema_version=event.schema_version,
+            recorded_at=self._clock(),
+            workspace_id=context.workspace_id,
+            actor=context.actor,
+            correlation_id=context.correlation_id,
+            causation_id=context.causation_id,
+            event=event,
+        )
+        self._all.append(recorded)
+        self._streams.setdefault(stream, []).append(recorded)
+        return recorded.position
+
+    async def read(self, stream: str) -> History:
+        """All events of a stream, oldest first."""
+        kept = self._streams.get(stream, [])
+        return History(events=[each.event for each in kept], version=len(kept))
+
+    async def last(self, stream: str) -> History:
+        """The last event of a stream, if there is one, and its version."""
+        kept = self._streams.get(stream, [])
+        return History(events=[each.event for each in kept[-1:]], version=len(kept))
+
+    async def stream(self, stream: str, *, after: int = 0) -> list[Recorded]:
+        """The events of a stream with their envelopes, from the version after `after`."""
+        return [each for each in self._streams.get(stream, []) if each.version > after]
+
+    async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
+        """The events at these positions."""
+        return {position: self._all[position - 1] for position in positions if 0 < position <= len(self._all)}
+
+    async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
+        """The next events in order of position, skipping none; an empty list when there are no more yet."""
+        return list(self._all[after : after + limit])
+
+    async def recorded(self, after: int = 0) -> list[Recorded]:
+        """Everything after a position."""
+        return self._all[after:]
+
+    async def head(self) -> int:
+        """The position of the newest event (0: there is none)."""
+        return len(self._all)

@@ -1,0 +1,159 @@
+"""Letters to people: plain text, over SMTP."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import parseaddr
+from typing import Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import aiosmtplib
+from msgspec import Struct
+
+from adapters.web.http import default_tls
+
+#: One address and nothing else; quoted and non-ASCII names are too rare to be worth what they make possible.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+_PORTS = {"smtp": 587, "smtps": 465}
+
+
+class MailFailed(Exception):
+    """A letter could not be sent. The text is a sentence for people."""
+
+    transient = True
+
+
+class MailUnavailable(MailFailed):
+    """The mail server is away, too slow, not to be trusted, or asks us to come again."""
+
+
+class MailRefused(MailFailed):
+    """The mail server will not take this letter, today or tomorrow."""
+
+    transient = False
+
+
+class Letter(Struct, frozen=True, kw_only=True):
+    """One message to one person. The same `letter_id` makes the same Message-ID, so that a repeated one can be told."""
+
+    letter_id: str
+    to: str
+    subject: str
+    text: str
+
+
+class Post(Protocol):
+    """Whatever takes letters; `Mailer` is the real one, `MemoryMailer` its twin for tests and development."""
+
+    async def send(self, letter: Letter) -> None:
+        """Hand the letter over; raises MailUnavailable or MailRefused."""
+        ...
+
+
+class Mailer:
+    """Sends letters through the SMTP server of a URL.
+
+    `smtp://user:password@host:587?starttls=1` insists on STARTTLS, `starttls=0` never asks for it, and without either
+    it is used where it is offered; `smtps://host:465` speaks TLS from the start. A password travels over TLS only,
+    unless `starttls=0` says otherwise. User and password are percent-encoded where they need to be.
+    """
+
+    def __init__(self, url: str, *, sender: str, seconds_max: float = 20.0, tls: ssl.SSLContext | None = None) -> None:
+        place = urlsplit(url)
+        options = parse_qs(place.query)
+        if place.scheme not in _PORTS or not place.hostname or not options.keys() <= {"starttls"}:
+            raise ValueError("the URL of a mail server is smtp(s)://[user:password@]host[:port][?starttls=0|1]")
+        self._host = place.hostname
+        self._port = place.port or _PORTS[place.scheme]
+        self._user = unquote(place.username) if place.username else None
+        self._password = unquote(place.password or "") if place.username else None
+        self._encrypted = place.scheme == "smtps"
+        self._starttls = _starttls(options.get("starttls"), self._encrypted, self._user is not None)
+        self._sender = sender_of(sender)
+        self._seconds_max = seconds_max
+        self._tls = tls
+
+    async def send(self, letter: Letter) -> None:
+        """Hand the letter to the server; raises MailUnavailable or MailRefused."""
+        message = composed(letter, self._sender)
+        try:
+            await aiosmtplib.send(
+                message,
+                hostname=self._host,
+                port=self._port,
+                username=self._user,
+                password=self._password,
+                use_tls=self._encrypted,
+                start_tls=self._starttls,
+                tls_context=self._tls or default_tls(),
+                timeout=self._seconds_max,
+            )
+        except aiosmtplib.SMTPAuthenticationError as problem:
+            raise MailUnavailable("The mail server does not accept our user name and password.") from problem
+        except aiosmtplib.SMTPRecipientsRefused as problem:
+            raise _refusal(problem.recipients[0].code, "the address") from problem
+        except aiosmtplib.SMTPSenderRefused as problem:
+            raise _refusal(problem.code, "us as the sender") from problem
+        except aiosmtplib.SMTPTimeoutError as problem:
+            raise MailUnavailable("The mail server did not answer in time.") from problem
+        except aiosmtplib.SMTPResponseException as problem:
+            raise _refusal(problem.code, "the letter") from problem
+        except (aiosmtplib.SMTPException, ssl.SSLError, OSError) as problem:
+            raise MailUnavailable("The mail server cannot be reached, or not securely.") from problem
+
+
+def composed(letter: Letter, sender: Address) -> EmailMessage:
+    """The letter as it is sent; an address or a subject that is none raises MailRefused."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender
+    try:
+        message["To"] = _address("", letter.to)
+        message["Subject"] = letter.subject
+    except ValueError as problem:  # a line break in a header, above all
+        raise MailRefused("The address or the subject is not fit for a letter.") from problem
+    message["Message-ID"] = f"<{letter.letter_id}@{sender.domain}>"
+    message["Date"] = datetime.now(UTC)
+    message["Auto-Submitted"] = "auto-generated"  # asks holiday notices not to answer (RFC 3834)
+    message.set_content(letter.text)
+    return message
+
+
+def sender_of(text: str) -> Address:
+    """`name@host` or `A Name <name@host>`."""
+    name, spec = parseaddr(text)
+    return _address(name, spec)
+
+
+def _address(name: str, spec: str) -> Address:
+    local, _, domain = spec.partition("@")
+    host = domain.encode("idna").decode()
+    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(host):
+        raise ValueError("not an e-mail address")
+    return Address(display_name=name, username=local, domain=host)
+
+
+def _starttls(wish: list[str] | None, encrypted: bool, has_password: bool) -> bool | None:
+    if encrypted:
+        return False
+    match wish:
+        case ["1"]:
+            return True
+        case ["0"]:
+            return False
+        case None:
+            # Whoever sits between could hide the offer of STARTTLS and read the password.
+            return True if has_password else None
+        case _:
+            raise ValueError("starttls is 0 or 1")
+
+
+def _refusal(code: int, what: str) -> MailFailed:
+    if 500 <= code < 600:
+        return MailRefused(f"The mail server refused {what} ({code}).")
+    return MailUnavailable(f"The mail server does not take {what} for the moment ({code}).")

@@ -1,0 +1,1 @@
+"""What every part that talks to Postgres shares: prepared statements, batches, arrays, asking again."""

@@ -1,0 +1,1 @@
+"""Read models: the projector with its checkpoints and rebuilds, its writers, and reading."""

@@ -1,0 +1,195 @@
+"""The audit: what happened in a workspace, read straight from the envelopes of the log, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from adapters.log import codec
+from adapters.log.data_keys import DataKeys
+from adapters.log.recorder import TABLE
+from adapters.postgres.retrying import Pool, retrying
+from domain.kernel import Event, Unavailable
+from domain.vocabulary import addresses
+
+log = structlog.get_logger(__name__)
+
+
+class AuditUnavailable(Unavailable):
+    """The audit cannot be reached at the moment. Try again shortly."""
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One event as the audit sees it; `event` is null when this version cannot read it.
+
+    Its addresses can be read, its other personal fields are sealed.
+    """
+
+    position: int
+    event_id: UUID
+    stream: str
+    name: str
+    recorded_at: datetime
+    actor: str
+    correlation_id: UUID
+    causation_id: UUID | None
+    event: Event | None
+    ip: str | None
+    user_agent: str | None
+    request_id: str | None
+
+
+class Passage(Struct, frozen=True, kw_only=True):
+    """Events in order; up to `frontier` there are no others, and the workspace's newest is at `head`."""
+
+    entries: list[Entry]
+    frontier: int
+    head: int
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What to look for; what is null does not matter."""
+
+    workspace_id: str
+    limit: int
+    before: UUID | None = None
+    names: tuple[str, ...] | None = None
+    actor: str | None = None
+    target_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+# The target is in the stream's name, or, where things share a stream, in the event: as a whole JSON string, so that
+# no part of another id matches. What is sealed does not match either.
+_FIND = f"""
+SELECT e.notification_id, e.event_id, e.originator_id, e.topic, e.schema_version, e.recorded_at, e.actor,
+       e.correlation_id, e.causation_id, e.state, o.ip, o.user_agent, o.request_id
+FROM {TABLE} e
+LEFT JOIN request_origins o ON o.workspace_id = e.workspace_id AND o.correlation_id = e.correlation_id
+                           AND e.causation_id IS NULL
+WHERE e.workspace_id = %(workspace_id)s
+  AND (%(before)s::bigint IS NULL OR e.notification_id < %(before)s)
+  AND (%(names)s::text[] IS NULL OR e.topic = ANY(%(names)s))
+  AND (%(actor)s::text IS NULL OR e.actor = %(actor)s)
+  AND (%(since)s::timestamptz IS NULL OR e.recorded_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR e.recorded_at <= %(until)s)
+  AND (%(target)s::text IS NULL
+       OR right(e.originator_id, length(%(target)s) + 1) = '-' || %(target)s
+       OR position(convert_to('"' || %(target)s || '"', 'UTF8') IN e.state) > 0)
+ORDER BY e.notification_id DESC LIMIT %(limit)s
+"""
+
+# Up to where the projector is, everything that will ever be there is there: what is written at this moment may still
+# appear before what can be seen already, and a reader that goes by positions would miss it.
+_FOLLOW = f"""
+WITH frontier AS (SELECT coalesce(max(position), 0) AS position FROM checkpoints WHERE name = 'jobs' AND live),
+head AS (SELECT coalesce(max(notification_id), 0) AS position FROM {TABLE} WHERE workspace_id = %(workspace_id)s)
+SELECT frontier.position, head.position, page.*
+FROM frontier CROSS JOIN head LEFT JOIN LATERAL (
+    SELECT e.notification_id, e.event_id, e.originator_id, e.topic, e.schema_version, e.recorded_at, e.actor,
+           e.correlation_id, e.causation_id, e.state, null::text, null::text, null::text
+    FROM {TABLE} e
+    WHERE e.workspace_id = %(workspace_id)s AND e.notification_id > %(after)s
+      AND e.notification_id <= frontier.position
+    ORDER BY e.notification_id LIMIT %(limit)s
+) AS page ON true
+"""
+
+_PLACE = f"SELECT notification_id FROM {TABLE} WHERE workspace_id = %s AND event_id = %s"
+
+
+class Audit:
+    """Answers what was done in a workspace, by whom, to what and when."""
+
+    def __init__(self, pool: Pool, keys: DataKeys, *, retry_seconds: float = 10.0) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._retry_seconds = retry_seconds
+
+    async def find(self, question: Question) -> list[Entry] | None:
+        """The newest events that match; None when there is no event to begin before."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> Sequence[Any] | None:
+            before = None
+            if question.before is not None:
+                cursor = await connection.execute(_PLACE.encode(), (question.workspace_id, question.before))
+                place = await cursor.fetchone()
+                if place is None:
+                    return None
+                before = place[0]
+            cursor = await connection.execute(
+                _FIND.encode(),
+                {
+                    "workspace_id": question.workspace_id,
+                    "before": before,
+                    "names": None if question.names is None else list(question.names),
+                    "actor": question.actor,
+                    "since": question.since,
+                    "until": question.until,
+                    "target": question.target_id,
+                    "limit": question.limit,
+                },
+            )
+            return await cursor.fetchall()
+
+        rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
+        return None if rows is None else await self._opened([_entry(row) for row in rows])
+
+    async def follow(self, workspace_id: str, after: int, limit: int) -> Passage:
+        """The events after a position, oldest first, none of which will ever be preceded by another."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> Sequence[Any]:
+            cursor = await connection.execute(
+                _FOLLOW.encode(), {"workspace_id": workspace_id, "after": after, "limit": limit}
+            )
+            return await cursor.fetchall()
+
+        rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
+        entries = await self._opened([_entry(row[2:]) for row in rows if row[2] is not None])
+        return Passage(entries=entries, frontier=rows[0][0], head=rows[0][1])
+
+    async def _opened(self, entries: list[Entry]) -> list[Entry]:
+        """The same with addresses that can be read."""
+        with_address = [each.event for each in entries if each.event is not None and addresses(type(each.event))]
+        if not with_address:
+            return entries
+        await self._keys.load(codec.subjects(with_address))
+        return [
+            each
+            if each.event is None
+            else replace(each, event=codec.unseal(each.event, self._keys, only=addresses(type(each.event))))
+            for each in entries
+        ]
+
+
+def _entry(row: Any) -> Entry:
+    position, event_id, stream, name, schema_version, recorded_at, actor, correlation, causation, state = row[:10]
+    ip, agent, request_id = row[10:]
+    try:
+        event: Event | None = codec.decode(name, schema_version, state)
+    except Exception as problem:  # noqa: BLE001 - that something was done is known even when its facts are not
+        log.warning("audit.unreadable", position=position, name=name, problem=repr(problem))
+        event = None
+    return Entry(
+        position=position,
+        event_id=event_id,
+        stream=stream,
+        name=name,
+        recorded_at=recorded_at,
+        actor=actor,
+        correlation_id=correlation,
+        causation_id=causation,
+        event=event,
+        ip=ip,
+        user_agent=agent,
+        request_id=request_id,
+    )

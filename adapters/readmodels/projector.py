@@ -1,0 +1,455 @@
+"""Moves read models forward: what a page changes and the position it ends at are one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, LiteralString, NamedTuple
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import ProgramLimitExceeded
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.writers import DocumentWriter, JobWriter, TallyWriter, Writer
+from adapters.stream.feed import Ahead, Feed
+from commands.kernel import Reaction
+from domain.kernel import Unavailable
+from domain.ledger import Recorded, Unreadable
+from projections.kernel import Projection, Tally
+
+log = structlog.get_logger(__name__)
+
+PAGE_EVENTS = 1_000
+#: While catching up there is more to gain from fewer transactions.
+CATCH_UP_EVENTS = 5_000
+#: After a page that was not full the projector rests so long for each of its events, and so long at most. A lone event
+#: is followed at once; many find others to share a transaction with, which costs about as much as forty events.
+REST_SECONDS_PER_EVENT = 0.0005
+REST_SECONDS_MAX = 0.02
+#: How often parked events are looked at, whether somebody asked to try them again, and new versions looked for.
+LOOK_SECONDS = 0.5
+#: How often a projector that was overtaken while rebuilding looks whether the other one got there.
+BUILDING_SECONDS = 1.0
+
+Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
+
+
+class CheckpointConflict(Exception):
+    """Another projector has moved these checkpoints, or they are no longer live: read again where they are."""
+
+
+_TRANSIENT = (CheckpointConflict, OperationalError, PoolTimeout, Unavailable, OSError)
+
+
+def is_transient(problem: Exception) -> bool:
+    """Whether a problem says nothing about the event at hand, so that trying again is the answer."""
+    return isinstance(problem, _TRANSIENT) and not isinstance(problem, ProgramLimitExceeded)
+
+
+class Checkpoint(NamedTuple):
+    """Where a subscription is, as written in `checkpoints`, and how often its parked events were retried."""
+
+    position: int
+    retries: int
+
+
+class Subscription:
+    """Some writers that move together through the log."""
+
+    def __init__(
+        self, pool: Pool, writers: Sequence[Writer], checkpoints: dict[str, Checkpoint], *, live: bool
+    ) -> None:
+        self._pool = pool
+        self.writers = list(writers)
+        self.checkpoints = checkpoints
+        self._live = live
+        self._parked: dict[str, set[str]] = {writer.name: set() for writer in writers}
+
+    @property
+    def position(self) -> int:
+        """How far all of them have come."""
+        return min((checkpoint.position for checkpoint in self.checkpoints.values()), default=0)
+
+    async def recall(self) -> None:
+        """Learn which streams are parked."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT subscription, version, stream FROM parked")
+            rows = await cursor.fetchall()
+        for writer in self.writers:
+            self._parked[writer.name] = {row[2] for row in rows if row[:2] == (writer.name, writer.version)}
+
+    async def absorb(self, page: Sequence[Recorded | Unreadable]) -> None:
+        """Fold a page into every writer that has not seen it, and move their positions, or nothing at all.
+
+        When something in the page cannot even be written, halving the page finds it, and it is parked alone.
+        """
+        try:
+            await self._write(page, suspicious=len(page) == 1)
+        except Exception as problem:
+            if len(page) == 1 or is_transient(problem):
+                raise
+            half = len(page) // 2
+            await self.absorb(page[:half])
+            await self.absorb(page[half:])
+
+    async def _write(self, page: Sequence[Recorded | Unreadable], *, suspicious: bool) -> None:
+        end = page[-1].position
+        parked: list[_Parked] = []
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                await self._advance(connection, end)
+                for writer in self.writers:
+                    seen, sick = self.checkpoints[writer.name].position, self._parked[writer.name]
+                    fresh = [each for each in page if each.position > seen and each.stream not in sick]
+                    fold = self._fold_suspicious if suspicious else self._fold
+                    parked += await fold(connection, writer, fresh)
+        except BaseException:
+            for writer in self.writers:
+                writer.forget()
+            raise
+        for each in parked:
+            self._parked[each.writer.name].add(each.stream)
+        self.checkpoints = {
+            name: checkpoint._replace(position=max(checkpoint.position, end))
+            for name, checkpoint in self.checkpoints.items()
+        }
+
+    async def _advance(self, connection: AsyncConnection[TupleRow], end: int) -> None:
+        """Compare and set: whoever finds the old checkpoints unchanged writes the new ones, before anybody else can."""
+        cursor = await connection.execute(
+            "UPDATE checkpoints f SET position = greatest(f.position, %s), moved_at = now() "
+            "FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[]) AS was(name, version, position, retries) "
+            "WHERE f.name = was.name AND f.version = was.version AND f.position = was.position "
+            "AND f.retries = was.retries AND f.live = %s",
+            (
+                end,
+                [writer.name for writer in self.writers],
+                [writer.version for writer in self.writers],
+                [self.checkpoints[writer.name].position for writer in self.writers],
+                [self.checkpoints[writer.name].retries for writer in self.writers],
+                self._live,
+            ),
+            prepare=True,
+        )
+        if cursor.rowcount != len(self.writers):
+            raise CheckpointConflict
+
+    async def _fold(
+        self, connection: AsyncConnection[TupleRow], writer: Writer, page: Sequence[Recorded | Unreadable]
+    ) -> list[_Parked]:
+        """Fold what can be folded; park the rest, and with it what comes later in the same stream."""
+        parked: dict[str, _Parked] = {}
+        readable: list[Recorded] = []
+        for each in page:
+            if each.stream in parked:
+                continue
+            if isinstance(each, Unreadable):
+                parked[each.stream] = _Parked(writer, each.stream, each.position, each.problem)
+            else:
+                readable.append(each)
+        for poison in await writer.absorb(connection, readable):
+            where = poison.recorded
+            # An unreadable event of the same stream can only come later than the one that was read and failed.
+            parked[where.stream] = _Parked(writer, where.stream, where.position, str(poison))
+        for found in parked.values():
+            await _park(connection, found)
+        return list(parked.values())
+
+    async def _fold_suspicious(
+        self, connection: AsyncConnection[TupleRow], writer: Writer, page: Sequence[Recorded | Unreadable]
+    ) -> list[_Parked]:
+        """As `_fold` for events of one stream, parked from the first one when that fails in whatever way."""
+        if not page:
+            return []
+        try:
+            async with connection.transaction():
+                return await self._fold(connection, writer, page)
+        except Exception as problem:
+            if is_transient(problem):
+                raise
+            writer.forget()
+            found = _Parked(writer, page[0].stream, page[0].position, repr(problem))
+            await _park(connection, found)
+            return [found]
+
+    async def retry_parked(self, ledger: EventLog) -> None:
+        """Fold again, from the first one that failed, the streams that somebody asked to try again."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT subscription, version, stream, position FROM parked WHERE retry")
+            asked = await cursor.fetchall()
+        for writer in self.writers:
+            for _, _, stream, first in (row for row in asked if row[:2] == (writer.name, writer.version)):
+                await self._retry(
+                    writer, stream, await ledger.passage(stream, first, self.checkpoints[writer.name].position)
+                )
+
+    async def _retry(self, writer: Writer, stream: str, missed: Sequence[Recorded | Unreadable]) -> None:
+        checkpoint = self.checkpoints[writer.name]
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                await self._count_retry(connection, writer, checkpoint)
+                await connection.execute(
+                    "DELETE FROM parked WHERE subscription = %s AND version = %s AND stream = %s",
+                    (writer.name, writer.version, stream),
+                )
+                again = await self._fold_suspicious(connection, writer, missed)
+        except BaseException:
+            writer.forget()
+            raise
+        self.checkpoints[writer.name] = checkpoint._replace(retries=checkpoint.retries + 1)
+        if not again:
+            self._parked[writer.name].discard(stream)
+            log.info("event.unparked", subscription=writer.name, stream=stream, events=len(missed))
+
+    async def _count_retry(self, connection: AsyncConnection[TupleRow], writer: Writer, checkpoint: Checkpoint) -> None:
+        """Counted in the checkpoint, so that a projector that still skips the stream comes into conflict with it."""
+        cursor = await connection.execute(
+            "UPDATE checkpoints SET retries = retries + 1 WHERE name = %s AND version = %s "
+            "AND position = %s AND retries = %s AND live = %s",
+            (writer.name, writer.version, checkpoint.position, checkpoint.retries, self._live),
+        )
+        if cursor.rowcount != 1:
+            raise CheckpointConflict
+
+
+class _Parked(NamedTuple):
+    writer: Writer
+    stream: str
+    position: int
+    problem: str
+
+
+async def _park(connection: AsyncConnection[TupleRow], found: _Parked) -> None:
+    log.error(
+        "event.parked",
+        subscription=found.writer.name,
+        stream=found.stream,
+        position=found.position,
+        problem=found.problem,
+    )
+    await connection.execute(
+        "INSERT INTO parked (subscription, version, stream, position, problem) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT DO NOTHING",
+        (found.writer.name, found.writer.version, found.stream, found.position, found.problem[:2000].replace("\0", "")),
+    )
+
+
+class Projector:
+    """All projections, tallies and jobs of one deployment, rebuilt ones beside the live ones."""
+
+    def __init__(
+        self,
+        ledger: EventLog,
+        feed: Feed,
+        pool: Pool,
+        projections: Iterable[Projection[Any]],
+        tallies: Iterable[Tally],
+        reactions: Iterable[Reaction],
+        *,
+        on_progress: Callable[[int], None] = lambda _: None,
+        on_jobs: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._ledger = ledger
+        self._feed = feed
+        self._pool = pool
+        self._projections = {each.name: each for each in projections}
+        self._tallies = {each.name: each for each in tallies}
+        self._jobs = JobWriter(reactions)
+        self._on_progress = on_progress
+        self._on_jobs = on_jobs
+        self._builders: dict[str, asyncio.Task[None]] = {}
+        self.position = 0
+        self.is_ready = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the log until told to stop, over every interruption."""
+        try:
+            while not stop.is_set():
+                try:
+                    await self._follow(stop)
+                except CheckpointConflict:
+                    log.info("projector.checkpoint_conflict")
+                    await asyncio.sleep(0.05)
+                except _TRANSIENT as problem:
+                    self.is_ready = False
+                    log.warning("projector.interrupted", problem=str(problem).strip())
+                    await asyncio.sleep(0.2)
+        finally:
+            for task in self._builders.values():
+                task.cancel()
+            await asyncio.gather(*self._builders.values(), return_exceptions=True)
+            await self._feed.close()
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        subscription = await self._live()
+        await subscription.recall()
+        looked = 0.0
+        limit = CATCH_UP_EVENTS
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            if loop.time() - looked > LOOK_SECONDS:
+                looked = loop.time()
+                await subscription.retry_parked(self._ledger)
+                if await self._look_for_versions():
+                    return
+            page = await self._feed.next(subscription.position, limit)
+            if page:
+                await subscription.absorb(page)
+                self._on_progress(subscription.position)
+                for queue in self._jobs.queues:
+                    self._on_jobs(queue)
+                self._jobs.queues = set()
+            self.position = subscription.position
+            self.is_ready = len(page) < limit
+            limit = PAGE_EVENTS if self.is_ready else CATCH_UP_EVENTS
+            if page and self.is_ready:
+                await asyncio.sleep(min(len(page) * REST_SECONDS_PER_EVENT, REST_SECONDS_MAX))
+
+    # --- versions ------------------------------------------------------------------------------------------------
+
+    def _writer(self, name: str, version: int) -> Writer:
+        if name in self._projections:
+            return DocumentWriter(self._projections[name], version)
+        if name in self._tallies:
+            return TallyWriter(self._tallies[name], version)
+        assert name == self._jobs.name
+        return self._jobs
+
+    def _folds(self) -> dict[str, int]:
+        folds = {each.name: each.version for each in self._projections.values()}
+        folds |= {each.name: each.version for each in self._tallies.values()}
+        return folds | {self._jobs.name: self._jobs.fold}
+
+    async def _live(self) -> Subscription:
+        """The live checkpoints where they are now; where there are none at all yet, ours begin as live."""
+        folds = self._folds()
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE")
+            if not await _rows(connection, "SELECT FROM checkpoints LIMIT 1"):
+                await connection.execute(
+                    "INSERT INTO checkpoints (name, version, live, fold) "
+                    "SELECT name, 1, true, fold FROM unnest(%s::text[], %s::int[]) AS ours(name, fold)",
+                    (list(folds), list(folds.values())),
+                )
+            rows = await _rows(connection, "SELECT name, version, fold, position, retries FROM checkpoints WHERE live")
+        # What a newer version of the software folds is not ours to touch.
+        ours = {row[0]: row for row in rows if row[0] in folds and row[2] <= folds[row[0]]}
+        writers = [self._writer(name, row[1]) for name, row in ours.items()]
+        return Subscription(
+            self._pool, writers, {name: Checkpoint(row[3], row[4]) for name, row in ours.items()}, live=True
+        )
+
+    async def _look_for_versions(self) -> bool:
+        """Start building what is asked for or changed; True when a build has ended meanwhile."""
+        done = [name for name, task in self._builders.items() if task.done()]
+        for name in done:
+            task = self._builders.pop(name)
+            if problem := task.exception():
+                log.warning("rebuild.interrupted", projection=name, problem=repr(problem))
+        folds = self._folds()
+        async with self._pool.connection() as connection:
+            rows = await _rows(connection, "SELECT name, version, live, fold FROM checkpoints ORDER BY version")
+            live = {row[0]: row[3] for row in rows if row[2]}
+            building = {row[0]: row[1] for row in rows if not row[2] and row[3] <= folds.get(row[0], 0)}
+            for name, fold in folds.items():
+                if live.get(name, 0) < fold and name not in building:
+                    await request_rebuild(connection, name, fold)
+        for name, version in building.items():
+            if name not in self._builders:
+                self._builders[name] = asyncio.create_task(self._build(name, version), name=f"rebuild-{name}")
+        return bool(done)
+
+    async def _build(self, name: str, version: int) -> None:
+        """Fold the whole log into a version of its own, then put it in the checkpoint of the live one."""
+        while True:
+            async with self._pool.connection() as connection:
+                rows = await _rows(
+                    connection,
+                    "SELECT position, retries FROM checkpoints WHERE name = %s AND version = %s AND NOT live",
+                    (name, version),
+                )
+            if not rows:
+                return  # another projector has brought it to its end
+            writer = self._writer(name, version)
+            subscription = Subscription(self._pool, [writer], {name: Checkpoint(*rows[0])}, live=False)
+            await subscription.recall()
+            log.info("rebuild.started", projection=name, version=version, position=subscription.position)
+            try:
+                await self._catch_up(subscription)
+                await self._swap(writer, subscription)
+            except CheckpointConflict:
+                # Another projector builds it. Should that one stop, we go on where it was.
+                await asyncio.sleep(BUILDING_SECONDS)
+            else:
+                return
+
+    async def _catch_up(self, subscription: Subscription) -> None:
+        ahead = Ahead(self._ledger)
+        try:
+            while page := await ahead.page(subscription.position, CATCH_UP_EVENTS):
+                await subscription.absorb(page)
+                if len(page) < CATCH_UP_EVENTS:
+                    return
+        finally:
+            await ahead.close()
+
+    async def _swap(self, writer: Writer, subscription: Subscription) -> None:
+        """Hold the live version where it is, fold what is left up to there, and take its checkpoint."""
+        async with self._pool.connection() as connection, connection.transaction():
+            old = await _rows(
+                connection, "SELECT position FROM checkpoints WHERE name = %s AND live FOR UPDATE", (writer.name,)
+            )
+            while old and subscription.position < old[0][0]:
+                await subscription.absorb(await self._ledger.page(subscription.position, CATCH_UP_EVENTS))
+            await connection.execute(
+                "DELETE FROM checkpoints WHERE name = %s AND version <> %s AND (live OR version < %s)",
+                (writer.name, writer.version, writer.version),
+            )
+            checkpoint = subscription.checkpoints[writer.name]
+            cursor = await connection.execute(
+                "UPDATE checkpoints SET live = true WHERE name = %s AND version = %s AND NOT live AND position = %s",
+                (writer.name, writer.version, checkpoint.position),
+            )
+            if cursor.rowcount != 1:
+                raise CheckpointConflict
+        log.info("rebuild.live", projection=writer.name, version=writer.version, position=subscription.position)
+        await self._discard(writer.name, writer.version)
+
+    async def _discard(self, name: str, version: int) -> None:
+        """Remove what belonged to the versions before this one."""
+        async with self._pool.connection() as connection:
+            for table, owner in (("documents", "projection"), ("tallies", "projection"), ("parked", "subscription")):
+                await connection.execute(f"DELETE FROM {table} WHERE {owner} = %s AND version < %s", (name, version))
+
+
+async def _rows(connection: AsyncConnection[TupleRow], query: LiteralString, parameters: Any = ()) -> list[TupleRow]:
+    cursor = await connection.execute(query, parameters)
+    return await cursor.fetchall()
+
+
+async def request_retry(connection: AsyncConnection[TupleRow], stream: str | None = None) -> int:
+    """Ask for a parked stream (or all of them) to be folded again; the number of checkpoints it is parked in."""
+    cursor = await connection.execute(
+        "UPDATE parked SET retry = true WHERE %s::text IS NULL OR stream = %s", (stream, stream)
+    )
+    return cursor.rowcount
+
+
+async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold: int) -> int:
+    """Ask for a new version of a projection; a running projector builds it and puts it in checkpoint.
+
+    Returns the version, 0 when somebody else asked at the same moment. JobWriter are never done again.
+    """
+    if name == JobWriter.name:
+        raise ValueError("jobs are what reactions do; nothing is done again on a replay")
+    cursor = await connection.execute(
+        "INSERT INTO checkpoints (name, version, live, fold) "
+        "SELECT %s, coalesce(max(version), 0) + 1, false, %s FROM checkpoints WHERE name = %s "
+        "ON CONFLICT DO NOTHING RETURNING version",
+        (name, fold, name),
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,1 @@
+"""NATS JetStream: the relay that carries the log into it, and the feed that reads it without trusting it."""

@@ -1,0 +1,255 @@
+"""Publishes the ledger to JetStream: one publisher at a time, nothing out of order, healing what NATS forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from secrets import token_hex
+from typing import Any
+
+import nats
+import structlog
+from msgspec import DecodeError, json
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo
+from nats.js.errors import APIError, NotFoundError
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import TupleRow
+
+from adapters.log.eventlog import EventLog, LedgerUnavailable, StoredRow
+from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire, encode_wire, to_wire
+
+log = structlog.get_logger(__name__)
+
+PAGE_EVENTS = 2_000
+#: How long the relay trusts its idea of the stream while nothing happens; then it looks whether it is still so.
+VERIFY_SECONDS = 1.0
+#: How often the relay looks for new events by itself, in case nobody rings.
+POLL_SECONDS = 0.1
+#: How many half seconds to wait for the next acknowledgement.
+ACK_PATIENCE = 20
+#: After a page that was not full the relay rests so long for each of its events, and so long at most: a lone event is
+#: carried at once, and of many more go in one page.
+REST_SECONDS_PER_EVENT = 0.00025
+REST_SECONDS_MAX = 0.01
+_RELAYING = 0x1ED6E3
+
+
+class OutOfStep(Exception):
+    """The stream is not as we left it: another relay, a wiped store, or messages it has lost."""
+
+
+class Relay:
+    """Copies the ledger into the stream, starting after the last event that is really in there.
+
+    Every message says which sequence and which message of ours it expects before it (the sequence alone would let a
+    later message of a page in after a stranger's). A second relay, or one that slept through a change, is therefore
+    refused by the server and looks again. A stream that has lost messages, or holds another ledger's, is
+    emptied and filled from the beginning.
+    """
+
+    def __init__(self, log: EventLog, bus: Bus, postgres_url: str, *, replicas: int = 1) -> None:
+        self._log = log
+        self._bus = bus
+        self._url = postgres_url
+        self._replicas = replicas
+        self._rung = asyncio.Event()
+        self._acks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._inbox = ""
+        self._sequence = 0
+        self._first = 1
+        self._round = self._last_id = ""
+        self.position = 0
+        self.is_active = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until told to stop; stand by while another relay is at work."""
+        await self._bus.on(f"{self._bus.prefix}.bell", self._wake)
+        while not stop.is_set():
+            try:
+                async with self._leadership(stop) as lease:
+                    if lease is not None and await self._bus.connected(1.0):
+                        await self._relay(stop, lease)
+            except OutOfStep as reason:
+                log.info("relay.out_of_step", reason=str(reason))
+                await _pause(stop, 0.05)
+            except (nats.errors.Error, APIError, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
+                log.warning("relay.interrupted", problem=repr(problem))
+                await _pause(stop, 0.2)
+            finally:
+                self.is_active = False
+
+    async def _wake(self, _: bytes) -> None:
+        self._rung.set()
+
+    @contextlib.asynccontextmanager
+    async def _leadership(self, stop: asyncio.Event) -> AsyncIterator[AsyncConnection[TupleRow] | None]:
+        """The connection that holds the relay's lock, once nobody else does; None when told to stop before."""
+        async with await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+            while not stop.is_set():
+                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_RELAYING,))
+                if (await cursor.fetchone() or (False,))[0]:
+                    yield connection
+                    return
+                await _pause(stop, 0.5)
+            yield None
+
+    async def _relay(self, stop: asyncio.Event, lease: AsyncConnection[TupleRow]) -> None:
+        async with self._acknowledgements():
+            await self._resume()
+            self.is_active = True
+            verified = asyncio.get_running_loop().time()
+            while not stop.is_set():
+                self._rung.clear()
+                rows = await self._log.raw_page(self.position, PAGE_EVENTS)
+                if rows:
+                    await self._publish(rows)
+                    if len(rows) < PAGE_EVENTS:
+                        await asyncio.sleep(min(len(rows) * REST_SECONDS_PER_EVENT, REST_SECONDS_MAX))
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)
+                now = asyncio.get_running_loop().time()
+                if now - verified > VERIFY_SECONDS:
+                    await lease.execute("SELECT")  # whoever has lost the lock with its connection steps down
+                    await self._verify()
+                    verified = now
+
+    @contextlib.asynccontextmanager
+    async def _acknowledgements(self) -> AsyncIterator[None]:
+        """An inbox for the server's answers, thrown away with all that still comes when this round is over."""
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def receive(message: Msg) -> None:
+            answers.put_nowait(message.data)
+
+        self._acks, self._inbox = answers, self._bus.client.new_inbox()
+        self._round, self._last_id = f"{token_hex(4)}-", ""
+        inbox: Subscription = await self._bus.client.subscribe(self._inbox, cb=receive)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await inbox.unsubscribe()
+
+    async def _resume(self) -> None:
+        """Learn from the stream itself which event it holds last; make the stream when it is not there."""
+        info = await self._info()
+        if info is None:
+            info = await self._bus.client.jetstream().add_stream(
+                StreamConfig(
+                    name=self._bus.stream,
+                    subjects=[self._bus.events],
+                    storage=StorageType.FILE,
+                    num_replicas=self._replicas,
+                    allow_direct=True,
+                    # Message ids chain the messages of one round; nobody needs them remembered.
+                    duplicate_window=1.0,
+                    description="The ledger, event by event, in order of position",
+                )
+            )
+        self._sequence, self.position = info.state.last_seq, 0
+        self._first = info.state.last_seq + 1
+        if info.state.messages:
+            last = await self._last_of_ours(info)
+            if last is None:
+                log.warning("relay.refills", messages=info.state.messages, sequence=info.state.last_seq)
+                await self._bus.client.jetstream().purge_stream(self._bus.stream)
+            else:
+                self.position = last
+                self._first = info.state.first_seq
+        log.info("relay.resumed", position=self.position, sequence=self._sequence)
+
+    async def _last_of_ours(self, info: StreamInfo) -> int | None:
+        """The position of the last message of a stream that is whole and of this ledger; None when it is not."""
+        if _has_lost(info):
+            return None
+        first, last = await self._message(info.state.first_seq), await self._message(info.state.last_seq)
+        if first is None or last is None or not last.data:
+            return None
+        if not _is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
+            return None
+        try:
+            wire = decode_wire(last.data)
+        except DecodeError:
+            return None
+        rows = await self._log.raw_page(wire.position - 1, 1)
+        return wire.position if rows and rows[0][3] == wire.id else None
+
+    async def _message(self, sequence: int) -> RawStreamMsg | None:
+        try:
+            return await self._bus.client.jetstream().get_msg(self._bus.stream, sequence)
+        except NotFoundError:
+            return None
+
+    async def _info(self) -> StreamInfo | None:
+        try:
+            return await self._bus.client.jetstream().stream_info(self._bus.stream)
+        except NotFoundError:
+            return None
+
+    async def _publish(self, rows: list[StoredRow]) -> None:
+        previous = self.position
+        for sequence, row in enumerate(rows, self._sequence):
+            message_id = f"{self._round}{row[0]}"
+            headers = {
+                POSITION: str(row[0]),
+                PREVIOUS: str(previous),
+                "Nats-Msg-Id": message_id,
+                "Nats-Expected-Last-Sequence": str(sequence),
+            }
+            if self._last_id:
+                headers["Nats-Expected-Last-Msg-Id"] = self._last_id
+            await self._bus.client.publish(
+                self._bus.subject(row[4]), encode_wire(to_wire(row, previous)), reply=self._inbox, headers=headers
+            )
+            previous, self._last_id = row[0], message_id
+        for row in rows:
+            self._settle(self._acks.get_nowait() if self._acks.qsize() else await self._next_ack())
+            self.position = row[0]
+
+    async def _next_ack(self) -> bytes:
+        """Wait for the server; when it is silent, see whether the stream is still there to answer."""
+        for _ in range(ACK_PATIENCE):
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self._acks.get(), 0.5)
+            if await self._info() is None:
+                raise OutOfStep("the stream is gone")
+        raise OutOfStep("the stream does not answer")
+
+    def _settle(self, answer: bytes) -> None:
+        ack: dict[str, Any] = json.decode(answer) if answer else {"error": {"description": "no stream answers"}}
+        if "error" in ack:
+            raise OutOfStep(ack["error"].get("description", "refused"))
+        self._sequence += 1
+        if ack["seq"] != self._sequence:
+            raise OutOfStep(f"expected sequence {self._sequence}, the stream gave {ack['seq']}")
+
+    async def _verify(self) -> None:
+        """See whether the stream is as we left it."""
+        info = await self._info()
+        if info is None:
+            raise OutOfStep("the stream is gone")
+        if info.state.last_seq != self._sequence or (self._sequence and not info.state.messages):
+            raise OutOfStep(f"expected sequence {self._sequence}, the stream is at {info.state.last_seq}")
+        is_cut = not _is_limited(info) and info.state.first_seq != self._first
+        if info.state.messages and (is_cut or _has_lost(info)):
+            raise OutOfStep("the stream has lost messages")
+
+
+def _is_limited(info: StreamInfo) -> bool:
+    """Whether somebody has told the stream to forget its oldest messages."""
+    return any(limit and limit > 0 for limit in (info.config.max_age, info.config.max_msgs, info.config.max_bytes))
+
+
+def _has_lost(info: StreamInfo) -> bool:
+    """Whether messages are missing between the first and the last one."""
+    state = info.state
+    return state.messages > 0 and state.last_seq - state.first_seq + 1 != state.messages
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,351 @@
+"""What follows from events is done at least once, in order for each stream, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.jobs.worker import Worker, request_retry
+from commands.kernel import Reaction
+from domain.kernel import Unavailable
+from domain.ledger import Recorded
+from tests.core.conftest import House, eventually
+from tests.core.orchard import AlarmSet, Diary, Hasty, TreePlanted, TreeWatered
+
+
+class Rain(Unavailable):
+    """It rains. Wait until it is over."""
+
+
+async def watered(house: House, tree_id: str, times: int) -> None:
+    await house.record(f"tree-{tree_id}", *[TreeWatered(tree_id=tree_id)] * times)
+
+
+async def jobs(house: House, reactions: list[Reaction]) -> None:
+    """Have the projector write down what follows from what is in the ledger."""
+    async with house.projecting([], [], reactions):
+        await house.caught_up("jobs")
+
+
+async def nothing_left(house: House) -> bool:
+    return await house.fetch("SELECT 1 FROM jobs") == []
+
+
+async def test_every_duty_is_done_in_the_order_of_its_stream_by_several_workers(house: House) -> None:
+    diary = Diary()
+    reaction = diary.reaction()
+    async with house.relaying(), house.projecting([], [], [reaction]), house.working(reaction), house.working(reaction):
+        await asyncio.gather(*(watered(house, str(n), 6) for n in range(12)))
+        await house.caught_up("jobs")
+        await eventually(lambda: nothing_left(house))
+
+    assert sorted(diary.entries) == sorted((f"tree-{n}", version) for n in range(12) for version in range(1, 7))
+    for n in range(12):
+        versions = [version for stream, version in diary.entries if stream == f"tree-{n}"]
+        assert versions == sorted(versions)
+
+
+async def test_a_failing_duty_is_tried_again_and_holds_up_its_own_stream_only(house: House) -> None:
+    diary = Diary()
+    failures = 2
+
+    def mood(recorded: Recorded) -> None:
+        nonlocal failures
+        if recorded.stream == "tree-1" and recorded.version == 1 and failures:
+            failures -= 1
+            raise RuntimeError("not yet")
+
+    diary.mood = mood
+    reaction = diary.reaction()
+    await watered(house, "1", 3)
+    await watered(house, "2", 3)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert [entry for entry in diary.entries if entry[0] == "tree-1"] == [("tree-1", n) for n in (1, 2, 3)]
+    assert len(diary.entries) == 6
+    assert failures == 0
+
+
+async def test_after_the_last_attempt_a_duty_is_parked_with_its_problem_and_can_be_asked_for_again(
+    house: House,
+) -> None:
+    diary = Diary()
+    diary.mood = _refuse_tree_one
+    reaction = diary.reaction(attempts_max=3)
+    await watered(house, "1", 2)
+    await watered(house, "2", 2)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: house.fetch("SELECT 1 FROM jobs WHERE state = 'parked'"))
+        await eventually(lambda: len(diary.entries) == 2)
+        rows = await house.fetch("SELECT stream, state, attempts, problem FROM jobs ORDER BY position")
+        assert rows == [
+            ("tree-1", "parked", 3, "RuntimeError('never')"),
+            ("tree-1", "ready", 0, None),
+        ]
+
+        diary.mood = lambda recorded: None
+        async with house.pool.connection() as connection:
+            assert await request_retry(connection, "diary") == 1
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries[2:] == [("tree-1", 1), ("tree-1", 2)]
+
+
+async def test_a_duty_that_waits_for_what_is_away_holds_up_those_behind_it(house: House) -> None:
+    diary = Diary()
+    away = iter([True])
+
+    def mood(recorded: Recorded) -> None:
+        if recorded.version == 1 and next(away, False):
+            raise Unavailable
+
+    diary.mood = mood
+    reaction = diary.reaction()
+    await watered(house, "1", 2)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+    assert diary.entries == [("tree-1", 1), ("tree-1", 2)]
+
+
+def _refuse_tree_one(recorded: Recorded) -> None:
+    if recorded.stream == "tree-1":
+        raise RuntimeError("never")
+
+
+class NobodyAnswers(Exception):
+    """A failure whose sentence is meant for whoever asked."""
+
+    transient = True
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        (NobodyAnswers("The server does not answer."), "The server does not answer."),
+        (RuntimeError("password=hunter2 in /var/lib/x"), "It failed on our side, several times."),
+    ],
+    ids=["a sentence for people", "the inside of an unexpected error"],
+)
+async def test_giving_up_says_so_and_lets_the_stream_go_on(house: House, problem: Exception, told: str) -> None:
+    diary = Diary()
+
+    def mood(recorded: Recorded) -> None:
+        if recorded.version == 1:
+            raise problem
+
+    diary.mood = mood
+    reaction = diary.reaction(attempts_max=2, gives_up=True)
+    await watered(house, "1", 2)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.given_up == [(1, told)]
+    assert diary.entries == [("tree-1", 2)]
+
+
+async def test_a_dependency_that_is_away_costs_no_attempts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.jobs.worker.UNAVAILABLE_RETRY_DELAY", timedelta(0))
+    diary = Diary()
+    rain = iter(range(7))
+
+    def mood(recorded: Recorded) -> None:
+        if next(rain, None) is not None:
+            raise Rain
+
+    diary.mood = mood
+    reaction = diary.reaction(attempts_max=2)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries == [("tree-1", 1)]
+
+
+async def test_retries_come_later_and_later_up_to_ten_minutes() -> None:
+    reaction = Reaction(name="x", kinds=(), handler=Diary().write, due=lambda _: None)
+
+    assert [reaction.retry_delay(n).total_seconds() for n in (1, 2, 3, 8, 10, 11, 40)] == [1, 2, 4, 128, 512, 600, 600]
+
+
+async def test_a_failed_duty_waits_for_its_time(house: House) -> None:
+    diary = Diary()
+    diary.mood = _refuse_tree_one
+    hasty = diary.reaction(attempts_max=5)
+    patient = Reaction(**{name: getattr(hasty, name) for name in hasty.__struct_fields__})
+    await watered(house, "1", 1)
+    await jobs(house, [patient])
+    async with house.working(patient):
+        [(due_in, attempts)] = await eventually(
+            lambda: house.fetch(
+                "SELECT extract(epoch FROM due_at - now())::float, attempts FROM jobs "
+                "WHERE state = 'ready' AND attempts > 0"
+            )
+        )
+
+    assert attempts == 1
+    assert 0.2 < due_in <= 1
+
+
+# --- timers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_timer_rings_when_it_is_due_also_when_everybody_was_restarted_in_between(house: House) -> None:
+    diary = Diary()
+    reaction = diary.reaction(AlarmSet)
+    soon = datetime.now(UTC) + timedelta(milliseconds=700)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    await house.record("tree-1", AlarmSet(tree_id="1", rings_at=later), AlarmSet(tree_id="1", rings_at=soon))
+    await jobs(house, [reaction])
+    async with house.working(reaction) as worker:
+        await eventually(lambda: worker.is_ready)
+        assert diary.entries == []
+    async with house.working(reaction):
+        await eventually(lambda: diary.entries)
+        assert datetime.now(UTC) >= soon
+
+    assert diary.entries == [("tree-1", 2)], "the later timer of the stream holds nobody up"
+    assert [row[0] for row in await house.fetch("SELECT due_at FROM jobs")] == [later]
+
+
+# --- workers that die ------------------------------------------------------------------------------------------------
+
+
+async def test_the_duty_of_a_worker_killed_with_it_is_taken_over(house: House) -> None:
+    diary = Diary()
+    reaction = diary.reaction()
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    script = Path(__file__).with_name("worker_process.py")
+    doomed = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), house.url, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert doomed.stdout is not None
+    assert await doomed.stdout.readline() == b"at it\n"
+    doomed.send_signal(signal.SIGKILL)
+    await doomed.wait()
+
+    [(state, attempts)] = await house.fetch("SELECT state, attempts FROM jobs")
+    assert (state, attempts) == ("running", 1)
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+    assert diary.entries == [("tree-1", 1)]
+
+
+async def test_a_duty_that_kills_its_workers_is_given_up_in_the_end(house: House) -> None:
+    diary = Diary()
+    reaction = diary.reaction(attempts_max=2, gives_up=True)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    # As left behind by two workers that died.
+    await house.fetch("UPDATE jobs SET state = 'running', attempts = 2, lease_until = now() - interval '1 second'")
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries == []
+    assert diary.given_up == [(1, "gave up after repeated crashes")]
+
+
+async def test_long_work_keeps_its_lease(house: House) -> None:
+    diary = Diary()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    starts = 0
+
+    async def work(recorded: Recorded, world: Any) -> None:
+        nonlocal starts
+        starts += 1
+        begun.set()
+        await go_on.wait()
+
+    reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    async with house.working(reaction, lease_seconds=0.6), house.working(reaction, lease_seconds=0.6):
+        await begun.wait()
+        [(first,)] = await house.fetch("SELECT lease_until FROM jobs")
+        # Renewed far beyond where the first lease ended, while a second worker was looking for work all the time.
+        await eventually(lambda: house.fetch("SELECT 1 FROM jobs WHERE lease_until > %s + interval '1 s'", first))
+        go_on.set()
+        await eventually(lambda: nothing_left(house))
+
+    assert starts == 1
+    assert not diary.entries
+
+
+async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: House) -> None:
+    diary = Diary()
+    begun, stopped, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(recorded: Recorded, world: Any) -> None:
+        begun.set()
+        try:
+            await over.wait()
+        finally:
+            stopped.set()
+
+    reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    worker = Worker(house.ledger, house.pool, house.bus, None, [reaction], lease_seconds=0.3)
+    async with house.running(worker.run):
+        await begun.wait()
+        owner = "00000000-0000-0000-0000-000000000001"
+        await house.fetch("UPDATE jobs SET owner = %s::uuid, lease_until = now() + interval '1 hour'", owner)
+        try:
+            await asyncio.wait_for(stopped.wait(), 10)
+        finally:
+            over.set()
+
+    assert [str(row[0]) for row in await house.fetch("SELECT owner FROM jobs")] == [owner]
+    assert not diary.entries
+
+
+async def test_a_worker_told_to_stop_finishes_what_it_has_begun(house: House) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(recorded: Recorded, world: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    worker = Worker(house.ledger, house.pool, house.bus, None, [reaction])
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    await begun.wait()
+    stop.set()
+    await eventually(lambda: not worker.is_ready)
+    go_on.set()
+    await running
+
+    assert await nothing_left(house)
+
+
+async def test_jobs_survive_a_bell_that_is_never_heard(house: House) -> None:
+    """The worker's bus is connected to nothing."""
+    diary = Diary()
+    reaction = diary.reaction()
+    house.bus.ring = lambda *_: None  # type: ignore[method-assign]
+    async with house.projecting([], [], [reaction]), house.working(reaction):
+        await watered(house, "1", 2)
+        await eventually(lambda: len(diary.entries) == 2)
+
+
+async def test_planting_calls_for_nothing(house: House) -> None:
+    reaction = Diary().reaction()
+    await house.record("tree-1", TreePlanted(tree_id="1"))
+    await jobs(house, [reaction])
+
+    assert await nothing_left(house)

@@ -1,0 +1,97 @@
+"""A connection of one statement, on the event loop of the service: whatever the server does, an answer comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import psycopg
+import pytest
+from psycopg import OperationalError
+
+from adapters.postgres import prepared as prepared_statements
+from adapters.postgres.prepared import PreparedStatement
+from infra.embedded import EmbeddedPostgres
+
+_WHO = "SELECT $1::int8, pg_backend_pid()::int8"
+_INT8 = 20
+_SEVEN = [(7).to_bytes(8, "big")]
+
+
+@pytest.fixture
+def prepared(postgres: EmbeddedPostgres) -> PreparedStatement:
+    return PreparedStatement(postgres.url, _WHO, [_INT8])
+
+
+async def backend_of(prepared: PreparedStatement) -> int:
+    """The process at the other end, asked over a new connection when the old one is lost."""
+    for _ in range(3):
+        try:
+            result = await prepared.run(_SEVEN)
+        except OperationalError:
+            continue
+        assert int.from_bytes(result.get_value(0, 0) or b"", "big") == 7
+        return int.from_bytes(result.get_value(0, 1) or b"", "big")
+    raise AssertionError("every connection is lost")
+
+
+@pytest.mark.parametrize("breath", [False, True])
+async def test_whoever_was_sent_away_while_nobody_looked_comes_back(
+    prepared: PreparedStatement, postgres: EmbeddedPostgres, breath: bool
+) -> None:
+    seen = set()
+    for _ in range(10):
+        async with asyncio.timeout(5):
+            seen.add(backend := await backend_of(prepared))
+        # Nothing of our loop runs meanwhile, so it learns of the farewell and of the broken line at once.
+        with psycopg.connect(postgres.url, autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", (backend,))
+        if breath:
+            await asyncio.sleep(0)
+    assert len(seen) == 10
+    await prepared.close()
+
+
+async def test_whoever_is_sent_away_while_waiting_hears_of_it(postgres: EmbeddedPostgres) -> None:
+    slow = PreparedStatement(postgres.url, "SELECT pg_sleep(60), $1::int8", [_INT8])
+    waiting = asyncio.create_task(slow.run(_SEVEN))
+    with psycopg.connect(postgres.url, autocommit=True) as other:
+        sleeping = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while not waiting.done():
+            other.execute(sleeping)
+            await asyncio.sleep(0.01)
+    with pytest.raises(OperationalError):
+        await waiting
+    await slow.close()
+
+
+async def test_a_server_that_says_nothing_is_given_up_and_another_connection_is_made(
+    prepared: PreparedStatement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await backend_of(prepared)
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        monkeypatch.setattr(prepared_statements, "ANSWER_SECONDS_MAX", 0.2)
+        with pytest.raises(TimeoutError):
+            await prepared.run(_SEVEN)
+        monkeypatch.undo()
+        assert await backend_of(prepared) != backend
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    await prepared.close()
+
+
+async def test_what_nobody_waits_for_any_more_the_server_does_not_do_either(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared_statements, "STATEMENT_SECONDS_MAX", 1)
+    locked = PreparedStatement(postgres.url, "SELECT pg_advisory_xact_lock($1::int8)", [_INT8])
+    with psycopg.connect(postgres.url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(7)")
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="statement timeout"):
+                await locked.run(_SEVEN)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        assert other.execute(waiting).fetchone() == (0,)
+    await locked.close()
