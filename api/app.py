@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
@@ -18,21 +16,21 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
-import api
 from api.answers import Answer
 from api.auth import RATE, SAFE_METHODS, asker, client_address, guard, header, rate_headers
 from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Origin, Services
+from domain.discovery import modules
 from domain.kernel import Refusal
 
 BODY_BYTES_MAX = 1024 * 1024
 
 
 def routes() -> list[HTTPRouteHandler]:
-    """Every route there is: all handlers of all modules of this package."""
+    """Every route there is: all handlers of all modules of this layer."""
     found: dict[int, HTTPRouteHandler] = {}
-    for module in pkgutil.walk_packages(api.__path__, "api."):
-        for thing in vars(importlib.import_module(module.name)).values():
+    for module in modules("api"):
+        for thing in vars(module).values():
             if isinstance(thing, HTTPRouteHandler):
                 found[id(thing)] = thing
     return list(found.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
@@ -16,6 +16,9 @@ ERASED = "[erased]"
 #: What a personal field begins with that was stored before it was one. Upcasters put it there, reading takes it away.
 PLAIN = "plain:v1:"
 
+#: From each schema version to the next: the same facts in another shape.
+Upcasters = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Value(Struct, frozen=True):
@@ -25,8 +28,11 @@ class Value(Struct, frozen=True):
 class Event(Value, frozen=True):
     """A fact. Its stored name and fields are for ever: fields are only added, with a default."""
 
-    #: Raise it when the shape changes, and give `domain.vocabulary` an upcaster from the version before.
+    #: Raise it when the shape changes, and add the upcaster from the version before.
     schema_version: ClassVar[int] = 1
+    upcasters: ClassVar[Upcasters] = {}
+    #: Names it was once stored under, with their contexts.
+    formerly: ClassVar[tuple[str, ...]] = ()
 
 
 class State(Value, frozen=True):
@@ -40,6 +46,15 @@ def personal(subject: str, *, address: bool = False) -> Meta:
     `address`, whose query may hold secrets, the audit shows the place.
     """
     return Meta(extra={"personal": subject, "address": address})
+
+
+def personal_since_then(*fields: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """An upcaster: these fields lie there unsealed, as they did before they were personal."""
+
+    def convert(facts: dict[str, Any]) -> dict[str, Any]:
+        return facts | {field: PLAIN + facts[field] for field in fields if facts.get(field) is not None}
+
+    return convert
 
 
 class Refusal(Exception):

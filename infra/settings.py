@@ -131,6 +131,7 @@ class Settings(Value, frozen=True):
     host: Annotated[str, _says("Address to serve on")] = "127.0.0.1"
     port: Annotated[Port, _says("Port to serve on")] = 8000
     public_url: Annotated[Url, _says("How clients reach the service; empty means `http://host:port`")] = Url("")
+    extensions: Annotated[str, _says("Packages that bring further contexts, with commas")] = ""
     data_dir: Annotated[Path, _says("Where `up` keeps the embedded servers' files and the secret key")] = msgspec.field(
         default_factory=_data_home
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import pkgutil
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,8 +15,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-import commands
-import projections
 from adapters.identity.directory import Directory
 from adapters.identity.vault import Vault
 from adapters.jobs.worker import Worker, ring
@@ -33,6 +29,7 @@ from adapters.stream.relay import Relay
 from commands.kernel import REACTIONS, Reaction
 from commands.ports import Stored, World
 from commands.webhooks.sending import Outcome, send
+from domain.discovery import modules
 from domain.ledger import Context
 from infra.settings import Settings
 from projections.analyses.analyses import analyses
@@ -68,9 +65,8 @@ RECONNECT_SECONDS_MAX = 4.0
 
 def load_everything() -> None:
     """Import every command, reaction and projection, so that all are registered."""
-    for package in (commands, projections):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
+    modules("commands")
+    modules("projections")
 
 
 class Upload:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
-import api
-import commands
-import domain
-import projections
+from domain import discovery
 from domain.kernel import Category, Event
 from domain.vocabulary import events
 
@@ -21,14 +16,9 @@ T = TypeVar("T")
 @cache
 def modules() -> tuple[ModuleType, ...]:
     """Every module of the layers that hold rules, facts, views and routes."""
-    found: list[ModuleType] = []
-    for package in (domain, commands, projections, api):
-        found.append(package)
-        found.extend(
-            importlib.import_module(each.name)
-            for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-        )
-    return tuple(found)
+    return tuple(
+        module for layer in ("domain", "commands", "projections", "api") for module in discovery.modules(layer)
+    )
 
 
 @cache

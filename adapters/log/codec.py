@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from domain.kernel import ERASED, Event
-from domain.vocabulary import RENAMED, UPCASTERS, events, personal_fields, upcast
+from domain.vocabulary import events, personal_fields, renamed, upcast
 
 
 class Seals(Protocol):
@@ -42,13 +42,13 @@ def encode(event: Event, seals: Seals) -> bytes:
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:
     """The event as stored: in today's shape, its personal fields still sealed."""
-    name = RENAMED.get(name, name)
+    name = renamed().get(name, name)
     kind = events().get(name)
     if kind is None or schema_version > kind.schema_version:
         raise UnknownEvent(f"{name} in version {schema_version}")
-    if (name, schema_version) in UPCASTERS:
+    if schema_version in kind.upcasters:
         facts: dict[str, Any] = msgspec.json.decode(state)
-        return msgspec.convert(upcast(name, schema_version, facts), kind)
+        return msgspec.convert(upcast(kind, schema_version, facts), kind)
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind).decode

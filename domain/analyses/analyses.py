@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec.structs import replace
 
 from domain.analyses.findings import Findings
-from domain.kernel import Category, Conflict, Event, NotFound, State, Value, personal
+from domain.kernel import Category, Conflict, Event, NotFound, State, Upcasters, Value, personal, personal_since_then
 
 Origin = Literal["url", "upload", "object"]
 
@@ -17,6 +17,7 @@ class AnalysisRequested(Event):
     """Somebody has handed in a recording, or the address of one. Addresses may hold secrets, so they are sealed."""
 
     schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("source_url", "webhook_url")}
 
     analysis_id: str
     workspace_id: str

@@ -7,7 +7,17 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, NotFound, State, Unavailable, personal
+from domain.kernel import (
+    Category,
+    Conflict,
+    Event,
+    NotFound,
+    State,
+    Unavailable,
+    Upcasters,
+    personal,
+    personal_since_then,
+)
 
 MessageType = Literal["analysis.completed", "analysis.failed", "webhook.ping"]
 #: What an endpoint may choose from; a ping is sent only when somebody asks for it.
@@ -26,6 +36,7 @@ class DeliveryQueued(Event):
     """There is something to tell; without an endpoint the address was left with the job."""
 
     schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
 
     delivery_id: str
     workspace_id: str

@@ -11,7 +11,18 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import field
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value, personal
+from domain.kernel import (
+    Category,
+    Conflict,
+    Event,
+    Invalid,
+    NotFound,
+    State,
+    Upcasters,
+    Value,
+    personal,
+    personal_since_then,
+)
 from domain.webhooks.deliveries import MESSAGE_TYPES
 
 ENDPOINTS_MAX = 50
@@ -25,6 +36,7 @@ class EndpointRegistered(Event):
     """An address wants to be told; no chosen types means all of them."""
 
     schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
 
     endpoint_id: str
     workspace_id: str
@@ -40,6 +52,7 @@ class EndpointMoved(Event):
     """It listens at another address now."""
 
     schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
 
     endpoint_id: str
     workspace_id: str

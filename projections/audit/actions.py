@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from domain.kernel import Event
-from domain.vocabulary import RENAMED, addresses, events, name_of, personal_fields
+from domain.vocabulary import addresses, events, name_of, personal_fields, renamed
 from projections.kernel import seconds
 
 #: Actions that their event's class name would misname.
@@ -33,7 +33,7 @@ ITEMS_MAX = 50
 @cache
 def action_of(name: str) -> str:
     """What an event of this stored name says was done: `analyses.AnalysisRequested` is `analysis.requested`."""
-    name = RENAMED.get(name, name)
+    name = renamed().get(name, name)
     if name in NAMED:
         return NAMED[name]
     context, _, kind = name.partition(".")
@@ -44,7 +44,7 @@ def action_of(name: str) -> str:
 @cache
 def names_of(action: str) -> tuple[str, ...]:
     """The stored names of the events that say this was done, those of old included."""
-    return tuple(name for name in (*events(), *RENAMED) if action_of(name) == action)
+    return tuple(name for name in (*events(), *renamed()) if action_of(name) == action)
 
 
 def target_of(event: Event) -> tuple[str, str]:

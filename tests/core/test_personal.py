@@ -17,7 +17,7 @@ from adapters.readmodels.projector import request_rebuild
 from domain.analyses.analyses import AnalysisRequested
 from domain.kernel import ERASED, Event, personal
 from domain.ledger import Change, Context
-from domain.vocabulary import UPCASTERS, addresses, name_of, personal_fields
+from domain.vocabulary import addresses, name_of, personal_fields
 from domain.webhooks.deliveries import DeliveryQueued
 from domain.webhooks.endpoints import EndpointMoved, EndpointRegistered
 from projections.audit.actions import particulars
@@ -221,11 +221,13 @@ def test_a_personal_field_is_found_wherever_its_mark_stands() -> None:
 
 def test_an_old_shape_is_read_as_todays_one_version_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TreeWatered, "schema_version", 3)
-    monkeypatch.setitem(
-        UPCASTERS, ("core.TreeWatered", 1), lambda facts: {"tree": facts["tree"], "gallons": facts["buckets"] * 2}
-    )
-    monkeypatch.setitem(
-        UPCASTERS, ("core.TreeWatered", 2), lambda facts: {"tree_id": facts["tree"], "litres": facts["gallons"] * 4}
+    monkeypatch.setattr(
+        TreeWatered,
+        "upcasters",
+        {
+            1: lambda facts: {"tree": facts["tree"], "gallons": facts["buckets"] * 2},
+            2: lambda facts: {"tree_id": facts["tree"], "litres": facts["gallons"] * 4},
+        },
     )
 
     assert codec.decode("core.TreeWatered", 1, b'{"tree":"1","buckets":2}') == TreeWatered(tree_id="1", litres=16)
@@ -239,6 +241,6 @@ def test_a_shape_from_the_future_is_not_guessed_at() -> None:
 
 
 def test_a_renamed_event_keeps_its_old_name_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "RENAMED", {"garden.Sprinkled": "core.TreeWatered"})
+    monkeypatch.setattr(codec, "renamed", lambda: {"garden.Sprinkled": "core.TreeWatered"})
 
     assert codec.decode("garden.Sprinkled", 1, b'{"tree_id":"1"}') == TreeWatered(tree_id="1")

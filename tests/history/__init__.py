@@ -5,7 +5,7 @@
     python -m tests.history
 
 and commit it together with the event. A line is never changed: when one does not decode any more, it is the upcaster
-in `domain.vocabulary` that is missing.
+of its event that is missing.
 """
 
 from __future__ import annotations
