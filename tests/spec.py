@@ -78,4 +78,4 @@ async def _ask(
             await execute(wish, ledger, now, CONTEXT)
     except Refusal as no:
         refusal = no
-    return [each.event for each in await ledger.recorded(before)], refusal
+    return [each.event for each in ledger.all[before:]], refusal

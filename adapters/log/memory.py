@@ -16,7 +16,8 @@ class MemoryLedger:
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._all: list[Recorded] = []
+        #: Every event that was ever written, in order of position.
+        self.all: list[Recorded] = []
         self._streams: dict[str, list[Recorded]] = {}
 
     async def append(self, changes: Sequence[Change], context: Context) -> int:
@@ -27,15 +28,13 @@ class MemoryLedger:
         for change in changes:
             if change.events and len(self._streams.get(change.stream, [])) != change.after:
                 raise StaleVersion(change.stream)
-        position = 0
-        for change in changes:
-            for version, event in enumerate(change.events, change.after + 1):
-                position = self._keep(change.stream, version, event, context)
-        return position
+        return max((self.keep(each.stream, event, context) for each in changes for event in each.events), default=0)
 
-    def _keep(self, stream: str, version: int, event: Event, context: Context) -> int:
+    def keep(self, stream: str, event: Event, context: Context) -> int:
+        """Write an event at the end of its stream, whoever was there before; its position."""
+        version = len(self._streams.get(stream, [])) + 1
         recorded = Recorded(
-            position=len(self._all) + 1,
+            position=len(self.all) + 1,
             stream=stream,
             version=version,
             event_id=uuid4(),
@@ -48,7 +47,7 @@ class MemoryLedger:
             causation_id=context.causation_id,
             event=event,
         )
-        self._all.append(recorded)
+        self.all.append(recorded)
         self._streams.setdefault(stream, []).append(recorded)
         return recorded.position
 
@@ -68,16 +67,12 @@ class MemoryLedger:
 
     async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
         """The events at these positions."""
-        return {position: self._all[position - 1] for position in positions if 0 < position <= len(self._all)}
+        return {position: self.all[position - 1] for position in positions if 0 < position <= len(self.all)}
 
     async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
         """The next events in order of position, skipping none; an empty list when there are no more yet."""
-        return list(self._all[after : after + limit])
-
-    async def recorded(self, after: int = 0) -> list[Recorded]:
-        """Everything after a position."""
-        return self._all[after:]
+        return list(self.all[after : after + limit])
 
     async def head(self) -> int:
         """The position of the newest event (0: there is none)."""
-        return len(self._all)
+        return len(self.all)

@@ -144,7 +144,7 @@ async def test_a_worker_stops_listening_when_the_analysis_is_cancelled(monkeypat
     await scene.when(cancel)
     await work
     assert ears.stopped
-    assert [type(each.event) for each in scene.log.recorded] == [
+    assert [type(each.event) for each in scene.log.all] == [
         AnalysisRequested,
         AnalysisStarted,
         AnalysisCancelled,
@@ -192,7 +192,7 @@ async def test_what_was_heard_of_a_cancelled_analysis_is_thrown_away() -> None:
     scene.ears = CancelledMeanwhile(scene)
     await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
     await scene.follows(analyse_audio, scene.last(AnalysisRequested))
-    assert not any(isinstance(each.event, AnalysisCompleted) for each in scene.log.recorded)
+    assert not any(isinstance(each.event, AnalysisCompleted) for each in scene.log.all)
     assert not await scene.blobs.exists("analyses/A/detail.json")
 
 

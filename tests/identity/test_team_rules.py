@@ -122,20 +122,17 @@ class Team(RuleBasedStateMachine):
 
     def ask(self, wish: Command) -> bool:
         """Whether a wish was granted; asking again what was granted changes nothing."""
-        before = self.lengths()
+        before = self.ledger.lengths()
         try:
             self.loop.run_until_complete(self.ledger.ask(wish))
         except Refusal:
             return False
-        after = self.lengths()
+        after = self.ledger.lengths()
         GRANTED[type(wish).__name__] += after != before
         with suppress(Refusal):  # what one may no longer do has still been done only once
             self.loop.run_until_complete(self.ledger.ask(wish))
-        assert self.lengths() == after, f"{wish} acted twice"
+        assert self.ledger.lengths() == after, f"{wish} acted twice"
         return True
-
-    def lengths(self) -> dict[str, int]:
-        return {stream: len(events) for stream, events in self.ledger.streams.items()}
 
     def rank(self, where: str, who: str) -> int:
         """0 for the owner, 3 for a viewer, 4 for a stranger."""

@@ -2,77 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from msgspec import json
 
 from adapters.identity.vault import Vault
+from adapters.log.memory import MemoryLedger
 from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
 from commands.kernel import Command, Reaction, execute
 from commands.ports import World
 from domain.analyses.findings import Analysis, Detail, Findings
 from domain.kernel import Category, Event, Refusal
-from domain.ledger import Change, Context, History, Recorded, StaleVersion
-from domain.vocabulary import name_of
+from domain.ledger import Context, Recorded
 from infra.settings import Settings
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WORKSPACE = "workspace-1"
 
 R = TypeVar("R", bound=Refusal)
-
-
-class MemoryLog:
-    """Streams in a dictionary, with the ledger's one rule: nobody writes over what they have not read."""
-
-    def __init__(self) -> None:
-        self.recorded: list[Recorded] = []
-
-    async def read(self, stream: str) -> History:
-        """All events of a stream, oldest first."""
-        events = [each.event for each in self.recorded if each.stream == stream]
-        return History(events=events, version=len(events))
-
-    async def last(self, stream: str) -> History:
-        """The last event of a stream."""
-        history = await self.read(stream)
-        return History(events=history.events[-1:], version=history.version)
-
-    async def append(self, changes: Sequence[Change], context: Context) -> int:
-        """Write all changes or none."""
-        for change in changes:
-            if (await self.read(change.stream)).version != change.after:
-                raise StaleVersion(change.stream)
-        for change in changes:
-            for version, event in enumerate(change.events, change.after + 1):
-                self.put(change.stream, version, event, context)
-        return len(self.recorded)
-
-    def put(self, stream: str, version: int, event: Event, context: Context) -> Recorded:
-        """Write one event down."""
-        recorded = Recorded(
-            position=len(self.recorded) + 1,
-            stream=stream,
-            version=version,
-            event_id=uuid4(),
-            name=name_of(type(event)),
-            schema_version=1,
-            recorded_at=NOON,
-            workspace_id=context.workspace_id,
-            actor=context.actor,
-            correlation_id=context.correlation_id,
-            causation_id=context.causation_id,
-            event=event,
-        )
-        self.recorded.append(recorded)
-        return recorded
 
 
 class Letters:
@@ -109,7 +63,7 @@ class Ears:
 class Scene:
     """Given what has happened, when something is wished or follows, then this is written down."""
 
-    log: MemoryLog = field(default_factory=MemoryLog)
+    log: MemoryLedger = field(default_factory=lambda: MemoryLedger(lambda: NOON))
     web: MemoryOutbound = field(default_factory=MemoryOutbound)
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     letters: Letters = field(default_factory=Letters)
@@ -125,47 +79,45 @@ class Scene:
 
     def given(self, category: Category[Any], identity: str, *events: Event) -> Recorded:
         """These have happened; returns the last one."""
-        stream = category.stream(identity)
-        version = sum(1 for each in self.log.recorded if each.stream == stream)
-        for number, event in enumerate(events, version + 1):
-            last = self.log.put(stream, number, event, self.context)
-        self._seen = len(self.log.recorded)
-        return last
+        for event in events:
+            self.log.keep(category.stream(identity), event, self.context)
+        self._seen = len(self.log.all)
+        return self.log.all[-1]
 
     async def when(self, command: Command) -> Scene:
         """This is wished."""
-        self._seen = len(self.log.recorded)
+        self._seen = len(self.log.all)
         await execute(command, self.log, self.now, self.context)
         return self
 
     def then(self, *events: Event) -> Scene:
         """These are written down, and nothing else."""
-        assert [each.event for each in self.log.recorded[self._seen :]] == list(events)
+        assert [each.event for each in self.log.all[self._seen :]] == list(events)
         return self
 
     @property
     def news(self) -> list[Event]:
         """What was written down last."""
-        return [each.event for each in self.log.recorded[self._seen :]]
+        return [each.event for each in self.log.all[self._seen :]]
 
     async def refused(self, command: Command, refusal: type[R]) -> R:
         """This is wished, and refused; nothing is written down."""
-        before = len(self.log.recorded)
+        before = len(self.log.all)
         with pytest.raises(refusal) as found:
             await execute(command, self.log, self.now, self.context)
-        assert len(self.log.recorded) == before
+        assert len(self.log.all) == before
         return found.value
 
     async def follows(self, reaction: Reaction, recorded: Recorded) -> Scene:
         """What follows from an event, done."""
         assert reaction.concerns(recorded.event)
-        self._seen = len(self.log.recorded)
+        self._seen = len(self.log.all)
         await reaction.handler(recorded, self.world)
         return self
 
     def last(self, kind: type[Event]) -> Recorded:
         """The newest event of a kind."""
-        return next(each for each in reversed(self.log.recorded) if isinstance(each.event, kind))
+        return next(each for each in reversed(self.log.all) if isinstance(each.event, kind))
 
     def later(self, **time: float) -> Scene:
         """Time passes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.log.memory import MemoryLedger
 from adapters.mail.smtp import MailFailed, MailRefused, MailUnavailable
 from adapters.web.http import HttpResponse, Unreachable
 from commands.kernel import execute
@@ -48,7 +49,7 @@ from domain.webhooks.endpoints import (
 )
 from projections.webhooks.attempts import webhook_logs
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
-from tests.webhooks.scene import NOON, WORKSPACE, Letters, MemoryLog, Notes, Scene
+from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"
@@ -168,7 +169,7 @@ async def test_a_job_is_told_so_often_and_no_more_whatever_its_askers_have_seen(
 async def test_of_those_who_ask_together_for_the_last_message_one_gets_it() -> None:
     all_have_read = Barrier(3)
 
-    class Crowd(MemoryLog):
+    class Crowd(MemoryLedger):
         """Nobody writes before everybody has read."""
 
         async def last(self, stream: str) -> History:
@@ -183,7 +184,7 @@ async def test_of_those_who_ask_together_for_the_last_message_one_gets_it() -> N
     wishes = [execute(once_more(200 + each), scene.log, NOON, scene.context) for each in range(3)]
     answers = await gather(*wishes, return_exceptions=True)
     assert sum(isinstance(each, TooManyDeliveries) for each in answers) == 2
-    assert sum(isinstance(each.event, DeliveryQueued) for each in scene.log.recorded) == 1
+    assert sum(isinstance(each.event, DeliveryQueued) for each in scene.log.all) == 1
 
 
 async def test_one_sender_at_a_time() -> None:
@@ -571,7 +572,7 @@ async def test_a_duty_that_crashed_while_sending_is_taken_up_again() -> None:
 
 async def test_while_somebody_sends_it_nobody_else_does() -> None:
     scene, last = waiting(DeliveryBegun(delivery_id="D", attempt=1, begun_at=NOON, begun_by="somebody"))
-    first = next(each for each in scene.log.recorded if isinstance(each.event, DeliveryQueued))
+    first = next(each for each in scene.log.all if isinstance(each.event, DeliveryQueued))
     with pytest.raises(DeliveryInProgress):
         await scene.follows(deliver, first)
     assert scene.web.sent == []
@@ -604,7 +605,7 @@ async def test_a_forced_attempt_whose_sender_died_comes_to_an_end() -> None:
     assert "ended before" in (ended.error_detail or "")
     (await scene.follows(end_abandoned_attempt, begun)).then()
     document: Any = None
-    for each in scene.log.recorded:
+    for each in scene.log.all:
         if delivery_logs.concerns(each.event):
             document = delivery_logs.evolve(document, each.event)
     assert document.status == "pending"

@@ -117,7 +117,7 @@ async def test_the_old_secret_signs_for_a_day_beside_the_new_one() -> None:
         )
     )
     (await scene.when(rotate)).then()
-    endpoint = endpoint_books.fold([each.event for each in scene.log.recorded]).endpoints["E"]
+    endpoint = endpoint_books.fold([each.event for each in scene.log.all]).endpoints["E"]
     assert endpoint.valid_secrets(NOON) == ["S2", "S1"]
     assert endpoint.valid_secrets(NOON + DAY) == ["S2"]
 
@@ -129,7 +129,7 @@ async def test_a_second_rotation_does_not_prolong_the_first_secret() -> None:
             RotateEndpointSecret(endpoint_id="E", workspace_id=WORKSPACE, secret_id=f"S{number}", overlap=DAY)
         )
         scene.later(hours=12)
-    endpoint = endpoint_books.fold([each.event for each in scene.log.recorded]).endpoints["E"]
+    endpoint = endpoint_books.fold([each.event for each in scene.log.all]).endpoints["E"]
     assert len(endpoint.secrets) == SECRETS_MAX
     assert len(endpoint.valid_secrets(scene.now)) == 2
 
