@@ -12,12 +12,12 @@ from hypothesis import given, settings
 
 from adapters.log import codec
 from adapters.log.memory import MemoryLedger
-from commands.kernel import HANDLERS, Command, execute
+from commands.kernel import HANDLERS, execute
 from domain.kernel import Category, Event, Refusal
 from domain.vocabulary import personal_fields
 from projections.kernel import PROJECTIONS, TALLIES, Projection
 from tests import history
-from tests.examples import EXAMPLES
+from tests.examples import Example, examples
 from tests.spec import CONTEXT, NOW
 from tests.strategies import any_of, ordinary
 from tests.walking import categories, modules, vocabulary
@@ -112,23 +112,22 @@ def test_every_event_is_counted_in_whole_numbers(name: str, data: st.DataObject)
 
 
 def test_every_command_has_an_example() -> None:
-    """In `tests/examples.py`; a command without one is not known to act only once."""
+    """In `tests/<context>/examples.py`; a command without one is not known to act only once."""
     missing = {f"{kind.__module__}.{kind.__name__}" for kind in HANDLERS if kind.__module__.startswith("commands.")}
-    missing -= {f"{kind.__module__}.{kind.__name__}" for kind in EXAMPLES}
+    missing -= {f"{kind.__module__}.{kind.__name__}" for kind in examples()}
 
     assert not missing
 
 
-@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
-def test_every_command_sent_twice_acts_once(kind: type[Command]) -> None:
-    first, second = asyncio.run(_send_twice(kind))
+@pytest.mark.parametrize("example", examples().values(), ids=lambda example: type(example.command).__name__)
+def test_every_command_sent_twice_acts_once(example: Example) -> None:
+    first, second = asyncio.run(_send_twice(example))
 
     assert first > 0, "the example does nothing, so it shows nothing"
-    assert second == 0 or EXAMPLES[kind].repeats, "sent again, it acted again"
+    assert second == 0 or example.repeats, "sent again, it acted again"
 
 
-async def _send_twice(kind: type[Command]) -> tuple[int, int]:
-    example = EXAMPLES[kind]
+async def _send_twice(example: Example) -> tuple[int, int]:
     ledger = MemoryLedger(lambda: NOW)
     for wish in example.before:
         await execute(wish, ledger, NOW, CONTEXT)

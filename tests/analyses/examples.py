@@ -1,0 +1,58 @@
+"""One ordinary example of every command of analyses."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from commands.analyses.analyses import (
+    CancelAnalysis,
+    CompleteAnalysis,
+    FailAnalysis,
+    Item,
+    NoteReport,
+    NoteSourceDeleted,
+    Once,
+    RequestAnalyses,
+    StartAnalysis,
+)
+from commands.analyses.objects import ExpireObject, OfferUpload
+from domain.analyses.analyses import Artifact
+from domain.analyses.findings import Findings
+from tests.examples import Example
+from tests.strategies import ordinary
+
+requested = RequestAnalyses(
+    subject_id="an-1",
+    workspace_id="w1",
+    items=(Item(analysis_id="an-1", origin="url", source_url="https://example.com/a.mp3"),),
+    once=Once(claim_id="once-1", payload_digest="digest", lifetime=timedelta(hours=24)),
+    monthly_limit=10,
+)
+completed = CompleteAnalysis(analysis_id="an-1", findings=ordinary(Findings), detail_key="details/an-1")
+offered = OfferUpload(
+    storage_object_id="obj-1",
+    workspace_id="w1",
+    purpose="upload",
+    content_type="audio/mpeg",
+    object_key="uploads/obj-1",
+    link_lifetime=timedelta(0),
+    lifetime=timedelta(0),
+)
+
+EXAMPLES = (
+    Example(requested),
+    Example(StartAnalysis(analysis_id="an-1"), [requested]),
+    Example(completed, [requested]),
+    Example(FailAnalysis(analysis_id="an-1", reason="It is empty."), [requested]),
+    Example(CancelAnalysis(analysis_id="an-1", workspace_id="w1"), [requested]),
+    Example(
+        NoteReport(
+            analysis_id="an-1",
+            artifacts=(Artifact(name="report", object_key="r/1.png", content_type="image/png", size=1),),
+        ),
+        [requested, completed],
+    ),
+    Example(NoteSourceDeleted(analysis_id="an-1", object_key="uploads/1"), [requested]),
+    Example(offered),
+    Example(ExpireObject(storage_object_id="obj-1"), [offered]),
+)

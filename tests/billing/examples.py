@@ -1,0 +1,24 @@
+"""One ordinary example of every command of billing."""
+
+from __future__ import annotations
+
+from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
+from tests.examples import Example
+from tests.spec import NOW
+
+EXAMPLES = (
+    Example(LinkCustomer(workspace_id="w1", customer_id="cus-1")),
+    Example(NoteCheckout(workspace_id="w1", checkout_id="check-1", plan="pro")),
+    Example(
+        ObserveSubscription(
+            workspace_id="w1",
+            subscription_id="sub-1",
+            plan="pro",
+            status="active",
+            observed_at=NOW,
+            current_period_end=None,
+            cancel_at_period_end=False,
+        )
+    ),
+    Example(NoteInvoice(workspace_id="w1", invoice_id="in-1", amount=900, currency="eur", paid=True)),
+)

@@ -1,0 +1,58 @@
+"""One ordinary example of every command of webhooks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
+from commands.webhooks.secrets import RotateSigningSecret
+from tests.examples import Example
+
+endpoint = RegisterEndpoint(endpoint_id="end-1", workspace_id="w1", url="https://example.com/hook", secret_id="sec-1")
+queued = QueueDelivery(
+    delivery_id="del-1",
+    workspace_id="w1",
+    analysis_id="an-1",
+    url="https://example.com/hook",
+    message_type="analysis.completed",
+)
+begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", patience=timedelta(minutes=1))
+
+EXAMPLES = (
+    Example(endpoint),
+    Example(ChangeEndpoint(endpoint_id="end-1", workspace_id="w1", description="Ours"), [endpoint]),
+    Example(
+        RotateEndpointSecret(endpoint_id="end-1", workspace_id="w1", secret_id="sec-2", overlap=timedelta(hours=1)),
+        [endpoint],
+    ),
+    Example(RemoveEndpoint(endpoint_id="end-1", workspace_id="w1"), [endpoint]),
+    Example(queued),
+    Example(
+        AskForDelivery(
+            delivery_id="del-2",
+            workspace_id="w1",
+            analysis_id="an-1",
+            url="https://example.com/hook",
+            message_type="analysis.completed",
+            told=1,
+        ),
+        [queued],
+    ),
+    Example(begun, [queued]),
+    Example(
+        RecordAttempt(
+            delivery_id="del-1",
+            attempt=1,
+            success=True,
+            status_code=200,
+            error_detail=None,
+            signature="v1,x",
+            duration_seconds=0.1,
+            next_attempt_at=None,
+        ),
+        [queued, begun],
+    ),
+    Example(GiveUpDelivery(delivery_id="del-1", because="exhausted", reason="no attempt is left"), [queued]),
+    Example(RotateSigningSecret(workspace_id="w1", secret_id="sig-2")),
+)
