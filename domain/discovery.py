@@ -22,20 +22,29 @@ def extensions() -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get(EXTENSIONS, "").split(",") if name.strip())
 
 
-def modules(layer: str) -> tuple[ModuleType, ...]:
-    """Every module of a layer (or of a room in one, such as `infra.cli`), imported; ours first."""
-    return _modules(layer, extensions())
+def modules(layer: str, named: str | None = None) -> tuple[ModuleType, ...]:
+    """Every module of a layer (or of a room in one, such as `infra.cli`), imported; ours first.
+
+    With `named`, only the modules of that name, and the packages on the way to them: the rest may be slow to import.
+    """
+    return _modules(layer, extensions(), named)
 
 
 @cache
-def _modules(layer: str, extended_by: tuple[str, ...]) -> tuple[ModuleType, ...]:
+def _modules(layer: str, extended_by: tuple[str, ...], named: str | None) -> tuple[ModuleType, ...]:
     found = []
     for root in (layer, *(f"{extension}.{layer}" for extension in extended_by)):
         if root != layer and not _exists(root):
             continue
         package = importlib.import_module(root)
-        found.append(package)
-        found.extend(importlib.import_module(each.name) for each in pkgutil.walk_packages(package.__path__, f"{root}."))
+        below = pkgutil.walk_packages(package.__path__, f"{root}.")
+        if named is None:
+            found.append(package)
+        found.extend(
+            importlib.import_module(each.name)
+            for each in below
+            if named is None or each.name.rpartition(".")[2] == named
+        )
     return tuple(found)
 
 

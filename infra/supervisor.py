@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from msgspec.structs import replace
 
 from domain.kernel import Value
+from domain.sections import PREFIX, Secret, Url
 from infra import telemetry
 from infra.embedded import (
     DirectoryLock,
@@ -38,7 +38,7 @@ from infra.embedded import (
     write_private,
 )
 from infra.health import answers
-from infra.settings import PREFIX, Secret, Settings, SettingsError, Url, read_settings, require_all, unknown_variables
+from infra.settings import Operation, Settings, SettingsError, read_settings, require_all, unknown_variables
 
 log = structlog.get_logger()
 
@@ -136,7 +136,7 @@ class Supervisor:
         say: Callable[[str], None] | None = None,
     ) -> None:
         """`parts` and `command` say what to run; `say` receives what is meant for the person at the keyboard."""
-        self.settings = replace(settings, data_dir=settings.data_dir.expanduser().absolute())
+        self.settings = settings.changed(data_dir=settings[Operation].data_dir.expanduser().absolute())
         self.parts = parts
         self.servers: list[EmbeddedServer] = []
         self.children: list[_Child] = []
@@ -207,12 +207,11 @@ class Supervisor:
         for server in self.servers:
             match server:
                 case EmbeddedPostgres():
-                    self.settings = replace(self.settings, postgres_url=Url(server.url))
+                    self.settings = self.settings.changed(postgres_url=Url(server.url))
                 case EmbeddedNats():
-                    self.settings = replace(self.settings, nats_url=Url(server.url))
+                    self.settings = self.settings.changed(nats_url=Url(server.url))
                 case EmbeddedBlobs():
-                    self.settings = replace(
-                        self.settings,
+                    self.settings = self.settings.changed(
                         s3_url=Url(server.url),
                         s3_access_key=server.access_key,
                         s3_secret_key=Secret(server.secret_key),
@@ -222,7 +221,7 @@ class Supervisor:
     def _environment(self, health_port: int) -> Mapping[str, str]:
         """What a role is told: our settings in full, and nothing of theirs that ours were made from."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-        ours = replace(self.settings, health_host="127.0.0.1", health_port=health_port)
+        ours = self.settings.changed(health_host="127.0.0.1", health_port=health_port)
         return inherited | ours.environment()
 
     async def _migrate(self) -> None:
@@ -392,7 +391,7 @@ def _print(text: str) -> None:
 def _with_free_port(settings: Settings) -> Settings:
     """Refuse an address we could not serve on, before anything is started; port 0 takes a free one."""
     if settings.port == 0:
-        return replace(settings, port=free_ports(1)[0])
+        return settings.changed(port=free_ports(1)[0])
     if (problem := _why_not(settings.host, settings.port)) is not None:
         raise SettingsError(
             f"Port {settings.port} on {settings.host} cannot be used: {problem}. Choose another with --port."
@@ -421,4 +420,4 @@ def _with_secret_key(settings: Settings) -> Settings:
                 "Put it back, or give it as LEDGERLINE_SECRET_KEY."
             )
         write_private(path, secrets.token_urlsafe(48) + "\n")
-    return replace(settings, secret_key=Secret(path.read_text().strip()))
+    return settings.changed(secret_key=Secret(path.read_text().strip()))

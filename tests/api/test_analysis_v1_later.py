@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from msgspec.structs import replace as with_settings
 
 from adapters.web.rate_limits import Limiter
 from api.app import create_app
@@ -25,7 +24,7 @@ SONG = {"url": "https://example.com/a.mp3"}
 @asynccontextmanager
 async def at(stack: Stack, moment: datetime, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
     """The API over the stack's data, as it is at another time."""
-    async with parts(with_settings(stack.settings, **settings)) as here:
+    async with parts(stack.settings.changed(**settings)) as here:
         await here.progress.start()
         limiter = Limiter(here.pool)
         services = replace(here.services(limiter), now=lambda: moment)

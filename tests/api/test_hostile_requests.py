@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
-from infra.settings import Secret, Url
+from domain.sections import Secret, Url
 from tests.billing.little_stripe import little_stripe
 from tests.identity.crowd import sign_in
 from tests.journeys.kit import Stack

@@ -14,7 +14,7 @@ import httpx
 import jwt
 import pytest
 
-from infra.settings import Url
+from domain.sections import Url
 from tests.identity.crowd import join, new_email, sign_in
 from tests.identity.provider import AUDIENCE, Provider
 from tests.journeys.kit import Account, Neighbour, Stack, eventually

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from msgspec.structs import replace
 
 from adapters.web.rate_limits import Limiter
 from api.app import create_app
@@ -14,7 +13,7 @@ from tests.journeys.kit import Stack
 
 
 async def ready(stack: Stack, **settings: object) -> httpx.Response:
-    async with parts(replace(stack.settings, **settings)) as here:
+    async with parts(stack.settings.changed(**settings)) as here:
         limiter = Limiter(here.pool)
         # The two libraries describe the same protocol in types that do not fit each other.
         app: Any = create_app(here.services(limiter))

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.settings import Secret, Url
+from domain.sections import Secret, Url
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.identity.crowd import sign_in
 from tests.journeys.kit import Stack

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
-from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from adapters.payments.stripe import Payments, PaymentsUnavailable
@@ -14,7 +13,7 @@ from commands.billing.reactions import end_subscriptions
 from domain.billing.subscriptions import CustomerLinked, Status, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceOpened, workspaces
 from domain.ledger import Recorded
-from infra.settings import Secret, Url
+from domain.sections import Secret, Url
 from infra.wiring import parts
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.journeys.kit import Stack
@@ -167,7 +166,7 @@ async def test_without_a_customer_without_billing_or_with_one_unknown_there_noth
 
 
 async def test_reactions_reach_the_provider_where_there_is_one(stack: Stack, stripe: LittleStripe) -> None:
-    configured = replace(stack.settings, stripe_secret_key=Secret("sk_test_little"), stripe_api_url=Url(stripe.url))
+    configured = stack.settings.changed(stripe_secret_key=Secret("sk_test_little"), stripe_api_url=Url(stripe.url))
     for settings, there in ((configured, True), (stack.settings, False)):
         async with parts(settings) as here:
             assert (here.world().payments is not None) is there

@@ -16,7 +16,6 @@ from uuid import uuid4
 import httpx
 import psycopg
 from msgspec import json
-from msgspec.structs import replace
 
 from commands.kernel import REACTIONS
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
@@ -50,7 +49,7 @@ class Cluster:
         )
         (logs := directory / "logs").mkdir()
         self.roles = {
-            name: Process(name, ["infra.cli", *arguments], replace(self.settings, health_port=port), logs)
+            name: Process(name, ["infra.cli", *arguments], self.settings.changed(health_port=port), logs)
             for (name, arguments), port in zip(ROLES.items(), free_ports(len(ROLES)), strict=True)
         }
         self.outside = Neighbour()

@@ -148,7 +148,7 @@ def test_a_taken_health_port_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "environment", "line"),
     [
-        (["relay"], {}, "LEDGERLINE_POSTGRES_URL is missing."),
+        (["relay"], {}, "LEDGERLINE_SECRET_KEY, LEDGERLINE_POSTGRES_URL, "),
         (["serve", "--port", "70000"], COMPLETE, "--port must be a whole number from 0 to 65535, not '70000'."),
         (["tick"], COMPLETE | {"LEDGERLINE_LOG_LEVEL": "loud"}, "LEDGERLINE_LOG_LEVEL must be debug or info"),
         (["up", "--port", "-1"], {}, "--port must be a whole number"),

@@ -6,11 +6,11 @@ import json
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
+from domain.sections import variable
 from infra.cli import ROLE_NAMES, parser_for
-from infra.settings import Settings, variable
+from infra.settings import settings_fields
 from infra.supervisor import PARTS
 
 IMAGE = Path(__file__).parents[2] / "infra" / "image"
@@ -19,7 +19,7 @@ COMMAND = re.compile(r"^    command: \[(.+)\]$", re.MULTILINE)
 
 @pytest.mark.parametrize("name", ["Dockerfile", "compose.yaml"])
 def test_every_setting_that_is_named_exists(name: str) -> None:
-    known = {variable(field.name) for field in msgspec.structs.fields(Settings)}
+    known = set(map(variable, settings_fields()))
     assert set(re.findall(r"\bLEDGERLINE_[A-Z0-9_]+", (IMAGE / name).read_text())) <= known
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from api.settings import DEVELOPMENT_LIMIT
+from domain.sections import Secret, Url, variable
 from infra.settings import (
-    DEVELOPMENT_LIMIT_PER_HOUR,
-    Secret,
     Settings,
     SettingsError,
-    Url,
     markdown,
     read_settings,
     require_all,
+    sections,
+    settings_fields,
     shown,
     unknown_variables,
-    variable,
     with_table,
 )
 
@@ -78,7 +78,7 @@ def test_every_kind_of_value_is_read() -> None:
         ("S3_BUCKET", "ab", "a text of 3 to 63 characters"),
         ("MONTHLY_ANALYSIS_LIMITS", "free", "a list like name=number"),
         ("MONTHLY_ANALYSIS_LIMITS", "free=-1", "at least 0"),
-        ("WEBHOOK_RETRY_SECONDS", "5,soon", "numbers with commas"),
+        ("WEBHOOK_RETRY_SECONDS", "5,soon", "numbers of at least 0 with commas between"),
         ("WEBHOOK_RETRY_SECONDS", "-5", "at least 0"),
         ("OUTBOUND_ALLOW", "http://git", "hosts or host:port"),
         ("OUTBOUND_ALLOW", "git:port", "hosts or host:port"),
@@ -167,7 +167,7 @@ def test_what_another_process_is_told_reads_as_the_same_settings() -> None:
 
 def test_development_on_loopback_leaves_room_for_long_test_runs() -> None:
     settings = read_settings({"LEDGERLINE_ENV": "development"})
-    assert settings.register_limit_per_hour == settings.sign_in_limit_per_hour == DEVELOPMENT_LIMIT_PER_HOUR >= 200
+    assert settings.register_limit_per_hour == settings.sign_in_limit_per_hour == DEVELOPMENT_LIMIT >= 200
     for other in (
         {"LEDGERLINE_ENV": "development", "LEDGERLINE_HOST": "0.0.0.0"},
         {"LEDGERLINE_ENV": "production"},
@@ -205,10 +205,57 @@ def test_only_addresses_of_this_machine_are_loopback(host: str, loopback: bool) 
     assert read_settings({"LEDGERLINE_HOST": host}).is_loopback is loopback
 
 
+def test_a_section_is_found_where_an_extension_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_section(tmp_path / "press_house", "bottles_max: int = 6")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LEDGERLINE_EXTENSIONS", "press_house")
+
+    settings = read_settings({"LEDGERLINE_BOTTLES_MAX": "7"})
+    (section,) = [each for each in sections() if each.__module__.startswith("press_house")]
+
+    assert settings[section] == section(bottles_max=7)
+    assert settings.environment()["LEDGERLINE_BOTTLES_MAX"] == "7"
+    assert "| `LEDGERLINE_BOTTLES_MAX` | `6` | How many |" in markdown()
+    with pytest.raises(SettingsError, match="LEDGERLINE_BOTTLES_MAX must be a whole number, not 'six'"):
+        read_settings({"LEDGERLINE_BOTTLES_MAX": "six"})
+
+
+@pytest.mark.parametrize(
+    ("package", "field", "words"),
+    [
+        ("second_house", "port: int = 6", "LEDGERLINE_PORT is a setting of .*Service.* and of"),
+        ("third_house", "bottles_max: int", "LEDGERLINE_BOTTLES_MAX of .* has no default"),
+    ],
+)
+def test_two_sections_cannot_have_one_variable_and_every_field_has_a_default(
+    package: str, field: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_section(tmp_path / package, field)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LEDGERLINE_EXTENSIONS", package)
+
+    with pytest.raises(TypeError, match=words):
+        read_settings({})
+
+
+def _write_section(package: Path, field: str) -> None:
+    name, annotation = field.split(": ")
+    kind, _, default = annotation.partition(" = ")
+    (package / "commands").mkdir(parents=True)
+    for folder in (package, package / "commands"):
+        (folder / "__init__.py").touch()
+    (package / "commands" / "settings.py").write_text(
+        "from typing import Annotated\n"
+        "from domain.sections import Section, says\n"
+        "class Bottles(Section, frozen=True):\n"
+        f"    {name}: Annotated[{kind}, says('How many')]{default and f' = {default}'}\n"
+    )
+
+
 def test_the_table_has_a_line_for_every_setting_and_the_readme_repeats_it() -> None:
     table = markdown()
-    for field in msgspec.structs.fields(Settings):
-        assert table.count(f"| `{variable(field.name)}` |") == 1
+    for name in settings_fields():
+        assert table.count(f"| `{variable(name)}` |") == 1
     assert table in README.read_text(encoding="utf-8"), "`make readme` writes it"
 
 

@@ -345,7 +345,7 @@ def test_all_reactions_run_somewhere_and_none_twice() -> None:
 
 
 def test_the_welcome_names_the_public_address() -> None:
-    from infra.settings import Url
+    from domain.sections import Url
 
     said = welcome(Settings(public_url=Url("https://beats.example/"), data_dir=Path("/srv/beats")))
     assert "https://beats.example/docs" in said

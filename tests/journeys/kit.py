@@ -24,11 +24,12 @@ from typing import Any, ClassVar, Self, TypeVar
 import httpx
 import psutil
 from minio import Minio
-from msgspec.structs import replace
 
+from commands.settings import Service
+from domain.sections import Secret, Url
 from infra.embedded import EmbeddedNats, free_ports, spawn
 from infra.migrate import migrate
-from infra.settings import Secret, Settings, Url
+from infra.settings import Settings
 from tests.ears import sounds
 
 T = TypeVar("T")
@@ -165,7 +166,7 @@ class Stack:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return self.settings.url
+        return self.settings[Service].url
 
     @property
     def log(self) -> str:
@@ -187,7 +188,7 @@ class Stack:
     @contextmanager
     def doorway(self, **changed: Any) -> Iterator[Process]:
         """One more API process over the same data, with other settings."""
-        settings = replace(self.settings, port=free_ports(1)[0], **changed)
+        settings = self.settings.changed(port=free_ports(1)[0], **changed)
         process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
             await_ready(process, settings.url)

@@ -1,0 +1,40 @@
+"""Settings of requests to other servers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from domain.sections import Section, says, variable
+
+
+class OutboundRequests(Section, frozen=True):
+    """Where the service itself may go."""
+
+    outbound_allow: Annotated[
+        tuple[str, ...], says("Private hosts (`host` or `host:port`, commas) that outbound requests may reach")
+    ] = ()
+
+    def problems(self) -> Iterator[str]:
+        """What is no host and no host with a port."""
+        for entry in self.outbound_allow:
+            if not _is_host_and_port(entry):
+                yield f"{variable('outbound_allow')} must be hosts or host:port with commas, not {entry!r}."
+
+
+def _is_host_and_port(entry: str) -> bool:
+    try:
+        parts = urlsplit(f"//{entry}")
+        _ = parts.port
+    except ValueError:
+        return False
+    bare_ipv6 = entry.count(":") > 1 and not entry.startswith("[")
+    if bare_ipv6:
+        try:
+            ipaddress.IPv6Address(entry)
+        except ValueError:
+            return False
+        return True
+    return bool(parts.hostname) and parts.netloc == entry and parts.username is None and "*" not in entry

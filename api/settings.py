@@ -1,0 +1,44 @@
+"""Settings of the edge."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from domain.sections import Count, Section, says
+
+#: What one address may do in an hour while somebody develops against a server of their own.
+DEVELOPMENT_LIMIT = 1_000
+
+
+class Rates(Section, frozen=True):
+    """How often anybody may ask."""
+
+    rate_limit_per_minute: Annotated[Count, says("Requests of one key in 60 seconds")] = 60
+    demo_limit_per_hour: Annotated[Count, says("Anonymous demo analyses from one address")] = 5
+    register_limit_per_hour: Annotated[
+        Count,
+        says(
+            f"Registrations from one address; {DEVELOPMENT_LIMIT} in development on loopback",
+            development=DEVELOPMENT_LIMIT,
+        ),
+    ] = 20
+    sign_in_limit_per_hour: Annotated[
+        Count,
+        says(
+            f"Sign-ins from one address; {DEVELOPMENT_LIMIT} in development on loopback", development=DEVELOPMENT_LIMIT
+        ),
+    ] = 60
+    code_limit_per_hour: Annotated[
+        Count,
+        says(
+            f"Codes and invitations to one mailbox; {DEVELOPMENT_LIMIT} in development on loopback",
+            development=DEVELOPMENT_LIMIT,
+        ),
+    ] = 5
+    refused_limit_per_minute: Annotated[
+        Count,
+        says(
+            f"Requests with wrong keys from one address; {DEVELOPMENT_LIMIT} in development",
+            development=DEVELOPMENT_LIMIT,
+        ),
+    ] = 300
