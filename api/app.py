@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 from litestar import Litestar, Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -22,6 +23,8 @@ from api.problems import broken, http_problem, malformed, refused
 from api.services import ORIGIN, Origin, Services
 from domain.discovery import modules
 from domain.kernel import Refusal
+
+T = TypeVar("T")
 
 BODY_BYTES_MAX = 1024 * 1024
 
@@ -41,10 +44,19 @@ def _checked(found: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     return found
 
 
-def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
-    """The application over these services; `lifespan` opens and closes what they stand on."""
+class Build(Protocol):
+    """Makes what a context says it needs."""
 
-    async def provide_services() -> Services:
+    def __call__(self, kind: type[T], /) -> Awaitable[T]:
+        """The part of a type."""
+
+
+async def create_app(
+    services: Services, build: Build, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]
+) -> Litestar:
+    """The application over what `build` makes; `lifespan` opens and closes what it stands on."""
+
+    async def provide_services(ports: NamedDependency[Any]) -> Services:  # noqa: ARG001 - one after the other
         return services
 
     async def before(request: Request[Any, Any, Any]) -> None:
@@ -59,7 +71,7 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             ORIGIN.set(Origin(client_address(request), agent or "", request_id or ""))
 
     return Litestar(
-        route_handlers=_checked(routes()),
+        route_handlers=[await _with_ports(each, build) for each in _checked(routes())],
         dependencies={"services": Provide(provide_services), "asker": Provide(asker, sync_to_thread=False)},
         exception_handlers={
             Refusal: refused,
@@ -83,6 +95,18 @@ def create_app(services: Services, *lifespan: Callable[[Litestar], AbstractAsync
             operation_id_creator=_operation_id,
         ),
     )
+
+
+async def _with_ports(handler: HTTPRouteHandler, build: Build) -> HTTPRouteHandler:
+    """A route with what the annotation of its parameter `ports` names; None for one that asks for nothing."""
+    kind = get_type_hints(handler.fn).get("ports")
+    ready = copy(handler)
+    ready.dependencies = {"ports": _given(None if kind is None else await build(kind))}
+    return ready
+
+
+def _given(ports: Any) -> Provide:
+    return Provide(lambda: ports, sync_to_thread=False)
 
 
 def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | PathParameterDefinition]) -> str:

@@ -13,7 +13,7 @@ from commands.kernel import Command, Log, execute
 from commands.ports import Blobs, Web
 from commands.webhooks.sending import Outcome
 from domain.analyses.findings import Findings
-from domain.kernel import Event, Value
+from domain.kernel import Value
 from domain.ledger import Context, Recorded
 from projections.identity.credentials import Access
 from projections.kernel import Projection, Tally
@@ -294,76 +294,6 @@ class Payments(Protocol):
         """The event in a webhook."""
 
 
-class Entry(Protocol):
-    """One event as the audit sees it."""
-
-    @property
-    def position(self) -> int:
-        """Its place in the log."""
-
-    @property
-    def event_id(self) -> UUID:
-        """Its id."""
-
-    @property
-    def stream(self) -> str:
-        """The thing it happened to."""
-
-    @property
-    def name(self) -> str:
-        """Its stored name."""
-
-    @property
-    def recorded_at(self) -> datetime:
-        """When it was written down."""
-
-    @property
-    def actor(self) -> str:
-        """Who did it."""
-
-    @property
-    def correlation_id(self) -> UUID:
-        """What joins it with whatever else the same request led to."""
-
-    @property
-    def causation_id(self) -> UUID | None:
-        """The event it follows from."""
-
-    @property
-    def event(self) -> Event | None:
-        """The fact, personal fields but addresses sealed; null when this version cannot read it."""
-
-    @property
-    def ip(self) -> str | None:
-        """Where it was asked for."""
-
-    @property
-    def user_agent(self) -> str | None:
-        """What asked for it."""
-
-    @property
-    def request_id(self) -> str | None:
-        """What its client called the request."""
-
-
-class Audit(Protocol):
-    """What was done in a workspace."""
-
-    async def __call__(
-        self,
-        workspace_id: str,
-        *,
-        limit: int,
-        before: UUID | None = None,
-        names: Sequence[str] | None = None,
-        actor: str | None = None,
-        target_id: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> Sequence[Entry] | None:
-        """The newest events that match; None when there is no event to begin before."""
-
-
 class Origins(Protocol):
     """Where requests come from."""
 
@@ -431,9 +361,6 @@ class Services:
     rewrite: Callable[[Schema, str, Findings, bytes], Awaitable[bytes]]
     #: Sends a delivery now; the last argument also sends what was given up.
     deliver: Callable[[str, Context, bool], Awaitable[Outcome]]
-    audit: Audit
-    #: The events of a workspace after a position, so many at most, and where to go on; waits so long for the first.
-    follow: Callable[[str, int, int, float], Awaitable[tuple[Sequence[Entry], int]]]
     origins: Origins
     #: None where paying is turned off.
     directory: Directory

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from asyncio import sleep
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
 from uuid import UUID, uuid5
 
 from msgspec import field
@@ -165,6 +166,25 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
     raise TooBusy
 
 
+class Now(Protocol):
+    """Tells the time."""
+
+    def __call__(self) -> datetime:
+        """This moment, with its zone."""
+
+
+@dataclass(frozen=True)
+class Execute:
+    """Decides commands now; a port of everybody who may wish for something. See `execute`."""
+
+    log: Log
+    now: Now
+
+    async def __call__(self, command: Command, context: Context) -> int:
+        """The position of the last event written, 0 when the wish was already so."""
+        return await execute(command, self.log, self.now(), context)
+
+
 # --- reactions -------------------------------------------------------------------------------------------------------
 
 
@@ -183,6 +203,13 @@ class Reaction(Value):
     def concerns(self, event: Event) -> bool:
         """Whether this event calls for the reaction."""
         return isinstance(event, self.kinds) and self.only(event)
+
+    @property
+    def ports(self) -> type[Any]:
+        """What the handler asks for: the type of its second parameter, which whoever runs it makes."""
+        _, ports, *_ = get_type_hints(self.handler).values()
+        found: type[Any] = ports
+        return found
 
     def retry_delay(self, attempt: int) -> timedelta:
         """How long to wait after the n-th failure: 1 s, 2 s, 4 s ... ten minutes at most."""

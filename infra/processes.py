@@ -57,7 +57,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             yield
             await limiter.close()
 
-        app = create_app(services, lifespan)
+        app = await create_app(services, here.container({}).get, lifespan)
         _collect_less_often()
         config = uvicorn.Config(
             app,
@@ -134,7 +134,7 @@ async def react(
         raise ValueError(f"no reaction is called {', '.join(only)}; there are {', '.join(sorted(REACTIONS))}")
     async with parts(settings) as here:
         heavy = all(each.queue == "analyses" for each in chosen)
-        work = here.worker(chosen, settings.analysis_processes if heavy else 32)
+        work = await here.worker(chosen, settings.analysis_processes if heavy else 32)
         await _work(work.run(stop), work, stop, ready)
 
 

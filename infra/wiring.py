@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,21 +16,25 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.identity.directory import Directory
+from adapters.identity.origins import Origins
 from adapters.identity.vault import Vault
 from adapters.jobs.worker import Worker, ring
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
 from adapters.postgres import arrays
+from adapters.readmodels.audit import Audit
 from adapters.readmodels.projector import Projector
 from adapters.readmodels.views import Progress, Views
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Feed
 from adapters.stream.relay import Relay
-from commands.kernel import REACTIONS, Reaction
+from commands.billing.ports import Subscriptions
+from commands.kernel import REACTIONS, Log, Now, Reaction
 from commands.ports import Stored, World
 from commands.webhooks.sending import Outcome, send
 from domain.discovery import modules
 from domain.ledger import Context
+from infra.container import Container
 from infra.settings import Settings
 from projections.analyses.analyses import analyses
 from projections.analyses.platform import outcomes, platform_analyses
@@ -41,7 +45,6 @@ if TYPE_CHECKING:
     from adapters.ears.reports import Reports
     from adapters.identity.keyring import Keyring
     from adapters.identity.last_uses import Uses
-    from adapters.identity.origins import Origins
     from adapters.identity.outside_tokens import OutsideTokens
     from adapters.mail.smtp import Mailer
     from adapters.payments.stripe import Payments
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from adapters.storage.uploads import FilePart
     from adapters.web.http import Outbound
     from adapters.web.rate_limits import Limiter
-    from api.services import Entry, Services
+    from api.services import Services
 
 # A role imports what it uses: six processes start at once on a small machine, and most need neither HTTP nor S3.
 
@@ -192,17 +195,24 @@ class Parts:
             on_jobs=ring(self.bus),
         )
 
-    def worker(self, reactions: list[Reaction], concurrency: int) -> Worker:
+    async def worker(self, reactions: list[Reaction], concurrency: int) -> Worker:
         """What does what follows from events."""
+        container = self.container({World: self.world()})
+        ports = {each.ports: await container.get(each.ports) for each in reactions}
         return Worker(
             self.log,
             self.pool,
             self.bus,
-            self.world(),
+            lambda reaction: ports[reaction.ports],
             reactions,
             concurrency=concurrency,
             lease_seconds=self.settings.lease_seconds,
         )
+
+    def container(self, given: Mapping[type, Any]) -> Container:
+        """What makes the parts that contexts name."""
+        here = {EventLog: self.log, Log: self.log, Now: _now, Audit: self.audit(), Origins: self.origins()}
+        return Container(self._stack, here | {Subscriptions: self.payments()} | dict(given))
 
     def world(self) -> World:
         """What reactions reach for."""
@@ -338,46 +348,24 @@ class Parts:
             history=self.log.stream,
             rewrite=self.reports().rewrite,
             deliver=self._deliver,
-            audit=self._audit,
-            follow=self._follow,
             origins=self.origins(),
         )
 
     def origins(self) -> Origins:
         """Where requests come from."""
-        from adapters.identity.origins import Origins
-
         if self._origins is None:
             self._origins = Origins(self.pool)
             self._stack.push_async_callback(self._origins.close)
         return self._origins
 
-    async def _follow(
-        self, workspace_id: str, after: int, limit: int, wait_seconds: float
-    ) -> tuple[Sequence[Entry], int]:
-        from adapters.readmodels.audit import Audit
-
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        needed: int | None = None
-        while True:
-            passage = await Audit(self.pool, self.keys).follow(workspace_id, after, limit)
-            needed = passage.head if needed is None else needed
-            waited = loop.time() - began
-            is_full = len(passage.entries) == limit
-            # What its reader has been told is done belongs to the answer, as in every other read.
-            is_fresh = passage.frontier >= needed or waited >= self.settings.read_wait_seconds_max
-            if is_full or (is_fresh and (passage.entries or waited >= wait_seconds)):
-                return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
-            await self.progress.wait(passage.frontier + 1, min(1.0, max(wait_seconds - waited, 0.05)))
-
-    async def _audit(self, workspace_id: str, **question: Any) -> Sequence[Entry] | None:
-        from adapters.readmodels.audit import Audit, Question
-
-        # Whoever has just changed something sees where they did it from.
-        await self.origins().flush()
-        return await Audit(self.pool, self.keys, retry_seconds=RETRY_SECONDS).find(
-            Question(workspace_id=workspace_id, **question)
+    def audit(self) -> Audit:
+        """What was done, and by whom."""
+        return Audit(
+            self.pool,
+            self.keys,
+            self.progress,
+            wait_seconds_max=self.settings.read_wait_seconds_max,
+            retry_seconds=RETRY_SECONDS,
         )
 
     async def _deliver(self, delivery_id: str, context: Context, force: bool) -> Outcome:

@@ -75,7 +75,7 @@ class Worker:
 
     A job is leased; whoever dies with it loses the lease and another worker takes over, so everything is done at
     least once. What fails is tried again later and later, and parked with its problem after the last attempt; the
-    later jobs of its stream wait behind it, those of other streams do not.
+    later jobs of its stream wait behind it, those of other streams do not. `ports` gives what a reaction asks for.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Worker:
         ledger: EventLog,
         pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
         bus: Bus,
-        world: Any,
+        ports: Callable[[Reaction], Any],
         reactions: Iterable[Reaction],
         *,
         concurrency: int = 8,
@@ -92,7 +92,7 @@ class Worker:
         self._ledger = ledger
         self._pool = pool
         self._bus = bus
-        self._world = world
+        self._ports = ports
         self._reactions = {each.name: each for each in reactions}
         self._concurrency = concurrency
         self._lease_seconds = lease_seconds
@@ -176,7 +176,7 @@ class Worker:
             # It took its worker down with it every time, so nobody was left to say so.
             raise TooManyCrashes
         [recorded] = (await self._ledger.at([job.position])).values()
-        await job.reaction.handler(recorded, self._world)
+        await job.reaction.handler(recorded, self._ports(job.reaction))
 
     async def _keep(self, job: _Job, work: asyncio.Task[Any] | None) -> None:
         """Renew the lease while the work goes on; give the work up when somebody else has taken it."""
@@ -222,7 +222,7 @@ class Worker:
         assert job.reaction.gives_up is not None
         try:
             [recorded] = (await self._ledger.at([job.position])).values()
-            await job.reaction.gives_up(recorded, self._world, _told(problem))
+            await job.reaction.gives_up(recorded, self._ports(job.reaction), _told(problem))
         except Exception as worse:  # then it is parked, which is visible too
             log.exception("job.gives_up.failed", reaction=job.reaction.name, problem=repr(worse))
             return False

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import stripe
 import structlog
 
+from commands.billing.ports import Subscriptions
 from domain.billing.subscriptions import OVER
 from domain.kernel import Unavailable, Untrusted
 
@@ -55,7 +56,7 @@ class Subscription(NamedTuple):
     observed_at: datetime
 
 
-class Payments:
+class Payments(Subscriptions):
     """One Stripe account. Webhooks are verified against each of the secrets, so that they can be rotated."""
 
     def __init__(self, secret_key: str, webhook_secrets: Sequence[str], *, api_url: str | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from adapters.log import codec
 from adapters.log.data_keys import DataKeys
 from adapters.log.recorder import TABLE
 from adapters.postgres.retrying import Pool, retrying
+from adapters.readmodels.views import Progress
 from domain.kernel import Event, Unavailable
 from domain.vocabulary import addresses
 
@@ -110,9 +112,19 @@ _PLACE = f"SELECT notification_id FROM {TABLE} WHERE workspace_id = %s AND event
 class Audit:
     """Answers what was done in a workspace, by whom, to what and when."""
 
-    def __init__(self, pool: Pool, keys: DataKeys, *, retry_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        keys: DataKeys,
+        progress: Progress,
+        *,
+        wait_seconds_max: float,
+        retry_seconds: float = 10.0,
+    ) -> None:
         self._pool = pool
         self._keys = keys
+        self._progress = progress
+        self._wait_seconds_max = wait_seconds_max
         self._retry_seconds = retry_seconds
 
     async def find(self, question: Question) -> list[Entry] | None:
@@ -144,7 +156,24 @@ class Audit:
         rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
         return None if rows is None else await self._opened([_entry(row) for row in rows])
 
-    async def follow(self, workspace_id: str, after: int, limit: int) -> Passage:
+    async def follow(
+        self, workspace_id: str, after: int, limit: int, wait_seconds: float
+    ) -> tuple[Sequence[Entry], int]:
+        """The events after a position, so many at most, and where to go on; waits so long for the first."""
+        began = monotonic()
+        needed: int | None = None
+        while True:
+            passage = await self._passage(workspace_id, after, limit)
+            needed = passage.head if needed is None else needed
+            waited = monotonic() - began
+            is_full = len(passage.entries) == limit
+            # What its reader has been told is done belongs to the answer, as in every other read.
+            is_fresh = passage.frontier >= needed or waited >= self._wait_seconds_max
+            if is_full or (is_fresh and (passage.entries or waited >= wait_seconds)):
+                return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
+            await self._progress.wait(passage.frontier + 1, min(1.0, max(wait_seconds - waited, 0.05)))
+
+    async def _passage(self, workspace_id: str, after: int, limit: int) -> Passage:
         """The events after a position, oldest first, none of which will ever be preceded by another."""
 
         async def ask(connection: AsyncConnection[TupleRow]) -> Sequence[Any]:

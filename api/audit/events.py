@@ -12,9 +12,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from msgspec import Struct, json
 
+from adapters.readmodels.audit import Entry, Question
+from api.audit.ports import Ports
 from api.auth import Asker, needs
 from api.paging import LIMIT, PRINTABLE, Before, Limit, UnknownCursor, listed
-from api.services import Entry, Services
 from domain.kernel import Invalid
 from projections.audit.actions import action_of, names_of, particulars, target_of
 from projections.kernel import seconds
@@ -52,7 +53,7 @@ Moment = datetime | None
 )
 async def list_audit_events(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     limit: Limit = LIMIT,
     before: Before = None,
@@ -72,15 +73,19 @@ async def list_audit_events(
     names = None if action is None else names_of(action)
     if action is not None and not names:
         raise UnknownAction(action=action, loc=("query", "action"))
-    found = await services.audit(
-        asker.workspace_id,
-        limit=limit,
-        before=_cursor(before),
-        names=names,
-        actor=actor,
-        target_id=target_id,
-        since=_moment(since, "since"),
-        until=_moment(until, "until"),
+    # Whoever has just changed something sees where they did it from.
+    await ports.origins.flush()
+    found = await ports.audit.find(
+        Question(
+            workspace_id=asker.workspace_id,
+            limit=limit,
+            before=_cursor(before),
+            names=None if names is None else tuple(names),
+            actor=actor,
+            target_id=target_id,
+            since=_moment(since, "since"),
+            until=_moment(until, "until"),
+        )
     )
     if found is None:
         raise UnknownCursor

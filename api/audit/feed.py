@@ -9,8 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 from msgspec import Struct
 
+from adapters.readmodels.audit import Entry
+from api.audit.ports import Ports
 from api.auth import Asker, needs
-from api.services import Entry, Services
 from projections.audit.actions import action_of, particulars, target_of
 from projections.kernel import seconds
 
@@ -43,7 +44,7 @@ class Feed(Struct):
 
 @get("/v1/events", tags=["platform"], opt=needs("events:read", "admin"))
 async def follow_events(
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     after: Annotated[
         int, QueryParameter(ge=0, le=2**62, description="Go on after this position: the `next` of the answer before")
@@ -54,7 +55,7 @@ async def follow_events(
     ] = 0,
 ) -> Feed:
     """Follow what happens in the workspace: each event once, in order, however long ago it happened."""
-    entries, going_on = await services.follow(asker.workspace_id, after, limit, wait)
+    entries, going_on = await ports.audit.follow(asker.workspace_id, after, limit, wait)
     return Feed(events=[_told(each) for each in entries], next=going_on)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
+from commands.billing.ports import Ports
 from commands.kernel import reacts_to
-from commands.ports import World
 from domain.billing.subscriptions import OVER, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import Event
@@ -21,17 +21,17 @@ def _may_cost(event: Event) -> bool:
 
 
 @reacts_to(WorkspaceForgotten, SubscriptionObserved, name="end-subscriptions", only=_may_cost)
-async def end_subscriptions(recorded: Recorded, world: World) -> None:
+async def end_subscriptions(recorded: Recorded, ports: Ports) -> None:
     """End what a forgotten workspace pays for, also what is paid for only now, at a checkout that was still open."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten | SubscriptionObserved)
-    history = await world.log.read(workspaces.stream(event.workspace_id))
+    history = await ports.log.read(workspaces.stream(event.workspace_id))
     if not is_forgotten(history.events):
         return
-    billing = billings.fold((await world.log.read(billings.stream(event.workspace_id))).events)
+    billing = billings.fold((await ports.log.read(billings.stream(event.workspace_id))).events)
     if billing.customer_id is None:
         return
-    ended = [] if world.payments is None else await world.payments.end_subscriptions(billing.customer_id)
+    ended = [] if ports.payments is None else await ports.payments.end_subscriptions(billing.customer_id)
     for subscription_id in ended:
         log.info("billing.ended", workspace_id=event.workspace_id, subscription_id=subscription_id)
     if not ended and billing.subscription_id is not None and billing.status not in OVER:

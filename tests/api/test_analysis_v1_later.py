@@ -29,7 +29,7 @@ async def at(stack: Stack, moment: datetime, **settings: object) -> AsyncIterato
         limiter = Limiter(here.pool)
         services = replace(here.services(limiter), now=lambda: moment)
         # The two libraries describe the same protocol in types that do not fit each other.
-        app: Any = create_app(services)
+        app: Any = await create_app(services, here.container({}).get)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://later", timeout=30) as http:
             yield http
         await limiter.close()

@@ -16,7 +16,7 @@ async def ready(stack: Stack, **settings: object) -> httpx.Response:
     async with parts(stack.settings.changed(**settings)) as here:
         limiter = Limiter(here.pool)
         # The two libraries describe the same protocol in types that do not fit each other.
-        app: Any = create_app(here.services(limiter))
+        app: Any = await create_app(here.services(limiter), here.container({}).get)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ready", timeout=30) as http:
             answer = await http.get("/ready")
         await limiter.close()

@@ -158,7 +158,7 @@ class House:
 
     @contextlib.asynccontextmanager
     async def working(self, *reactions: Reaction, **options: Any) -> AsyncIterator[Worker]:
-        worker = Worker(self.ledger, self.pool, self.bus, None, reactions, **options)
+        worker = Worker(self.ledger, self.pool, self.bus, lambda _: None, reactions, **options)
         async with self.running(worker.run):
             yield worker
 

@@ -297,7 +297,7 @@ async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: Hou
     reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
     await watered(house, "1", 1)
     await jobs(house, [reaction])
-    worker = Worker(house.ledger, house.pool, house.bus, None, [reaction], lease_seconds=0.3)
+    worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction], lease_seconds=0.3)
     async with house.running(worker.run):
         await begun.wait()
         owner = "00000000-0000-0000-0000-000000000001"
@@ -321,7 +321,7 @@ async def test_a_worker_told_to_stop_finishes_what_it_has_begun(house: House) ->
     reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
     await watered(house, "1", 1)
     await jobs(house, [reaction])
-    worker = Worker(house.ledger, house.pool, house.bus, None, [reaction])
+    worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction])
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     await begun.wait()

@@ -31,7 +31,7 @@ async def main(url: str) -> None:
     async with AsyncConnectionPool[AsyncConnection[TupleRow]](url, min_size=1, open=False) as pool:
         ledger = EventLog(url, pool, DataKeys(pool, SECRET))
         bus = Bus("nats://127.0.0.1:1", "nowhere")
-        await Worker(ledger, pool, bus, None, [reaction], lease_seconds=1.0).run(asyncio.Event())
+        await Worker(ledger, pool, bus, lambda _: None, [reaction], lease_seconds=1.0).run(asyncio.Event())
 
 
 asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,36 @@
+"""How the parts of a process are made: functions beside the parts, found by the type that they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, get_type_hints
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: What makes a part, by its type and by every port (protocol) that its type names among its bases.
+PROVIDERS: dict[type, Callable[..., Any]] = {}
+
+
+def provides(function: F) -> F:
+    """Register what makes a part of a process, named by the return annotation (`| None`: it may be turned off).
+
+    The parameters are other parts, by their types. It is called once in a process at most, when somebody needs the
+    part; it may be a coroutine function. What has a `close` is closed with the process, last made first.
+    """
+    for kind in keys(get_type_hints(function)["return"]):
+        assert kind not in PROVIDERS, f"two functions provide {kind.__qualname__}"
+        PROVIDERS[kind] = function
+    return function
+
+
+def keys(annotation: Any) -> list[type]:
+    """The types by which a part can be asked for: its own, and the ports that it says it implements."""
+    own = part_of(annotation)
+    return [own, *(base for base in own.__mro__[1:] if getattr(base, "_is_protocol", False))]
+
+
+def part_of(annotation: Any) -> type:
+    """The type in an annotation that may also allow None."""
+    inner = [each for each in getattr(annotation, "__args__", ()) if each is not type(None)]
+    found: type = inner[0] if len(inner) == 1 and type(None) in annotation.__args__ else annotation
+    return found

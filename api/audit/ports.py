@@ -1,0 +1,16 @@
+"""What the audit needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.origins import Origins
+from adapters.readmodels.audit import Audit
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What happened, and where it was asked for."""
+
+    audit: Audit
+    origins: Origins

@@ -1,0 +1,71 @@
+"""The parts of a process, each made once, when somebody first needs it, and closed with the process."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar, get_type_hints
+
+from adapters.provides import PROVIDERS, keys, part_of
+from domain import discovery
+
+T = TypeVar("T")
+
+
+class NothingProvides(Exception):
+    """A part that somebody needs and nobody makes: a mistake in the code, found at the start."""
+
+
+class Container:
+    """Makes parts by type: what is given as it is, dataclasses from their fields, everything else by its provider.
+
+    So a context asks for what it needs by naming it in a dataclass of its own, and a part is asked for by whoever
+    makes another one of it, in its parameters.
+    """
+
+    def __init__(self, stack: AsyncExitStack, given: Mapping[type, Any]) -> None:
+        self._stack = stack
+        self._made: dict[type, Any] = {Container: self, **given}
+        self._closed: set[int] = {id(each) for each in self._made.values()}
+
+    async def get(self, kind: type[T]) -> T:
+        """The part of a type. Raises NothingProvides."""
+        made: T = await self._get(kind, ())
+        return made
+
+    async def _get(self, kind: type, needed_by: tuple[type, ...]) -> Any:
+        if kind in self._made:
+            return self._made[kind]
+        way = " -> ".join(each.__qualname__ for each in (*needed_by, kind))
+        if kind in needed_by:
+            raise NothingProvides(f"{way}: it would need itself")
+        make = _maker(kind)
+        if make is None:
+            raise NothingProvides(f"{way}: nothing provides it")
+        made = make(**{name: await self._get(each, (*needed_by, kind)) for name, each in _needs(make).items()})
+        if inspect.isawaitable(made):
+            made = await made
+        if hasattr(made, "close") and id(made) not in self._closed:
+            self._closed.add(id(made))
+            self._stack.push_async_callback(made.close)
+        for key in {kind} if make is kind else keys(get_type_hints(make)["return"]):
+            self._made.setdefault(key, made)
+        return made
+
+
+def _maker(kind: type) -> Callable[..., Any] | None:
+    """What makes a part."""
+    if dataclasses.is_dataclass(kind) and kind not in PROVIDERS:
+        return kind
+    if kind not in PROVIDERS:
+        # A port is provided by an adapter that nobody has imported so far.
+        discovery.modules("adapters")
+    return PROVIDERS.get(kind)
+
+
+def _needs(make: Callable[..., Any]) -> dict[str, type]:
+    """The types of what a provider or a dataclass is made from."""
+    hints = get_type_hints(make)
+    return {name: part_of(hints[name]) for name in inspect.signature(make).parameters}

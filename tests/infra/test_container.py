@@ -1,0 +1,141 @@
+"""The parts of a process are found by their types, made once, and closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import pytest
+
+from adapters import provides as registry
+from adapters.provides import provides
+from infra.container import Container, NothingProvides
+
+closed: list[str] = []
+
+
+class Pours(Protocol):
+    """Gives water."""
+
+    def pour(self) -> str:
+        """Some."""
+
+
+class Well:
+    """Where water comes from."""
+
+    async def close(self) -> None:
+        """Cover it."""
+        closed.append("well")
+
+
+class Pump(Pours):
+    """Brings it up."""
+
+    def __init__(self, well: Well) -> None:
+        self.well = well
+
+    def pour(self) -> str:
+        """Some."""
+        return "water"
+
+    async def close(self) -> None:
+        """Stop it."""
+        closed.append("pump")
+
+
+class Fountain:
+    """Not built here."""
+
+
+class Egg:
+    """Needs a hen."""
+
+
+class Hen:
+    """Needs an egg."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a garden needs."""
+
+    water: Pours
+    pump: Pump
+    fountain: Fountain | None
+
+
+@pytest.fixture(autouse=True)
+def village() -> Iterator[None]:
+    """What is provided here, and nowhere else."""
+    before = dict(registry.PROVIDERS)
+    closed.clear()
+
+    @provides
+    async def well() -> Well:
+        return Well()
+
+    @provides
+    def pump(well: Well) -> Pump:
+        return Pump(well)
+
+    @provides
+    def fountain() -> Fountain | None:
+        return None
+
+    @provides
+    def egg(hen: Hen) -> Egg:
+        return Egg()
+
+    @provides
+    def hen(egg: Egg) -> Hen:
+        return Hen()
+
+    yield
+    registry.PROVIDERS.clear()
+    registry.PROVIDERS.update(before)
+
+
+async def test_a_dataclass_is_filled_by_type_with_parts_that_are_made_once_and_closed_last_first() -> None:
+    async with AsyncExitStack() as stack:
+        container = Container(stack, {})
+        ports = await container.get(Ports)
+
+        assert ports.water is ports.pump
+        assert ports.pump.well is await container.get(Well)
+        assert ports.fountain is None
+        assert await container.get(Ports) is ports
+        assert closed == []
+
+    assert closed == ["pump", "well"]
+
+
+async def test_what_is_given_is_used_and_left_open() -> None:
+    mine = Well()
+    async with AsyncExitStack() as stack:
+        assert (await Container(stack, {Well: mine}).get(Pump)).well is mine
+
+    assert closed == ["pump"]
+
+
+async def test_what_nobody_provides_is_named_with_who_needs_it() -> None:
+    del registry.PROVIDERS[Well]
+    async with AsyncExitStack() as stack:
+        with pytest.raises(NothingProvides, match="Ports -> Pours -> Well: nothing provides it"):
+            await Container(stack, {}).get(Ports)
+
+
+async def test_what_needs_itself_is_named() -> None:
+    async with AsyncExitStack() as stack:
+        with pytest.raises(NothingProvides, match="Egg -> Hen -> Egg: it would need itself"):
+            await Container(stack, {}).get(Egg)
+
+
+def test_one_part_is_provided_by_one_function() -> None:
+    with pytest.raises(AssertionError, match="two functions provide Well"):
+
+        @provides
+        def another() -> Well:
+            return Well()
