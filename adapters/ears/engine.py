@@ -69,7 +69,7 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
         meter, tracer = Meter(audio.sample_rate, audio.layout), Tracer()
         told = 0.0
         for block in audio:
-            meter.push(block.samples)
+            meter.push(block.samples, block.layout)
             tracer.feed(block.mono)
             share = PASS_SHARE * min(1.0, audio.seconds_decoded / (audio.duration_seconds or float("inf")))
             if share >= told + 0.01:
@@ -81,10 +81,16 @@ def analyse(path: Path, *, progress: Callable[[float], None] | None = None) -> A
             loudness=meter.finish(),
             trace=tracer.finish(),
         )
+        told_of_file: dict[str, Any] = {
+            "decoded_seconds": round(audio.seconds_decoded, 3),
+            "claimed_seconds": None if audio.claimed_seconds is None else round(audio.claimed_seconds, 3),
+            "complete": audio.complete,
+            "warnings": audio.warnings,
+        }
     tell(PASS_SHARE)
     analysis = understand(heard)
     tell(1.0)
-    return analysis
+    return replace(analysis, findings=replace(analysis.findings, **told_of_file))
 
 
 class Heard(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -26,6 +27,8 @@ SHORT_TERM_STEPS = 30
 ABSOLUTE_GATE = -70.0
 #: How many points per second the outline of the wave keeps.
 OUTLINE_PER_SECOND = 50
+
+Numbers = TypeVar("Numbers", Float32, Float64)
 
 SIDES = frozenset({"SL", "SR"})
 BACKS = frozenset({"BL", "BR"})
@@ -59,8 +62,6 @@ def channel_weights(names: Sequence[str]) -> Float64:
     """
     surrounds = SIDES if SIDES & set(names) else BACKS
     weights = [0.0 if name in LOW_FREQUENCY else 1.41 if name in surrounds else 1.0 for name in names]
-    if len(names) < 4:
-        weights = [1.0] * len(names)
     return np.array(weights)
 
 
@@ -122,6 +123,10 @@ class _KFilter:
         weighted: Float32 = blocks @ self._forward
         weighted += self._states(blocks, channels).astype(np.float32) @ self._observe
         return weighted.reshape(channels, count)
+
+    def reseat(self, seats: Sequence[int]) -> None:
+        """Go on with the states of these channels; one beyond the last is new."""
+        self._state = _seated(self._state, seats)
 
     def _states(self, blocks: Float32, channels: int) -> Float64:
         """The state at the start of each block, channel after channel."""
@@ -207,6 +212,11 @@ class _TruePeak:
                 between = stretches[channel, np.sort(chosen)] @ self._matrix
                 self.highest = max(self.highest, float(between.max()), -float(between.min()))
 
+    def reseat(self, seats: Sequence[int]) -> None:
+        """Go on with the last samples of these channels; one beyond the last is new."""
+        if self._tail is not None:
+            self._tail = _seated(self._tail, seats)
+
     def _bounds(self, joined: Float32, usable: int) -> Float32:
         """(channels, stretches) what no point between the samples of each stretch can exceed."""
         size = min(usable + self.SIZE, joined.shape[1])
@@ -225,6 +235,11 @@ class _TruePeak:
         if self._tail is not None:
             self.push(np.zeros((self._tail.shape[0], self.SIZE + self.TAPS), np.float32))
         return self.highest
+
+
+def _seated(rows: Numbers, seats: Sequence[int]) -> Numbers:
+    """The chosen rows of (channels, n) values; the one beyond the last is all zeros."""
+    return np.concatenate([rows, np.zeros_like(rows[:1])])[list(seats)]
 
 
 def _octets(values: Float32) -> Float32:
@@ -248,23 +263,26 @@ class Meter:
 
     def __init__(self, rate: int, channels: Sequence[str]) -> None:
         self._rate = rate
+        self._names = tuple(channels)
         self._weights = channel_weights(channels)
         self._filter = _KFilter(rate, len(channels))
         self._peak = _TruePeak(rate)
         self._pending = np.zeros((len(channels), 0), np.float32)
         self._steps = _Sums(rate / STEPS_PER_SECOND)
         self._outline = _Outline(rate / OUTLINE_PER_SECOND)
-        self._seen = 0
+        self._values = 0
         self._squares = 0.0
         self._sample_peak = 0.0
         self._clipped = 0
 
-    def push(self, samples: Float32) -> None:
-        """Take (channels, n) samples, full scale 1.0, at the rate of the recording."""
+    def push(self, samples: Float32, channels: Sequence[str] | None = None) -> None:
+        """Take (channels, n) samples, full scale 1.0, at the recording's rate; `channels`: if they changed."""
         if not samples.shape[1]:
             return
+        if channels is not None and tuple(channels) != self._names:
+            self._reseat(tuple(channels))
         planes = np.ascontiguousarray(samples, np.float32)
-        self._seen += planes.shape[1]
+        self._values += planes.size
         flat = planes.reshape(-1)
         self._squares += float(np.dot(flat, flat))
         top = self._outline.push(planes)
@@ -277,6 +295,15 @@ class Meter:
         self._pending = joined[:, usable:].copy()
         if usable:
             self._measure(np.ascontiguousarray(joined[:, :usable]), usable)
+
+    def _reseat(self, names: tuple[str, ...]) -> None:
+        """Go on with other channels: those that stay keep what the filters know of them, new ones begin in silence."""
+        old = {name: index for index, name in reversed(list(enumerate(self._names)))}
+        seats = [old.get(name, len(self._names)) for name in names]
+        self._names, self._weights = names, channel_weights(names)
+        self._pending = _seated(self._pending, seats)
+        self._filter.reseat(seats)
+        self._peak.reseat(seats)
 
     def _measure(self, samples: Float32, count: int) -> None:
         weighted = self._filter.run(samples)[:, :count]
@@ -294,7 +321,7 @@ class Meter:
             self._pending = self._pending[:, :0]
         powers = self._steps.means()
         momentary, short_term = _windows(powers, MOMENTARY_STEPS), _windows(powers, SHORT_TERM_STEPS)
-        count = self._seen * len(self._weights)
+        count = self._values
         lows, highs = self._outline.finish()
         return Loudness(
             integrated=integrated(momentary),

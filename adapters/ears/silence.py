@@ -16,6 +16,8 @@ FLOOR_SHARE = 1e-3
 FLOOR = 1e-4
 #: Silence up to this long belongs to the music: rests, a breath before the beginning, the last note's end.
 REST_SECONDS = 1.0
+#: A beat may lie this far before the first sound, whose attack takes its time, and after the last.
+EDGE_SECONDS = 0.07
 
 
 class Span(NamedTuple):
@@ -43,10 +45,15 @@ def sounding(rms: NDArray[np.floating], chords: int) -> Span:
 
 
 def audible(times: Times, rms: NDArray[np.floating]) -> Times:
-    """Those of some times in seconds around which something sounds."""
+    """Those of some times in seconds around which something sounds, none before the first sound or after the last."""
     if not len(times) or not len(rms):
         return times
-    heard = np.concatenate([[0], np.cumsum(_sounds(rms))])
+    sounds = _sounds(rms)
+    at_all = np.flatnonzero(sounds)
+    if not len(at_all):
+        return times[:0]
+    times = times[(times >= at_all[0] / FRAME_RATE - EDGE_SECONDS) & (times <= at_all[-1] / FRAME_RATE + EDGE_SECONDS)]
+    heard = np.concatenate([[0], np.cumsum(sounds)])
     rest = round(REST_SECONDS * FRAME_RATE)
     at = np.rint(times * FRAME_RATE).astype(np.intp)
     low, high = np.clip(at - rest, 0, len(rms)), np.clip(at + rest + 1, 0, len(rms))

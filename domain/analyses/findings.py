@@ -12,6 +12,15 @@ GENRE_TAXONOMY = "beatlyze_broad_6_v1"
 ReviewCode = Literal["low_confidence", "close_scores", "out_of_taxonomy"]
 Scale = Literal["major", "minor"]
 Relation = Literal["same", "half", "double", "third", "triple", "other"]
+#: What is to be known of a file before its figures are trusted.
+FileWarning = Literal[
+    "shorter_than_claimed",
+    "longer_than_claimed",
+    "packets_broken",
+    "samples_mended",
+    "channels_change",
+    "rate_changes",
+]
 
 
 class Unreadable(Exception):
@@ -99,6 +108,13 @@ class Findings(Value, frozen=True):
     fade_in_end_seconds: float | None = None
     fade_out_start_seconds: float | None = None
     chord_progression: tuple[str, ...] = ()
+
+    #: Seconds that could be decoded, and seconds that a header promises; None where none does, or nothing was noted.
+    decoded_seconds: float | None = None
+    claimed_seconds: float | None = None
+    #: Whether all that was promised came out; None where nothing was promised.
+    complete: bool | None = None
+    warnings: tuple[FileWarning, ...] = ()
 
 
 class Chord(Value, frozen=True):
