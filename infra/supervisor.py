@@ -14,31 +14,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import structlog
 
+from commands.settings import Service
 from domain.kernel import Value
-from domain.sections import PREFIX, Secret, Url
+from domain.sections import PREFIX, Secret, variable
 from infra import telemetry
-from infra.embedded import (
-    DirectoryLock,
-    EmbeddedBlobs,
-    EmbeddedNats,
-    EmbeddedPostgres,
-    EmbeddedServer,
-    EmbeddedServerError,
-    free_ports,
-    make_directory,
-    spawn,
-    stop_together,
-    write_private,
-)
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.directories import DirectoryLock, EmbeddedServerError, make_directory, write_private
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.processes import free_ports, spawn
+from infra.embedded.server import EmbeddedServer
+from infra.embedded.stack import stop_together
 from infra.health import answers
-from infra.settings import Operation, Settings, SettingsError, read_settings, require_all, unknown_variables
+from infra.settings import Operation, Settings, SettingsError, public, read_settings, require_all, unknown_variables
 
 log = structlog.get_logger()
 
@@ -74,7 +69,7 @@ def ledgerline(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-m", "infra.cli", *arguments]
 
 
-def up(host: str | None, port: int | None, data_dir: Path | None) -> int:
+def up(host: str | None, port: str | None, data_dir: Path | None) -> int:
     """Run everything until a signal; the exit status is 0 after a clean stop."""
     settings = read_settings(host=host, port=port, data_dir=data_dir)
     if settings.is_loopback and not any(PREFIX + name in os.environ for name in ("ENV", "ENV_FILE")):
@@ -155,6 +150,7 @@ class Supervisor:
         self.settings = _with_free_port(self.settings)
         self._lock_fd = await asyncio.to_thread(self._lock.take)
         try:
+            _refuse_two_of_a_kind(self.settings)
             self.settings = _with_secret_key(self.settings)
             await self._start_servers_and_migrate()
             if self.stop.is_set():
@@ -205,17 +201,7 @@ class Supervisor:
         """Take over the addresses of our own servers, and say whether they changed."""
         before = self.settings
         for server in self.servers:
-            match server:
-                case EmbeddedPostgres():
-                    self.settings = self.settings.changed(postgres_url=Url(server.url))
-                case EmbeddedNats():
-                    self.settings = self.settings.changed(nats_url=Url(server.url))
-                case EmbeddedBlobs():
-                    self.settings = self.settings.changed(
-                        s3_url=Url(server.url),
-                        s3_access_key=server.access_key,
-                        s3_secret_key=Secret(server.secret_key),
-                    )
+            self.settings = self.settings.changed(**server.settings)
         return self.settings != before
 
     def _environment(self, health_port: int) -> Mapping[str, str]:
@@ -338,7 +324,7 @@ class Supervisor:
                 log.warning("up.waiting", roles=waiting)
                 asked = time.monotonic()
             await asyncio.sleep(0.05)
-        self._say(welcome(self.settings))
+        self._say(welcome(self.settings, {server.name for server in self.servers}))
 
     # -- stopping
 
@@ -359,9 +345,18 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
 
-def welcome(settings: Settings) -> str:
-    """What a person reads when everything works."""
-    url = settings.url
+#: Settings that replace a server of our own, by the server's name, and what people call it.
+EXTERNAL = {"postgres": ("postgres_url", "PostgreSQL"), "nats": ("nats_url", "NATS"), "blobs": ("s3_url", "S3")}
+
+
+def welcome(settings: Settings, ours: Collection[str]) -> str:
+    """What a person reads when everything works; `ours` are the names of the servers in the data directory."""
+    url = settings[Service].url
+    elsewhere = "".join(
+        f"\n  {title:<15} {public(settings.value(setting))}, not in that directory"
+        for name, (setting, title) in EXTERNAL.items()
+        if name not in ours
+    )
     return f"""
 Ledgerline is ready at {url}
 
@@ -369,7 +364,7 @@ Ledgerline is ready at {url}
   OpenAPI         {url}/openapi.json
   Get a key       curl -X POST {url}/v1/auth/register \\
                     -H 'Content-Type: application/json' --data '{{"email":"you@example.com"}}'
-  Your data       {settings.data_dir}
+  Your data       {settings[Operation].data_dir}{elsewhere}
   Stop            Ctrl-C
 """
 
@@ -386,6 +381,17 @@ async def _to_the_end(work: Callable[[], Awaitable[None]]) -> None:
 
 def _print(text: str) -> None:
     print(text, flush=True)
+
+
+def _refuse_two_of_a_kind(settings: Settings) -> None:
+    """A server elsewhere, while the directory holds the data of one of its own, leaves that data aside in silence."""
+    directory = settings[Operation].data_dir
+    for name, (setting, title) in EXTERNAL.items():
+        if settings.value(setting) and (directory / name / "server.json").exists():
+            raise SettingsError(
+                f"{directory} holds data of a {title} of its own, and {variable(setting)} names another one. Unset "
+                f"{variable(setting)}, choose another --data-dir, or move {directory / name} away."
+            )
 
 
 def _with_free_port(settings: Settings) -> Settings:

@@ -22,7 +22,9 @@ import uvloop
 from minio import Minio
 from psycopg import sql
 
-from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
 
 #: The running service and its neighbours: `stack`, `client`, `account`, `receiver`, `audio`, `clip`.
 pytest_plugins = ("tests.journeys.fixtures",)

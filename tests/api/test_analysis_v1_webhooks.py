@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from infra.embedded import free_ports
+from infra.embedded.processes import free_ports
 from tests.journeys.kit import Account, Neighbour, Received, Reply, clip_bytes, eventually
 
 Register = Callable[[], Account]

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from infra.embedded import EmbeddedBlobs
+from infra.embedded.blobs import EmbeddedBlobs
 from tests.conftest import Databases
 from tests.identity.crowd import Visitor, new_email
 from tests.identity.postbox import Postbox, postbox

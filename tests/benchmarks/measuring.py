@@ -26,7 +26,8 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
 from adapters.stream.bus import Bus
-from infra.embedded import EmbeddedNats, EmbeddedPostgres
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrate import migrate
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]

@@ -19,7 +19,7 @@ from adapters.readmodels.projector import Projector
 from adapters.readmodels.views import Progress, Views
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Feed
-from infra.embedded import free_ports
+from infra.embedded.processes import free_ports
 from tests.benchmarks.job_submission import running, wait
 from tests.benchmarks.load import load, message
 from tests.benchmarks.measuring import argument, database, ledger, median, postgres, run, say, until

@@ -23,7 +23,11 @@ import psutil
 import uvloop
 from msgspec import json
 
-from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, free_ports, start_together, stop_together
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.processes import free_ports
+from infra.embedded.stack import start_together, stop_together
 from infra.migrate import migrate
 from tests.benchmarks.job_submission import running, wait
 from tests.benchmarks.load import Load, load, message

@@ -23,7 +23,8 @@ from adapters.stream.relay import Relay
 from commands.kernel import Command, Reaction, execute
 from domain.kernel import Event
 from domain.ledger import Change, Recorded, Unreadable
-from infra.embedded import EmbeddedNats, EmbeddedPostgres
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrate import migrate
 from projections.kernel import Projection, Tally
 from tests.conftest import Databases

@@ -17,7 +17,7 @@ from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire
 from adapters.stream.feed import Feed
 from adapters.stream.relay import OutOfStep, Relay
 from domain.ledger import Recorded
-from infra.embedded import EmbeddedNats
+from infra.embedded.nats import EmbeddedNats
 from tests.core.conftest import House, eventually
 from tests.core.orchard import PlantTree
 

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from infra.embedded import EmbeddedNats, EmbeddedPostgres
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrate import migrate
 from tests.core.conftest import House, eventually
 from tests.core.orchard import Diary, PlantTree, WaterTree

@@ -12,7 +12,7 @@ from psycopg import OperationalError
 
 from adapters.postgres import prepared as prepared_statements
 from adapters.postgres.prepared import PreparedStatement
-from infra.embedded import EmbeddedPostgres
+from infra.embedded.postgres import EmbeddedPostgres
 
 _WHO = "SELECT $1::int8, pg_backend_pid()::int8"
 _INT8 = 20

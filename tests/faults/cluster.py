@@ -20,7 +20,10 @@ from msgspec import json
 from commands.kernel import REACTIONS
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
-from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, free_ports
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.processes import free_ports
 from infra.migrate import migrate
 from infra.wiring import parts
 from projections.kernel import PROJECTIONS, TALLIES

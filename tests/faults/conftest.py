@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, start_together, stop_together
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.stack import start_together, stop_together
 from tests.faults.cluster import Cluster
 
 

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.cli import Role, main
+from infra.cli import main
+from infra.cli.roles import Role
 from infra.health import Health
 from infra.settings import Settings
 

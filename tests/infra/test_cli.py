@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra import cli
-from infra.embedded import free_ports
+from infra.embedded.processes import free_ports
 from infra.settings import markdown, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -185,6 +185,10 @@ def test_the_settings_are_shown_without_their_secrets(
     assert "Did you mean LEDGERLINE_PORT?" in shown.err
     assert cli.main(["settings", "--markdown"]) == 0
     assert capsys.readouterr().out == markdown()
+    assert cli.main(["settings", "--json"]) == 0
+    machine = json.loads(capsys.readouterr().out)
+    assert machine["LEDGERLINE_POSTGRES_URL"] == "postgresql://me:***@db/x"
+    assert machine["LEDGERLINE_SECRET_KEY"] == "***"
 
 
 def test_the_settings_as_shown_can_be_written_back_into_an_environment(
@@ -215,10 +219,9 @@ def test_the_settings_as_shown_can_be_written_back_into_an_environment(
 
 
 def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["dance"])
-    assert ended.value.code == 2
+    assert cli.main(["dance"]) == 2
     said = capsys.readouterr().err
+    assert said.count("\n") == 1
     assert all(name in said for name in ("up", "serve", "relay", "project", "react", "tick"))
 
 
@@ -243,10 +246,64 @@ def test_check_stops_at_the_first_failure_and_hands_its_arguments_to_pytest(monk
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["migrate", "--fast"])
-    assert ended.value.code == 2
-    assert "--fast" in capsys.readouterr().err
+    assert cli.main(["migrate", "--fast"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ledgerline: No such option")
+    assert "--fast" in said
+    assert "`ledgerline migrate --help`" in said
+
+
+def test_help_is_for_reading_and_a_version_for_telling(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("Run it:") < said.index("  up ") < said.index("Look after it:") < said.index("  replay ")
+    assert "\x1b" not in said  # nobody sees colours here
+    assert all(each.help for each in cli.commands().values())
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ledgerline 0.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    assert "_LEDGERLINE_COMPLETE" in capsys.readouterr().out
+    words = {"bash": "COMP_WORDS", "zsh": "COMP_WORDS", "fish": "COMP_WORDS"}[shell]
+    answer = subprocess.run(
+        [sys.executable, "-m", "infra.cli"],
+        env=clean({"_LEDGERLINE_COMPLETE": f"{shell}_complete", words: "ledgerline re", "COMP_CWORD": "1"}),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    if shell != "fish":  # fish is given the word itself
+        assert "replay" in answer
+        assert "serve" not in answer
+
+
+def test_an_extension_brings_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = tmp_path / "cider_house" / "infra" / "cli"
+    room.mkdir(parents=True)
+    for folder in (room.parent.parent, room.parent, room):
+        (folder / "__init__.py").touch()
+    (room / "press.py").write_text(
+        "import click\n"
+        "from infra.cli import command\n"
+        "@command('press', heading='Cider')\n"
+        "def press() -> int:\n"
+        "    'Press apples.'\n"
+        "    click.echo('pressed')\n"
+        "    return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("LEDGERLINE_EXTENSIONS", "cider_house")
+
+    assert cli.main(["press"]) == 1
+    assert capsys.readouterr().out == "pressed\n"
+    assert cli.main(["--help"]) == 0
+    assert "Cider:" in capsys.readouterr().out
 
 
 def test_help_asks_for_nothing_heavy() -> None:

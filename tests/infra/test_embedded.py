@@ -23,19 +23,13 @@ import psycopg
 import pytest
 from minio import Minio
 
-from infra import embedded
-from infra.embedded import (
-    DirectoryLock,
-    EmbeddedBlobs,
-    EmbeddedNats,
-    EmbeddedPostgres,
-    EmbeddedServer,
-    EmbeddedServerError,
-    free_ports,
-    make_directory,
-    start_together,
-    stop_together,
-)
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.directories import DirectoryLock, EmbeddedServerError, make_directory
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres, postgres_account
+from infra.embedded.processes import free_ports, spawn
+from infra.embedded.server import EmbeddedServer
+from infra.embedded.stack import start_together, stop_together
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +179,10 @@ def test_a_directory_in_use_is_refused_by_name_and_two_directories_are_not(name:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from infra.embedded import EmbeddedBlobs, EmbeddedNats, EmbeddedPostgres, start_together
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.stack import start_together
 place = Path(sys.argv[1])
 postgres = EmbeddedPostgres(place / "postgres", sync=False, settings={"fsync": "off"})
 servers = [postgres, EmbeddedNats(place / "nats"), EmbeddedBlobs(place / "blobs")]
@@ -233,8 +230,8 @@ def test_a_killed_server_starts_again_on_the_same_port(place: Path) -> None:
 def test_a_pid_file_left_by_a_power_cut_stops_nothing(place: Path) -> None:
     with quick_postgres(place):
         left_behind = (place / "data" / "postmaster.pid").read_text()
-    account = embedded._postgres_account() if os.geteuid() == 0 else None
-    stranger = embedded.spawn(["/bin/sleep", "60"], account=account)  # the number now belongs to somebody else
+    account = postgres_account() if os.geteuid() == 0 else None
+    stranger = spawn(["/bin/sleep", "60"], account=account)  # the number now belongs to somebody else
     try:
         (place / "data" / "postmaster.pid").write_text(
             left_behind.replace(left_behind.splitlines()[0], str(stranger.pid), 1)
@@ -266,7 +263,7 @@ def test_somebody_quicker_to_a_port_is_evaded_and_never_mistaken_for_our_own(
             quicker.append(socket.create_server(("127.0.0.1", ports[0])))
         return ports
 
-    monkeypatch.setattr(embedded, "free_ports", somebody_is_quicker)
+    monkeypatch.setattr("infra.embedded.server.free_ports", somebody_is_quicker)
     with make(name, place) as server:
         assert server.is_ready()
         assert quicker[0].getsockname()[1] not in server.ports
@@ -397,7 +394,7 @@ def test_root_may_keep_its_data_where_nobody_else_can_look(place: Path) -> None:
 
 @as_root
 def test_root_may_keep_its_programs_where_nobody_else_can_look(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "_everybody_can_enter", lambda _path: False)
+    monkeypatch.setattr("infra.embedded.postgres._everybody_can_enter", lambda _path: False)
     with quick_postgres(place / "postgres") as server:
         assert server.process is not None
         assert "ledgerline-postgres-" in psutil.Process(server.process.pid).exe()
@@ -429,7 +426,7 @@ def test_a_child_started_from_a_thread_that_ends_lives_on() -> None:
     import threading
 
     found: list[subprocess.Popen[bytes]] = []
-    thread = threading.Thread(target=lambda: found.append(embedded.spawn([sys.executable, "-c", "input()"])))
+    thread = threading.Thread(target=lambda: found.append(spawn([sys.executable, "-c", "input()"])))
     thread.start()
     thread.join()
     child = found[0]
@@ -442,7 +439,7 @@ def test_a_child_started_from_a_thread_that_ends_lives_on() -> None:
 
 PARENT = """
 import sys, time
-from infra.embedded import spawn
+from infra.embedded.processes import spawn
 child = '''
 import signal, sys, time
 def asked(*_):

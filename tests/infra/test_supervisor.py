@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,8 @@ import psutil
 import psycopg
 import pytest
 
-from infra.embedded import free_ports
+from domain.sections import Url
+from infra.embedded.processes import free_ports
 from infra.settings import Settings
 from infra.supervisor import PARTS, ledgerline, welcome
 
@@ -334,7 +336,7 @@ def test_roles_run_from_this_installation_and_not_from_the_current_directory(tmp
     shown = subprocess.run(
         ledgerline(["settings", "--markdown"]), cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert shown.stdout.startswith("| Variable ")
+    assert "| Variable |" in shown.stdout
 
 
 def test_all_reactions_run_somewhere_and_none_twice() -> None:
@@ -345,11 +347,28 @@ def test_all_reactions_run_somewhere_and_none_twice() -> None:
 
 
 def test_the_welcome_names_the_public_address() -> None:
-    from domain.sections import Url
-
-    said = welcome(Settings(public_url=Url("https://beats.example/"), data_dir=Path("/srv/beats")))
+    said = welcome(
+        Settings(public_url=Url("https://beats.example/"), data_dir=Path("/srv/beats")), {"postgres", "nats", "blobs"}
+    )
     assert "https://beats.example/docs" in said
     assert "127.0.0.1" not in said
+    assert "not in that directory" not in said
+
+
+def test_the_welcome_says_which_server_is_elsewhere() -> None:
+    settings = Settings(postgres_url=Url("postgresql://me:hunter2@db/x"), data_dir=Path("/srv/beats"))
+    said = welcome(settings, {"nats", "blobs"})
+    assert re.search(r"PostgreSQL +postgresql://me:\*\*\*@db/x, not in that directory", said)
+    assert "hunter2" not in said
+
+
+def test_data_in_the_directory_and_a_server_elsewhere_contradict_each_other(place: Path) -> None:
+    (place / "postgres").mkdir()
+    (place / "postgres" / "server.json").write_text("{}")
+    with up(place, LEDGERLINE_POSTGRES_URL="postgresql://me@127.0.0.1:1/x") as running:
+        assert running.finish() == 1
+    (line,) = running.errors
+    assert f"{place} holds data of a PostgreSQL of its own, and LEDGERLINE_POSTGRES_URL names another one" in line
 
 
 def test_port_zero_takes_a_free_one(place: Path) -> None:

@@ -14,7 +14,7 @@ from adapters.storage.blobs import Listed
 from domain.analyses.analyses import AnalysisFailed, AnalysisRequested
 from domain.kernel import Event
 from domain.ledger import History
-from infra.embedded import EmbeddedNats
+from infra.embedded.nats import EmbeddedNats
 from infra.migrate import migrate
 from infra.processes import tick
 from infra.sweep import sweep_uploads

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from infra.embedded import EmbeddedBlobs
+from infra.embedded.blobs import EmbeddedBlobs
 from tests.journeys.kit import Account, Neighbour, Stack, clip_bytes, register, running_stack
 
 

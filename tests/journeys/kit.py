@@ -27,7 +27,8 @@ from minio import Minio
 
 from commands.settings import Service
 from domain.sections import Secret, Url
-from infra.embedded import EmbeddedNats, free_ports, spawn
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.processes import free_ports, spawn
 from infra.migrate import migrate
 from infra.settings import Settings
 from tests.ears import sounds

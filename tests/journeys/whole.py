@@ -7,7 +7,7 @@ import sys
 from functools import partial
 
 from infra import processes, telemetry
-from infra.cli import run_role
+from infra.cli.roles import run_role
 from infra.settings import Settings, read_settings, require_all
 
 

