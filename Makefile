@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench lock readme clean
+.PHONY: help install up test bench faults lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: $(STAMP) ## Check format, lint, types and run the tests (ARGS="tests/infra
 bench: $(STAMP) ## Measure, side by side with the peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group benchmarks
 	@nice -n 5 $(BIN)/python -m tests.benchmarks $(ARGS)
+
+faults: $(STAMP) ## Kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
+	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
 
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

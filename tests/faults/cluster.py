@@ -121,14 +121,16 @@ class Crowd:
         """Wait until so many have been accepted."""
         eventually(lambda: len(self.jobs) >= count, timeout=60)
 
-    def _hand_in(self, number: int) -> None:
+    def _hand_in(self, number: int) -> Job:
         # To hear something takes long and to find nothing to hear does not: one in twenty is enough of the first.
         good = number % 20 == 0
         body = {"url": self._good if good else self._bad, "webhook_url": self.cluster.outside.at(self.hook)}
         key = {"Idempotency-Key": uuid4().hex}
         answer = self.retrying(lambda: self.me.post("/v1/analyze/url", json=body, headers=key))
         assert answer.status_code == 202, answer.text
-        self.jobs.append(Job(answer.json()["job_id"], "completed" if good else "failed"))
+        job = Job(answer.json()["job_id"], "completed" if good else "failed")
+        self.jobs.append(job)
+        return job
 
     def send_file(self, key: str | None = None) -> httpx.Response:
         """A recording as an upload."""

@@ -1,0 +1,339 @@
+"""The fault campaign: mixed commands without end, and one fault after the other in the middle of them.
+
+    python -m tests.faults.campaign [--commands 300] [--seed 7] [--only NAME ...]
+
+Every acknowledged command is then looked for with SQL, once and not twice; read models are compared with a replay from
+the first event; every webhook came, under one id. A failure prints the seed and the fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+from uuid import uuid4
+
+import httpx
+import psycopg
+
+from infra.embedded.blobs import EmbeddedBlobs
+from infra.embedded.nats import EmbeddedNats
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.stack import start_together, stop_together
+from tests.faults.cluster import ROLES, Cluster, Crowd, Job
+from tests.identity.crowd import Visitor, new_email, sign_in
+from tests.journeys.kit import eventually
+
+#: How long somebody who is paused says nothing: longer than a lease, so that others take over.
+PAUSE_SECONDS = 3.0
+
+
+class Written(NamedTuple):
+    """What must be in the log after a command was acknowledged: exactly one event of this name with this value."""
+
+    name: str
+    field: str
+    value: str
+
+
+class Mixture(Crowd):
+    """People who do everything there is to do, all the while."""
+
+    def __init__(self, cluster: Cluster, name: str, seed: int) -> None:
+        super().__init__(cluster, name)
+        self.acknowledged: list[Written] = []
+        self.seed = seed
+        self._lock = Lock()
+        self._http = httpx.Client(base_url=cluster.settings.url, timeout=30)
+        self._owner: Visitor = sign_in(self._http)
+        self._turns: list[tuple[Callable[[random.Random], None], int]] = [
+            (self._analysis, 9),
+            (self._same_analysis_again, 2),
+            (self._endpoint, 3),
+            (self._key, 3),
+            (self._invitation, 2),
+            (self._offer, 2),
+            (self._name, 1),
+            (self._registration, 1),
+        ]
+
+    @contextmanager
+    def busy(self, count: int) -> Iterator[None]:
+        """So many commands while the block runs; afterwards all have been acknowledged."""
+        with ThreadPoolExecutor(4) as pool:
+            answers = [pool.submit(self._turn, number) for number in range(count)]
+            yield
+            for each in answers:
+                each.result()
+
+    @property
+    def done(self) -> int:
+        """Commands that were acknowledged so far."""
+        return len(self.acknowledged)
+
+    def _turn(self, number: int) -> None:
+        chance = random.Random(f"{self.seed}-{number}")
+        kinds, weights = zip(*self._turns, strict=True)
+        chance.choices(kinds, weights)[0](chance)
+
+    def _note(self, name: str, field: str, value: str) -> None:
+        with self._lock:
+            self.acknowledged.append(Written(name, field, value))
+
+    def _asked(self, status: int, method: str, path: str, **options: object) -> httpx.Response:
+        def ask() -> httpx.Response:
+            return self._http.request(method, path, headers=self._owner.headers, **options)  # type: ignore[arg-type]
+
+        answer = self.retrying(ask)
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer
+
+    def _deleted(self, path: str) -> None:
+        answer = self.retrying(lambda: self._http.delete(path, headers=self._owner.headers))
+        # Not found: it was asked twice, because the first answer was lost.
+        assert answer.status_code in (200, 204, 404), answer.text
+
+    def _analysis(self, chance: random.Random) -> None:
+        job = self._hand_in(chance.randrange(1000))
+        self._note("analyses.AnalysisRequested", "analysis_id", job.job_id)
+
+    def _same_analysis_again(self, _: random.Random) -> None:
+        body = {"url": self._bad, "webhook_url": self.cluster.outside.at(self.hook)}
+        headers = {"Idempotency-Key": uuid4().hex}
+        answers = [self.retrying(lambda: self.me.post("/v1/analyze/url", json=body, headers=headers)) for _ in range(3)]
+        [job_id] = {answer.json()["job_id"] for answer in answers}
+        self.jobs.append(Job(job_id, "failed"))
+        self._note("analyses.AnalysisRequested", "analysis_id", job_id)
+
+    def _endpoint(self, chance: random.Random) -> None:
+        made = self._asked(201, "POST", "/v1/webhook-endpoints", json={"url": self.cluster.outside.at("mixed")}).json()
+        self._note("webhooks.EndpointRegistered", "endpoint_id", made["id"])
+        if chance.random() < 0.7:
+            self._deleted(f"/v1/webhook-endpoints/{made['id']}")
+            self._note("webhooks.EndpointRemoved", "endpoint_id", made["id"])
+
+    def _key(self, chance: random.Random) -> None:
+        made = self._asked(201, "POST", "/v1/api-keys", json={"name": "Mixed", "scopes": ["usage:read"]}).json()
+        self._note("identity.ApiKeyIssued", "api_key_id", made["id"])
+        assert self._opens(made["plaintext_key"]), "a key works as soon as it was handed out"
+        if chance.random() < 0.7:
+            self._deleted(f"/v1/api-keys/{made['id']}")
+            self._note("identity.ApiKeyRevoked", "api_key_id", made["id"])
+            assert not self._opens(made["plaintext_key"]), "and never after it was taken back"
+
+    def _opens(self, key: str) -> bool:
+        answer = self.retrying(lambda: self._http.get("/v1/usage", headers={"X-API-Key": key}))
+        assert answer.status_code in (200, 401), answer.text
+        return answer.status_code == 200
+
+    def _invitation(self, chance: random.Random) -> None:
+        body = {"email": new_email(), "role": "viewer"}
+        answer = self.retrying(
+            lambda: self._http.post("/v1/account/team/invitations", json=body, headers=self._owner.headers)
+        )
+        if answer.status_code == 409:  # asked twice, because the first answer was lost
+            return
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
+        self._note("identity.InvitationSent", "invitation_id", made["id"])
+        if chance.random() < 0.5:
+            self._deleted(f"/v1/account/team/invitations/{made['id']}")
+            self._note("identity.InvitationRevoked", "invitation_id", made["id"])
+
+    def _offer(self, _: random.Random) -> None:
+        made = self.retrying(
+            lambda: self.me.post("/v1/storage-objects", json={"content_type": "audio/wav", "purpose": "upload"})
+        )
+        assert made.status_code == 201, made.text
+        self._note("analyses.UploadOffered", "storage_object_id", made.json()["id"])
+
+    def _name(self, _: random.Random) -> None:
+        name = f"Studio {uuid4().hex}"
+        self._asked(200, "PATCH", "/v1/account/profile", json={"workspace_name": name})
+        # Names are sealed, so this one is looked for where it can be read.
+        assert self._asked(200, "GET", "/v1/account/profile").json()["workspace_name"]
+
+    def _registration(self, _: random.Random) -> None:
+        email = new_email()
+        answer = self.retrying(lambda: self._http.post("/v1/auth/register", json={"email": email}))
+        if answer.status_code == 409:  # asked twice, because the first answer was lost
+            return
+        assert answer.status_code == 201, answer.text
+        self._note("identity.PersonRegistered", "person_id", answer.json()["user_id"])
+
+    def check_acknowledged(self) -> None:
+        """Each acknowledged command is in the log exactly once, found by SQL."""
+        with psycopg.connect(self.cluster.postgres.url, autocommit=True) as connection:
+            for name, field in sorted({(each.name, each.field) for each in self.acknowledged}):
+                wanted = {each.value for each in self.acknowledged if each.name == name}
+                rows = connection.execute(
+                    "SELECT convert_from(state, 'UTF8')::jsonb ->> %s AS value, count(*) FROM ledger_events "
+                    "WHERE topic = %s GROUP BY value",
+                    (field, name),
+                ).fetchall()
+                found = {value: times for value, times in rows if value in wanted}
+                assert found == dict.fromkeys(wanted, 1), f"{name}: {wanted - set(found)} lost, or {found} doubled"
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+Fault = Callable[[Cluster], None]
+
+
+def _killed(role: str) -> Fault:
+    return lambda cluster: cluster.crash(role)
+
+
+def _paused(role: str) -> Fault:
+    def pause(cluster: Cluster) -> None:
+        process = cluster.roles[role].process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(PAUSE_SECONDS)
+        process.send_signal(signal.SIGCONT)
+
+    return pause
+
+
+def _server(name: str) -> Callable[[Cluster], EmbeddedPostgres | EmbeddedNats | EmbeddedBlobs]:
+    return lambda cluster: getattr(cluster, name)
+
+
+def _restarted(name: str) -> Fault:
+    def restart(cluster: Cluster) -> None:
+        server = _server(name)(cluster)
+        server.stop()
+        server.start()
+
+    return restart
+
+
+def _crashed(name: str) -> Fault:
+    def crash(cluster: Cluster) -> None:
+        server = _server(name)(cluster)
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        server.stop()
+        server.start()
+
+    return crash
+
+
+def _stopped(name: str) -> Fault:
+    def stop(cluster: Cluster) -> None:
+        process = _server(name)(cluster).process
+        assert process is not None
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(PAUSE_SECONDS)
+        process.send_signal(signal.SIGCONT)
+
+    return stop
+
+
+def _wiped(cluster: Cluster) -> None:
+    cluster.nats.stop()
+    shutil.rmtree(cluster.nats.directory / "data", ignore_errors=True)
+    cluster.nats.start()
+
+
+def _connections_cut(cluster: Cluster) -> None:
+    with psycopg.connect(cluster.postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+
+
+def _jobs_repeated(cluster: Cluster) -> None:
+    with psycopg.connect(cluster.postgres.url, autocommit=True) as connection:
+        connection.execute("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+
+
+def _everything_killed(cluster: Cluster) -> None:
+    for role in cluster.roles.values():
+        role.kill()
+    for role in cluster.roles.values():
+        role.start()
+
+
+FAULTS: dict[str, Fault] = {
+    **{f"{role} killed": _killed(role) for role in ROLES},
+    **{f"{role} paused": _paused(role) for role in ("serve", "relay", "project", "react")},
+    "all roles killed": _everything_killed,
+    "nats restarted": _restarted("nats"),
+    "nats killed": _crashed("nats"),
+    "nats paused": _stopped("nats"),
+    "nats wiped": _wiped,
+    "postgres restarted": _restarted("postgres"),
+    "postgres killed": _crashed("postgres"),
+    "connections to postgres cut": _connections_cut,
+    "objects restarted": _restarted("blobs"),
+    "objects killed": _crashed("blobs"),
+    "leases lost": _jobs_repeated,
+}
+
+
+def suffer(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
+    """Mixed commands with a fault in their middle, and everything that must be true afterwards; how many there were."""
+    people = Mixture(cluster, name.replace(" ", "-"), seed)
+    with people.busy(commands):
+        eventually(lambda: people.done >= commands // 3, timeout=120)
+        FAULTS[name](cluster)
+    cluster.await_ready(*ROLES)
+    people.check(timeout=120)
+    people.check_acknowledged()
+    return people.done
+
+
+@contextmanager
+def cluster_in(directory: Path) -> Iterator[Cluster]:
+    """Six processes and three servers of their own."""
+    postgres = EmbeddedPostgres(directory / "postgres", settings={"fsync": "off"}, sync=False)
+    nats, blobs = EmbeddedNats(directory / "nats"), EmbeddedBlobs(directory / "blobs")
+    start_together([postgres, nats, blobs])
+    try:
+        with Cluster(postgres, nats, blobs, directory) as running:
+            yield running
+    finally:
+        stop_together([postgres, nats, blobs])
+
+
+def main() -> int:
+    """Run the campaign; the exit status says whether everything held."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--commands", type=int, default=300, help="commands for each fault")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
+    given = parser.parse_args()
+    failed = []
+    directory = Path(tempfile.mkdtemp(prefix="ledgerline-faults-"))
+    with suppress(KeyboardInterrupt), cluster_in(directory) as cluster:
+        for number, name in enumerate(given.only):
+            began = time.monotonic()
+            try:
+                done = suffer(cluster, name, commands=given.commands, seed=given.seed + number)
+            except Exception as problem:  # noqa: BLE001 - the next fault is tried all the same
+                failed.append(name)
+                print(f"{name:32} FAILED with seed {given.seed + number}: {problem}", flush=True)
+            else:
+                print(f"{name:32} {done} acknowledged, all there once, {time.monotonic() - began:.0f} s", flush=True)
+    if not failed:
+        shutil.rmtree(directory, ignore_errors=True)
+        return 0
+    print(f"The logs of what failed are in {directory}.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
