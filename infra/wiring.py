@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from msgspec import convert, json, to_builtins
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.identity.directory import Directory
 from adapters.identity.origins import Origins
+from adapters.identity.settings import Sealing
 from adapters.identity.vault import Vault
 from adapters.jobs.worker import Worker, ring
+from adapters.log.canary import Canary, WrongSecretKey, check_secret
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
 from adapters.postgres import arrays
+from adapters.postgres.settings import Postgres
 from adapters.readmodels.audit import Audit
 from adapters.readmodels.projector import Projector
 from adapters.readmodels.views import Progress, Views
@@ -35,7 +38,7 @@ from commands.webhooks.sending import Outcome, send
 from domain.discovery import modules
 from domain.ledger import Context
 from infra.container import Container
-from infra.settings import Settings
+from infra.settings import CannotStart, Settings
 from projections.analyses.analyses import analyses
 from projections.analyses.platform import outcomes, platform_analyses
 from projections.kernel import PROJECTIONS, TALLIES
@@ -411,6 +414,13 @@ class Parts:
 @asynccontextmanager
 async def parts(settings: Settings) -> AsyncIterator[Parts]:
     """The parts of one process, connected."""
+    canary = await _canary(settings)
+
+    async def configure(connection: AsyncConnection[TupleRow]) -> None:
+        arrays.register(connection)
+        # Postgres may have been away at the start: no connection is made with a wrong key later either.
+        await canary.admit(connection)
+
     async with AsyncExitStack() as stack:
         pool: Pool = AsyncConnectionPool(
             settings.postgres_url,
@@ -419,7 +429,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
             timeout=5.0,
             reconnect_timeout=RECONNECT_SECONDS_MAX,
             kwargs={"autocommit": True},
-            configure=_configure,
+            configure=configure,
             open=False,
         )
         await pool.open()
@@ -431,8 +441,14 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
         yield Parts(settings, pool, bus, stack)
 
 
-async def _configure(connection: AsyncConnection[TupleRow]) -> None:
-    arrays.register(connection)
+async def _canary(settings: Settings) -> Canary:
+    secret = settings[Sealing].secret_key.reveal().encode()
+    try:
+        return await check_secret(settings[Postgres].postgres_url, secret)
+    except WrongSecretKey as problem:
+        raise CannotStart(str(problem)) from None
+    except OperationalError:
+        return Canary(secret)
 
 
 def _now() -> datetime:

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 import structlog
 
+from adapters.identity.settings import Sealing
 from adapters.postgres.settings import Postgres
 from infra import telemetry
 from infra.cli import command, data_dir
 from infra.cli.roles import runner
 from infra.running import settings_for
+from infra.settings import CannotStart
 
 log = structlog.get_logger()
 
@@ -21,10 +23,19 @@ log = structlog.get_logger()
 def migrate(data_dir: Path | None) -> None:
     """Bring the database to the shape that this version needs."""
     settings = settings_for("migrate", data_dir=data_dir)
+    import asyncio
+
+    from adapters.log.canary import WrongSecretKey, check_secret
     from infra import migrate as migrations
 
     telemetry.tame_libraries()
-    log.info("database.migrated", ran=migrations.migrate(settings[Postgres].postgres_url))
+    url = settings[Postgres].postgres_url
+    ran = migrations.migrate(url)
+    try:
+        asyncio.run(check_secret(url, settings[Sealing].secret_key.reveal().encode()))
+    except WrongSecretKey as problem:
+        raise CannotStart(str(problem)) from None
+    log.info("database.migrated", ran=ran)
 
 
 @command("replay")

@@ -26,7 +26,7 @@ from infra import telemetry
 from infra.cli import RUN, command, data_dir
 from infra.health import Health
 from infra.running import settings_for
-from infra.settings import Operation, Settings, SettingsError
+from infra.settings import CannotStart, Operation, Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -143,7 +143,9 @@ async def _ended(work: asyncio.Future[None], stop: asyncio.Event, drain_seconds_
         work.cancel()
         await asyncio.wait((work,), timeout=1.0)
         return 1
-    if (error := work.exception()) is not None:
+    if isinstance(error := work.exception(), CannotStart):
+        raise error
+    if error is not None:
         log.error("role.failed", exc_info=error)
         return 1
     if not stop.is_set():

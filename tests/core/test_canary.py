@@ -1,0 +1,59 @@
+"""A wrong secret key is a failed start, in one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from adapters.log.canary import WrongSecretKey, check_secret
+from adapters.log.data_keys import Cipher
+from infra.wiring import parts
+from tests.infra.test_cli import COMPLETE
+from tests.journeys.kit import Stack
+
+RIGHT, WRONG = b"r" * 40, b"w" * 40
+
+
+async def test_the_first_key_is_the_one_that_counts(core_url: str) -> None:
+    await check_secret(core_url, RIGHT)
+    await check_secret(core_url, RIGHT)
+    with pytest.raises(WrongSecretKey, match="LEDGERLINE_SECRET_KEY is not the key"):
+        await check_secret(core_url, WRONG)
+
+
+async def test_a_database_from_before_is_held_to_the_keys_it_has(core_url: str) -> None:
+    with psycopg.connect(core_url, autocommit=True) as connection:
+        wrapped = Cipher(RIGHT, "data keys").wrap(os.urandom(32), "person-1")
+        connection.execute("INSERT INTO data_keys (subject, wrapped) VALUES ('person-1', %s)", (wrapped,))
+
+    with pytest.raises(WrongSecretKey):
+        await check_secret(core_url, WRONG)
+    await check_secret(core_url, RIGHT)
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve", "relay", "project", "react", "tick"])
+def test_no_process_starts_with_a_wrong_key(command: str, stack: Stack) -> None:
+    wrong = stack.settings.environment() | {"LEDGERLINE_SECRET_KEY": "another key than the right one, but as long"}
+    environment = {name: text for name, text in os.environ.items() if name not in COMPLETE} | wrong
+    ended = subprocess.run(
+        [sys.executable, "-m", "infra.cli", command],
+        env=environment | {"LEDGERLINE_PORT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 2, ended.stderr
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("ledgerline: LEDGERLINE_SECRET_KEY is not the key that this database was set up with")
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_pool_that_opens_later_is_held_to_the_key_too(stack: Stack) -> None:
+    async with parts(stack.settings) as here, here.pool.connection() as connection:
+        (row,) = await (await connection.execute("SELECT count(*) FROM secret_canary")).fetchall()
+    assert row == (1,)
