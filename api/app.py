@@ -117,12 +117,15 @@ def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | P
     return f"{name}_{'_'.join(words[1:])}" if alias else name
 
 
-#: No answer is kept by anybody on the way, and none is taken for something it does not say it is.
-_ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+#: No answer is taken for something it does not say it is, and none is kept by anybody unless it says so itself.
+_ALWAYS = [(b"x-content-type-options", b"nosniff")]
+_NOT_KEPT = [(b"cache-control", b"no-store"), *_ALWAYS]
 
 
 async def _complete_headers(message: Message, scope: Scope) -> None:
     if message["type"] == "http.response.start":
         verdict = scope["state"].get(RATE)
         rate = rate_headers(verdict) if verdict is not None else []
-        message["headers"] = [*message.get("headers", []), *rate, *_ALWAYS]
+        headers = list(message.get("headers", []))
+        kept = any(name.lower() == b"cache-control" for name, _ in headers)
+        message["headers"] = [*headers, *rate, *(_ALWAYS if kept else _NOT_KEPT)]

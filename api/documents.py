@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,9 @@ from msgspec import json
 from api.contract import MEANINGS, document
 
 JSON = "application/json"
+
+#: A document and its entity tag.
+_Made = tuple[bytes, str]
 
 #: Shorter than the phrases of the HTTP standard, and not misleading.
 _SAID = {"200": "OK", "201": "Made", "202": "Accepted: it will be done", "204": "Done"}
@@ -43,20 +47,49 @@ def get_root() -> Response[None]:
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def get_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The canonical contract, OpenAPI 3.1."""
-    return Response(json.encode(document(request.app)), media_type=JSON)
+    return _read(request, _openapi, JSON)
 
 
 @get("/docs/api.md", include_in_schema=False, sync_to_thread=False)
-def get_api_markdown(request: Request[Any, Any, Any]) -> Response[str]:
+def get_api_markdown(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as Markdown."""
-    return Response(_markdown(request.app), media_type="text/markdown")
+    return _read(request, _text, "text/markdown; charset=utf-8")
 
 
 @get("/docs", include_in_schema=False, sync_to_thread=False)
-def get_docs(request: Request[Any, Any, Any]) -> Response[str]:
+def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as a page that needs nothing from elsewhere."""
-    page = PAGE + MarkdownIt("commonmark", {"html": False}).enable("table").render(_markdown(request.app))
-    return Response(page + "</body></html>", media_type="text/html")
+    return _read(request, _page, "text/html; charset=utf-8")
+
+
+def _read(request: Request[Any, Any, Any], made: Callable[[Litestar], _Made], media_type: str) -> Response[bytes]:
+    """A document that is the same until the next version is installed: whoever has it is not sent it again."""
+    body, tag = made(request.app)
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=60"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(b"", status_code=304, headers=headers, media_type=media_type)
+    return Response(body, media_type=media_type, headers=headers)
+
+
+def _made(body: bytes) -> _Made:
+    return body, f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+
+
+@cache
+def _openapi(app: Litestar) -> _Made:
+    return _made(json.encode(document(app)))
+
+
+@cache
+def _text(app: Litestar) -> _Made:
+    return _made(_markdown(app).encode())
+
+
+@cache
+def _page(app: Litestar) -> _Made:
+    # To write it takes as long as hundreds of requests, and nobody has to show a key for it.
+    page = PAGE + MarkdownIt("commonmark", {"html": False}).enable("table").render(_markdown(app))
+    return _made(f"{page}</body></html>".encode())
 
 
 @cache

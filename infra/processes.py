@@ -39,6 +39,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
 
     from adapters.web.rate_limits import Limiter
     from api.app import create_app
+    from infra.serving.connections import Gate, with_files
+    from infra.serving.settings import Connections, Proxies
 
     class Server(uvicorn.Server):
         """Uvicorn without its signal handlers: the process has its own."""
@@ -59,13 +61,19 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
 
         app = await create_app(services, here.container({}).get, lifespan)
         _collect_less_often()
+        limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
+        gate = Gate(limits, proxies)
         config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
             loop="none",
-            http="httptools",
+            http=gate.protocol,  # type: ignore[arg-type]  # it is only ever called
+            ws="none",
             lifespan="on",
+            timeout_keep_alive=limits.idle_seconds_max,  # type: ignore[arg-type]  # it is only ever waited for
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             access_log=False,
             log_config=None,
             server_header=False,
@@ -75,6 +83,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         server = Server(config)
         serving = asyncio.create_task(server.serve(), name="uvicorn")
         bucket = asyncio.create_task(_make_bucket(here, stop), name="bucket")
+        watching = asyncio.create_task(gate.watch(), name="connections")
         await _until(stop, serving)
         server.should_exit = True
         bucket.cancel()
@@ -82,6 +91,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             await bucket
         ready(False)
         await serving
+        watching.cancel()
 
 
 async def _make_bucket(here: Parts, stop: asyncio.Event) -> None:

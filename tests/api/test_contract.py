@@ -159,3 +159,21 @@ def test_whoever_uses_a_word_that_is_not_taken_is_told_those_that_are(
         assert mistake["loc"] == [where, name, *([0] if is_list else [])], (method, path)
         assert (mistake["type"], mistake["msg"]) == ("literal_error", f"Input should be {mistake['ctx']['expected']}")
         assert set(re.findall(r"'([^']+)'", mistake["msg"])) == set(taken), (method, path)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/api.md", "/openapi.json"])
+def test_a_page_is_sent_once_to_whoever_keeps_it(client: httpx.Client, path: str) -> None:
+    first = client.get(path)
+    tag = first.headers["etag"]
+    again = client.get(path, headers={"If-None-Match": tag})
+
+    assert first.headers["cache-control"] == "public, max-age=60"
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert client.get(path, headers={"If-None-Match": '"another"'}).content == first.content
+
+
+def test_to_read_the_page_costs_its_rendering_once(client: httpx.Client) -> None:
+    client.get("/docs")
+    times = [client.get("/docs").elapsed.total_seconds() for _ in range(5)]
+
+    assert min(times) < 0.05
