@@ -54,7 +54,7 @@ class Mixture(Crowd):
         self.acknowledged: list[Written] = []
         self.seed = seed
         self._lock = Lock()
-        self._http = httpx.Client(base_url=cluster.settings.url, timeout=30)
+        self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
