@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,11 +26,13 @@ def provides(function: F) -> F:
 def keys(annotation: Any) -> list[type]:
     """The types by which a part can be asked for: its own, and the ports that it says it implements."""
     own = part_of(annotation)
-    return [own, *(base for base in own.__mro__[1:] if getattr(base, "_is_protocol", False))]
+    return [own, *(base for base in own.__mro__[1:] if getattr(base, "_is_protocol", False) and base is not Protocol)]
 
 
 def part_of(annotation: Any) -> type:
-    """The type in an annotation that may also allow None."""
-    inner = [each for each in getattr(annotation, "__args__", ()) if each is not type(None)]
-    found: type = inner[0] if len(inner) == 1 and type(None) in annotation.__args__ else annotation
+    """The type in an annotation that may also allow None, without the types of what it holds."""
+    inner = [each for each in get_args(annotation) if each is not type(None)]
+    if type(None) in get_args(annotation) and len(inner) == 1:
+        annotation = inner[0]
+    found: type = get_origin(annotation) or annotation
     return found

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from litestar import Litestar, Request
-from litestar.di import NamedDependency, Provide
+from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
@@ -18,9 +18,9 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from api.answers import Answer
-from api.auth import RATE, SAFE_METHODS, asker, client_address, guard, header, rate_headers
+from api.auth import RATE, SAFE_METHODS, Door, asker, client_address, guard, header, rate_headers
+from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
-from api.services import ORIGIN, Origin, Services
 from domain.discovery import modules
 from domain.kernel import Refusal
 
@@ -51,20 +51,17 @@ class Build(Protocol):
         """The part of a type."""
 
 
-async def create_app(
-    services: Services, build: Build, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]
-) -> Litestar:
+async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
     """The application over what `build` makes; `lifespan` opens and closes what it stands on."""
 
-    async def provide_services(ports: NamedDependency[Any]) -> Services:  # noqa: ARG001 - one after the other
-        return services
+    door = await build(Door)
 
     async def before(request: Request[Any, Any, Any]) -> None:
         """Before anything of a request but its headers is read: may this be asked, and where does it come from.
 
         The framework's own guards cost a copy of the whole handler for every request.
         """
-        await guard(request, services)
+        await guard(request, door)
         if request.method not in SAFE_METHODS:
             # What this request changes is remembered with where it came from.
             agent, request_id = header(request, b"user-agent"), header(request, b"x-request-id")
@@ -72,7 +69,7 @@ async def create_app(
 
     return Litestar(
         route_handlers=[await _with_ports(each, build) for each in _checked(routes())],
-        dependencies={"services": Provide(provide_services), "asker": Provide(asker, sync_to_thread=False)},
+        dependencies={"asker": Provide(asker, sync_to_thread=False)},
         exception_handlers={
             Refusal: refused,
             ValidationException: malformed,

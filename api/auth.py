@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv6Address, IPv6Network
 from random import getrandbits
@@ -19,9 +20,18 @@ from litestar.datastructures import Headers
 from litestar.di import NamedDependency
 from msgspec.structs import replace
 
-from api.services import Claims, Services, Verdict
+from adapters.identity.keyring import Keyring
+from adapters.identity.last_uses import Uses
+from adapters.identity.outside_tokens import Claims, OutsideTokens
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.web.rate_limits import Limiter, Verdict
+from api.kernel import Execute
+from api.settings import Rates
 from commands.identity.people import LinkIdentity
-from commands.kernel import derived_id
+from commands.identity.settings import Identity
+from commands.kernel import Now, derived_id
+from commands.settings import Service
 from commands.webhooks.endpoints import RemoveEndpoint
 from domain.identity.people import AccountHasChanged, EmailClaim, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
@@ -152,50 +162,84 @@ def presented_key(request: Connection) -> str | None:
     return key or None
 
 
-async def guard(request: Connection, services: Services) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """Refuses what comes too often."""
+
+    limiter: Limiter
+    rates: Rates
+
+    async def take(self, connection: Connection, key: str, per_window: int, window_seconds: int) -> None:
+        """Count a request under a key, note what to tell about it, and refuse it when it is one too many."""
+        verdict = await self.limiter.take(key, per_window, window_seconds)
+        connection.scope["state"][RATE] = verdict
+        if not verdict.allowed:
+            raise RateLimitExceeded(
+                limit=verdict.limit, window_seconds=verdict.window_seconds, retry_after_seconds=verdict.reset_seconds
+            )
+
+
+@dataclass(frozen=True)
+class Door:
+    """What it takes to know who is asking."""
+
+    execute: Execute
+    log: EventLog
+    now: Now
+    vault: Vault
+    keyring: Keyring
+    uses: Uses
+    #: None where no outside identity provider is trusted.
+    outside: OutsideTokens | None
+    limits: Limits
+    settings: Identity
+    service: Service
+
+
+async def guard(request: Connection, door: Door) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
     needed = request.route_handler.opt.get("needs")
     if needed is not None:
-        found = await _admitted(request, services)
+        found = await _admitted(request, door)
         found.may(needed)
         ASKING.set(found)
 
 
-def asker(services: NamedDependency[Services]) -> Asker:  # noqa: ARG001 - see below
+def asker(ports: NamedDependency[Any]) -> Asker:  # noqa: ARG001 - see below
     """The dependency of protected routes: whom the guard let in.
 
-    It asks for the services so that the two are provided one after the other: for two that do not need each other the
+    It asks for the ports so that the two are provided one after the other: for two that do not need each other the
     framework opens a group of tasks on every request, which costs more than everything else it does.
     """
     return ASKING.get()
 
 
-async def _admitted(connection: Connection, services: Services) -> Asker:
+async def _admitted(connection: Connection, door: Door) -> Asker:
     token = presented_key(connection)
     if token is None:
         token = cookie(connection, COOKIE.encode())
         if token is not None and connection.method not in SAFE_METHODS:
-            demand_own_site(connection.headers, services)
+            demand_own_site(connection.headers, door.service.url)
     if not token:
         raise MissingOrInvalidKey
     # What is known is used without waiting, because most requests come from those who asked a moment ago.
-    access = services.keyring.known(services.vault.key_digest(token)) or await _access(connection, services, token)
-    if access is None or _expired(access, services.now()):
+    access = door.keyring.known(door.vault.key_digest(token)) or await _access(connection, door, token)
+    if access is None or _expired(access, door.now()):
         # Asking costs a look into the database, so nobody asks about made-up keys without end.
-        per_minute = services.rules.refused_limit_per_minute
-        await limit(connection, services, f"refused/{counted_address(connection)}", per_minute, WINDOW_SECONDS)
+        per_minute = door.limits.rates.refused_limit_per_minute
+        await door.limits.take(connection, f"refused/{counted_address(connection)}", per_minute, WINDOW_SECONDS)
         raise MissingOrInvalidKey
     credential = access.credential
     is_key = credential.kind == "api_key"
-    per_minute = services.rules.rate_limit_per_minute
-    verdict = services.limiter.spend(credential.subject_id, per_minute, WINDOW_SECONDS)
+    per_minute = door.limits.rates.rate_limit_per_minute
+    verdict = door.limits.limiter.spend(credential.subject_id, per_minute, WINDOW_SECONDS)
     if verdict is not None:
         connection.scope["state"][RATE] = verdict
     else:
-        await limit(connection, services, credential.subject_id, per_minute, WINDOW_SECONDS)
+        await door.limits.take(connection, credential.subject_id, per_minute, WINDOW_SECONDS)
     if credential.kind != "outside":
-        services.uses.note(credential.subject_id)
-    if is_key and not access.verified and services.rules.email_verification_required:
+        door.uses.note(credential.subject_id)
+    if is_key and not access.verified and door.settings.email_verification_required:
         raise EmailNotVerified
     return Asker(
         workspace_id=credential.workspace_id,
@@ -212,25 +256,25 @@ async def _admitted(connection: Connection, services: Services) -> Asker:
     )
 
 
-async def _access(connection: Connection, services: Services, token: str) -> Access | None:
+async def _access(connection: Connection, door: Door, token: str) -> Access | None:
     if len(token) <= TOKEN_LENGTH_MAX and token.count(".") != 2:
-        return await services.keyring.find(services.vault.key_digest(token))
-    if services.outside is None or len(token) > OUTSIDE_TOKEN_LENGTH_MAX:
+        return await door.keyring.find(door.vault.key_digest(token))
+    if door.outside is None or len(token) > OUTSIDE_TOKEN_LENGTH_MAX:
         return None
-    claims = await services.outside.read(token)
+    claims = await door.outside.read(token)
     if claims is None:
         return None
     workspace_id = connection.headers.get(WORKSPACE_HEADER) or None
-    access = await _outsider(services, token, claims, workspace_id)
+    access = await _outsider(door, token, claims, workspace_id)
     if access is None and workspace_id is None:
-        await _welcome(services, claims, correlation_id())
-        access = await _outsider(services, token, claims, None)
+        await _welcome(door, claims, correlation_id())
+        access = await _outsider(door, token, claims, None)
     return access
 
 
-async def _outsider(services: Services, token: str, claims: Claims, workspace_id: str | None) -> Access | None:
-    digest = services.vault.key_digest(token)
-    return await services.keyring.outsider(
+async def _outsider(door: Door, token: str, claims: Claims, workspace_id: str | None) -> Access | None:
+    digest = door.vault.key_digest(token)
+    return await door.keyring.outsider(
         digest, identity_id(claims), workspace_id, outside_session_id(digest), claims.expires_at
     )
 
@@ -245,23 +289,23 @@ def outside_session_id(digest: str) -> str:
     return derived_id("outside token", digest)
 
 
-async def _welcome(services: Services, claims: Claims, correlation: UUID) -> None:
+async def _welcome(door: Door, claims: Claims, correlation: UUID) -> None:
     """Know an outside identity from now on: as the person with its verified address, or as somebody new."""
-    vault = services.vault
+    vault = door.vault
     digest = vault.email_digest(claims.email) if claims.email is not None else None
     for attempt in (1, 2, 3):
         person_id, workspace_id = vault.new_id(), vault.new_id()
         unproved = None
         if digest is not None:
-            claim = email_claims.fold((await services.log.read(email_claims.stream(digest))).events)
+            claim = email_claims.fold((await door.log.read(email_claims.stream(digest))).events)
             if claim.person_id is not None:
-                person = people.fold((await services.log.read(people.stream(claim.person_id))).events)
+                person = people.fold((await door.log.read(people.stream(claim.person_id))).events)
                 person_id = claim.person_id
                 workspace_id = next(iter(person.workspaces), workspace_id)
                 unproved = None if person.verified else claim
         context = Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation)
         try:
-            await services.execute(
+            await door.execute(
                 LinkIdentity(
                     identity_id=identity_id(claims),
                     person_id=person_id,
@@ -276,39 +320,37 @@ async def _welcome(services: Services, claims: Claims, correlation: UUID) -> Non
                 raise
         else:
             if unproved is not None:
-                await close_what_was_left_open(services, unproved, None, context)
+                await close_what_was_left_open(door, unproved, None, context)
             return
 
 
-async def close_what_was_left_open(
-    services: Services, claim: EmailClaim, first_key_id: str | None, context: Context
-) -> None:
+async def close_what_was_left_open(door: Door, claim: EmailClaim, first_key_id: str | None, context: Context) -> None:
     """Whoever registered an address without reading its mail has lost the key; now also what was set up with it."""
-    services.keyring.forget(context.workspace_id)
+    door.keyring.forget(context.workspace_id)
     if claim.first_key_id in (None, first_key_id) or claim.workspace_id is None:
         return
-    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(claim.workspace_id))).events)
+    book = endpoint_books.fold((await door.log.read(endpoint_books.stream(claim.workspace_id))).events)
     for endpoint_id in book.endpoints:
-        await services.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=claim.workspace_id), context)
+        await door.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=claim.workspace_id), context)
 
 
-def demand_own_site(headers: Headers, services: Services) -> None:
+def demand_own_site(headers: Headers, url: str) -> None:
     """Refuse what a browser sends on behalf of another site, because it sends our cookie along."""
-    if not _is_own_site(headers, services, unknown=False):
+    if not _is_own_site(headers, url, unknown=False):
         raise FromAnotherSite
 
 
-def refuse_other_sites(headers: Headers, services: Services) -> None:
+def refuse_other_sites(headers: Headers, url: str) -> None:
     """Refuse what is certainly sent from another site: nobody is to be signed in by it unawares."""
-    if not _is_own_site(headers, services, unknown=True):
+    if not _is_own_site(headers, url, unknown=True):
         raise FromAnotherSite
 
 
-def _is_own_site(headers: Headers, services: Services, *, unknown: bool) -> bool:
+def _is_own_site(headers: Headers, url: str, *, unknown: bool) -> bool:
     origin = headers.get("origin")
     if origin is not None:
         # Only a page of ours can have the origin that it is talking to.
-        return origin == _origin(services.rules.url) or urlsplit(origin).netloc == headers.get("host", "-")
+        return origin == _origin(url) or urlsplit(origin).netloc == headers.get("host", "-")
     site = headers.get("sec-fetch-site")
     return unknown if site is None else site in ("same-origin", "none")
 
@@ -316,16 +358,6 @@ def _is_own_site(headers: Headers, services: Services, *, unknown: bool) -> bool
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-async def limit(connection: Connection, services: Services, key: str, per_window: int, window_seconds: int) -> None:
-    """Count a request under a key, note what to tell about it, and refuse it when it is one too many."""
-    verdict = await services.limiter.take(key, per_window, window_seconds)
-    connection.scope["state"][RATE] = verdict
-    if not verdict.allowed:
-        raise RateLimitExceeded(
-            limit=verdict.limit, window_seconds=verdict.window_seconds, retry_after_seconds=verdict.reset_seconds
-        )
 
 
 def rate_headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:

@@ -1,18 +1,26 @@
-"""What routes have in common: stored JSON as an answer, idempotency keys."""
+"""What routes have in common: commands, stored JSON as an answer, idempotency keys, addresses we would connect to."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, Response
 from litestar.params import HeaderParameter
 from msgspec import Meta, json
 
+import commands.kernel
+from adapters.identity.origins import Origins
 from api.answers import Answer
-from api.services import Services
 from commands.analyses.analyses import Once
+from commands.kernel import Command
+from commands.ports import Web
+from commands.settings import Idempotency
 from domain.kernel import Invalid
+from domain.ledger import Context
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 
@@ -26,23 +34,72 @@ def stored(body: bytes, status: int = 200) -> Response[bytes]:
     return Answer(body, status_code=status, media_type="application/json")
 
 
-def once(request: Request[Any, Any, Any], services: Services, workspace_id: str, payload: object) -> Once | None:
-    """The claim of a request that came with an `Idempotency-Key`, within its workspace and route."""
-    key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= 255 or not key.isprintable():
-        raise BadIdempotencyKey(loc=("header", "Idempotency-Key"))
-    return claim_of(request, services, workspace_id, key, payload)
+@dataclass(frozen=True)
+class Execute:
+    """Decides commands that are asked for over HTTP; see `commands.kernel.Execute`."""
+
+    decide: commands.kernel.Execute
+    origins: Origins
+
+    async def __call__(self, command: Command, context: Context) -> int:
+        """The position of the last event written, 0 when the wish was already so."""
+        position = await self.decide(command, context)
+        origin = ORIGIN.get()
+        if position and origin is not None:
+            self.origins.note(context.workspace_id, context.correlation_id, *origin)
+        return position
 
 
-def claim_of(request: Request[Any, Any, Any], services: Services, workspace_id: str, key: str, payload: object) -> Once:
-    """The claim of a request under a key, within its workspace and route."""
-    # By its handler, which may answer under more than one path.
-    route = f"{request.method} {request.route_handler.handler_name} {sorted(request.path_params.items())}"
-    claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
-    digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()
-    return Once(claim_id=claim, payload_digest=digest, lifetime=services.idempotency_lifetime)
+class Origin(NamedTuple):
+    """Where a request comes from, and what its client calls it."""
+
+    ip: str
+    user_agent: str
+    request_id: str
+
+
+#: Where the request at hand comes from.
+ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+class RefusedUrl(Invalid):
+    """{problem}"""
+
+
+def check_url(web: Web, url: str, loc: tuple[str | int, ...]) -> str:
+    """Refuse an address we would never connect to, as far as can be told without asking anybody."""
+    try:
+        web.check_url(url)
+    except Exception as problem:
+        if not hasattr(problem, "transient"):
+            raise
+        raise RefusedUrl(problem=str(problem), loc=loc) from problem
+    return url
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Tells requests that are sent again by their idempotency keys."""
+
+    settings: Idempotency
+
+    def of(self, request: Request[Any, Any, Any], workspace_id: str, payload: object) -> Once | None:
+        """The claim of a request that came with an `Idempotency-Key`, within its workspace and route."""
+        key = request.headers.get("idempotency-key")
+        if key is None:
+            return None
+        if not 1 <= len(key) <= 255 or not key.isprintable():
+            raise BadIdempotencyKey(loc=("header", "Idempotency-Key"))
+        return self.under(key, request, workspace_id, payload)
+
+    def under(self, key: str, request: Request[Any, Any, Any], workspace_id: str, payload: object) -> Once:
+        """The claim of a request under a key, within its workspace and route."""
+        # By its handler, which may answer under more than one path.
+        route = f"{request.method} {request.route_handler.handler_name} {sorted(request.path_params.items())}"
+        claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
+        digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()
+        lifetime = timedelta(hours=self.settings.idempotency_hours)
+        return Once(claim_id=claim, payload_digest=digest, lifetime=lifetime)
 
 
 IdempotencyKey = Annotated[

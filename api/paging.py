@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,8 +11,9 @@ from litestar import Request, Response
 from litestar.params import QueryParameter
 from msgspec import json
 
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Views
 from api.answers import Answer
-from api.services import Services
 from domain.kernel import Invalid
 from projections.kernel import Projection
 
@@ -37,21 +39,37 @@ class UnknownCursor(Invalid):
         super().__init__(loc=("query", "before"))
 
 
-async def page(
-    request: Request[Any, Any, Any],
-    services: Services,
-    projection: Projection[Any],
-    workspace_id: str,
-    *,
-    limit: int,
-    before: str | None,
-    parent: str | None = None,
-) -> Response[bytes]:
-    """A page of documents as a JSON array."""
-    place = None if before is None else await place_of(services, projection, workspace_id, before)
-    found = await services.reads.page(projection, workspace_id, limit=limit, before=place, parent=parent)
-    last = json.decode(found[-1].body)["id"] if len(found) == limit else None
-    return listed(request, [each.body for each in found], last)
+@dataclass(frozen=True)
+class Pages:
+    """Answers with documents of a workspace as a JSON array, newest first."""
+
+    views: Views
+    log: EventLog
+
+    async def answer(
+        self,
+        request: Request[Any, Any, Any],
+        projection: Projection[Any],
+        workspace_id: str,
+        *,
+        limit: int,
+        before: str | None,
+        parent: str | None = None,
+    ) -> Response[bytes]:
+        """A page; the Link header leads to the next one."""
+        place = await self.place_of(projection, workspace_id, before)
+        found = await self.views.page(projection, workspace_id, limit=limit, before=place, parent=parent)
+        last = json.decode(found[-1].body)["id"] if len(found) == limit else None
+        return listed(request, [each.body for each in found], last)
+
+    async def place_of(self, projection: Projection[Any], workspace_id: str, before: str | None) -> int | None:
+        """Where in the order of creation a thing is: at the first event of its stream."""
+        if before is None:
+            return None
+        history = await self.log.stream(f"{projection.stream}-{before}")
+        if not history or history[0].workspace_id != workspace_id:
+            raise UnknownCursor
+        return history[0].position
 
 
 def listed(request: Request[Any, Any, Any], bodies: Sequence[bytes], last: str | None) -> Response[bytes]:
@@ -61,11 +79,3 @@ def listed(request: Request[Any, Any, Any], bodies: Sequence[bytes], last: str |
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
         headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("before", last)])}>; rel="next"'
     return Answer(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)
-
-
-async def place_of(services: Services, projection: Projection[Any], workspace_id: str, identity: str) -> int:
-    """Where in the order of creation a thing is: at the first event of its stream."""
-    history = await services.history(f"{projection.stream}-{identity}")
-    if not history or history[0].workspace_id != workspace_id:
-        raise UnknownCursor
-    return history[0].position

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from api.services import Services
+from adapters.readiness import Readiness
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What can be said about the service."""
+
+    readiness: Readiness
 
 
 @get("/health", tags=["service"])
@@ -17,12 +25,12 @@ async def get_health() -> dict[str, str]:
 
 
 @get("/ready", tags=["service"])
-async def get_ready(services: NamedDependency[Services]) -> Response[dict[str, str]]:
+async def get_ready(ports: NamedDependency[Ports]) -> Response[dict[str, str]]:
     """Whether it can really serve; 503 and what is missing otherwise.
 
     `objects` tells of the object store, without which all but uploads and details is served: it does not decide.
     """
-    parts = await services.readiness()
+    parts = await ports.readiness.parts()
     ready = all(state == "ok" for part, state in parts.items() if part != "objects")
     return Response({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
 

@@ -173,6 +173,13 @@ class Now(Protocol):
         """This moment, with its zone."""
 
 
+class Chance(Protocol):
+    """Draws by chance, where nothing depends on that nobody can guess."""
+
+    def __call__(self) -> float:
+        """A number from 0 up to 1."""
+
+
 @dataclass(frozen=True)
 class Execute:
     """Decides commands now; a port of everybody who may wish for something. See `execute`."""

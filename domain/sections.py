@@ -24,6 +24,10 @@ from domain.kernel import Value
 PREFIX = "LEDGERLINE_"
 
 
+class CannotStart(Exception):
+    """Something that only a person can mend; the message is a sentence for the one at the keyboard."""
+
+
 class Section(Value, frozen=True):
     """Some of what an operator can turn; the docstring is the heading of its table."""
 

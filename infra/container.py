@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, get_type_hints
 
 from adapters.provides import PROVIDERS, keys, part_of
 from domain import discovery
+from domain.sections import Section
+from infra.settings import Settings
 
 T = TypeVar("T")
 
@@ -19,25 +21,30 @@ class NothingProvides(Exception):
 
 
 class Container:
-    """Makes parts by type: what is given as it is, dataclasses from their fields, everything else by its provider.
+    """Makes parts by type: sections of the settings, dataclasses from their fields, everything else by its provider.
+
+    What is `given` stands in for what would be made.
 
     So a context asks for what it needs by naming it in a dataclass of its own, and a part is asked for by whoever
     makes another one of it, in its parameters.
     """
 
-    def __init__(self, stack: AsyncExitStack, given: Mapping[type, Any]) -> None:
+    def __init__(self, stack: AsyncExitStack, settings: Settings, given: Mapping[type, Any] | None = None) -> None:
         self._stack = stack
-        self._made: dict[type, Any] = {Container: self, **given}
+        self._settings = settings
+        self._made: dict[type, Any] = {Settings: settings, **(given or {})}
         self._closed: set[int] = {id(each) for each in self._made.values()}
 
     async def get(self, kind: type[T]) -> T:
         """The part of a type. Raises NothingProvides."""
-        made: T = await self._get(kind, ())
+        made: T = await self._get(part_of(kind), ())
         return made
 
     async def _get(self, kind: type, needed_by: tuple[type, ...]) -> Any:
         if kind in self._made:
             return self._made[kind]
+        if issubclass(kind, Section):
+            return self._settings[kind]
         way = " -> ".join(each.__qualname__ for each in (*needed_by, kind))
         if kind in needed_by:
             raise NothingProvides(f"{way}: it would need itself")
@@ -69,3 +76,17 @@ def _needs(make: Callable[..., Any]) -> dict[str, type]:
     """The types of what a provider or a dataclass is made from."""
     hints = get_type_hints(make)
     return {name: part_of(hints[name]) for name in inspect.signature(make).parameters}
+
+
+def load_everything() -> None:
+    """Import every command, reaction and projection, so that all are registered."""
+    discovery.modules("commands")
+    discovery.modules("projections")
+
+
+@asynccontextmanager
+async def container(settings: Settings, given: Mapping[type, Any] | None = None) -> AsyncIterator[Container]:
+    """What makes the parts of one process, for as long as it lives."""
+    load_everything()
+    async with AsyncExitStack() as stack:
+        yield Container(stack, settings, given)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import structlog
 
+from adapters.ears.settings import Listening
+from adapters.jobs.settings import Jobs
+from adapters.jobs.worker import Worker
+from adapters.log.eventlog import EventLog
+from adapters.postgres.retrying import Pool
 from adapters.readmodels.projector import request_rebuild
+from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS
+from infra.container import Container, container, load_everything
 from infra.settings import Settings
-from infra.wiring import Parts, load_everything, parts
 from projections.kernel import PROJECTIONS, TALLIES
 
 log = structlog.get_logger(__name__)
@@ -35,9 +41,7 @@ class _Readiness(Protocol):
 async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Answer HTTP requests."""
     import uvicorn
-    from litestar import Litestar
 
-    from adapters.web.rate_limits import Limiter
     from api.app import create_app
     from infra.serving.connections import Gate, with_files
     from infra.serving.settings import Connections, Proxies
@@ -49,17 +53,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    async with parts(settings) as here:
-        limiter = Limiter(here.pool)
-        await here.progress.start()
-        services = here.services(limiter)
-
-        @asynccontextmanager
-        async def lifespan(_: Litestar) -> AsyncIterator[None]:
-            yield
-            await limiter.close()
-
-        app = await create_app(services, here.container({}).get, lifespan)
+    async with container(settings) as here:
+        app = await create_app(here.get)
         _collect_less_often()
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
         gate = Gate(limits, proxies)
@@ -94,9 +89,11 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         watching.cancel()
 
 
-async def _make_bucket(here: Parts, stop: asyncio.Event) -> None:
+async def _make_bucket(here: Container, stop: asyncio.Event) -> None:
     """The object store may come up after us, or be away for a while: keep asking until the bucket is there."""
-    blobs = here.blobs()
+    from adapters.storage.blobs import Blobs
+
+    blobs = await here.get(Blobs)
     while not stop.is_set():
         try:
             await blobs.ensure_bucket()
@@ -109,8 +106,10 @@ async def _make_bucket(here: Parts, stop: asyncio.Event) -> None:
 
 async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Carry new events from the log into NATS."""
-    async with parts(settings) as here:
-        work = here.relay()
+    from adapters.stream.relay import Relay
+
+    async with container(settings) as here:
+        work = await here.get(Relay)
         _collect_less_often()
         # A relay that stands by is as ready as the one at work.
         ready(True)
@@ -119,8 +118,10 @@ async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
 
 async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Fold events into what can be read."""
-    async with parts(settings) as here:
-        work = await here.projector()
+    from adapters.readmodels.projector import Projector
+
+    async with container(settings) as here:
+        work = await here.get(Projector)
         _collect_less_often()
         await _work(work.run(stop), work, stop, ready)
 
@@ -142,24 +143,36 @@ async def react(
     ]
     if not chosen:
         raise ValueError(f"no reaction is called {', '.join(only)}; there are {', '.join(sorted(REACTIONS))}")
-    async with parts(settings) as here:
+    async with container(settings) as here:
         heavy = all(each.queue == "analyses" for each in chosen)
-        work = await here.worker(chosen, settings.analysis_processes if heavy else 32)
+        ports = {each.ports: await here.get(each.ports) for each in chosen}
+        work = Worker(
+            await here.get(EventLog),
+            await here.get(Pool),
+            await here.get(Bus),
+            lambda reaction: ports[reaction.ports],
+            chosen,
+            concurrency=settings[Listening].analysis_processes if heavy else 32,
+            lease_seconds=settings[Jobs].lease_seconds,
+        )
         await _work(work.run(stop), work, stop, ready)
 
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due and sweep what is over."""
-    from adapters.identity.last_uses import KEPT_DAYS
+    from adapters.identity.last_uses import KEPT_DAYS, Uses
+    from adapters.identity.origins import Origins
+    from adapters.storage.blobs import Blobs
     from infra.sweep import sweep_uploads
 
-    async with parts(settings) as here:
-        blobs, uses = here.blobs(), here.uses()
+    async with container(settings) as here:
+        blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
+        pool, bus, ledger = await here.get(Pool), await here.get(Bus), await here.get(EventLog)
         swept_at = -SWEEP_SECONDS
         ready(True)
         while not stop.is_set():
             try:
-                async with here.pool.connection() as connection:
+                async with pool.connection() as connection:
                     cursor = await connection.execute(
                         "SELECT DISTINCT reaction FROM jobs WHERE state = 'ready' AND due_at <= now()"
                     )
@@ -169,13 +182,13 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 log.warning("tick.interrupted", problem=str(problem))
             else:
                 for queue in {REACTIONS[name].queue for name in due if name in REACTIONS}:
-                    here.bus.ring(f"jobs.{queue}")
+                    bus.ring(f"jobs.{queue}")
             now = asyncio.get_running_loop().time()
             if now - swept_at >= SWEEP_SECONDS:
                 swept_at = now
                 try:
-                    await sweep_uploads(blobs, here.log)
-                    await here.origins().sweep(settings.audit_origin_days)
+                    await sweep_uploads(blobs, ledger)
+                    await origins.sweep(settings.audit_origin_days)
                     await uses.sweep(KEPT_DAYS)
                 except Exception as problem:  # noqa: BLE001 - likewise
                     log.warning("sweep.interrupted", problem=str(problem))
@@ -189,11 +202,12 @@ async def replay(settings: Settings, name: str) -> None:
     folds |= {each.name: each.version for each in TALLIES.values()}
     if name not in folds:
         raise SystemExit(f"ledgerline: no projection is called {name}; there are {', '.join(sorted(folds))}")
-    async with parts(settings) as here:
-        async with here.pool.connection() as connection:
+    async with container(settings) as here:
+        pool = await here.get(Pool)
+        async with pool.connection() as connection:
             version = await request_rebuild(connection, name, folds[name])
         while True:
-            async with here.pool.connection() as connection:
+            async with pool.connection() as connection:
                 cursor = await connection.execute(
                     "SELECT live, position FROM checkpoints WHERE name = %s AND version = %s", (name, version)
                 )

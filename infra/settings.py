@@ -25,13 +25,21 @@ from msgspec.structs import fields, replace
 
 from commands.settings import Service
 from domain.discovery import LAYERS, extensions, modules
-from domain.sections import PREFIX, Port, Seconds, Secret, Section, Url, says, told, variable, without_password
+from domain.sections import (
+    PREFIX,
+    CannotStart,
+    Port,
+    Seconds,
+    Secret,
+    Section,
+    Url,
+    says,
+    told,
+    variable,
+    without_password,
+)
 
 S = TypeVar("S", bound=Section)
-
-
-class CannotStart(Exception):
-    """Something that only a person can mend; the message is a sentence for the one at the keyboard."""
 
 
 class SettingsError(CannotStart):

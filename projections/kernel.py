@@ -37,6 +37,14 @@ class Projection(Value, Generic[D]):
     stream: str | None = None
     outlives_workspaces: bool = False
 
+    def fold(self, identity: str, events: Iterable[Event]) -> D | None:
+        """The document that these events make; None when none of them is about it."""
+        document: D | None = None
+        for event in events:
+            if self.concerns(event) == identity:
+                document = self.evolve(document, event)
+        return document
+
 
 class Tally(Value):
     """Folds events into sums: `counts` says which keys an event adds how much to."""

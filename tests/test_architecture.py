@@ -24,7 +24,15 @@ MAY_IMPORT = {
     "domain": (),
     "commands": ("domain",),
     "projections": ("domain",),
-    "adapters": ("domain", "commands.kernel", "commands.ports", "commands.*.ports", "projections"),
+    "adapters": (
+        "domain",
+        "commands.kernel",
+        "commands.ports",
+        "commands.settings",
+        "commands.*.ports",
+        "commands.*.settings",
+        "projections",
+    ),
     "api": ("domain", "commands", "projections", "adapters"),
     "infra": ("domain", "commands", "projections", "adapters", "api"),
 }

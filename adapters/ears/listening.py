@@ -14,7 +14,10 @@ import msgspec
 import structlog
 
 import adapters
+from adapters.ears.settings import Listening
 from adapters.ears.worker import PREFIX, Heard, Job, Message, Progress, Ready, Refused, Stumbled
+from adapters.provides import provides
+from commands.analyses import ports
 from domain.analyses.findings import Analysis, Unreadable
 
 log = structlog.get_logger(__name__)
@@ -29,7 +32,7 @@ BROKE_THE_DECODER = "This file breaks the audio decoder; it is damaged, or not w
 OUR_FAULT = "The analysis of this file failed for a reason that is ours; it has been noted."
 
 
-class Ears:
+class Ears(ports.Ears):
     """Analyses files in child processes that stay warm between jobs, `workers` at a time.
 
     A child that crashes, exceeds a limit or is no longer wanted is killed and replaced; nothing it does can reach this
@@ -182,3 +185,14 @@ class _Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
         await self._process.wait()
+
+
+@provides
+def ears(settings: Listening) -> Ears:
+    """Children that listen."""
+    return Ears(
+        workers=settings.analysis_processes,
+        memory_bytes=settings.analysis_memory_bytes_max,
+        cpu_seconds=settings.analysis_cpu_seconds_max,
+        wall_seconds=settings.analysis_wall_seconds_max,
+    )

@@ -7,7 +7,9 @@ from typing import Literal
 
 from msgspec import json
 
+from adapters.provides import provides
 from adapters.threads import run_in
+from commands.analyses.ports import Artist
 from domain.analyses.findings import Analysis, Detail, Findings
 
 PICTURES = ("overview", "waveform", "chromagram", "loudness")
@@ -15,7 +17,7 @@ PICTURES = ("overview", "waveform", "chromagram", "loudness")
 Schema = Literal["spotify-features", "spotify-analysis"]
 
 
-class Reports:
+class Reports(Artist):
     """Draws and rewrites, in one thread of its own: plotting shares caches that no two threads should fill at once."""
 
     def __init__(self) -> None:
@@ -54,3 +56,9 @@ def _rewrite(schema: Schema, analysis_id: str, findings: Findings, detail: bytes
         )
     analysis = Analysis(findings=findings, detail=json.decode(detail, type=Detail))
     return json.encode(exports.spotify_analysis(analysis))
+
+
+@provides
+def reports() -> Reports:
+    """Pictures and other people's schemas."""
+    return Reports()

@@ -9,9 +9,13 @@ from msgspec import json
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+import commands.analyses.ports
+import commands.identity.ports
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
-from adapters.postgres.retrying import Pool, retrying
+from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.provides import provides
+from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Progress, ReadsUnavailable, Seen
 from projections.identity.api_keys import api_keys
 from projections.identity.sessions import sessions
@@ -52,7 +56,7 @@ class Found(NamedTuple):
     body: bytes | None
 
 
-class Directory:
+class Directory(commands.identity.ports.Directory, commands.analyses.ports.Directory):
     """Reads across workspaces, for whoever asks who somebody is."""
 
     def __init__(
@@ -142,3 +146,11 @@ class Directory:
             return await cursor.fetchall()
 
         return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=ReadsUnavailable)
+
+
+@provides
+def directory(log: EventLog, pool: Pool, keys: DataKeys, progress: Progress, settings: Reading) -> Directory:
+    """Who is where."""
+    return Directory(
+        log, pool, keys, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS
+    )

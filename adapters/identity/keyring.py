@@ -16,8 +16,11 @@ from msgspec import json
 
 from adapters.identity.directory import Directory
 from adapters.log.eventlog import EventLog
+from adapters.provides import provides
+from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Progress, ReadsBehind, ReadsUnavailable, Seen
 from adapters.stream.bus import Bus
+from commands.identity.settings import Identity
 from domain.identity.people import identities
 from domain.identity.sessions import sessions
 from projections.identity.credentials import Access, Credential, credentials
@@ -216,3 +219,21 @@ class Keyring:
             expires_at=expires_at,
         )
         return await self._access(credential, wish.split("/", 1)[0])
+
+
+@provides
+def keyring(
+    log: EventLog, directory: Directory, progress: Progress, bus: Bus, reading: Reading, identity: Identity
+) -> Keyring:
+    """Who may come in."""
+    made = Keyring(
+        log,
+        directory,
+        progress,
+        bus,
+        wait_seconds_max=reading.read_wait_seconds_max,
+        # Where an address must be proved, that it has been must count at once.
+        remembers_unverified=not identity.email_verification_required,
+    )
+    made.start()
+    return made

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import PoolTimeout
 
 from adapters.postgres.retrying import Pool, retrying
+from adapters.provides import provides
 from adapters.readmodels.views import ReadsUnavailable
 
 log = structlog.get_logger(__name__)
@@ -91,3 +92,9 @@ class Uses:
         if self._writing is not None:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writing
+
+
+@provides
+def uses(pool: Pool) -> Uses:
+    """When keys were last used."""
+    return Uses(pool)

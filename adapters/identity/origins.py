@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from adapters.postgres import arrays
 from adapters.postgres.retrying import Pool
+from adapters.provides import provides
 
 log = structlog.get_logger(__name__)
 
@@ -87,3 +88,9 @@ class Origins:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writing
         await self.flush()
+
+
+@provides
+def origins(pool: Pool) -> Origins:
+    """Where requests come from."""
+    return Origins(pool)

@@ -12,6 +12,8 @@ import jwt
 import structlog
 from msgspec import Struct
 
+from adapters.identity.settings import OutsideIdentity
+from adapters.provides import provides
 from adapters.web.http import default_tls
 
 log = structlog.get_logger(__name__)
@@ -130,3 +132,11 @@ def _claims(claims: dict[str, Any]) -> Claims | None:
         email=email if vouched else None,
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
+
+
+@provides
+def outside_tokens(settings: OutsideIdentity) -> OutsideTokens | None:
+    """The identity provider whose tokens we accept, where there is one."""
+    if not settings.jwt_jwks_url:
+        return None
+    return OutsideTokens(settings.jwt_jwks_url, issuer=settings.jwt_issuer, audience=settings.jwt_audience)

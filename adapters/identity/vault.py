@@ -9,7 +9,11 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from adapters.identity import secrets
+from adapters.identity.settings import Sealing
+from adapters.provides import provides
 from adapters.web import signing as webhook_signing
+from commands.identity.ports import Secrets
+from commands.webhooks.ports import Signer
 
 #: What tokens begin with, so that scanners and our own logs recognise them.
 SESSION_PREFIX = "bzs_"
@@ -20,7 +24,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-class Vault:
+class Vault(Secrets, Signer):
     """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
 
     def __init__(self, secret: bytes) -> None:
@@ -85,3 +89,9 @@ class Vault:
     def _mac(self, purpose: str, subject: str) -> bytes:
         key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")
         return hmac.digest(key, subject.encode(), "sha256")
+
+
+@provides
+def vault(settings: Sealing) -> Vault:
+    """What follows from the server's secret."""
+    return Vault(settings.secret_key.reveal().encode())

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import UndefinedTable
 from psycopg.rows import TupleRow
 
+from adapters.identity.settings import Sealing
 from adapters.log.data_keys import Cipher
+from adapters.postgres.settings import Postgres
+from adapters.provides import provides
+from domain.sections import CannotStart
 
 _WORD = b"canary"
 
 
-class WrongSecretKey(Exception):
+class WrongSecretKey(CannotStart):
     """The secret key is not the one that this database was set up with."""
 
     def __init__(self) -> None:
@@ -75,3 +79,13 @@ async def check_secret(postgres_url: str, secret: bytes) -> Canary:
     async with await AsyncConnection.connect(postgres_url, autocommit=True, connect_timeout=3) as connection:
         await canary.admit(connection)
     return canary
+
+
+@provides
+async def canary(postgres: Postgres, sealing: Sealing) -> Canary:
+    """One that has admitted the database, or will admit it when it is there. Raises WrongSecretKey."""
+    secret = sealing.secret_key.reveal().encode()
+    try:
+        return await check_secret(postgres.postgres_url, secret)
+    except OperationalError:
+        return Canary(secret)

@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from adapters.postgres.retrying import Pool, retrying
+from adapters.identity.settings import Sealing
+from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.provides import provides
 from domain.kernel import PLAIN, Conflict, Unavailable
 
 #: How long a process may go on using a key that another one has destroyed.
@@ -158,3 +160,9 @@ class DataKeys:
         if len(self._known) > 100_000:
             self._known = {subject: key for subject, key in self._known.items() if key.known_at >= oldest}
         return [subject for subject in subjects if (key := self._known.get(subject)) is None or key.known_at < oldest]
+
+
+@provides
+def data_keys(pool: Pool, settings: Sealing) -> DataKeys:
+    """The keys that seal personal fields, sealed themselves with the server's secret."""
+    return DataKeys(pool, settings.secret_key.reveal().encode(), retry_seconds=RETRY_SECONDS)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
 from functools import cache
 from time import monotonic, time_ns
 from typing import Any, LiteralString, NamedTuple, TypeVar
-from uuid import UUID
 
 import structlog
 from msgspec.structs import replace
@@ -21,11 +19,15 @@ from psycopg.rows import TupleRow
 from adapters.log import codec
 from adapters.log.data_keys import DataKeys
 from adapters.log.identifiers import uuid7
-from adapters.log.recorder import TABLE, WRITING
+from adapters.log.recorder import TABLE, WRITING, StoredRow
 from adapters.postgres import arrays
 from adapters.postgres.batch_loader import BatchLoader
 from adapters.postgres.prepared import PreparedStatement
-from adapters.postgres.retrying import Pool, retrying
+from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.postgres.settings import Postgres
+from adapters.provides import provides
+from adapters.stream.bus import Bus
+from commands.kernel import Log
 from domain.kernel import Event, Unavailable
 from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.vocabulary import name_of, personal_fields
@@ -127,10 +129,8 @@ _COLUMNS: LiteralString = (
     "recorded_at, workspace_id, actor, correlation_id, causation_id, state"
 )
 
-StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes]
 
-
-class EventLog:
+class EventLog(Log):
     """Read streams, append to them atomically, and read everything in order of position.
 
     Positions grow without end and may have holes where a transaction was aborted; a page never passes a hole that
@@ -540,3 +540,15 @@ def _with_event(recorded: Recorded, event: Event) -> Recorded:
 def readable(page: Iterable[Recorded | Unreadable]) -> list[Recorded]:
     """The events of a page that could be read."""
     return [each for each in page if isinstance(each, Recorded)]
+
+
+@provides
+def event_log(settings: Postgres, pool: Pool, keys: DataKeys, bus: Bus) -> EventLog:
+    """The log, which rings when something has been written."""
+    return EventLog(
+        settings.postgres_url,
+        pool,
+        keys,
+        on_commit=lambda position: bus.ring("bell", b"%d" % position),
+        retry_seconds=RETRY_SECONDS,
+    )

@@ -6,7 +6,9 @@ asynchronous `adapters.log.eventlog` writes the same rows, many commands to a tr
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg import Cursor
@@ -19,6 +21,9 @@ TABLE = "ledger_events"
 #: Writers share this advisory lock from before they draw a position until they commit. Whoever takes it exclusively
 #: therefore knows that every position drawn so far is either committed or gone for ever.
 WRITING = 0x1ED6E2
+
+
+StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes]
 
 
 class LedgerRecorder(PostgresApplicationRecorder):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from email.headerregistry import Address
 
-from adapters.mail.smtp import Letter, MailUnavailable, composed
+from adapters.mail.smtp import MailUnavailable, composed
+from commands.ports import Letter, Post
 
 _SENDER = Address(username="ledgerline", domain="localhost")
 
 
-class MemoryMailer:
+class MemoryMailer(Post):
     """Keeps letters instead of sending them; set `away` to see what happens when the mail server is."""
 
     def __init__(self) -> None:

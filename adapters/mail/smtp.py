@@ -9,13 +9,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import parseaddr
-from typing import Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
-from msgspec import Struct
 
+from adapters.provides import provides
 from adapters.web.http import default_tls
+from commands.ports import Letter, Post
+from commands.settings import Mail
 
 #: One address and nothing else; quoted and non-ASCII names are too rare to be worth what they make possible.
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -39,24 +40,7 @@ class MailRefused(MailFailed):
     transient = False
 
 
-class Letter(Struct, frozen=True, kw_only=True):
-    """One message to one person. The same `letter_id` makes the same Message-ID, so that a repeated one can be told."""
-
-    letter_id: str
-    to: str
-    subject: str
-    text: str
-
-
-class Post(Protocol):
-    """Whatever takes letters; `Mailer` is the real one, `MemoryMailer` its twin for tests and development."""
-
-    async def send(self, letter: Letter) -> None:
-        """Hand the letter over; raises MailUnavailable or MailRefused."""
-        ...
-
-
-class Mailer:
+class Mailer(Post):
     """Sends letters through the SMTP server of a URL.
 
     `smtp://user:password@host:587?starttls=1` insists on STARTTLS, `starttls=0` never asks for it, and without either
@@ -157,3 +141,9 @@ def _refusal(code: int, what: str) -> MailFailed:
     if 500 <= code < 600:
         return MailRefused(f"The mail server refused {what} ({code}).")
     return MailUnavailable(f"The mail server does not take {what} for the moment ({code}).")
+
+
+@provides
+def mailer(settings: Mail) -> Mailer | None:
+    """The mail server, where there is one."""
+    return Mailer(settings.smtp_url, sender=settings.mail_from) if settings.smtp_url else None

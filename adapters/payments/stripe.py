@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import stripe
 import structlog
 
+from adapters.payments.settings import Stripe
+from adapters.provides import provides
 from commands.billing.ports import Subscriptions
 from domain.billing.subscriptions import OVER
 from domain.kernel import Unavailable, Untrusted
@@ -183,3 +185,12 @@ def _named() -> Iterator[None]:
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError, TimeoutError) as problem:
         log.warning("payments.unavailable", problem=type(problem).__name__)
         raise PaymentsUnavailable from problem
+
+
+@provides
+def payments(settings: Stripe) -> Payments | None:
+    """The payment provider, where there is one."""
+    if not settings.stripe_secret_key:
+        return None
+    secrets = [each.strip() for each in settings.stripe_webhook_secrets.reveal().split(",") if each.strip()]
+    return Payments(settings.stripe_secret_key.reveal(), secrets, api_url=settings.stripe_api_url or None)

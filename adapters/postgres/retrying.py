@@ -14,6 +14,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.kernel import Unavailable
 
 T = TypeVar("T")
+#: How long one question rides out a Postgres that restarts. A request asks several, and clients wait ten seconds.
+RETRY_SECONDS = 3.0
+
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 #: Between two attempts; a pool hands out its broken connections one by one, so there may be many.

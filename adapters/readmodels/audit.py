@@ -17,7 +17,9 @@ from psycopg.rows import TupleRow
 from adapters.log import codec
 from adapters.log.data_keys import DataKeys
 from adapters.log.recorder import TABLE
-from adapters.postgres.retrying import Pool, retrying
+from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.provides import provides
+from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Progress
 from domain.kernel import Event, Unavailable
 from domain.vocabulary import addresses
@@ -222,3 +224,9 @@ def _entry(row: Any) -> Entry:
         user_agent=agent,
         request_id=request_id,
     )
+
+
+@provides
+def audit(pool: Pool, keys: DataKeys, progress: Progress, settings: Reading) -> Audit:
+    """What was done, and by whom."""
+    return Audit(pool, keys, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS)

@@ -12,13 +12,16 @@ from psycopg.errors import ProgramLimitExceeded
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from adapters.jobs.worker import ring
 from adapters.log.eventlog import EventLog
+from adapters.provides import provides
 from adapters.readmodels.writers import DocumentWriter, JobWriter, TallyWriter, Writer
+from adapters.stream.bus import Bus
 from adapters.stream.feed import Ahead, Feed
-from commands.kernel import Reaction
+from commands.kernel import REACTIONS, Reaction
 from domain.kernel import Unavailable
 from domain.ledger import Recorded, Unreadable
-from projections.kernel import Projection, Tally
+from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
 log = structlog.get_logger(__name__)
 
@@ -453,3 +456,18 @@ async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold
     )
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+@provides
+def projector(log: EventLog, feed: Feed, pool: Pool, bus: Bus) -> Projector:
+    """What folds events into read models and jobs."""
+    return Projector(
+        log,
+        feed,
+        pool,
+        PROJECTIONS.values(),
+        TALLIES.values(),
+        REACTIONS.values(),
+        on_progress=lambda position: bus.ring("projected", b"%d" % position),
+        on_jobs=ring(bus),
+    )

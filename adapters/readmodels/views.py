@@ -16,7 +16,9 @@ from psycopg.rows import TupleRow
 from adapters.log.eventlog import EventLog
 from adapters.postgres import arrays
 from adapters.postgres.batch_loader import BatchLoader
-from adapters.postgres.retrying import Pool, retrying
+from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.provides import provides
+from adapters.readmodels.settings import Reading
 from adapters.stream.bus import Bus
 from domain.kernel import Unavailable
 from projections.kernel import Document, Projection, Tally
@@ -281,3 +283,17 @@ def _found(result: PGresult, questions: Sequence[_Question]) -> list[_Found | No
             body,
         )
     return found
+
+
+@provides
+async def progress(bus: Bus) -> Progress:
+    """Hears how far the read models are."""
+    made = Progress(bus)
+    await made.start()
+    return made
+
+
+@provides
+def views(log: EventLog, pool: Pool, progress: Progress, settings: Reading) -> Views:
+    """What routes read."""
+    return Views(log, pool, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS)

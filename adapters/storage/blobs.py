@@ -29,7 +29,11 @@ from minio.error import MinioException, S3Error
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
+from adapters.provides import provides
+from adapters.storage.settings import S3
 from adapters.threads import run_in
+from commands import ports
+from commands.analyses.settings import StoredObjects
 from domain.kernel import Invalid, NotFound, TooLarge, Unavailable
 
 P = ParamSpec("P")
@@ -176,7 +180,7 @@ class _Client(Minio):
         return self._base_url.build(method="PUT", region=region, bucket_name=bucket, object_name=key).geturl()
 
 
-class Blobs:
+class Blobs(ports.Blobs):
     """One bucket of an S3 store.
 
     `public_url` is where clients of presigned URLs reach the store, if that is not where we do. One stream holds at
@@ -473,3 +477,16 @@ def _named() -> Iterator[None]:
     except (MinioException, HTTPError, ConnectionError) as problem:
         log.warning("blobs.unavailable", reason=type(problem).__name__)
         raise BlobsUnavailable from problem
+
+
+@provides
+def blobs(settings: S3, objects: StoredObjects) -> Blobs:
+    """The object store."""
+    return Blobs(
+        settings.s3_url,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.reveal(),
+        bucket=objects.s3_bucket,
+        region=settings.s3_region,
+        public_url=settings.s3_public_url or None,
+    )

@@ -23,6 +23,10 @@ from multipart import (  # type: ignore[import-untyped]  # it ships no types; wh
     parse_options_header,
 )
 
+from adapters.provides import provides
+from adapters.storage import settings
+from commands.analyses.settings import Analyses
+from commands.ports import Blobs, Stored
 from domain.kernel import Invalid, Refusal, TooLarge, Unavailable
 
 T = TypeVar("T")
@@ -150,6 +154,37 @@ async def read_upload(
         if not isinstance(refusal, UploadStalled):
             await reading.drop_rest()
         raise
+
+
+class Uploads:
+    """Takes uploads of recordings into the object store, so many at once."""
+
+    def __init__(self, blobs: Blobs, *, places: int, size_max: int) -> None:
+        self._blobs = blobs
+        self._limits = Limits(file_size_max=size_max)
+        self._room = Room(places, self._limits)
+
+    async def receive(
+        self, content_type: str | None, length: int | None, body: AsyncIterator[bytes], key: str, holder: str
+    ) -> Received[Stored]:
+        """Read an upload of a holder and store its file under a key; raises what `read_upload` does."""
+
+        async def store(file: FilePart, chunks: AsyncIterator[bytes]) -> Stored:
+            return await self._blobs.put_stream(
+                key, chunks, content_type=f"audio/{file.format}", size_max=self._limits.file_size_max
+            )
+
+        async def discard(_: Stored) -> None:
+            await self._blobs.delete(key)
+
+        async with self._room.place(body, holder):
+            return await read_upload(content_type, body, store, discard, limits=self._limits, content_length=length)
+
+
+@provides
+def uploads(blobs: Blobs, analyses: Analyses, settings: settings.Uploads) -> Uploads:
+    """What takes uploads."""
+    return Uploads(blobs, places=settings.uploads_at_once_max, size_max=analyses.upload_bytes_max)
 
 
 class _Part(Struct, frozen=True):

@@ -15,7 +15,9 @@ from msgspec import Raw, Struct, json
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from adapters.log.eventlog import StoredRow
+from adapters.log.recorder import StoredRow
+from adapters.provides import provides
+from adapters.stream.settings import Nats
 
 log = structlog.get_logger(__name__)
 
@@ -183,3 +185,16 @@ _rings: set[asyncio.Future[Any]] = set()
 
 async def _note(problem: Exception) -> None:
     log.debug("nats.problem", problem=repr(problem))
+
+
+#: How long a process waits for NATS before it begins without.
+CONNECT_SECONDS_MAX = 2.0
+
+
+@provides
+async def bus(settings: Nats) -> Bus:
+    """A bus that is connected, or goes on trying."""
+    made = Bus(settings.nats_url)
+    made.start()
+    await made.connected(CONNECT_SECONDS_MAX)
+    return made

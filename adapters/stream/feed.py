@@ -7,6 +7,7 @@ import contextlib
 from heapq import heappop, heappush
 
 from adapters.log.eventlog import EventLog
+from adapters.provides import provides
 from adapters.stream.bus import Bus, Wire, decode_wire, from_wire
 from domain.ledger import Recorded, Unreadable
 
@@ -121,3 +122,11 @@ class Feed:
                 after = position
             heappop(self._waiting)
         return run or None
+
+
+@provides
+async def feed(log: EventLog, bus: Bus) -> Feed:
+    """A feed that listens."""
+    made = Feed(log, bus)
+    await made.start()
+    return made

@@ -18,8 +18,12 @@ from nats.js.errors import APIError, NotFoundError
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 
-from adapters.log.eventlog import EventLog, LedgerUnavailable, StoredRow
+from adapters.log.eventlog import EventLog, LedgerUnavailable
+from adapters.log.recorder import StoredRow
+from adapters.postgres.settings import Postgres
+from adapters.provides import provides
 from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire, encode_wire, to_wire
+from adapters.stream.settings import Nats
 
 log = structlog.get_logger(__name__)
 
@@ -253,3 +257,9 @@ def _has_lost(info: StreamInfo) -> bool:
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
+
+
+@provides
+def relay(log: EventLog, bus: Bus, postgres: Postgres, nats: Nats) -> Relay:
+    """What copies the log into JetStream."""
+    return Relay(log, bus, postgres.postgres_url, replicas=nats.nats_replicas)

@@ -33,7 +33,10 @@ from aiohttp.resolver import ThreadedResolver
 from msgspec import Struct
 from yarl import URL
 
+from adapters.provides import provides
 from adapters.threads import run_in
+from adapters.web.settings import OutboundRequests
+from commands.ports import Web
 
 Address = IPv4Address | IPv6Address
 
@@ -357,7 +360,7 @@ def default_tls() -> ssl.SSLContext:
     return context
 
 
-class Outbound:
+class Outbound(Web):
     """Guarded HTTP to other people's servers, over one shared session.
 
     A connection serves one request: a delivery never meets a connection that its peer has just closed, so a POST is
@@ -609,3 +612,9 @@ def _explained(problem: Exception, seconds_max: float) -> tuple[str, bool]:
     if isinstance(problem, aiohttp.ClientConnectorDNSError) and problem.os_error.errno == socket.EAI_NONAME:
         return "There is no such host.", False
     return next((text, transient) for kind, text, transient in _EXPLANATIONS if isinstance(problem, kind))
+
+
+@provides
+def outbound(settings: OutboundRequests) -> Outbound:
+    """Guarded HTTP."""
+    return Outbound(allow=settings.outbound_allow)

@@ -17,6 +17,9 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from adapters.postgres.retrying import Pool
+from adapters.provides import provides
+
 log = structlog.get_logger(__name__)
 
 #: Of what is left in a window, one process takes so much at a time.
@@ -158,3 +161,9 @@ class Limiter:
         if self._returning is not None:
             self._returning.cancel()
         await self.give_back(everything=True)
+
+
+@provides
+def limiter(pool: Pool) -> Limiter:
+    """Counts requests in all processes together."""
+    return Limiter(pool)

@@ -10,9 +10,9 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from api.analyses.analyses_v2 import ANSWERS, Format, Id, NewAnalysis, Result, hand_in, history, result
+from api.analyses.ports import Ports
 from api.auth import Asker, needs
-from api.kernel import claim_of, stored
-from api.services import Services
+from api.kernel import stored
 from projections.analyses.history import JobEvent
 from projections.analyses.platform import AnalysisV2, platform_analyses
 
@@ -28,38 +28,38 @@ class AccountAnalysis(Struct):
 async def create_account_analysis(
     request: Request[Any, Any, Any],
     data: JSONBody[AccountAnalysis],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> AnalysisV2:
     """Analyse an uploaded recording."""
-    claim = claim_of(request, services, asker.workspace_id, data.idempotency_key, data)
-    return await hand_in(services, asker, NewAnalysis(storage_object_id=data.storage_object_id), claim)
+    claim = ports.claims.under(data.idempotency_key, request, asker.workspace_id, data)
+    return await hand_in(ports, asker, NewAnalysis(storage_object_id=data.storage_object_id), claim)
 
 
 @get("/v1/account/analyses/{job_id:str}", tags=["platform"], opt=needs(None, "viewer"), responses=ANSWERS)
 async def get_account_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read a job."""
-    return stored(await services.reads.get(platform_analyses, job_id, asker.workspace_id))
+    return stored(await ports.views.get(platform_analyses, job_id, asker.workspace_id))
 
 
 @get("/v1/account/analyses/{job_id:str}/events", tags=["platform"], opt=needs(None, "viewer"))
 async def list_account_analysis_events(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> list[JobEvent]:
     """Read everything that happened to a job, oldest first."""
-    return await history(services, asker, job_id)
+    return await history(ports, asker, job_id)
 
 
 @get("/v1/account/analyses/{job_id:str}/result", tags=["platform"], opt=needs(None, "viewer"))
 async def get_account_analysis_result(
     job_id: FromPath[str],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     format: Annotated[  # noqa: A002 - the name of the query parameter
         Format | None, QueryParameter(description="The result in the words of Spotify's retired schemas")
     ] = None,
 ) -> Result:
     """Read what was heard, with links to the report. The result is null until the job has succeeded."""
-    return await result(services, asker, job_id, format)
+    return await result(ports, asker, job_id, format)

@@ -13,11 +13,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json, to_builtins
 from msgspec.structs import replace
 
-from api.analyses.submissions import check_url, submit
+from api.analyses.ports import Ports
+from api.analyses.submissions import submit
 from api.auth import Asker, needs
-from api.kernel import IdempotencyKey, Url, once, stored
-from api.paging import LIMIT, Before, Limit, page
-from api.services import Services
+from api.kernel import IdempotencyKey, Url, check_url, stored
+from api.paging import LIMIT, Before, Limit
 from commands.analyses.analyses import CancelAnalysis, Item, Once
 from domain.analyses.analyses import Artifact, NoSuchAnalysis, analyses
 from domain.analyses.objects import NoSuchStorageObject, NothingUploaded, storage_objects
@@ -87,12 +87,12 @@ ANSWERS = {200: ResponseSpec(AnalysisV2, generate_examples=False, description="T
 async def create_analysis(
     request: Request[Any, Any, Any],
     data: JSONBody[NewAnalysis],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> AnalysisV2:
     """Analyse the recording at a public address, or one that was uploaded to a storage object."""
-    return await hand_in(services, asker, data, once(request, services, asker.workspace_id, data))
+    return await hand_in(ports, asker, data, ports.claims.of(request, asker.workspace_id, data))
 
 
 @get(
@@ -103,42 +103,42 @@ async def create_analysis(
 )
 async def list_analyses(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     limit: Limit = LIMIT,
     before: Before = None,
 ) -> Response[bytes]:
     """List the jobs of the workspace, of both versions of the API, newest first."""
-    return await page(request, services, platform_analyses, asker.workspace_id, limit=limit, before=before)
+    return await ports.pages.answer(request, platform_analyses, asker.workspace_id, limit=limit, before=before)
 
 
 @get("/v1/analyses/{job_id:str}", tags=["platform"], opt=needs("analyses:read", "viewer"), responses=ANSWERS)
 async def get_platform_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read a job."""
-    return stored(await services.reads.get(platform_analyses, job_id, asker.workspace_id))
+    return stored(await ports.views.get(platform_analyses, job_id, asker.workspace_id))
 
 
 @get("/v1/analyses/{job_id:str}/events", tags=["platform"], opt=needs("analyses:read", "viewer"))
 async def list_analysis_events(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> list[JobEvent]:
     """Read everything that happened to a job, oldest first."""
-    return await history(services, asker, job_id)
+    return await history(ports, asker, job_id)
 
 
 @get("/v1/analyses/{job_id:str}/result", tags=["platform"], opt=needs("analyses:read", "viewer"))
 async def get_analysis_result(
     job_id: FromPath[str],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     format: Annotated[  # noqa: A002 - the name of the query parameter
         Format | None, QueryParameter(description="The result in the words of Spotify's retired schemas")
     ] = None,
 ) -> Result:
     """Read what was heard, with links to the report. The result is null until the job has succeeded."""
-    return await result(services, asker, job_id, format)
+    return await result(ports, asker, job_id, format)
 
 
 @post(
@@ -149,115 +149,115 @@ async def get_analysis_result(
     responses=ANSWERS,
 )
 async def cancel_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Cancel a job that is not over yet. Cancelling it again changes nothing."""
-    await services.execute(CancelAnalysis(analysis_id=job_id, workspace_id=asker.workspace_id), asker.context)
-    return stored(await services.reads.get(platform_analyses, job_id, asker.workspace_id))
+    await ports.execute(CancelAnalysis(analysis_id=job_id, workspace_id=asker.workspace_id), asker.context)
+    return stored(await ports.views.get(platform_analyses, job_id, asker.workspace_id))
 
 
-async def hand_in(services: Services, asker: Asker, wish: NewAnalysis, claim: Once | None) -> AnalysisV2:
+async def hand_in(ports: Ports, asker: Asker, wish: NewAnalysis, claim: Once | None) -> AnalysisV2:
     """Ask for an analysis, or find the one that was asked for under the same key."""
     if (wish.source_url is None) == (wish.storage_object_id is None):
         raise OneSourcePlease
     if wish.webhook_url is not None:
-        check_url(services, wish.webhook_url, ("body", "webhook_url"))
+        check_url(ports.web, wish.webhook_url, ("body", "webhook_url"))
     metadata = None if wish.metadata is None else json.encode(wish.metadata)
     if metadata is not None and len(metadata) > METADATA_BYTES_MAX:
         raise MetadataIsTooLong(bytes_max=METADATA_BYTES_MAX, loc=("body", "metadata"))
-    analysis_id = services.vault.new_id()
+    analysis_id = ports.vault.new_id()
     item = replace(
-        await _source(services, asker, wish, analysis_id),
+        await _source(ports, asker, wish, analysis_id),
         webhook_url=wish.webhook_url,
         webhook_endpoint_id=wish.webhook_endpoint_id,
         metadata=None if metadata is None else metadata.decode(),
     )
-    job_id = await submit(services, asker, analysis_id, (item,), claim)
-    found = json.decode(await services.reads.get(platform_analyses, job_id, asker.workspace_id), type=AnalysisV2)
+    job_id = await submit(ports, asker, analysis_id, (item,), claim)
+    found = json.decode(await ports.views.get(platform_analyses, job_id, asker.workspace_id), type=AnalysisV2)
     return replace(found, idempotent_replay=job_id != analysis_id)
 
 
-async def _source(services: Services, asker: Asker, wish: NewAnalysis, analysis_id: str) -> Item:
+async def _source(ports: Ports, asker: Asker, wish: NewAnalysis, analysis_id: str) -> Item:
     if wish.source_url is not None:
-        check_url(services, wish.source_url, ("body", "source_url"))
+        check_url(ports.web, wish.source_url, ("body", "source_url"))
         return Item(analysis_id=analysis_id, origin="url", source_url=wish.source_url)
     assert wish.storage_object_id is not None
-    events = (await services.log.read(storage_objects.stream(wish.storage_object_id))).events
+    events = (await ports.log.read(storage_objects.stream(wish.storage_object_id))).events
     known = storage_objects.fold(events)
     if known.workspace_id != asker.workspace_id:
         raise NoSuchStorageObject
     # One that is in use may be gone already, and whoever asks again under the same key is still to get the same job.
-    if known.analysis_id is None and known.is_kept(services.now()):
-        await _check_upload(services, known.object_key)
+    if known.analysis_id is None and known.is_kept(ports.now()):
+        await _check_upload(ports, known.object_key)
     return Item(
         analysis_id=analysis_id,
         origin="object",
-        source_url=f"storage://{services.rules.s3_bucket}/{known.object_key}",
+        source_url=f"storage://{ports.objects.s3_bucket}/{known.object_key}",
         object_key=known.object_key,
         storage_object_id=wish.storage_object_id,
     )
 
 
-async def _check_upload(services: Services, key: str) -> None:
+async def _check_upload(ports: Ports, key: str) -> None:
     """A signed link limits what is uploaded through it only to a size that was announced, so it is looked at here."""
     try:
-        size = (await services.blobs.stat(key)).size
+        size = (await ports.blobs.stat(key)).size
     except NotFound as nothing:
         raise NothingUploaded from nothing
     if size == 0:
         raise NothingUploaded
-    if size > services.rules.upload_bytes_max:
-        await services.blobs.delete(key)
-        raise UploadIsTooLarge(size=size, size_max=services.rules.upload_bytes_max)
+    if size > ports.settings.upload_bytes_max:
+        await ports.blobs.delete(key)
+        raise UploadIsTooLarge(size=size, size_max=ports.settings.upload_bytes_max)
 
 
-async def history(services: Services, asker: Asker, job_id: str) -> list[JobEvent]:
+async def history(ports: Ports, asker: Asker, job_id: str) -> list[JobEvent]:
     """Everything that happened to a job, oldest first."""
-    past = await services.history(analyses.stream(job_id))
+    past = await ports.log.stream(analyses.stream(job_id))
     if not past or past[0].workspace_id != asker.workspace_id:
         raise NoSuchAnalysis
     return [told(each) for each in past]
 
 
-async def result(services: Services, asker: Asker, job_id: str, schema: Format | None) -> Result:
+async def result(ports: Ports, asker: Asker, job_id: str, schema: Format | None) -> Result:
     """What was heard, in our words or in others'."""
-    outcome = json.decode(await services.reads.get(outcomes, job_id, asker.workspace_id), type=Outcome)
+    outcome = json.decode(await ports.views.get(outcomes, job_id, asker.workspace_id), type=Outcome)
     heard: dict[str, Any] | None = None
     if outcome.result is not None:
         heard = to_builtins(outcome.result)
         # The names that the platform's own clients know these two by.
         heard |= {"integrated_loudness_lufs": heard["loudness_lufs"], "rms_loudness": heard["rms_dbfs"]}
         if schema is not None:
-            heard = json.decode(await _rewritten(services, outcome, schema))
+            heard = json.decode(await _rewritten(ports, outcome, schema))
     return Result(
         job_id=job_id,
-        report_artifact=await _report(services, outcome.artifacts),
+        report_artifact=await _report(ports, outcome.artifacts),
         result=heard,
         status=outcome.status,
     )
 
 
-async def _rewritten(services: Services, outcome: Outcome, schema: Format) -> bytes:
+async def _rewritten(ports: Ports, outcome: Outcome, schema: Format) -> bytes:
     assert outcome.result is not None
     detail = b"{}"
     if schema == "spotify-analysis" and outcome.artifacts:
-        async with services.blobs.fetch(outcome.artifacts[0].object_key) as path:
+        async with ports.blobs.fetch(outcome.artifacts[0].object_key) as path:
             detail = await asyncio.to_thread(path.read_bytes)
-    return await services.rewrite(schema, outcome.job_id, outcome.result, detail)
+    return await ports.reports.rewrite(schema, outcome.job_id, outcome.result, detail)
 
 
-async def _report(services: Services, artifacts: tuple[Artifact, ...]) -> ReportArtifact | None:
+async def _report(ports: Ports, artifacts: tuple[Artifact, ...]) -> ReportArtifact | None:
     if not artifacts:
         return None
-    lifetime = services.rules.presigned_seconds
+    lifetime = ports.objects.presigned_seconds
     files = [
         ReportFile(
             name=each.name,
-            url=await services.blobs.presigned_get(each.object_key, lifetime),
+            url=await ports.blobs.presigned_get(each.object_key, lifetime),
             content_type=each.content_type,
             size_bytes=each.size or None,
         )
         for each in artifacts
     ]
-    expires_at = seconds(services.now() + timedelta(seconds=lifetime))
+    expires_at = seconds(ports.now() + timedelta(seconds=lifetime))
     return ReportArtifact(detail_url=files[0].url, expires_at=expires_at, files=files)

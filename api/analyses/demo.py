@@ -11,10 +11,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Struct, json
 
-from api.analyses.submissions import check_url
-from api.auth import anonymous, counted_address, limit
-from api.kernel import Url, stored
-from api.services import Services
+from api.analyses.ports import Ports
+from api.auth import anonymous, counted_address
+from api.kernel import Url, check_url, stored
 from commands.analyses.analyses import Item, RequestAnalyses
 from domain.analyses.analyses import NoSuchAnalysis
 from domain.ledger import PUBLIC
@@ -44,14 +43,16 @@ class DemoAccepted(Struct):
 
 @post("/v1/demo/analyze/url", status_code=202, tags=["analysis v1"])
 async def analyze_demo(
-    request: Request[Any, Any, Any], data: JSONBody[DemoJob], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], data: JSONBody[DemoJob], ports: NamedDependency[Ports]
 ) -> DemoAccepted:
     """Analyse the recording at a public address without an account. Rate-limited; for evaluation."""
-    await limit(request, services, f"demo/{counted_address(request)}", services.rules.demo_limit_per_hour, HOUR_SECONDS)
-    check_url(services, data.url, ("body", "url"))
-    analysis_id = services.vault.new_id()
-    now = services.now()
-    await services.execute(
+    await ports.limits.take(
+        request, f"demo/{counted_address(request)}", ports.limits.rates.demo_limit_per_hour, HOUR_SECONDS
+    )
+    check_url(ports.web, data.url, ("body", "url"))
+    analysis_id = ports.vault.new_id()
+    now = ports.now()
+    await ports.execute(
         RequestAnalyses(
             subject_id=analysis_id,
             workspace_id=PUBLIC,
@@ -59,7 +60,7 @@ async def analyze_demo(
         ),
         anonymous(),
     )
-    token = services.vault.token("demo", analysis_id)
+    token = ports.vault.token("demo", analysis_id)
     return DemoAccepted(
         job_id=analysis_id,
         status="processing",
@@ -77,15 +78,15 @@ async def analyze_demo(
 async def get_demo(
     request: Request[Any, Any, Any],
     job_id: FromPath[str],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     token: Annotated[str | None, QueryParameter(description="The token of the demo")] = None,
 ) -> Response[bytes]:
     """Read a demo; the token may also come as a bearer token."""
     given = token or request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-    if not services.vault.same(services.vault.token("demo", job_id), given):
+    if not ports.vault.same(ports.vault.token("demo", job_id), given):
         raise NoSuchAnalysis
-    body = await services.reads.get(analyses, job_id, PUBLIC)
+    body = await ports.views.get(analyses, job_id, PUBLIC)
     created = json.decode(body, type=dict[str, Any])["created_at"]
-    if created < seconds(services.now() - LIFETIME):
+    if created < seconds(ports.now() - LIFETIME):
         raise NoSuchAnalysis
     return stored(body)

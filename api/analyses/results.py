@@ -8,9 +8,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from msgspec import Raw, Struct, json
 
+from api.analyses.ports import Ports
 from api.auth import Asker, needs
 from api.kernel import stored
-from api.services import Services
 from projections.analyses.analyses import AnalysisV1, analyses
 from projections.webhooks.attempts import WebhookLog, webhook_logs
 
@@ -22,10 +22,10 @@ from projections.webhooks.attempts import WebhookLog, webhook_logs
     responses={200: ResponseSpec(AnalysisV1, generate_examples=False, description="The job as it stands")},
 )
 async def get_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read an analysis: poll until its status is `completed` or `failed`."""
-    return stored(await services.reads.get(analyses, job_id, asker.workspace_id))
+    return stored(await ports.views.get(analyses, job_id, asker.workspace_id))
 
 
 class Full(Struct):
@@ -42,14 +42,14 @@ class Full(Struct):
 
 @get("/v1/analysis/{job_id:str}/full", tags=["analysis v1"], opt=needs("analyses:read", "viewer"))
 async def get_full_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Full:
     """Read an analysis with its detail: beats, chords, curves, waveform."""
-    body = await services.reads.get(analyses, job_id, asker.workspace_id)
+    body = await ports.views.get(analyses, job_id, asker.workspace_id)
     fields: dict[str, Raw] = json.decode(body, type=dict[str, Raw])
     detail = Raw(b"null")
     if bytes(fields["status"]) == b'"completed"':
-        async with services.blobs.fetch(f"analyses/{job_id}/detail.json") as path:
+        async with ports.blobs.fetch(f"analyses/{job_id}/detail.json") as path:
             detail = Raw(path.read_bytes())
     return json.decode(json.encode({**fields, "detail": detail}), type=Full)
 
@@ -61,7 +61,7 @@ async def get_full_analysis(
     responses={200: ResponseSpec(WebhookLog, generate_examples=False, description="Every attempt so far")},
 )
 async def get_webhook_log(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read every attempt to tell the job's webhook."""
-    return stored(await services.reads.get(webhook_logs, job_id, asker.workspace_id))
+    return stored(await ports.views.get(webhook_logs, job_id, asker.workspace_id))

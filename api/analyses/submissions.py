@@ -10,11 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType, json
 
+from api.analyses.ports import Ports
 from api.answers import Answer
 from api.auth import Asker, needs
-from api.billing.plans import monthly_limit
-from api.kernel import IdempotencyKey, Url, once
-from api.services import Services
+from api.kernel import IdempotencyKey, RefusedUrl, Url, check_url
 from commands.analyses.analyses import Item, Once, RequestAnalyses
 from domain.idempotency import claims
 from domain.kernel import Invalid, Refusal, Unavailable
@@ -57,38 +56,23 @@ class AcceptedBatch(Struct):
     batch_id: str
 
 
-class RefusedUrl(Invalid):
-    """{problem}"""
-
-
-def check_url(services: Services, url: str, loc: tuple[str | int, ...]) -> str:
-    """Refuse an address we would never connect to, as far as can be told without asking anybody."""
-    try:
-        services.web.check_url(url)
-    except Exception as problem:
-        if not hasattr(problem, "transient"):
-            raise
-        raise RefusedUrl(problem=str(problem), loc=loc) from problem
-    return url
-
-
 @post("/v1/analyze/url", status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
 async def analyze_url(
     request: Request[Any, Any, Any],
     data: JSONBody[UrlJob],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> Response[Accepted]:
     """Analyse the recording at a public address."""
-    check_url(services, data.url, ("body", "url"))
+    check_url(ports.web, data.url, ("body", "url"))
     if data.webhook_url is not None:
-        check_url(services, data.webhook_url, ("body", "webhook_url"))
-    analysis_id = services.vault.new_id()
+        check_url(ports.web, data.webhook_url, ("body", "webhook_url"))
+    analysis_id = ports.vault.new_id()
     item = Item(analysis_id=analysis_id, origin="url", source_url=data.url, webhook_url=data.webhook_url)
-    claim = once(request, services, asker.workspace_id, data)
-    job_id = await submit(services, asker, analysis_id, (item,), claim)
-    return Answer(await accepted(services, asker, analysis_id, job_id), status_code=202)
+    claim = ports.claims.of(request, asker.workspace_id, data)
+    job_id = await submit(ports, asker, analysis_id, (item,), claim)
+    return Answer(await accepted(ports, asker, analysis_id, job_id), status_code=202)
 
 
 UPLOAD_BODY = {
@@ -121,15 +105,15 @@ UPLOAD_BODY = {
 )
 async def analyze_upload(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> Response[Accepted]:
     """Analyse an uploaded recording: multipart/form-data with `file`, and `webhook_url` if somebody is to be told."""
-    analysis_id = services.vault.new_id()
+    analysis_id = ports.vault.new_id()
     key = f"uploads/{asker.workspace_id}/{analysis_id}"
     length = request.headers.get("content-length", "")
-    upload = await services.receive(
+    upload = await ports.uploads.receive(
         request.headers.get("content-type"),
         int(length) if length.isdigit() else None,
         request.stream(),
@@ -141,7 +125,7 @@ async def analyze_upload(
         if webhook_url is not None:
             if len(webhook_url) > 2048:
                 raise RefusedUrl(problem="The webhook URL is too long.", loc=("body", "webhook_url"))
-            check_url(services, webhook_url, ("body", "webhook_url"))
+            check_url(ports.web, webhook_url, ("body", "webhook_url"))
         item = Item(
             analysis_id=analysis_id,
             origin="upload",
@@ -149,61 +133,61 @@ async def analyze_upload(
             object_key=key,
             webhook_url=webhook_url,
         )
-        claim = once(request, services, asker.workspace_id, {"file": upload.sha256, "webhook_url": webhook_url})
-        job_id = await submit(services, asker, analysis_id, (item,), claim)
+        claim = ports.claims.of(request, asker.workspace_id, {"file": upload.stored.sha256, "webhook_url": webhook_url})
+        job_id = await submit(ports, asker, analysis_id, (item,), claim)
     except Refusal as refusal:
         # With the ledger away nobody knows whether the job has been written down; if it has, it needs its file.
         if not isinstance(refusal, Unavailable):
-            await _drop(services, key)
+            await _drop(ports, key)
         raise
     if job_id != analysis_id:
-        await _drop(services, key)
-    return Answer(await accepted(services, asker, analysis_id, job_id), status_code=202)
+        await _drop(ports, key)
+    return Answer(await accepted(ports, asker, analysis_id, job_id), status_code=202)
 
 
 @post(["/v1/batch", "/v1/analyze/batch"], status_code=202, tags=["analysis v1"], opt=needs("analyses:create", "member"))
 async def analyze_batch(
     request: Request[Any, Any, Any],
     data: JSONBody[Batch],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> AcceptedBatch:
     """Analyse the recordings at up to ten public addresses: all of them are accepted, or none."""
-    if len(data.items) > services.rules.batch_items_max:
-        raise BatchIsTooLong(items_max=services.rules.batch_items_max, loc=("body", "items"))
+    if len(data.items) > ports.settings.batch_items_max:
+        raise BatchIsTooLong(items_max=ports.settings.batch_items_max, loc=("body", "items"))
     for index, item in enumerate(data.items):
-        check_url(services, item.url, ("body", "items", index, "url"))
+        check_url(ports.web, item.url, ("body", "items", index, "url"))
         if item.webhook_url is not None:
-            check_url(services, item.webhook_url, ("body", "items", index, "webhook_url"))
-    batch_id = services.vault.new_id()
+            check_url(ports.web, item.webhook_url, ("body", "items", index, "webhook_url"))
+    batch_id = ports.vault.new_id()
     items = tuple(
         Item(
-            analysis_id=services.vault.new_id(),
+            analysis_id=ports.vault.new_id(),
             origin="url",
             source_url=item.url,
             webhook_url=item.webhook_url,
         )
         for item in data.items
     )
-    claim = once(request, services, asker.workspace_id, data)
-    made = await submit(services, asker, batch_id, items, claim, is_batch=True)
+    claim = ports.claims.of(request, asker.workspace_id, data)
+    made = await submit(ports, asker, batch_id, items, claim, is_batch=True)
     if made == batch_id:
         jobs = [Accepted(job_id=item.analysis_id) for item in items]
     else:
-        known = json.decode(await services.reads.get(batches, made, asker.workspace_id))["job_ids"]
-        jobs = [await _known(services, asker, job) for job in known]
+        known = json.decode(await ports.views.get(batches, made, asker.workspace_id))["job_ids"]
+        jobs = [await _known(ports, asker, job) for job in known]
     return AcceptedBatch(jobs=jobs, batch_id=made)
 
 
-async def _drop(services: Services, key: str) -> None:
+async def _drop(ports: Ports, key: str) -> None:
     """Remove a file that no job will need; while the store is away it stays, which harms nobody."""
     with suppress(Unavailable):
-        await services.blobs.delete(key)
+        await ports.blobs.delete(key)
 
 
 async def submit(
-    services: Services,
+    ports: Ports,
     asker: Asker,
     subject_id: str,
     items: tuple[Item, ...],
@@ -212,28 +196,28 @@ async def submit(
     is_batch: bool = False,
 ) -> str:
     """Ask for analyses, and return what the request's key stands for: what was just made, or was made before."""
-    await services.execute(
+    await ports.execute(
         RequestAnalyses(
             subject_id=subject_id,
             workspace_id=asker.workspace_id,
             items=items,
             once=claim,
-            monthly_limit=await monthly_limit(services, asker.workspace_id),
+            monthly_limit=await ports.plans.monthly_limit(asker.workspace_id),
             is_batch=is_batch,
         ),
         asker.context,
     )
     if claim is None:
         return subject_id
-    return claims.fold((await services.log.read(claims.stream(claim.claim_id))).events).subject_id
+    return claims.fold((await ports.log.read(claims.stream(claim.claim_id))).events).subject_id
 
 
-async def accepted(services: Services, asker: Asker, proposed: str, made: str) -> Accepted:
+async def accepted(ports: Ports, asker: Asker, proposed: str, made: str) -> Accepted:
     """The job that was made, or the one that was made before under the same key."""
-    return Accepted(job_id=made) if made == proposed else await _known(services, asker, made)
+    return Accepted(job_id=made) if made == proposed else await _known(ports, asker, made)
 
 
-async def _known(services: Services, asker: Asker, job_id: str) -> Accepted:
+async def _known(ports: Ports, asker: Asker, job_id: str) -> Accepted:
     """A job that was handed in before, as it stands."""
-    found = json.decode(await services.reads.get(analyses, job_id, asker.workspace_id), type=AnalysisV1)
+    found = json.decode(await ports.views.get(analyses, job_id, asker.workspace_id), type=AnalysisV1)
     return Accepted(job_id=job_id, status=found.status, idempotent_replay=True)

@@ -11,10 +11,10 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
+from adapters.payments.stripe import Payments
 from api.auth import Asker, needs
-from api.billing.plans import monthly_limit, plan_of
+from api.billing.ports import Ports
 from api.kernel import Url
-from api.services import Payments, Services
 from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
 from domain.billing.subscriptions import (
     FREE,
@@ -80,19 +80,19 @@ class Heard(Struct):
     event_type: str
 
 
-def _payments(services: Services) -> Payments:
-    if services.payments is None:
+def _payments(ports: Ports) -> Payments:
+    if ports.payments is None:
         raise BillingNotConfigured
-    return services.payments
+    return ports.payments
 
 
 @get("/v1/billing/status", tags=["platform"], opt=needs("usage:read", "viewer"))
-async def get_billing_status(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> BillingStatus:
+async def get_billing_status(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> BillingStatus:
     """Read the plan of this workspace and what is left of the month."""
-    found = await plan_of(services, asker.workspace_id)
-    limit = await monthly_limit(services, asker.workspace_id)
-    key = analyses_in(asker.workspace_id, services.now())
-    used = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
+    found = await ports.plans.of(asker.workspace_id)
+    limit = await ports.plans.monthly_limit(asker.workspace_id)
+    key = analyses_in(asker.workspace_id, ports.now())
+    used = (await ports.views.sums(usage, [key], asker.workspace_id))[key]
     return BillingStatus(
         local_credit_balance=0 if limit is None else max(0, limit - used),
         plan=found.plan,
@@ -105,12 +105,10 @@ async def get_billing_status(services: NamedDependency[Services], asker: NamedDe
 
 
 @post("/v1/billing/checkout-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
-async def open_checkout(
-    data: JSONBody[Checkout], services: NamedDependency[Services], asker: NamedDependency[Asker]
-) -> Page:
+async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Page:
     """Open a page on which this workspace subscribes to a plan."""
-    payments = _payments(services)
-    prices = services.rules.stripe_prices
+    payments = _payments(ports)
+    prices = ports.plans.settings.stripe_prices
     plan = data.plan or next(iter(prices), "")
     if plan not in prices:
         raise NoSuchPlan(loc=("body", "plan"))
@@ -118,42 +116,40 @@ async def open_checkout(
         url = getattr(data, name)
         if url is not None and not url.startswith(("http://", "https://")):
             raise BadReturnUrl(loc=("body", name))
-    known = billings.fold((await services.log.read(billings.stream(asker.workspace_id))).events)
+    known = billings.fold((await ports.log.read(billings.stream(asker.workspace_id))).events)
     if known.status in PAYING:
         raise AlreadySubscribed
-    customer_id = await _customer(services, payments, asker)
+    customer_id = await _customer(ports, payments, asker)
     opened = await payments.open_checkout(
         asker.workspace_id,
         customer_id,
         prices[plan],
-        data.success_url or f"{services.rules.url}/docs?checkout=success",
-        data.cancel_url or f"{services.rules.url}/docs?checkout=cancelled",
+        data.success_url or f"{ports.service.url}/docs?checkout=success",
+        data.cancel_url or f"{ports.service.url}/docs?checkout=cancelled",
     )
-    await services.execute(
-        NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan), asker.context
-    )
+    await ports.execute(NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan), asker.context)
     return Page(id=opened.id, url=opened.url)
 
 
 @post("/v1/billing/portal-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
-async def open_portal(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Page:
+async def open_portal(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Page:
     """Open a page on which this workspace changes or ends its subscription."""
-    payments = _payments(services)
-    known = billings.fold((await services.log.read(billings.stream(asker.workspace_id))).events)
+    payments = _payments(ports)
+    known = billings.fold((await ports.log.read(billings.stream(asker.workspace_id))).events)
     if known.customer_id is None:
         raise NoCustomerYet
-    opened = await payments.open_portal(known.customer_id, f"{services.rules.url}/docs")
+    opened = await payments.open_portal(known.customer_id, f"{ports.service.url}/docs")
     return Page(id=opened.id, url=opened.url)
 
 
-async def _customer(services: Services, payments: Payments, asker: Asker) -> str:
+async def _customer(ports: Ports, payments: Payments, asker: Asker) -> str:
     """The customer of this workspace, made on the first occasion; two occasions at once make one."""
     stream = billings.stream(asker.workspace_id)
-    known = billings.fold((await services.log.read(stream)).events)
+    known = billings.fold((await ports.log.read(stream)).events)
     if known.customer_id is None:
         customer_id = await payments.create_customer(asker.workspace_id)
-        await services.execute(LinkCustomer(workspace_id=asker.workspace_id, customer_id=customer_id), asker.context)
-        known = billings.fold((await services.log.read(stream)).events)
+        await ports.execute(LinkCustomer(workspace_id=asker.workspace_id, customer_id=customer_id), asker.context)
+        known = billings.fold((await ports.log.read(stream)).events)
     if known.customer_id is None:
         raise CustomerIsAnothers
     return known.customer_id
@@ -173,32 +169,32 @@ WEBHOOK_BODY = {
 )
 async def hear_stripe(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     stripe_signature: Annotated[
         str | None, HeaderParameter(name="Stripe-Signature", description="Stripe's signature of the body.")
     ] = None,
 ) -> Heard:
     """Take a webhook of Stripe. Events may come twice and in any order; the subscription is always asked for anew."""
-    payments = _payments(services)
+    payments = _payments(ports)
     told = payments.verify(await request.body(), stripe_signature)
     match told.type.split("."):
         case ["customer", "subscription", *_]:
-            await _observe(services, payments, str(told.about["id"]))
+            await _observe(ports, payments, str(told.about["id"]))
         case ["checkout", "session", "completed"] if told.about.get("subscription"):
-            await _observe(services, payments, str(told.about["subscription"]))
+            await _observe(ports, payments, str(told.about["subscription"]))
         case ["invoice", "paid" | "payment_failed" as what]:
-            await _note_invoice(services, told.about, paid=what == "paid")
+            await _note_invoice(ports, told.about, paid=what == "paid")
         case _:
             log.debug("billing.ignored", event_type=told.type)
     return Heard(accepted=True, event_type=told.type)
 
 
-async def _observe(services: Services, payments: Payments, subscription_id: str) -> None:
+async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> None:
     found = await payments.subscription(subscription_id)
     if found is None:
         log.warning("billing.unknown_subscription", subscription_id=subscription_id)
         return
-    workspace_id = await _workspace(services, found.customer_id) or found.workspace_id
+    workspace_id = await _workspace(ports, found.customer_id) or found.workspace_id
     if workspace_id is None:
         log.warning("billing.unknown_customer", customer_id=found.customer_id)
         return
@@ -206,10 +202,10 @@ async def _observe(services: Services, payments: Payments, subscription_id: str)
         # Written down, a word that this version does not know would make the whole history unreadable.
         log.error("billing.unknown_status", subscription_id=subscription_id, status=found.status)
         return
-    plans = {price: plan for plan, price in services.rules.stripe_prices.items()}
+    plans = {price: plan for plan, price in ports.plans.settings.stripe_prices.items()}
     context = _context(workspace_id)
-    await services.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
-    await services.execute(
+    await ports.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
+    await ports.execute(
         ObserveSubscription(
             workspace_id=workspace_id,
             subscription_id=found.id,
@@ -223,12 +219,12 @@ async def _observe(services: Services, payments: Payments, subscription_id: str)
     )
 
 
-async def _note_invoice(services: Services, invoice: Any, *, paid: bool) -> None:
-    workspace_id = await _workspace(services, str(invoice.get("customer")))
+async def _note_invoice(ports: Ports, invoice: Any, *, paid: bool) -> None:
+    workspace_id = await _workspace(ports, str(invoice.get("customer")))
     if workspace_id is None:
         log.warning("billing.unknown_customer", customer_id=invoice.get("customer"))
         return
-    await services.execute(
+    await ports.execute(
         NoteInvoice(
             workspace_id=workspace_id,
             invoice_id=str(invoice["id"]),
@@ -240,8 +236,8 @@ async def _note_invoice(services: Services, invoice: Any, *, paid: bool) -> None
     )
 
 
-async def _workspace(services: Services, customer_id: str) -> str | None:
-    claim = customers.fold((await services.log.read(customers.stream(customer_id))).events)
+async def _workspace(ports: Ports, customer_id: str) -> str | None:
+    claim = customers.fold((await ports.log.read(customers.stream(customer_id))).events)
     return claim.workspace_id
 
 

@@ -7,8 +7,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from api.auth import Asker, needs
-from api.billing.plans import monthly_limit, plan_of
-from api.services import Services
+from api.billing.ports import Ports
 from projections.billing.usage import analyses_in, usage
 
 
@@ -27,19 +26,19 @@ class Usage(Struct):
 
 
 @get("/v1/usage", tags=["analysis v1"], opt=needs("usage:read", "viewer"))
-async def get_usage(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Usage:
+async def get_usage(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Usage:
     """Read what this workspace has used in the month (UTC)."""
-    now = services.now()
+    now = ports.now()
     key = analyses_in(asker.workspace_id, now)
-    count = (await services.reads.sums(usage, [key], asker.workspace_id))[key]
-    limit = await monthly_limit(services, asker.workspace_id)
+    count = (await ports.views.sums(usage, [key], asker.workspace_id))[key]
+    limit = await ports.plans.monthly_limit(asker.workspace_id)
     remaining = None if limit is None else max(0, limit - count)
     return Usage(
         month=f"{now:%Y-%m}",
         count=count,
         limit=limit,
         remaining=remaining,
-        tier=(await plan_of(services, asker.workspace_id)).plan,
+        tier=(await ports.plans.of(asker.workspace_id)).plan,
         local_analysis_credits=remaining or 0,
         local_analysis_jobs=count,
         provider_enrichment_jobs=0,

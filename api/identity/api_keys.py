@@ -12,9 +12,9 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct, json
 
 from api.auth import Asker, needs
+from api.identity.ports import Ports
 from api.identity.sign_in import Revoked
-from api.paging import LIMIT, Before, Limit, listed, place_of
-from api.services import Services
+from api.paging import LIMIT, Before, Limit, listed
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
 from domain.identity.api_keys import api_keys as key_streams
 from domain.kernel import Invalid
@@ -90,16 +90,16 @@ class ListedApiKey(Struct):
 )
 async def list_api_keys(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     limit: Limit = LIMIT,
     before: Before = None,
 ) -> Response[bytes]:
     """The keys of the workspace, newest first, revoked ones too."""
-    place = None if before is None else await place_of(services, api_keys, asker.workspace_id, before)
-    page = await services.reads.page(api_keys, asker.workspace_id, limit=limit, before=place)
+    place = await ports.pages.place_of(api_keys, asker.workspace_id, before)
+    page = await ports.views.page(api_keys, asker.workspace_id, limit=limit, before=place)
     found = [json.decode(each.body, type=ApiKey) for each in page]
-    used = await services.uses.of([each.id for each in found])
+    used = await ports.uses.of([each.id for each in found])
     bodies = [json.encode(_listed(each, used.get(each.id))) for each in found]
     return listed(request, bodies, found[-1].id if len(found) == limit else None)
 
@@ -121,14 +121,14 @@ def _listed(key: ApiKey, used_at: datetime | None) -> ListedApiKey:
 
 @post("/v1/api-keys", tags=["platform"], opt=needs(None, "admin"))
 async def create_api_key(
-    data: JSONBody[NewApiKey], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    data: JSONBody[NewApiKey], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> IssuedApiKey:
     """Make a key. It is shown this once; only its digest is kept."""
     if data.expires_at is not None and data.expires_at.tzinfo is None:
         raise ExpiryLacksZone(loc=("body", "expires_at"))
-    api_key_id = services.vault.new_id()
-    key, prefix, digest = services.vault.new_api_key()
-    await services.execute(
+    api_key_id = ports.vault.new_id()
+    key, prefix, digest = ports.vault.new_api_key()
+    await ports.execute(
         IssueApiKey(
             api_key_id=api_key_id,
             workspace_id=asker.workspace_id,
@@ -141,21 +141,21 @@ async def create_api_key(
         ),
         asker.context,
     )
-    return await _issued(services, asker, api_key_id, key)
+    return await _issued(ports, asker, api_key_id, key)
 
 
 @post("/v1/api-keys/{api_key_id:str}/rotate", tags=["platform"], opt=needs(None, "admin"))
 async def rotate_api_key(
     api_key_id: FromPath[Annotated[str, Meta(max_length=64)]],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     data: JSONBody[Rotation | None] = None,
 ) -> IssuedApiKey:
     """Replace a key by one with the same name and scopes. The old one works for the overlap, a day by default."""
-    new_id = services.vault.new_id()
-    key, prefix, digest = services.vault.new_api_key()
+    new_id = ports.vault.new_id()
+    key, prefix, digest = ports.vault.new_api_key()
     overlap = (data or Rotation()).overlap_seconds
-    await services.execute(
+    await ports.execute(
         RotateApiKey(
             api_key_id=api_key_id,
             workspace_id=asker.workspace_id,
@@ -167,31 +167,31 @@ async def rotate_api_key(
         ),
         asker.context,
     )
-    await _forget(services, api_key_id)
-    return await _issued(services, asker, new_id, key)
+    await _forget(ports, api_key_id)
+    return await _issued(ports, asker, new_id, key)
 
 
 @delete("/v1/api-keys/{api_key_id:str}", status_code=200, tags=["platform"], opt=needs(None, "admin"))
 async def revoke_api_key(
     api_key_id: FromPath[Annotated[str, Meta(max_length=64)]],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Revoked:
     """Make a key useless, in every process at once."""
-    await services.execute(
+    await ports.execute(
         RevokeApiKey(api_key_id=api_key_id, workspace_id=asker.workspace_id, by=asker.person_id), asker.context
     )
-    await _forget(services, api_key_id)
+    await _forget(ports, api_key_id)
     return Revoked(revoked=True)
 
 
-async def _forget(services: Services, api_key_id: str) -> None:
-    key = key_streams.fold((await services.log.read(key_streams.stream(api_key_id))).events)
-    services.keyring.forget(key.digest)
+async def _forget(ports: Ports, api_key_id: str) -> None:
+    key = key_streams.fold((await ports.log.read(key_streams.stream(api_key_id))).events)
+    ports.keyring.forget(key.digest)
 
 
-async def _issued(services: Services, asker: Asker, api_key_id: str, plaintext: str) -> IssuedApiKey:
-    made: Any = json.decode(await services.reads.get(api_keys, api_key_id, asker.workspace_id), type=ApiKey)
+async def _issued(ports: Ports, asker: Asker, api_key_id: str, plaintext: str) -> IssuedApiKey:
+    made: Any = json.decode(await ports.views.get(api_keys, api_key_id, asker.workspace_id), type=ApiKey)
     return IssuedApiKey(
         created_at=made.created_at,
         id=made.id,

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
 from api.auth import COOKIE, Asker, inside, needs
-from api.services import Services
+from api.identity.ports import Ports
 from commands.identity.people import ChangePreferences, ForgetPerson
 from commands.identity.teams import ForgetWorkspace, RemoveMember, RenameWorkspace
 from domain.identity.people import NoSuchPerson, Preferences
@@ -57,71 +57,71 @@ class Deleted(Struct):
 
 
 @get("/v1/account/profile", tags=["platform"], opt=needs(None, "viewer"))
-async def get_profile(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Profile:
+async def get_profile(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Profile:
     """The person who is asking, and the workspace they are in."""
-    return await profile(services, asker)
+    return await profile(ports, asker)
 
 
 @patch("/v1/account/profile", tags=["platform"], opt=needs(None, "viewer"))
 async def change_profile(
-    data: JSONBody[ChangedProfile], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    data: JSONBody[ChangedProfile], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Profile:
     """Change what one wants mail about, or what the workspace is called."""
     if data.workspace_name is not UNSET:
-        await services.execute(
+        await ports.execute(
             RenameWorkspace(workspace_id=asker.workspace_id, by=asker.person_id, name=data.workspace_name.strip()),
             asker.context,
         )
     if data.notification_preferences is not UNSET:
-        person = await _person(services, asker)
+        person = await _person(ports, asker)
         changed = {
             name: wish
             for name in Preferences.__struct_fields__
             if (wish := getattr(data.notification_preferences, name)) is not UNSET
         }
-        await services.execute(
+        await ports.execute(
             ChangePreferences(person_id=asker.person_id, preferences=replace(person.preferences, **changed)),
             asker.context,
         )
-    return await profile(services, asker)
+    return await profile(ports, asker)
 
 
 @delete("/v1/account/profile", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
-async def forget_me(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Response[Deleted]:
+async def forget_me(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[Deleted]:
     """Erase oneself for good: workspaces one is alone in go too; shared ones must have another owner first."""
-    person = await _person(services, asker)
-    found: dict[str, Workspace] = await services.directory.many(workspaces, person.workspaces)
+    person = await _person(ports, asker)
+    found: dict[str, Workspace] = await ports.directory.many(workspaces, person.workspaces)
     owned = {each for each, workspace in found.items() if workspace.members.get(asker.person_id) == "owner"}
     if any(len(found[each].members) > 1 for each in owned):
         raise OwnerStays
     for workspace_id in person.workspaces:
         context = inside(asker.context, workspace_id, asker.person_id)
         if workspace_id in owned:
-            await services.execute(ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id, alone=True), context)
+            await ports.execute(ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id, alone=True), context)
         else:
-            await services.execute(
+            await ports.execute(
                 RemoveMember(workspace_id=workspace_id, person_id=asker.person_id, by=asker.person_id), context
             )
-        services.keyring.forget(workspace_id)
-    await services.execute(
+        ports.keyring.forget(workspace_id)
+    await ports.execute(
         ForgetPerson(
             person_id=asker.person_id,
-            email_digest=services.vault.email_digest(person.email) if person.email else None,
+            email_digest=ports.vault.email_digest(person.email) if person.email else None,
         ),
         asker.context,
     )
-    services.keyring.forget(asker.person_id)
+    ports.keyring.forget(asker.person_id)
     response = Response(Deleted(deleted=True))
     response.delete_cookie(COOKIE)
     return response
 
 
-async def profile(services: Services, asker: Asker) -> Profile:
+async def profile(ports: Ports, asker: Asker) -> Profile:
     """The profile of whoever is asking."""
     assert asker.role is not None
     assert asker.expires_at is not None
-    person = await _person(services, asker)
-    workspace: Workspace = await services.directory.find(workspaces, asker.workspace_id)
+    person = await _person(ports, asker)
+    workspace: Workspace = await ports.directory.find(workspaces, asker.workspace_id)
     return Profile(
         email=person.email,
         expires_at=seconds(asker.expires_at),
@@ -133,8 +133,8 @@ async def profile(services: Services, asker: Asker) -> Profile:
     )
 
 
-async def _person(services: Services, asker: Asker) -> Person:
-    person: Any = await services.directory.find(people, asker.person_id)
+async def _person(ports: Ports, asker: Asker) -> Person:
+    person: Any = await ports.directory.find(people, asker.person_id)
     if person is None or person.forgotten:
         raise NoSuchPerson
     found: Person = person

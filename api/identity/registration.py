@@ -9,8 +9,8 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import anonymous, counted_address, inside, limit
-from api.services import Services
+from api.auth import anonymous, counted_address, inside
+from api.identity.ports import Ports
 from commands.identity.challenges import IssueChallenge
 from commands.identity.people import RegisterPerson, VerifyEmail
 from domain.identity.challenges import CodeIsWrong, challenges
@@ -54,16 +54,16 @@ class Proved(Struct):
 
 @post("/v1/auth/register", tags=["analysis v1"])
 async def register(
-    request: Request[Any, Any, Any], data: JSONBody[Registration], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], data: JSONBody[Registration], ports: NamedDependency[Ports]
 ) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
     address = counted_address(request)
-    await limit(request, services, f"register/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
-    vault, context = services.vault, anonymous()
+    await ports.limits.take(request, f"register/{address}", ports.limits.rates.register_limit_per_hour, HOUR_SECONDS)
+    vault, context = ports.vault, anonymous()
     email = data.email.strip()
     key, prefix, digest = vault.new_api_key()
     person_id, workspace_id = vault.new_id(), vault.new_id()
-    await services.execute(
+    await ports.execute(
         RegisterPerson(
             person_id=person_id,
             workspace_id=workspace_id,
@@ -75,10 +75,10 @@ async def register(
         ),
         inside(context, workspace_id, person_id),
     )
-    required = services.rules.email_verification_required
+    required = ports.settings.email_verification_required
     challenge_id = vault.new_id() if required else None
     if challenge_id is not None:
-        await services.execute(
+        await ports.execute(
             IssueChallenge(
                 challenge_id=challenge_id,
                 purpose="verify_email",
@@ -94,29 +94,27 @@ async def register(
         email_verification_required=required,
         workspace_id=workspace_id,
         challenge_id=challenge_id,
-        dev_code=vault.code(challenge_id) if challenge_id and services.rules.env == "development" else None,
+        dev_code=vault.code(challenge_id) if challenge_id and ports.service.env == "development" else None,
     )
 
 
 @post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"])
-async def verify_email(
-    request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]
-) -> Proved:
+async def verify_email(request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]) -> Proved:
     """Prove an e-mail address with the code that was sent to it."""
     address = counted_address(request)
-    await limit(request, services, f"verify/{address}", services.rules.register_limit_per_hour, HOUR_SECONDS)
-    right = services.vault.same(services.vault.code(data.challenge_id), data.code)
+    await ports.limits.take(request, f"verify/{address}", ports.limits.rates.register_limit_per_hour, HOUR_SECONDS)
+    right = ports.vault.same(ports.vault.code(data.challenge_id), data.code)
     context = anonymous()
-    challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
-    claim = email_claims.fold((await services.log.read(email_claims.stream(challenge.email_digest))).events)
+    challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)
+    claim = email_claims.fold((await ports.log.read(email_claims.stream(challenge.email_digest))).events)
     if challenge.expires_at is not None and (claim.person_id is None or claim.workspace_id is None):
         raise CodeIsWrong
     person_id, workspace_id = claim.person_id or "", claim.workspace_id or ""
-    await services.execute(
+    await ports.execute(
         VerifyEmail(challenge_id=data.challenge_id, right=right, person_id=person_id),
         inside(context, workspace_id, person_id) if right else context,
     )
     if not right:
         raise CodeIsWrong
-    services.keyring.forget(person_id)
+    ports.keyring.forget(person_id)
     return Proved(verified=True)

@@ -19,14 +19,13 @@ from api.auth import (
     close_what_was_left_open,
     counted_address,
     inside,
-    limit,
     needs,
     outside_session_id,
     presented_key,
     refuse_other_sites,
 )
+from api.identity.ports import Ports
 from api.identity.registration import Email, Proof
-from api.services import Services
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import AcceptInvitation
@@ -104,49 +103,53 @@ class ListedSession(Struct):
 
 @post("/v1/auth/email/start", status_code=200, tags=["platform"])
 async def start_email_sign_in(
-    request: Request[Any, Any, Any], data: JSONBody[Start], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], data: JSONBody[Start], ports: NamedDependency[Ports]
 ) -> Started:
     """Send a code to an address. The answer is the same whether or not somebody is known by it."""
-    rules, vault = services.rules, services.vault
-    await limit(request, services, f"sign-in/{counted_address(request)}", rules.sign_in_limit_per_hour, HOUR_SECONDS)
+    vault = ports.vault
+    await ports.limits.take(
+        request, f"sign-in/{counted_address(request)}", ports.limits.rates.sign_in_limit_per_hour, HOUR_SECONDS
+    )
     email = data.email.strip()
     digest = vault.email_digest(email)
-    await limit(request, services, f"code/{digest}", rules.code_limit_per_hour, HOUR_SECONDS)
-    is_development = rules.env == "development"
-    if not rules.can_mail and not is_development:
+    await ports.limits.take(request, f"code/{digest}", ports.limits.rates.code_limit_per_hour, HOUR_SECONDS)
+    is_development = ports.service.env == "development"
+    if not ports.mail.can_mail and not is_development:
         raise MailIsNotSetUp
     challenge_id = vault.new_id()
-    await services.execute(
+    await ports.execute(
         IssueChallenge(challenge_id=challenge_id, purpose="sign_in", email=email, email_digest=digest),
         anonymous(),
     )
     return Started(
         challenge_id=challenge_id,
-        expires_at=seconds(services.now() + CODE_LIFETIME),
+        expires_at=seconds(ports.now() + CODE_LIFETIME),
         dev_code=vault.code(challenge_id) if is_development else None,
     )
 
 
 @post("/v1/auth/email/verify", status_code=200, tags=["platform"])
 async def verify_email_sign_in(
-    request: Request[Any, Any, Any], data: JSONBody[Proof], services: NamedDependency[Services]
+    request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]
 ) -> Response[SignedIn]:
     """Sign in with the newest code. It works once; whoever is new gets a workspace of their own."""
-    refuse_other_sites(request.headers, services)
-    rules, vault = services.rules, services.vault
-    await limit(request, services, f"verify/{counted_address(request)}", 2 * rules.sign_in_limit_per_hour, HOUR_SECONDS)
-    challenge = challenges.fold((await services.log.read(challenges.stream(data.challenge_id))).events)
+    refuse_other_sites(request.headers, ports.service.url)
+    vault = ports.vault
+    await ports.limits.take(
+        request, f"verify/{counted_address(request)}", 2 * ports.limits.rates.sign_in_limit_per_hour, HOUR_SECONDS
+    )
+    challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
         raise CodeIsWrong
     context = anonymous()
     token, digest = vault.new_session_token()
-    door = _door(request, services, digest)
-    first_key_id = await _held_key(request, services)
+    door = _door(request, ports, digest)
+    first_key_id = await _held_key(request, ports)
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        person_id, workspace_id, unproved = await _whose(services, challenge.email_digest)
+        person_id, workspace_id, unproved = await _whose(ports, challenge.email_digest)
         try:
-            await services.execute(
+            await ports.execute(
                 SignIn(
                     challenge_id=data.challenge_id,
                     right=right,
@@ -164,9 +167,9 @@ async def verify_email_sign_in(
     if not right:
         raise CodeIsWrong
     if unproved is not None:
-        await close_what_was_left_open(services, unproved, first_key_id, inside(context, workspace_id, person_id))
-    await _accept_invitations(services, challenge.email_digest, person_id, context)
-    expires_at = await _end_of(services, door)
+        await close_what_was_left_open(ports.door, unproved, first_key_id, inside(context, workspace_id, person_id))
+    await _accept_invitations(ports, challenge.email_digest, person_id, context)
+    expires_at = await _end_of(ports, door)
     body = SignedIn(
         email=challenge.email,
         expires_at=seconds(expires_at),
@@ -174,35 +177,35 @@ async def verify_email_sign_in(
         workspace_id=workspace_id,
         session_token=token,
     )
-    return with_cookie(Response(body), services, token)
+    return with_cookie(Response(body), ports, token)
 
 
-async def _held_key(request: Request[Any, Any, Any], services: Services) -> str | None:
+async def _held_key(request: Request[Any, Any, Any], ports: Ports) -> str | None:
     """The key that whoever signs in shows beside the code, if it is one."""
     key = presented_key(request)
-    access = await services.keyring.find(services.vault.key_digest(key)) if key else None
+    access = await ports.keyring.find(ports.vault.key_digest(key)) if key else None
     return access.credential.subject_id if access is not None and access.credential.kind == "api_key" else None
 
 
-async def _whose(services: Services, email_digest: str) -> tuple[str, str, EmailClaim | None]:
+async def _whose(ports: Ports, email_digest: str) -> tuple[str, str, EmailClaim | None]:
     """Whose address it is, where they work, and the claim while nobody has proved it; new ids if it is nobody's."""
-    person_id, workspace_id = services.vault.new_id(), services.vault.new_id()
+    person_id, workspace_id = ports.vault.new_id(), ports.vault.new_id()
     unproved = None
-    claim = email_claims.fold((await services.log.read(email_claims.stream(email_digest))).events)
+    claim = email_claims.fold((await ports.log.read(email_claims.stream(email_digest))).events)
     if claim.person_id is not None:
-        person = person_streams.fold((await services.log.read(person_streams.stream(claim.person_id))).events)
+        person = person_streams.fold((await ports.log.read(person_streams.stream(claim.person_id))).events)
         person_id = claim.person_id
         workspace_id = next(iter(person.workspaces), workspace_id)
         unproved = None if person.verified else claim
     return person_id, workspace_id, unproved
 
 
-async def _accept_invitations(services: Services, email_digest: str, person_id: str, context: Context) -> None:
+async def _accept_invitations(ports: Ports, email_digest: str, person_id: str, context: Context) -> None:
     """Whoever has just proved to read mail at an address comes to where it is invited to."""
-    claim = email_claims.fold((await services.log.read(email_claims.stream(email_digest))).events)
+    claim = email_claims.fold((await ports.log.read(email_claims.stream(email_digest))).events)
     for workspace_id, invitation_id in claim.invitations:
         try:
-            await services.execute(
+            await ports.execute(
                 AcceptInvitation(workspace_id=workspace_id, invitation_id=invitation_id, person_id=person_id),
                 inside(context, workspace_id, person_id),
             )
@@ -213,45 +216,43 @@ async def _accept_invitations(services: Services, email_digest: str, person_id: 
             continue
 
 
-def _door(request: Request[Any, Any, Any], services: Services, digest: str) -> NewSession:
+def _door(request: Request[Any, Any, Any], ports: Ports, digest: str) -> NewSession:
     agent = request.headers.get("user-agent", "")
     return NewSession(
-        session_id=services.vault.new_id(),
+        session_id=ports.vault.new_id(),
         digest=digest,
-        lifetime=timedelta(seconds=services.rules.session_seconds_max),
+        lifetime=timedelta(seconds=ports.settings.session_seconds_max),
         user_agent="".join(letter for letter in agent if letter.isprintable())[:USER_AGENT_LENGTH_MAX] or None,
     )
 
 
-async def enter(
-    request: Request[Any, Any, Any], services: Services, asker: Asker, workspace_id: str
-) -> tuple[str, datetime]:
+async def enter(request: Request[Any, Any, Any], ports: Ports, asker: Asker, workspace_id: str) -> tuple[str, datetime]:
     """Open a session of the asker in a workspace they belong to: its token, and when it ends."""
-    token, digest = services.vault.new_session_token()
-    door = _door(request, services, digest)
-    await services.execute(
+    token, digest = ports.vault.new_session_token()
+    door = _door(request, ports, digest)
+    await ports.execute(
         OpenSession(person_id=asker.person_id, workspace_id=workspace_id, door=door),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    return token, await _end_of(services, door)
+    return token, await _end_of(ports, door)
 
 
-async def _end_of(services: Services, door: NewSession) -> datetime:
+async def _end_of(ports: Ports, door: NewSession) -> datetime:
     """When the session ends, as it was written down."""
-    opened = session_streams.fold((await services.log.read(session_streams.stream(door.session_id))).events)
+    opened = session_streams.fold((await ports.log.read(session_streams.stream(door.session_id))).events)
     assert opened.expires_at is not None
     return opened.expires_at
 
 
-def with_cookie(response: Response[Any], services: Services, token: str) -> Response[Any]:
+def with_cookie(response: Response[Any], ports: Ports, token: str) -> Response[Any]:
     """The response, which also leaves the token with a browser, out of reach of its scripts and of other sites."""
     response.set_cookie(
         Cookie(
             key=COOKIE,
             value=token,
             path="/",
-            max_age=int(services.rules.session_seconds_max),
-            secure=services.rules.url.startswith("https://"),
+            max_age=int(ports.settings.session_seconds_max),
+            secure=ports.service.url.startswith("https://"),
             httponly=True,
             samesite="lax",
         )
@@ -276,26 +277,26 @@ async def get_session() -> CurrentSession:
 
 
 @post("/v1/auth/logout", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
-async def logout(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Response[Revoked]:
+async def logout(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[Revoked]:
     """Sign out: the token opens nothing any more, in any process."""
     if asker.is_outsider:
-        await services.execute(
+        await ports.execute(
             RefuseToken(session_id=outside_session_id(asker.digest), digest=asker.digest), asker.context
         )
     else:
-        await services.execute(CloseSession(session_id=asker.credential_id, reason="logout"), asker.context)
-    services.keyring.forget(asker.digest)
+        await ports.execute(CloseSession(session_id=asker.credential_id, reason="logout"), asker.context)
+    ports.keyring.forget(asker.digest)
     response = Response(Revoked(revoked=True))
     response.delete_cookie(COOKIE)
     return response
 
 
 @get("/v1/auth/sessions", tags=["platform"], opt=needs(None, "viewer"))
-async def list_sessions(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> list[ListedSession]:
+async def list_sessions(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> list[ListedSession]:
     """Everywhere the person asking is signed in, newest first."""
-    found = [json.decode(body) for _, body in await services.directory.children(sessions, asker.person_id)]
-    now = seconds(services.now())
-    used = await services.uses.of([each["id"] for each in found])
+    found = [json.decode(body) for _, body in await ports.directory.children(sessions, asker.person_id)]
+    now = seconds(ports.now())
+    used = await ports.uses.of([each["id"] for each in found])
     return [
         ListedSession(
             id=each["id"],
@@ -314,12 +315,10 @@ async def list_sessions(services: NamedDependency[Services], asker: NamedDepende
 @delete("/v1/auth/sessions/{session_id:str}", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
 async def revoke_session(
     session_id: FromPath[Annotated[str, Meta(max_length=64)]],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Revoked:
     """Sign out somewhere else."""
-    await services.execute(
-        CloseSession(session_id=session_id, reason="revoked", person_id=asker.person_id), asker.context
-    )
-    services.keyring.forget(asker.person_id)
+    await ports.execute(CloseSession(session_id=session_id, reason="revoked", person_id=asker.person_id), asker.context)
+    ports.keyring.forget(asker.person_id)
     return Revoked(revoked=True)

@@ -10,10 +10,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import Asker, anonymous, counted_address, inside, limit, needs
+from api.auth import Asker, anonymous, counted_address, inside, needs
+from api.identity.ports import Ports
 from api.identity.registration import HOUR_SECONDS, Email
 from api.identity.sign_in import Revoked
-from api.services import Services
 from commands.identity.teams import (
     AcceptInvitation,
     ChangeRole,
@@ -126,13 +126,13 @@ class Transferred(Struct):
 
 
 @get("/v1/account/team", tags=["platform"], opt=needs(None, "viewer"))
-async def get_team(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Team:
+async def get_team(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Team:
     """Who belongs to the workspace, and who is invited."""
-    workspace = await _workspace(services, asker.workspace_id)
-    now = services.now()
+    workspace = await _workspace(ports, asker.workspace_id)
+    now = ports.now()
     return Team(
         invitations=[_invitation(each, now) for each in reversed(workspace.invitations)],
-        members=await _members(services, workspace, list(workspace.members)),
+        members=await _members(ports, workspace, list(workspace.members)),
     )
 
 
@@ -140,16 +140,16 @@ async def get_team(services: NamedDependency[Services], asker: NamedDependency[A
 async def invite_member(
     request: Request[Any, Any, Any],
     data: JSONBody[NewInvitation],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Invitation:
     """Invite somebody by mail. Signing in with that address within seven days accepts; so does the letter's token."""
     email = data.email.strip()
-    digest = services.vault.email_digest(email)
+    digest = ports.vault.email_digest(email)
     # A letter to this mailbox, as a code is: inviting, revoking and inviting again must not fill it.
-    await limit(request, services, f"code/{digest}", services.rules.code_limit_per_hour, HOUR_SECONDS)
-    invitation_id = services.vault.new_id()
-    await services.execute(
+    await ports.limits.take(request, f"code/{digest}", ports.limits.rates.code_limit_per_hour, HOUR_SECONDS)
+    invitation_id = ports.vault.new_id()
+    await ports.execute(
         InviteMember(
             workspace_id=asker.workspace_id,
             invitation_id=invitation_id,
@@ -160,19 +160,19 @@ async def invite_member(
         ),
         asker.context,
     )
-    workspace = await _workspace(services, asker.workspace_id)
+    workspace = await _workspace(ports, asker.workspace_id)
     made = next(each for each in workspace.invitations if each.invitation_id == invitation_id)
-    return _invitation(made, services.now())
+    return _invitation(made, ports.now())
 
 
 @delete(
     "/v1/account/team/invitations/{invitation_id:str}", status_code=200, tags=["platform"], opt=needs(None, "admin")
 )
 async def revoke_invitation(
-    invitation_id: InvitationId, services: NamedDependency[Services], asker: NamedDependency[Asker]
+    invitation_id: InvitationId, ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Revoked:
     """Withdraw an invitation that nobody has answered."""
-    await services.execute(
+    await ports.execute(
         RevokeInvitation(workspace_id=asker.workspace_id, invitation_id=invitation_id, by=asker.person_id),
         asker.context,
     )
@@ -188,19 +188,19 @@ async def revoke_invitation(
 async def accept_invitation(
     invitation_id: InvitationId,
     data: JSONBody[Answer],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Accepted:
     """Come to the workspace that a letter invites to, as the person asking, whatever address it was sent to."""
-    workspace_id = services.vault.invited_to(data.token, invitation_id)
+    workspace_id = ports.vault.invited_to(data.token, invitation_id)
     if workspace_id is None:
         raise NoSuchInvitation
-    await services.execute(
+    await ports.execute(
         AcceptInvitation(workspace_id=workspace_id, invitation_id=invitation_id, person_id=asker.person_id),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    services.keyring.forget(asker.person_id)
-    workspace = await _workspace(services, workspace_id)
+    ports.keyring.forget(asker.person_id)
+    workspace = await _workspace(ports, workspace_id)
     return Accepted(
         accepted=True,
         role=workspace.members[asker.person_id],
@@ -214,57 +214,56 @@ async def decline_invitation(
     request: Request[Any, Any, Any],
     invitation_id: InvitationId,
     data: JSONBody[Answer],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
 ) -> Declined:
     """Say no. The letter's token is enough: nobody needs an account to be left in peace."""
-    await limit(
+    await ports.limits.take(
         request,
-        services,
         f"decline/{counted_address(request)}",
-        services.rules.sign_in_limit_per_hour,
+        ports.limits.rates.sign_in_limit_per_hour,
         HOUR_SECONDS,
     )
-    workspace_id = services.vault.invited_to(data.token, invitation_id)
+    workspace_id = ports.vault.invited_to(data.token, invitation_id)
     if workspace_id is None:
         raise NoSuchInvitation
     context = inside(anonymous(), workspace_id, PUBLIC)
-    await services.execute(DeclineInvitation(workspace_id=workspace_id, invitation_id=invitation_id), context)
+    await ports.execute(DeclineInvitation(workspace_id=workspace_id, invitation_id=invitation_id), context)
     return Declined(declined=True)
 
 
 @patch("/v1/account/team/members/{user_id:str}", tags=["platform"], opt=needs(None, "admin"))
 async def change_member(
-    user_id: PersonId, data: JSONBody[NewRole], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    user_id: PersonId, data: JSONBody[NewRole], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> ChangedMember:
     """Let a member do more or less. The owner changes only by a transfer of ownership."""
-    position = await services.execute(
+    position = await ports.execute(
         ChangeRole(workspace_id=asker.workspace_id, person_id=user_id, by=asker.person_id, role=data.role),
         asker.context,
     )
-    services.keyring.forget(user_id)
-    workspace = await _workspace(services, asker.workspace_id)
-    return ChangedMember(member=await _member(services, workspace, user_id), updated=position > 0)
+    ports.keyring.forget(user_id)
+    workspace = await _workspace(ports, asker.workspace_id)
+    return ChangedMember(member=await _member(ports, workspace, user_id), updated=position > 0)
 
 
 @delete("/v1/account/team/members/{user_id:str}", status_code=200, tags=["platform"], opt=needs(None, "admin"))
 async def remove_member(
-    user_id: PersonId, services: NamedDependency[Services], asker: NamedDependency[Asker]
+    user_id: PersonId, ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> RemovedMember:
     """Ask a member to go. Their sessions in this workspace end at once; keys belong to the workspace and stay."""
-    await services.execute(
+    await ports.execute(
         RemoveMember(workspace_id=asker.workspace_id, person_id=user_id, by=asker.person_id), asker.context
     )
-    services.keyring.forget(user_id)
+    ports.keyring.forget(user_id)
     return RemovedMember(removed=True)
 
 
 @post("/v1/account/team/leave", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
-async def leave_team(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Left:
+async def leave_team(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Left:
     """Leave the workspace. Its owner cannot, before somebody else owns it."""
-    await services.execute(
+    await ports.execute(
         RemoveMember(workspace_id=asker.workspace_id, person_id=asker.person_id, by=asker.person_id), asker.context
     )
-    services.keyring.forget(asker.person_id)
+    ports.keyring.forget(asker.person_id)
     return Left(left=True)
 
 
@@ -275,36 +274,36 @@ async def leave_team(services: NamedDependency[Services], asker: NamedDependency
     opt=needs(None, "owner"),
 )
 async def transfer_ownership(
-    user_id: PersonId, services: NamedDependency[Services], asker: NamedDependency[Asker]
+    user_id: PersonId, ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Transferred:
     """Give the workspace to another member. Whoever owned it is an admin from then on."""
-    position = await services.execute(
+    position = await ports.execute(
         TransferOwnership(workspace_id=asker.workspace_id, to_person_id=user_id, by=asker.person_id), asker.context
     )
-    services.keyring.forget(asker.workspace_id)
-    workspace = await _workspace(services, asker.workspace_id)
+    ports.keyring.forget(asker.workspace_id)
+    workspace = await _workspace(ports, asker.workspace_id)
     return Transferred(
-        owner=await _member(services, workspace, user_id),
-        previous_owner=await _member(services, workspace, asker.person_id),
+        owner=await _member(ports, workspace, user_id),
+        previous_owner=await _member(ports, workspace, asker.person_id),
         transferred=position > 0,
     )
 
 
-async def _workspace(services: Services, workspace_id: str) -> Workspace:
-    found: Workspace | None = await services.directory.find(workspaces, workspace_id)
+async def _workspace(ports: Ports, workspace_id: str) -> Workspace:
+    found: Workspace | None = await ports.directory.find(workspaces, workspace_id)
     if found is None or found.forgotten:
         raise NoSuchWorkspace
     return found
 
 
-async def _member(services: Services, workspace: Workspace, person_id: str) -> Member:
+async def _member(ports: Ports, workspace: Workspace, person_id: str) -> Member:
     if person_id not in workspace.members:
         raise NoSuchMember
-    return (await _members(services, workspace, [person_id]))[0]
+    return (await _members(ports, workspace, [person_id]))[0]
 
 
-async def _members(services: Services, workspace: Workspace, person_ids: list[str]) -> list[Member]:
-    known: dict[str, Person] = await services.directory.many(people, person_ids)
+async def _members(ports: Ports, workspace: Workspace, person_ids: list[str]) -> list[Member]:
+    known: dict[str, Person] = await ports.directory.many(people, person_ids)
     return [
         Member(
             email=known[each].email if each in known else ERASED,

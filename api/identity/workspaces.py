@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from api.auth import Asker, inside, needs
+from api.identity.ports import Ports
 from api.identity.profiles import Deleted, Profile, WorkspaceName, profile
 from api.identity.sign_in import enter, with_cookie
-from api.services import Services
 from commands.identity.teams import ForgetWorkspace, OpenWorkspace, RenameWorkspace
 from domain.identity.people import Preferences
 from domain.identity.workspaces import NoSuchWorkspace, Role
@@ -58,10 +58,10 @@ class Entered(Struct):
 
 
 @get("/v1/account/workspaces", tags=["platform"], opt=needs(None, "viewer"))
-async def list_workspaces(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Memberships:
+async def list_workspaces(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Memberships:
     """Every workspace the person asking belongs to."""
-    person = await services.directory.find(people, asker.person_id)
-    found: dict[str, Workspace] = await services.directory.many(workspaces, person.workspaces)
+    person = await ports.directory.find(people, asker.person_id)
+    found: dict[str, Workspace] = await ports.directory.many(workspaces, person.workspaces)
     return Memberships(
         workspaces=[
             _membership(found[each], asker)
@@ -73,15 +73,15 @@ async def list_workspaces(services: NamedDependency[Services], asker: NamedDepen
 
 @post("/v1/account/workspaces", tags=["platform"], opt=needs(None, "viewer"))
 async def open_workspace(
-    data: JSONBody[Named], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    data: JSONBody[Named], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Membership:
     """Begin another workspace; whoever begins it owns it."""
-    workspace_id = services.vault.new_id()
-    await services.execute(
+    workspace_id = ports.vault.new_id()
+    await ports.execute(
         OpenWorkspace(workspace_id=workspace_id, person_id=asker.person_id, name=data.workspace_name.strip()),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    return _membership(await services.directory.find(workspaces, workspace_id), asker)
+    return _membership(await ports.directory.find(workspaces, workspace_id), asker)
 
 
 @post(
@@ -93,18 +93,16 @@ async def open_workspace(
 async def change_workspace(
     request: Request[Any, Any, Any],
     workspace_id: WorkspaceId,
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Response[Entered]:
     """Work in another workspace: a session there. The one that asks goes on as it is."""
-    token, expires_at = await enter(request, services, asker, workspace_id)
-    workspace: Workspace | None = await services.directory.find(workspaces, workspace_id)
+    token, expires_at = await enter(request, ports, asker, workspace_id)
+    workspace: Workspace | None = await ports.directory.find(workspaces, workspace_id)
     role = workspace.members.get(asker.person_id) if workspace is not None else None
     if role is None:
         raise NoSuchWorkspace
-    there: Profile = await profile(
-        services, replace(asker, workspace_id=workspace_id, role=role, expires_at=expires_at)
-    )
+    there: Profile = await profile(ports, replace(asker, workspace_id=workspace_id, role=role, expires_at=expires_at))
     body = Entered(
         email=there.email,
         expires_at=there.expires_at,
@@ -115,34 +113,34 @@ async def change_workspace(
         workspace_role=there.workspace_role,
         session_token=token,
     )
-    return with_cookie(Response(body), services, token)
+    return with_cookie(Response(body), ports, token)
 
 
 @patch("/v1/account/workspaces/{workspace_id:str}", tags=["platform"], opt=needs(None, "viewer"))
 async def rename_workspace(
     workspace_id: WorkspaceId,
     data: JSONBody[Named],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Membership:
     """Call a workspace something else; its admins may."""
-    await services.execute(
+    await ports.execute(
         RenameWorkspace(workspace_id=workspace_id, by=asker.person_id, name=data.workspace_name.strip()),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    return _membership(await services.directory.find(workspaces, workspace_id), asker)
+    return _membership(await ports.directory.find(workspaces, workspace_id), asker)
 
 
 @delete("/v1/account/workspaces/{workspace_id:str}", status_code=200, tags=["platform"], opt=needs(None, "viewer"))
 async def forget_workspace(
-    workspace_id: WorkspaceId, services: NamedDependency[Services], asker: NamedDependency[Asker]
+    workspace_id: WorkspaceId, ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Deleted:
     """Erase a workspace with everything in it, for good; its owner may."""
-    await services.execute(
+    await ports.execute(
         ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    services.keyring.forget(workspace_id)
+    ports.keyring.forget(workspace_id)
     return Deleted(deleted=True)
 
 

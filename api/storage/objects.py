@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api.analyses.analyses_v2 import UploadIsTooLarge
 from api.auth import Asker, needs
-from api.services import Services
+from api.storage.ports import Ports
 from commands.analyses.objects import OfferUpload
 from domain.analyses.objects import Purpose
 from projections.kernel import seconds
@@ -42,20 +42,19 @@ class Offer(Struct):
 
 @post("/v1/storage-objects", status_code=201, tags=["platform"], opt=needs("storage:write", "member"))
 async def create_storage_object(
-    data: JSONBody[NewObject], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    data: JSONBody[NewObject], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Offer:
     """Ask for room for one recording. It is analysed with its id, and deleted afterwards."""
-    rules = services.rules
-    if data.size_bytes is not None and data.size_bytes > rules.upload_bytes_max:
-        raise UploadWillBeTooLarge(size=data.size_bytes, size_max=rules.upload_bytes_max)
-    object_id = services.vault.new_id()
+    if data.size_bytes is not None and data.size_bytes > ports.settings.upload_bytes_max:
+        raise UploadWillBeTooLarge(size=data.size_bytes, size_max=ports.settings.upload_bytes_max)
+    object_id = ports.vault.new_id()
     key = f"storage/{asker.workspace_id}/{object_id}"
-    lifetime = timedelta(seconds=rules.upload_link_seconds)
-    now = services.now()
-    signed_url = await services.blobs.presigned_put(
-        key, content_type=data.content_type, seconds=rules.upload_link_seconds, size=data.size_bytes
+    lifetime = timedelta(seconds=ports.objects.upload_link_seconds)
+    now = ports.now()
+    signed_url = await ports.blobs.presigned_put(
+        key, content_type=data.content_type, seconds=ports.objects.upload_link_seconds, size=data.size_bytes
     )
-    await services.execute(
+    await ports.execute(
         OfferUpload(
             storage_object_id=object_id,
             workspace_id=asker.workspace_id,
@@ -63,10 +62,10 @@ async def create_storage_object(
             content_type=data.content_type,
             object_key=key,
             link_lifetime=lifetime,
-            lifetime=max(lifetime, timedelta(hours=rules.storage_object_hours)),
+            lifetime=max(lifetime, timedelta(hours=ports.objects.storage_object_hours)),
         ),
         asker.context,
     )
     return Offer(
-        bucket=rules.s3_bucket, expires_at=seconds(now + lifetime), id=object_id, key=key, signed_url=signed_url
+        bucket=ports.objects.s3_bucket, expires_at=seconds(now + lifetime), id=object_id, key=key, signed_url=signed_url
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
@@ -16,10 +17,11 @@ from msgspec import Meta, Struct, json
 
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, stored
-from api.paging import LIMIT, PRINTABLE, Before, Limit, page
-from api.services import Services
+from api.paging import LIMIT, PRINTABLE, Before, Limit
+from api.webhooks.ports import Ports
 from commands.kernel import derived_id
 from commands.webhooks.deliveries import AskForDelivery
+from commands.webhooks.sending import send
 from domain.analyses.analyses import (
     AnalysisIsNotOver,
     AnalysisRequested,
@@ -70,7 +72,7 @@ class Replayed(Struct):
 )
 async def list_webhook_deliveries(
     request: Request[Any, Any, Any],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     limit: Limit = LIMIT,
     before: Before = None,
@@ -79,7 +81,9 @@ async def list_webhook_deliveries(
     ] = None,
 ) -> Response[bytes]:
     """Read the delivery log: every message to every address, each with its attempts, newest first."""
-    return await page(request, services, delivery_logs, asker.workspace_id, limit=limit, before=before, parent=job_id)
+    return await ports.pages.answer(
+        request, delivery_logs, asker.workspace_id, limit=limit, before=before, parent=job_id
+    )
 
 
 @get(
@@ -89,10 +93,10 @@ async def list_webhook_deliveries(
     responses=ONE,
 )
 async def get_webhook_delivery(
-    delivery_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    delivery_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read one delivery with its attempts."""
-    return stored(await services.reads.get(delivery_logs, delivery_id, asker.workspace_id))
+    return stored(await ports.views.get(delivery_logs, delivery_id, asker.workspace_id))
 
 
 @post(
@@ -103,23 +107,23 @@ async def get_webhook_delivery(
     responses=ONE,
 )
 async def redeliver_analysis(
-    job_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    job_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Tell the job's endpoint, or else the newest enabled one, about a job that is over, once more.
 
     A job is told 100 times at most; after that the answer is a 409.
     """
-    history = (await services.log.read(analyses.stream(job_id))).events
+    history = (await ports.log.read(analyses.stream(job_id))).events
     analysis = analyses.fold(history)
     if analysis.workspace_id != asker.workspace_id:
         raise NoSuchAnalysis
     if analysis.status not in ("completed", "failed"):
         raise AnalysisIsNotOver
     requested = next(past for past in history if isinstance(past, AnalysisRequested))
-    endpoint_id, url = await _whom_to_tell(services, asker, requested)
-    told = await services.reads.page(delivery_logs, asker.workspace_id, limit=DELIVERIES_MAX, parent=job_id)
-    delivery_id = services.vault.new_id()
-    await services.execute(
+    endpoint_id, url = await _whom_to_tell(ports, asker, requested)
+    told = await ports.views.page(delivery_logs, asker.workspace_id, limit=DELIVERIES_MAX, parent=job_id)
+    delivery_id = ports.vault.new_id()
+    await ports.execute(
         AskForDelivery(
             delivery_id=delivery_id,
             workspace_id=asker.workspace_id,
@@ -131,12 +135,12 @@ async def redeliver_analysis(
         ),
         asker.context,
     )
-    return stored(await services.reads.get(delivery_logs, delivery_id, asker.workspace_id))
+    return stored(await ports.views.get(delivery_logs, delivery_id, asker.workspace_id))
 
 
-async def _whom_to_tell(services: Services, asker: Asker, requested: AnalysisRequested) -> tuple[str | None, str]:
+async def _whom_to_tell(ports: Ports, asker: Asker, requested: AnalysisRequested) -> tuple[str | None, str]:
     """The endpoint and address for a job: its own endpoint, its own address, the newest enabled endpoint."""
-    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
     own = requested.webhook_endpoint_id
     if own is not None and own in book.endpoints:
         return own, book.endpoints[own].url
@@ -150,7 +154,7 @@ async def _whom_to_tell(services: Services, asker: Asker, requested: AnalysisReq
 
 @post("/v1/webhook-deliveries/deliver", status_code=200, tags=["platform"], opt=needs("webhooks:manage", "admin"))
 async def deliver_webhooks(
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     force: Annotated[
         bool, QueryParameter(description="Send also what is not due yet, was given up, or goes to a disabled endpoint")
@@ -160,10 +164,10 @@ async def deliver_webhooks(
 
     A message is sent 50 times at most, however often that is forced; then it is skipped.
     """
-    now = seconds(services.now())
+    now = seconds(ports.now())
     waiting: list[str] = []
     skipped = 0
-    async for log in _undelivered(services, asker):
+    async for log in _undelivered(ports, asker):
         due = log.status == "pending" and log.next_attempt_at is not None and log.next_attempt_at <= now
         if (force or due) and len(waiting) < SENT_AT_ONCE_MAX:
             waiting.append(log.id)
@@ -171,15 +175,15 @@ async def deliver_webhooks(
             skipped += 1
     gate = asyncio.Semaphore(SENDERS)
 
-    async def send(delivery_id: str) -> str:
+    async def send_one(delivery_id: str) -> str:
         async with gate:
             try:
-                return await services.deliver(delivery_id, asker.context, force)
+                return await send(delivery_id, ports.sending, asker.context, sender=str(uuid4()), force=force)
             except DeliveryInProgress:
                 return "skipped"
 
     # Oldest first, because that is the order in which they happened.
-    outcomes = await asyncio.gather(*(send(each) for each in reversed(waiting)))
+    outcomes = await asyncio.gather(*(send_one(each) for each in reversed(waiting)))
     delivered, failed = outcomes.count("delivered"), outcomes.count("failed")
     return {
         "attempted": delivered + failed,
@@ -192,7 +196,7 @@ async def deliver_webhooks(
 @post("/v1/webhook-deliveries/replay", status_code=202, tags=["platform"], opt=needs("webhooks:manage", "admin"))
 async def replay_webhooks(
     data: JSONBody[Replay],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     idempotency_key: IdempotencyKey = None,
 ) -> Replayed:
@@ -200,18 +204,18 @@ async def replay_webhooks(
 
     A job that has been told 100 times is skipped.
     """
-    since, until = data.since.astimezone(UTC), (data.until or services.now()).astimezone(UTC)
+    since, until = data.since.astimezone(UTC), (data.until or ports.now()).astimezone(UTC)
     if until < since:
         raise BackwardsRange(loc=("body", "until"))
-    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
     if data.endpoint_id is not None and data.endpoint_id not in book.endpoints:
         raise NoSuchEndpoint
-    replay = idempotency_key or services.vault.new_id()
+    replay = idempotency_key or ports.vault.new_id()
     first, last = seconds(since), seconds(until)
     queued = skipped = 0
     # Of several deliveries of one message to one place the newest tells whether it has arrived.
     seen: set[tuple[str, str]] = set()
-    logs = [log async for log in _all(services, asker, since=first)]
+    logs = [log async for log in _all(ports, asker, since=first)]
     told = Counter(log.job_id for log in logs)
     for log in logs:
         message = (log.endpoint_id or log.url, log.job_id)
@@ -234,7 +238,7 @@ async def replay_webhooks(
             endpoint_id=log.endpoint_id,
         )
         try:
-            await services.execute(again, asker.context)
+            await ports.execute(again, asker.context)
         except TooManyDeliveries:
             skipped += 1
         else:
@@ -242,17 +246,17 @@ async def replay_webhooks(
     return Replayed(queued=queued, skipped=skipped)
 
 
-async def _undelivered(services: Services, asker: Asker) -> AsyncIterator[DeliveryLog]:
-    async for log in _all(services, asker):
+async def _undelivered(ports: Ports, asker: Asker) -> AsyncIterator[DeliveryLog]:
+    async for log in _all(ports, asker):
         if log.status != "delivered":
             yield log
 
 
-async def _all(services: Services, asker: Asker, since: str = "") -> AsyncIterator[DeliveryLog]:
+async def _all(ports: Ports, asker: Asker, since: str = "") -> AsyncIterator[DeliveryLog]:
     """The delivery log of the workspace back to a moment, newest first, as far as one request looks."""
     before: int | None = None
     for _ in range(LOOKED_THROUGH_MAX // PAGE):
-        found = await services.reads.page(delivery_logs, asker.workspace_id, limit=PAGE, before=before)
+        found = await ports.views.page(delivery_logs, asker.workspace_id, limit=PAGE, before=before)
         for each in found:
             log = json.decode(each.body, type=DeliveryLog)
             if log.created_at < since:

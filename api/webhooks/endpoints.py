@@ -10,10 +10,9 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from api.analyses.submissions import check_url
 from api.auth import Asker, needs
-from api.kernel import Url, stored
-from api.services import Services
+from api.kernel import Url, check_url, stored
+from api.webhooks.ports import Ports
 from commands.webhooks.deliveries import QueueDelivery
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.secrets import OVERLAP
@@ -75,13 +74,13 @@ class Deleted(Struct):
 
 @post("/v1/webhook-endpoints", status_code=201, tags=["platform"], opt=MANAGE)
 async def create_webhook_endpoint(
-    data: JSONBody[NewEndpoint], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    data: JSONBody[NewEndpoint], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> CreatedEndpoint:
     """Tell an address what happens in the workspace. The answer holds its signing secret, which is shown this once."""
-    check_url(services, data.url, ("body", "url"))
-    endpoint_id, secret_id = services.vault.new_id(), services.vault.new_id()
-    now = services.now()
-    await services.execute(
+    check_url(ports.web, data.url, ("body", "url"))
+    endpoint_id, secret_id = ports.vault.new_id(), ports.vault.new_id()
+    now = ports.now()
+    await ports.execute(
         RegisterEndpoint(
             endpoint_id=endpoint_id,
             workspace_id=asker.workspace_id,
@@ -96,7 +95,7 @@ async def create_webhook_endpoint(
     return CreatedEndpoint(
         created_at=seconds(now),
         id=endpoint_id,
-        signing_secret=services.vault.signing_secret(secret_id),
+        signing_secret=ports.vault.signing_secret(secret_id),
         url=data.url,
         description=data.description,
         event_types=data.event_types,
@@ -110,9 +109,9 @@ async def create_webhook_endpoint(
     opt=needs("webhooks:manage", "viewer"),
     responses={200: ResponseSpec(list[EndpointView], generate_examples=False, description="Newest first")},
 )
-async def list_webhook_endpoints(services: NamedDependency[Services], asker: NamedDependency[Asker]) -> Response[bytes]:
+async def list_webhook_endpoints(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[bytes]:
     """List the endpoints of the workspace, newest first. There are never so many that they need pages."""
-    found = await services.reads.page(webhook_endpoints, asker.workspace_id, limit=ENDPOINTS_MAX)
+    found = await ports.views.page(webhook_endpoints, asker.workspace_id, limit=ENDPOINTS_MAX)
     return stored(b"[%b]" % b",".join(each.body for each in found))
 
 
@@ -123,23 +122,23 @@ async def list_webhook_endpoints(services: NamedDependency[Services], asker: Nam
     responses=ONE,
 )
 async def get_webhook_endpoint(
-    endpoint_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    endpoint_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Read an endpoint."""
-    return stored(await services.reads.get(webhook_endpoints, endpoint_id, asker.workspace_id))
+    return stored(await ports.views.get(webhook_endpoints, endpoint_id, asker.workspace_id))
 
 
 @patch("/v1/webhook-endpoints/{endpoint_id:str}", tags=["platform"], opt=MANAGE, responses=ONE)
 async def change_webhook_endpoint(
     endpoint_id: FromPath[str],
     data: JSONBody[EndpointChange],
-    services: NamedDependency[Services],
+    ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Response[bytes]:
     """Change an endpoint's address, description or event types, or enable it again."""
     if data.url is not None:
-        check_url(services, data.url, ("body", "url"))
-    await services.execute(
+        check_url(ports.web, data.url, ("body", "url"))
+    await ports.execute(
         ChangeEndpoint(
             endpoint_id=endpoint_id,
             workspace_id=asker.workspace_id,
@@ -150,26 +149,26 @@ async def change_webhook_endpoint(
         ),
         asker.context,
     )
-    return stored(await services.reads.get(webhook_endpoints, endpoint_id, asker.workspace_id))
+    return stored(await ports.views.get(webhook_endpoints, endpoint_id, asker.workspace_id))
 
 
 @delete("/v1/webhook-endpoints/{endpoint_id:str}", status_code=200, tags=["platform"], opt=MANAGE)
 async def delete_webhook_endpoint(
-    endpoint_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    endpoint_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Deleted:
     """Delete an endpoint. Messages still on their way to it are given up."""
-    await services.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=asker.workspace_id), asker.context)
+    await ports.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=asker.workspace_id), asker.context)
     return Deleted(deleted=True)
 
 
 @post("/v1/webhook-endpoints/{endpoint_id:str}/rotate", status_code=200, tags=["platform"], opt=MANAGE)
 async def rotate_webhook_endpoint_secret(
-    endpoint_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    endpoint_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> RotatedSecret:
     """Make a new secret. For a day, messages carry a signature of the old one as well."""
-    secret_id = services.vault.new_id()
-    now = services.now()
-    await services.execute(
+    secret_id = ports.vault.new_id()
+    now = ports.now()
+    await ports.execute(
         RotateEndpointSecret(
             endpoint_id=endpoint_id, workspace_id=asker.workspace_id, secret_id=secret_id, overlap=OVERLAP
         ),
@@ -177,7 +176,7 @@ async def rotate_webhook_endpoint_secret(
     )
     return RotatedSecret(
         id=endpoint_id,
-        signing_secret=services.vault.signing_secret(secret_id),
+        signing_secret=ports.vault.signing_secret(secret_id),
         old_expires_at=seconds(now + OVERLAP),
     )
 
@@ -190,14 +189,14 @@ async def rotate_webhook_endpoint_secret(
     responses={202: ResponseSpec(DeliveryLog, generate_examples=False, description="The delivery of the ping")},
 )
 async def test_webhook_endpoint(
-    endpoint_id: FromPath[str], services: NamedDependency[Services], asker: NamedDependency[Asker]
+    endpoint_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Send a signed `webhook.ping`, once, also to a disabled endpoint. The delivery log tells how it went."""
-    book = endpoint_books.fold((await services.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
     if endpoint_id not in book.endpoints:
         raise NoSuchEndpoint
-    delivery_id = services.vault.new_id()
-    await services.execute(
+    delivery_id = ports.vault.new_id()
+    await ports.execute(
         QueueDelivery(
             delivery_id=delivery_id,
             workspace_id=asker.workspace_id,
@@ -208,4 +207,4 @@ async def test_webhook_endpoint(
         ),
         asker.context,
     )
-    return stored(await services.reads.get(delivery_logs, delivery_id, asker.workspace_id), 202)
+    return stored(await ports.views.get(delivery_logs, delivery_id, asker.workspace_id), 202)

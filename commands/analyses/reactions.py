@@ -14,8 +14,8 @@ from msgspec import json
 
 from commands.analyses.analyses import CompleteAnalysis, FailAnalysis, NoteReport, NoteSourceDeleted, StartAnalysis
 from commands.analyses.objects import ExpireObject
+from commands.analyses.ports import Ports
 from commands.kernel import reacts_to
-from commands.ports import World
 from domain.analyses.analyses import (
     Analysis,
     AnalysisCancelled,
@@ -40,23 +40,23 @@ WANTED_SECONDS = 1.0
 PICTURE_TYPE = "image/png"
 
 
-async def _fail(recorded: Recorded, world: World, problem: str) -> None:
+async def _fail(recorded: Recorded, ports: Ports, problem: str) -> None:
     assert isinstance(recorded.event, AnalysisRequested)
     analysis_id = recorded.event.analysis_id
-    if await world.execute(FailAnalysis(analysis_id=analysis_id, reason=problem), recorded.context()):
+    if await ports.execute(FailAnalysis(analysis_id=analysis_id, reason=problem), recorded.context()):
         log.info("analysis.failed", analysis_id=analysis_id, workspace_id=recorded.workspace_id, problem=problem)
 
 
 @reacts_to(AnalysisRequested, name="analyse-audio", queue="analyses", gives_up=_fail, attempts_max=4)
-async def analyse_audio(recorded: Recorded, world: World) -> None:
+async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
     """Listen to the recording and write down what was heard, or why nothing was."""
     event = recorded.event
     assert isinstance(event, AnalysisRequested)
-    if (await _known(event.analysis_id, world)).is_over:
+    if (await _known(event.analysis_id, ports)).is_over:
         return
-    began = world.now()
+    began = ports.now()
     about = {"analysis_id": event.analysis_id, "workspace_id": recorded.workspace_id}
-    if await world.execute(StartAnalysis(analysis_id=event.analysis_id), recorded.context()):
+    if await ports.execute(StartAnalysis(analysis_id=event.analysis_id), recorded.context()):
         # That it was accepted is said here, and not where it was: there a line would cost a fifth of the whole request.
         log.info(
             "analysis.started",
@@ -66,39 +66,39 @@ async def analyse_audio(recorded: Recorded, world: World) -> None:
             waited_seconds=round((began - event.requested_at).total_seconds(), 3),
         )
     try:
-        async with _recording(event, world) as path:
-            heard = await _listen_while_wanted(event.analysis_id, path, world)
+        async with _recording(event, ports) as path:
+            heard = await _listen_while_wanted(event.analysis_id, path, ports)
     except Unreadable as problem:
-        await _fail(recorded, world, str(problem))
+        await _fail(recorded, ports, str(problem))
         return
     if heard is None:
         return
     detail_key = f"analyses/{event.analysis_id}/detail.json"
-    await world.blobs.put_bytes(detail_key, json.encode(heard.detail), content_type="application/json")
+    await ports.blobs.put_bytes(detail_key, json.encode(heard.detail), content_type="application/json")
     completed = CompleteAnalysis(analysis_id=event.analysis_id, findings=heard.findings, detail_key=detail_key)
-    if await world.execute(completed, recorded.context()):
-        log.info("analysis.completed", **about, seconds=round((world.now() - began).total_seconds(), 3))
-    if (await _known(event.analysis_id, world)).status != "completed":
+    if await ports.execute(completed, recorded.context()):
+        log.info("analysis.completed", **about, seconds=round((ports.now() - began).total_seconds(), 3))
+    if (await _known(event.analysis_id, ports)).status != "completed":
         # Cancelled at the last moment: nobody will ever ask for what was heard.
-        await world.blobs.delete(detail_key)
+        await ports.blobs.delete(detail_key)
 
 
-async def _known(analysis_id: str, world: World) -> Analysis:
-    return analyses.fold((await world.log.read(analyses.stream(analysis_id))).events)
+async def _known(analysis_id: str, ports: Ports) -> Analysis:
+    return analyses.fold((await ports.log.read(analyses.stream(analysis_id))).events)
 
 
-async def _is_forgotten(workspace_id: str | None, world: World) -> bool:
+async def _is_forgotten(workspace_id: str | None, ports: Ports) -> bool:
     if workspace_id is None:
         return False
-    return is_forgotten((await world.log.read(workspaces.stream(workspace_id))).events)
+    return is_forgotten((await ports.log.read(workspaces.stream(workspace_id))).events)
 
 
-async def _listen_while_wanted(analysis_id: str, path: Path, world: World) -> Heard | None:
+async def _listen_while_wanted(analysis_id: str, path: Path, ports: Ports) -> Heard | None:
     """What is heard; None as soon as the analysis is over for another reason, so that no worker toils for nothing."""
-    listening = asyncio.ensure_future(world.ears.listen(path))
+    listening = asyncio.ensure_future(ports.ears.listen(path))
     try:
         while not (await asyncio.wait({listening}, timeout=WANTED_SECONDS))[0]:
-            if (await _known(analysis_id, world)).is_over:
+            if (await _known(analysis_id, ports)).is_over:
                 return None
         return listening.result()
     finally:
@@ -108,11 +108,11 @@ async def _listen_while_wanted(analysis_id: str, path: Path, world: World) -> He
 
 
 @asynccontextmanager
-async def _recording(event: AnalysisRequested, world: World) -> AsyncIterator[Path]:
+async def _recording(event: AnalysisRequested, ports: Ports) -> AsyncIterator[Path]:
     """The recording as a local file."""
     if event.object_key is not None:
         try:
-            async with world.blobs.fetch(event.object_key, size_max=world.limits.upload_bytes_max) as path:
+            async with ports.blobs.fetch(event.object_key, size_max=ports.settings.upload_bytes_max) as path:
                 yield path
         except (NotFound, Invalid) as refusal:
             # It was deleted, or replaced by something larger, between being handed in and now.
@@ -121,11 +121,11 @@ async def _recording(event: AnalysisRequested, world: World) -> AsyncIterator[Pa
     with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
         path = Path(directory) / "source"
         try:
-            await world.web.fetch(
+            await ports.web.fetch(
                 event.source_url,
                 path,
-                size_max=world.limits.upload_bytes_max,
-                seconds_max=world.limits.fetch_seconds_max,
+                size_max=ports.settings.upload_bytes_max,
+                seconds_max=ports.settings.fetch_seconds_max,
             )
         except Exception as problem:
             # What another attempt cannot change is the answer; the rest is tried again.
@@ -136,44 +136,44 @@ async def _recording(event: AnalysisRequested, world: World) -> AsyncIterator[Pa
 
 
 @reacts_to(AnalysisCompleted, name="draw-report", queue="analyses")
-async def draw_report(recorded: Recorded, world: World) -> None:
+async def draw_report(recorded: Recorded, ports: Ports) -> None:
     """Pictures of what was heard are laid beside the detail; nobody waits for them."""
     event = recorded.event
     assert isinstance(event, AnalysisCompleted)
-    if await _is_forgotten(recorded.workspace_id, world):
+    if await _is_forgotten(recorded.workspace_id, ports):
         # It may have been forgotten while we listened.
-        await _delete_below(f"analyses/{event.analysis_id}/", world)
+        await _delete_below(f"analyses/{event.analysis_id}/", ports)
         return
-    if event.detail_key is None or (await _known(event.analysis_id, world)).report_drawn:
+    if event.detail_key is None or (await _known(event.analysis_id, ports)).report_drawn:
         return
-    async with world.blobs.fetch(event.detail_key) as path:
+    async with ports.blobs.fetch(event.detail_key) as path:
         detail = await asyncio.to_thread(path.read_bytes)
     artifacts = []
-    for name, picture in (await world.draw(event.findings, detail)).items():
+    for name, picture in (await ports.artist.draw(event.findings, detail)).items():
         key = f"analyses/{event.analysis_id}/{name}"
-        await world.blobs.put_bytes(key, picture, content_type=PICTURE_TYPE)
+        await ports.blobs.put_bytes(key, picture, content_type=PICTURE_TYPE)
         artifacts.append(Artifact(name=name, object_key=key, content_type=PICTURE_TYPE, size=len(picture)))
-    await world.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
-    if await _is_forgotten(recorded.workspace_id, world):
-        await _delete_below(f"analyses/{event.analysis_id}/", world)
+    await ports.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
+    if await _is_forgotten(recorded.workspace_id, ports):
+        await _delete_below(f"analyses/{event.analysis_id}/", ports)
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, name="delete-source")
-async def delete_source(recorded: Recorded, world: World) -> None:
+async def delete_source(recorded: Recorded, ports: Ports) -> None:
     """An uploaded recording is kept no longer than it takes to listen to it."""
     event = recorded.event
     assert isinstance(event, AnalysisCompleted | AnalysisFailed | AnalysisCancelled)
-    history = await world.log.read(analyses.stream(event.analysis_id))
+    history = await ports.log.read(analyses.stream(event.analysis_id))
     for past in history.events:
         if isinstance(past, AnalysisRequested) and past.object_key is not None:
-            await world.blobs.delete(past.object_key)
-            await world.execute(
+            await ports.blobs.delete(past.object_key)
+            await ports.execute(
                 NoteSourceDeleted(analysis_id=event.analysis_id, object_key=past.object_key), recorded.context()
             )
 
 
 @reacts_to(WorkspaceForgotten, name="forget-objects")
-async def forget_objects(recorded: Recorded, world: World) -> None:
+async def forget_objects(recorded: Recorded, ports: Ports) -> None:
     """Delete what a forgotten workspace had uploaded, and what was heard in it.
 
     What is stored after this looked does not stay either: a report looks, before and after it is drawn, whether the
@@ -182,14 +182,14 @@ async def forget_objects(recorded: Recorded, world: World) -> None:
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
     for kind in ("storage", "uploads"):
-        await _delete_below(f"{kind}/{event.workspace_id}/", world)
-    for analysis_id in await world.directory.analyses_of(event.workspace_id):
-        await _delete_below(f"analyses/{analysis_id}/", world)
+        await _delete_below(f"{kind}/{event.workspace_id}/", ports)
+    for analysis_id in await ports.directory.analyses_of(event.workspace_id):
+        await _delete_below(f"analyses/{analysis_id}/", ports)
 
 
-async def _delete_below(prefix: str, world: World) -> None:
-    async for stored in world.blobs.list(prefix):
-        await world.blobs.delete(stored.key)
+async def _delete_below(prefix: str, ports: Ports) -> None:
+    async for stored in ports.blobs.list(prefix):
+        await ports.blobs.delete(stored.key)
 
 
 def _kept_until(event: UploadOffered) -> datetime:
@@ -197,11 +197,11 @@ def _kept_until(event: UploadOffered) -> datetime:
 
 
 @reacts_to(UploadOffered, name="expire-object", due=_kept_until)
-async def expire_object(recorded: Recorded, world: World) -> None:
+async def expire_object(recorded: Recorded, ports: Ports) -> None:
     """What was uploaded and never analysed goes; so does what was uploaded again after its analysis."""
     event = recorded.event
     assert isinstance(event, UploadOffered)
-    await world.execute(ExpireObject(storage_object_id=event.storage_object_id), recorded.context())
-    stored = storage_objects.fold((await world.log.read(storage_objects.stream(event.storage_object_id))).events)
-    if stored.analysis_id is None or (await _known(stored.analysis_id, world)).is_over:
-        await world.blobs.delete(event.object_key)
+    await ports.execute(ExpireObject(storage_object_id=event.storage_object_id), recorded.context())
+    stored = storage_objects.fold((await ports.log.read(storage_objects.stream(event.storage_object_id))).events)
+    if stored.analysis_id is None or (await _known(stored.analysis_id, ports)).is_over:
+        await ports.blobs.delete(event.object_key)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import structlog
 
 from commands.identity.api_keys import RevokeApiKey
+from commands.identity.ports import Ports
 from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
 from commands.kernel import reacts_to
-from commands.ports import World
+from commands.ports import Letter
 from commands.webhooks.endpoints import RemoveEndpoint
 from domain.identity.challenges import ChallengeIssued
 from domain.identity.people import PersonForgotten
@@ -21,12 +22,12 @@ from domain.webhooks.endpoints import endpoint_books
 log = structlog.get_logger(__name__)
 
 
-async def _post(world: World, to: str, subject: str, text: str, letter_id: str) -> None:
+async def _post(ports: Ports, to: str, subject: str, text: str, letter_id: str) -> None:
     """Hand a letter over; one that no server will ever take is not tried again."""
-    if world.mail is None or to == ERASED:
+    if ports.post is None or to == ERASED:
         return
     try:
-        await world.mail.send(to, subject, text, letter_id=letter_id)
+        await ports.post.send(Letter(letter_id=letter_id, to=to, subject=subject, text=text))
     except Exception as problem:
         if getattr(problem, "transient", True):
             raise
@@ -34,15 +35,15 @@ async def _post(world: World, to: str, subject: str, text: str, letter_id: str) 
 
 
 @reacts_to(ChallengeIssued, name="mail-code", queue="mail")
-async def mail_code(recorded: Recorded, world: World) -> None:
+async def mail_code(recorded: Recorded, ports: Ports) -> None:
     """Send the code, unless it has expired on the way."""
     event = recorded.event
     assert isinstance(event, ChallengeIssued)
-    if world.now() >= event.expires_at:
+    if ports.now() >= event.expires_at:
         return
-    code = world.secrets.code(event.challenge_id)
+    code = ports.secrets.code(event.challenge_id)
     await _post(
-        world,
+        ports,
         event.email,
         f"{code} is your Ledgerline code",
         f"Your code is {code}.\n\nIt works once, until {event.expires_at:%H:%M} UTC. "
@@ -52,65 +53,65 @@ async def mail_code(recorded: Recorded, world: World) -> None:
 
 
 @reacts_to(InvitationSent, name="mail-invitation", queue="mail")
-async def mail_invitation(recorded: Recorded, world: World) -> None:
+async def mail_invitation(recorded: Recorded, ports: Ports) -> None:
     """Send the invitation, unless it has been withdrawn or answered meanwhile."""
     event = recorded.event
     assert isinstance(event, InvitationSent)
-    workspace = workspaces.fold((await world.log.read(workspaces.stream(event.workspace_id))).events)
-    if event.invitation_id not in workspace.invitations or world.now() >= event.expires_at:
+    workspace = workspaces.fold((await ports.log.read(workspaces.stream(event.workspace_id))).events)
+    if event.invitation_id not in workspace.invitations or ports.now() >= event.expires_at:
         return
-    token = world.secrets.invitation_token(event.workspace_id, event.invitation_id)
+    token = ports.secrets.invitation_token(event.workspace_id, event.invitation_id)
     name = " ".join(workspace.name.split())
     await _post(
-        world,
+        ports,
         event.email,
         "You are invited to a workspace on Ledgerline",
         f"You are invited to join {name} as {event.role}.\n\n"
-        f"Sign in at {world.limits.url} with this address and you are in. To join with another account, send this\n"
-        f"token to POST {world.limits.url}/v1/account/team/invitations/{event.invitation_id}/accept:\n\n{token}\n\n"
+        f"Sign in at {ports.service.url} with this address and you are in. To join with another account, send this\n"
+        f"token to POST {ports.service.url}/v1/account/team/invitations/{event.invitation_id}/accept:\n\n{token}\n\n"
         f"It works once, until {event.expires_at:%d %B %Y, %H:%M} UTC. If you know nothing of this, ignore it.\n",
         event.invitation_id,
     )
 
 
 @reacts_to(SessionOpened, name="end-session", due=lambda event: event.expires_at)
-async def end_session(recorded: Recorded, world: World) -> None:
+async def end_session(recorded: Recorded, ports: Ports) -> None:
     """An expired session opens nothing; closing it also takes it off every list."""
     event = recorded.event
     assert isinstance(event, SessionOpened)
-    await world.execute(CloseSession(session_id=event.session_id, reason="expired"), recorded.context())
+    await ports.execute(CloseSession(session_id=event.session_id, reason="expired"), recorded.context())
 
 
 @reacts_to(PersonForgotten, name="forget-person")
-async def forget_person(recorded: Recorded, world: World) -> None:
+async def forget_person(recorded: Recorded, ports: Ports) -> None:
     """Close what is open in their name, strike their address from invitations, and destroy what reads their fields."""
     event = recorded.event
     assert isinstance(event, PersonForgotten)
-    for session_id in await world.directory.sessions_of(event.person_id):
-        await world.execute(CloseSession(session_id=session_id, reason="forgotten"), recorded.context())
+    for session_id in await ports.directory.sessions_of(event.person_id):
+        await ports.execute(CloseSession(session_id=session_id, reason="forgotten"), recorded.context())
     if event.email_digest is not None:
         for workspace_id in event.invited_to:
-            await world.execute(
+            await ports.execute(
                 ForgetInvitee(workspace_id=workspace_id, email_digest=event.email_digest), recorded.context()
             )
     if event.address_digest is not None:
-        await world.directory.erase(event.address_digest)
-    await world.directory.erase(event.person_id)
+        await ports.directory.erase(event.address_digest)
+    await ports.directory.erase(event.person_id)
 
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
-async def forget_workspace(recorded: Recorded, world: World) -> None:
+async def forget_workspace(recorded: Recorded, ports: Ports) -> None:
     """Tell nobody about it any more, erase its keys and from where it was used, and destroy what reads its fields."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    book = endpoint_books.fold((await world.log.read(endpoint_books.stream(event.workspace_id))).events)
+    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(event.workspace_id))).events)
     for endpoint_id in book.endpoints:
-        await world.execute(
+        await ports.execute(
             RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=event.workspace_id), recorded.context()
         )
-    for api_key_id in await world.directory.keys_of(event.workspace_id):
-        await world.execute(
+    for api_key_id in await ports.directory.keys_of(event.workspace_id):
+        await ports.execute(
             RevokeApiKey(api_key_id=api_key_id, workspace_id=event.workspace_id, erased=True), recorded.context()
         )
-    await world.directory.forget_origins(event.workspace_id)
-    await world.directory.erase(event.workspace_id)
+    await ports.directory.forget_origins(event.workspace_id)
+    await ports.directory.erase(event.workspace_id)

@@ -9,8 +9,8 @@ from typing import Literal
 import structlog
 from msgspec import Raw, json
 
-from commands.ports import World
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAttempt
+from commands.webhooks.ports import Ports
 from domain.kernel import ERASED, Value
 from domain.ledger import Context
 from domain.webhooks.deliveries import (
@@ -58,7 +58,7 @@ class _Heard(Value):
 
 async def send(
     delivery_id: str,
-    world: World,
+    ports: Ports,
     context: Context,
     *,
     sender: str,
@@ -70,7 +70,7 @@ async def send(
     Raises DeliveryInProgress while another sender is at it. `force` ignores that it was given up, or its endpoint
     disabled.
     """
-    delivery = deliveries.fold((await world.log.read(deliveries.stream(delivery_id))).events)
+    delivery = deliveries.fold((await ports.log.read(deliveries.stream(delivery_id))).events)
     if not delivery.queued:
         raise NoSuchDelivery
     turn = delivery.attempts + 1
@@ -78,34 +78,34 @@ async def send(
         return "skipped"
     endpoint: Endpoint | None = None
     if delivery.endpoint_id is None and delivery.url == ERASED:
-        await world.execute(_Pointless(because="removed", reason="the workspace is forgotten")(delivery_id), context)
+        await ports.execute(_Pointless(because="removed", reason="the workspace is forgotten")(delivery_id), context)
         return "skipped"
     if delivery.endpoint_id is not None:
-        book = endpoint_books.fold((await world.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+        book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(delivery.workspace_id))).events)
         endpoint = book.endpoints.get(delivery.endpoint_id)
         pointless = _pointless(delivery, endpoint, force=force)
         if pointless is not None:
-            await world.execute(pointless(delivery_id), context)
+            await ports.execute(pointless(delivery_id), context)
             return "skipped"
-    patience = _patience(world)
+    patience = _patience(ports)
     try:
-        await world.execute(
+        await ports.execute(
             BeginAttempt(delivery_id=delivery_id, attempt=turn, sender=sender, patience=patience, force=force), context
         )
     except (DeliveryIsOver, NoAttemptLeft):
         return "skipped"
-    now = world.now()
-    body = await _body(delivery, world)
-    signed = world.secrets.sign(f"msg_{delivery_id}", now, body, await _secret_ids(delivery, endpoint, now, world))
-    heard = await _post(endpoint.url if endpoint else delivery.url, body, signed, world)
+    now = ports.now()
+    body = await _body(delivery, ports)
+    signed = ports.signer.sign(f"msg_{delivery_id}", now, body, await _secret_ids(delivery, endpoint, now, ports))
+    heard = await _post(endpoint.url if endpoint else delivery.url, body, signed, ports)
     again = next_attempt(
         turn,
         now,
-        waits=() if delivery.message_type == "webhook.ping" else world.limits.webhook_retry_seconds,
-        jitter=world.limits.webhook_jitter * world.chance(),
+        waits=() if delivery.message_type == "webhook.ping" else ports.settings.webhook_retry_seconds,
+        jitter=ports.settings.webhook_jitter * ports.chance(),
         retry_after_seconds=heard.retry_after_seconds,
     )
-    written = await world.execute(
+    written = await ports.execute(
         RecordAttempt(
             delivery_id=delivery_id,
             attempt=turn,
@@ -117,25 +117,25 @@ async def send(
             next_attempt_at=None if heard.gone else again,
             gives_up="gone" if heard.gone else "exhausted",
             reason="the receiver is gone" if heard.gone else "no attempt is left",
-            disable_after=timedelta(hours=world.limits.webhook_disable_hours),
+            disable_after=timedelta(hours=ports.settings.webhook_disable_hours),
         ),
         context,
     )
     if written:
-        await _say(delivery_id, delivery, endpoint, turn, heard, world)
+        await _say(delivery_id, delivery, endpoint, turn, heard, ports)
     return "delivered" if heard.success else "failed"
 
 
-async def end_abandoned(begun: DeliveryBegun, world: World, context: Context) -> None:
+async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) -> None:
     """Write down that an attempt came to nothing when whoever began it is gone; raises DeliveryInProgress before."""
-    delivery = deliveries.fold((await world.log.read(deliveries.stream(begun.delivery_id))).events)
+    delivery = deliveries.fold((await ports.log.read(deliveries.stream(begun.delivery_id))).events)
     if delivery.begun_at != begun.begun_at or delivery.begun_by != begun.begun_by:
         return
-    now = world.now()
-    if now < begun.begun_at + _patience(world):
+    now = ports.now()
+    if now < begun.begun_at + _patience(ports):
         raise DeliveryInProgress
-    waits = () if delivery.message_type == "webhook.ping" else world.limits.webhook_retry_seconds
-    await world.execute(
+    waits = () if delivery.message_type == "webhook.ping" else ports.settings.webhook_retry_seconds
+    await ports.execute(
         RecordAttempt(
             delivery_id=begun.delivery_id,
             attempt=begun.attempt,
@@ -145,18 +145,18 @@ async def end_abandoned(begun: DeliveryBegun, world: World, context: Context) ->
             signature=None,
             duration_seconds=0.0,
             next_attempt_at=next_attempt(begun.attempt, now, waits=waits, jitter=0.0),
-            disable_after=timedelta(hours=world.limits.webhook_disable_hours),
+            disable_after=timedelta(hours=ports.settings.webhook_disable_hours),
         ),
         context,
     )
 
 
-def _patience(world: World) -> timedelta:
-    return timedelta(seconds=world.limits.webhook_seconds_max + RETRY_SECONDS)
+def _patience(ports: Ports) -> timedelta:
+    return timedelta(seconds=ports.settings.webhook_seconds_max + RETRY_SECONDS)
 
 
 async def _say(
-    delivery_id: str, delivery: Delivery, endpoint: Endpoint | None, turn: int, heard: _Heard, world: World
+    delivery_id: str, delivery: Delivery, endpoint: Endpoint | None, turn: int, heard: _Heard, ports: Ports
 ) -> None:
     """Tell the operator how an attempt went; addresses stay out of logs, since they may carry secrets."""
     about = {"workspace_id": delivery.workspace_id, "endpoint_id": delivery.endpoint_id}
@@ -171,7 +171,7 @@ async def _say(
         problem=heard.error,
     )
     if not heard.success and endpoint is not None and endpoint.enabled:
-        book = endpoint_books.fold((await world.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+        book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(delivery.workspace_id))).events)
         now = book.endpoints.get(delivery.endpoint_id or "")
         if now is not None and not now.enabled:
             log.info("webhook.endpoint_disabled", **about)
@@ -196,33 +196,33 @@ def _pointless(delivery: Delivery, endpoint: Endpoint | None, *, force: bool) ->
     return None
 
 
-async def _body(delivery: Delivery, world: World) -> bytes:
+async def _body(delivery: Delivery, ports: Ports) -> bytes:
     assert delivery.queued_at is not None
     if delivery.message_type == "webhook.ping":
         data = json.encode({"endpoint_id": delivery.endpoint_id, "workspace_id": delivery.workspace_id})
     elif delivery.endpoint_id is not None:
-        data = await world.platform_body(delivery.analysis_id)
+        data = await ports.bodies.platform_analysis(delivery.analysis_id)
     else:
-        data = await world.analysis_body(delivery.analysis_id)
+        data = await ports.bodies.analysis(delivery.analysis_id)
     timestamp = delivery.queued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return json.encode(Message(type=delivery.message_type, timestamp=timestamp, data=Raw(data)))
 
 
-async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, world: World) -> list[str]:
+async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, ports: Ports) -> list[str]:
     """An endpoint has secrets of its own; an address left with a job is signed for with the workspace's."""
     if endpoint is not None:
         return endpoint.valid_secrets(now)
-    secrets = signing_secrets.fold((await world.log.read(signing_secrets.stream(delivery.workspace_id))).events)
+    secrets = signing_secrets.fold((await ports.log.read(signing_secrets.stream(delivery.workspace_id))).events)
     return secrets.valid(delivery.workspace_id, now)
 
 
-async def _post(url: str, body: bytes, signed: Mapping[str, str], world: World) -> _Heard:
+async def _post(url: str, body: bytes, signed: Mapping[str, str], ports: Ports) -> _Heard:
     try:
-        answer = await world.web.post(
+        answer = await ports.web.post(
             url,
             body,
             {**signed, "User-Agent": "Ledgerline-Webhooks/1"},
-            seconds_max=world.limits.webhook_seconds_max,
+            seconds_max=ports.settings.webhook_seconds_max,
         )
     except Exception as problem:
         if not hasattr(problem, "transient"):

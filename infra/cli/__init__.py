@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from domain.discovery import modules
-from infra.settings import CannotStart
+from domain.sections import CannotStart
 
 #: Headings of the help, in their order; a command of an extension may bring another.
 RUN, LOOK_AFTER, LISTEN, DEVELOP = "Run it", "Look after it", "Listen without a server", "Work on it"

@@ -13,7 +13,6 @@ from infra import telemetry
 from infra.cli import command, data_dir
 from infra.cli.roles import runner
 from infra.running import settings_for
-from infra.settings import CannotStart
 
 log = structlog.get_logger()
 
@@ -25,16 +24,13 @@ def migrate(data_dir: Path | None) -> None:
     settings = settings_for("migrate", data_dir=data_dir)
     import asyncio
 
-    from adapters.log.canary import WrongSecretKey, check_secret
+    from adapters.log.canary import check_secret
     from infra import migrate as migrations
 
     telemetry.tame_libraries()
     url = settings[Postgres].postgres_url
     ran = migrations.migrate(url)
-    try:
-        asyncio.run(check_secret(url, settings[Sealing].secret_key.reveal().encode()))
-    except WrongSecretKey as problem:
-        raise CannotStart(str(problem)) from None
+    asyncio.run(check_secret(url, settings[Sealing].secret_key.reveal().encode()))
     log.info("database.migrated", ran=ran)
 
 

@@ -22,11 +22,12 @@ from typing import Any
 import click
 import structlog
 
+from domain.sections import CannotStart
 from infra import telemetry
 from infra.cli import RUN, command, data_dir
 from infra.health import Health
 from infra.running import settings_for
-from infra.settings import CannotStart, Operation, Settings, SettingsError
+from infra.settings import Operation, Settings, SettingsError
 
 log = structlog.get_logger()
 

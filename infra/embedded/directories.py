@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from infra.settings import CannotStart
+from domain.sections import CannotStart
 
 #: How long a new start waits for the servers of a killed predecessor to finish closing their files.
 ORPHAN_SECONDS_MAX = 20.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import DecodeError, json
+from msgspec import DecodeError, json, to_builtins
 from msgspec.structs import replace
 
 from domain.analyses.analyses import (
@@ -134,3 +135,12 @@ def _detail(key: str) -> Artifact:
 outcomes: Projection[Any] = projection(
     "outcomes", Outcome, concerns=concerns_outcome, evolve=evolve_outcome, absent=NoSuchAnalysis, stream="analysis"
 )
+
+
+def told(analysis_id: str, events: Sequence[Event]) -> bytes:
+    """What webhook endpoints are told of an analysis with these events: the job with its result, as JSON."""
+    body: dict[str, Any] = {"job_id": analysis_id}
+    for each in (outcomes, platform_analyses):
+        body |= to_builtins(each.fold(analysis_id, events)) or {}
+    del body["artifacts"], body["idempotent_replay"]
+    return json.encode(body)

@@ -20,9 +20,9 @@ from commands.identity.sessions import CloseSession, NewSession, OpenSession
 from commands.identity.teams import AcceptInvitation, ChangeRole, ForgetWorkspace, InviteMember, RemoveMember
 from commands.kernel import Command, execute
 from domain.ledger import Context
+from infra.container import load_everything
 from infra.embedded.nats import EmbeddedNats
 from infra.migrate import migrate
-from infra.wiring import load_everything
 from projections.kernel import PROJECTIONS
 from tests.conftest import Databases
 from tests.core.conftest import House, eventually

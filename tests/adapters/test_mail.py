@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from adapters.mail.memory import MemoryMailer
-from adapters.mail.smtp import Letter, Mailer, MailFailed, MailRefused, MailUnavailable, Post
+from adapters.mail.smtp import Mailer, MailFailed, MailRefused, MailUnavailable
+from commands.ports import Letter, Post
 from tests.adapters.test_http import certificate_for
 
 LETTER = Letter(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -157,10 +156,9 @@ async def test_nothing_that_was_stored_for_a_forgotten_workspace_stays() -> None
     for key in (*own, *others):
         await scene.blobs.put_bytes(key, b"sound", content_type="audio/wav")
     recorded = scene.given(workspaces, WORKSPACE, forgotten())
-    directory: Any = Remembering()
-    world = replace(scene.world, directory=directory)
+    scene.directory = Remembering()
     for _ in range(2):
-        await forget_objects.handler(recorded, world)
+        await scene.follows(forget_objects, recorded)
         assert await keys(scene) == sorted(others)
 
 
@@ -171,7 +169,7 @@ async def test_what_is_heard_while_its_workspace_is_forgotten_does_not_stay() ->
     completed = AnalysisCompleted(
         analysis_id="A", findings=Findings(duration_seconds=2.0), detail_key="analyses/A/detail.json", completed_at=NOON
     )
-    await draw_report.handler(scene.given(analyses, "A", completed), scene.world)
+    await scene.follows(draw_report, scene.given(analyses, "A", completed))
     assert await keys(scene) == []
 
 
@@ -186,9 +184,11 @@ async def test_a_report_drawn_while_its_workspace_is_forgotten_does_not_stay() -
     )
     recorded = scene.given(analyses, "A", requested, completed)
 
-    async def draw(findings: Findings, detail: bytes) -> dict[str, bytes]:
-        scene.given(workspaces, WORKSPACE, forgotten())
-        return {"overview.png": b"picture"}
+    class Slow:
+        async def draw(self, findings: Findings, detail: bytes) -> dict[str, bytes]:
+            scene.given(workspaces, WORKSPACE, forgotten())
+            return {"overview.png": b"picture"}
 
-    await draw_report.handler(recorded, replace(scene.world, draw=draw))
+    scene.artist = Slow()
+    await scene.follows(draw_report, recorded)
     assert await keys(scene) == []

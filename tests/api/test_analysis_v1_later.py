@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from adapters.web.rate_limits import Limiter
 from api.app import create_app
-from infra.wiring import parts
+from commands.kernel import Now
+from infra.container import container
 from tests.journeys.kit import Account, Stack
 
 Register = Callable[[], Account]
@@ -24,15 +23,11 @@ SONG = {"url": "https://example.com/a.mp3"}
 @asynccontextmanager
 async def at(stack: Stack, moment: datetime, **settings: object) -> AsyncIterator[httpx.AsyncClient]:
     """The API over the stack's data, as it is at another time."""
-    async with parts(stack.settings.changed(**settings)) as here:
-        await here.progress.start()
-        limiter = Limiter(here.pool)
-        services = replace(here.services(limiter), now=lambda: moment)
+    async with container(stack.settings.changed(**settings), {Now: lambda: moment}) as here:
         # The two libraries describe the same protocol in types that do not fit each other.
-        app: Any = await create_app(services, here.container({}).get)
+        app: Any = await create_app(here.get)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://later", timeout=30) as http:
             yield http
-        await limiter.close()
 
 
 def now() -> datetime:

@@ -6,21 +6,17 @@ from typing import Any
 
 import httpx
 
-from adapters.web.rate_limits import Limiter
 from api.app import create_app
-from infra.wiring import parts
+from infra.container import container
 from tests.journeys.kit import Stack
 
 
 async def ready(stack: Stack, **settings: object) -> httpx.Response:
-    async with parts(stack.settings.changed(**settings)) as here:
-        limiter = Limiter(here.pool)
+    async with container(stack.settings.changed(**settings)) as here:
         # The two libraries describe the same protocol in types that do not fit each other.
-        app: Any = await create_app(here.services(limiter), here.container({}).get)
+        app: Any = await create_app(here.get)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://ready", timeout=30) as http:
-            answer = await http.get("/ready")
-        await limiter.close()
-        return answer
+            return await http.get("/ready")
 
 
 async def test_the_object_store_is_told_of_and_does_not_decide(stack: Stack) -> None:

@@ -9,12 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.payments.stripe import Payments, PaymentsUnavailable
+from commands.billing.ports import Ports
 from commands.billing.reactions import end_subscriptions
 from domain.billing.subscriptions import CustomerLinked, Status, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceOpened, workspaces
 from domain.ledger import Recorded
 from domain.sections import Secret, Url
-from infra.wiring import parts
+from infra.container import container
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.journeys.kit import Stack
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
@@ -168,5 +169,5 @@ async def test_without_a_customer_without_billing_or_with_one_unknown_there_noth
 async def test_reactions_reach_the_provider_where_there_is_one(stack: Stack, stripe: LittleStripe) -> None:
     configured = stack.settings.changed(stripe_secret_key=Secret("sk_test_little"), stripe_api_url=Url(stripe.url))
     for settings, there in ((configured, True), (stack.settings, False)):
-        async with parts(settings) as here:
-            assert (here.world().payments is not None) is there
+        async with container(settings) as here:
+            assert ((await here.get(Ports)).payments is not None) is there

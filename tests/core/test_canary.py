@@ -11,7 +11,8 @@ import pytest
 
 from adapters.log.canary import WrongSecretKey, check_secret
 from adapters.log.data_keys import Cipher
-from infra.wiring import parts
+from adapters.postgres.retrying import Pool
+from infra.container import container
 from tests.infra.test_cli import COMPLETE
 from tests.journeys.kit import Stack
 
@@ -54,6 +55,6 @@ def test_no_process_starts_with_a_wrong_key(command: str, stack: Stack) -> None:
 
 
 async def test_a_pool_that_opens_later_is_held_to_the_key_too(stack: Stack) -> None:
-    async with parts(stack.settings) as here, here.pool.connection() as connection:
+    async with container(stack.settings) as here, (await here.get(Pool)).connection() as connection:
         (row,) = await (await connection.execute("SELECT count(*) FROM secret_canary")).fetchall()
     assert row == (1,)

@@ -17,15 +17,16 @@ import httpx
 import psycopg
 from msgspec import json
 
+from adapters.log.eventlog import EventLog
 from commands.kernel import REACTIONS
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
+from infra.container import container
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.processes import free_ports
 from infra.migrate import migrate
-from infra.wiring import parts
 from projections.kernel import PROJECTIONS, TALLIES
 from tests.journeys.kit import Account, Neighbour, Process, await_ready, clip_bytes, eventually, register, settings_for
 
@@ -235,8 +236,9 @@ def rested(cluster: Cluster) -> bool:
 async def everything(cluster: Cluster) -> list[Recorded]:
     """The whole log from the first event."""
     history: list[Recorded] = []
-    async with parts(cluster.settings) as here:
-        while page := await here.log.page(history[-1].position if history else 0, 5_000):
+    async with container(cluster.settings) as here:
+        ledger = await here.get(EventLog)
+        while page := await ledger.page(history[-1].position if history else 0, 5_000):
             history += [each for each in page if isinstance(each, Recorded)]
             assert all(isinstance(each, Recorded) for each in page)
     return history

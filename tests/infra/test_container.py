@@ -12,6 +12,7 @@ import pytest
 from adapters import provides as registry
 from adapters.provides import provides
 from infra.container import Container, NothingProvides
+from infra.settings import Settings
 
 closed: list[str] = []
 
@@ -70,7 +71,6 @@ class Ports:
 @pytest.fixture(autouse=True)
 def village() -> Iterator[None]:
     """What is provided here, and nowhere else."""
-    before = dict(registry.PROVIDERS)
     closed.clear()
 
     @provides
@@ -94,13 +94,13 @@ def village() -> Iterator[None]:
         return Hen()
 
     yield
-    registry.PROVIDERS.clear()
-    registry.PROVIDERS.update(before)
+    for kind in (Well, Pump, Pours, Fountain, Egg, Hen):
+        registry.PROVIDERS.pop(kind, None)
 
 
 async def test_a_dataclass_is_filled_by_type_with_parts_that_are_made_once_and_closed_last_first() -> None:
     async with AsyncExitStack() as stack:
-        container = Container(stack, {})
+        container = Container(stack, Settings())
         ports = await container.get(Ports)
 
         assert ports.water is ports.pump
@@ -115,7 +115,7 @@ async def test_a_dataclass_is_filled_by_type_with_parts_that_are_made_once_and_c
 async def test_what_is_given_is_used_and_left_open() -> None:
     mine = Well()
     async with AsyncExitStack() as stack:
-        assert (await Container(stack, {Well: mine}).get(Pump)).well is mine
+        assert (await Container(stack, Settings(), {Well: mine}).get(Pump)).well is mine
 
     assert closed == ["pump"]
 
@@ -124,13 +124,13 @@ async def test_what_nobody_provides_is_named_with_who_needs_it() -> None:
     del registry.PROVIDERS[Well]
     async with AsyncExitStack() as stack:
         with pytest.raises(NothingProvides, match="Ports -> Pours -> Well: nothing provides it"):
-            await Container(stack, {}).get(Ports)
+            await Container(stack, Settings()).get(Ports)
 
 
 async def test_what_needs_itself_is_named() -> None:
     async with AsyncExitStack() as stack:
         with pytest.raises(NothingProvides, match="Egg -> Hen -> Egg: it would need itself"):
-            await Container(stack, {}).get(Egg)
+            await Container(stack, Settings()).get(Egg)
 
 
 def test_one_part_is_provided_by_one_function() -> None:

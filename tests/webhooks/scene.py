@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,28 +17,35 @@ from adapters.identity.vault import Vault
 from adapters.log.memory import MemoryLedger
 from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
-from commands.kernel import Command, Reaction, execute
-from commands.ports import World
+from commands.analyses.ports import Artist, Directory
+from commands.analyses.ports import Ears as Listens
+from commands.billing.ports import Subscriptions
+from commands.identity.ports import Secrets
+from commands.kernel import Chance, Command, Log, Now, Reaction, execute
+from commands.ports import Blobs, Letter, Post, Web
+from commands.webhooks.ports import Bodies, Signer
 from domain.analyses.findings import Analysis, Detail, Findings
 from domain.kernel import Category, Event, Refusal
 from domain.ledger import Context, Recorded
+from infra.container import Container
 from infra.settings import Settings
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 WORKSPACE = "workspace-1"
 
 R = TypeVar("R", bound=Refusal)
+T = TypeVar("T")
 
 
 class Letters:
     """A postbox; a letter that comes twice under one id is one letter."""
 
     def __init__(self) -> None:
-        self.sent: dict[str | None, tuple[str, str, str]] = {}
+        self.sent: dict[str, Letter] = {}
 
-    async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
+    async def send(self, letter: Letter) -> None:
         """Keep it."""
-        self.sent[letter_id] = (to, subject, text)
+        self.sent[letter.letter_id] = letter
 
 
 class Notes:
@@ -59,6 +67,26 @@ class Ears:
         return Analysis(findings=Findings(duration_seconds=2.0), detail=Detail())
 
 
+class Painter:
+    """Draws the detail it is shown."""
+
+    async def draw(self, findings: Findings, detail: bytes) -> Mapping[str, bytes]:
+        """One picture."""
+        return {"overview.png": b"picture of " + detail}
+
+
+class Told:
+    """Says of an analysis no more than which it is."""
+
+    async def analysis(self, analysis_id: str) -> bytes:
+        """As the analysis API does."""
+        return json.encode({"job_id": analysis_id})
+
+    async def platform_analysis(self, analysis_id: str) -> bytes:
+        """As the platform does."""
+        return json.encode({"id": analysis_id})
+
+
 @dataclass
 class Scene:
     """Given what has happened, when something is wished or follows, then this is written down."""
@@ -69,6 +97,9 @@ class Scene:
     letters: Letters = field(default_factory=Letters)
     vault: Vault = field(default_factory=lambda: Vault(b"a secret of the tests" * 2))
     ears: Any = field(default_factory=Ears)
+    artist: Any = field(default_factory=Painter)
+    #: Nothing here looks anybody up, unless somebody is given who knows.
+    directory: Any = None
     payments: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +143,7 @@ class Scene:
         """What follows from an event, done."""
         assert reaction.concerns(recorded.event)
         self._seen = len(self.log.all)
-        await reaction.handler(recorded, self.world)
+        await reaction.handler(recorded, await self.ports(reaction.ports))
         return self
 
     def last(self, kind: type[Event]) -> Recorded:
@@ -124,32 +155,26 @@ class Scene:
         self.now += timedelta(**time)
         return self
 
+    async def ports(self, kind: type[T]) -> T:
+        """What a reaction or a route asks for, all of it in memory."""
+        async with AsyncExitStack() as stack:
+            return await Container(stack, Settings(**self.settings), self.outside).get(kind)
+
     @property
-    def world(self) -> World:
-        """Everything reactions reach for, in memory."""
-
-        async def body(analysis_id: str) -> bytes:
-            return json.encode({"job_id": analysis_id})
-
-        async def platform_body(analysis_id: str) -> bytes:
-            return json.encode({"id": analysis_id})
-
-        async def draw(findings: Findings, detail: bytes) -> Mapping[str, bytes]:
-            return {"overview.png": b"picture of " + detail}
-
-        return World(
-            log=self.log,
-            now=lambda: self.now,
-            blobs=self.blobs,
-            web=self.web,
-            ears=self.ears,
-            mail=self.letters,
-            secrets=self.vault,
-            limits=Settings(**self.settings),
-            chance=lambda: 0.0,
-            analysis_body=body,
-            platform_body=platform_body,
-            draw=draw,
-            directory=None,  # type: ignore[arg-type]  # nothing here looks anybody up
-            payments=self.payments,
-        )
+    def outside(self) -> dict[type, Any]:
+        """What stands in for the outside world."""
+        return {
+            Log: self.log,
+            Now: lambda: self.now,
+            Chance: lambda: 0.0,
+            Blobs: self.blobs,
+            Web: self.web,
+            Listens: self.ears,
+            Post: self.letters,
+            Secrets: self.vault,
+            Signer: self.vault,
+            Bodies: Told(),
+            Artist: self.artist,
+            Directory: self.directory,
+            Subscriptions: self.payments,
+        }

@@ -13,8 +13,10 @@ from adapters.log.memory import MemoryLedger
 from adapters.mail.smtp import MailFailed, MailRefused, MailUnavailable
 from adapters.web.http import HttpResponse, Unreachable
 from commands.kernel import execute
+from commands.ports import Letter
 from commands.webhooks import sending
 from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.ports import Ports
 from commands.webhooks.reactions import deliver, end_abandoned_attempt, mail_endpoint_disabled, queue_delivery
 from commands.webhooks.sending import send
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
@@ -63,7 +65,7 @@ class Unwanted(Letters):
         super().__init__()
         self._problem = problem
 
-    async def send(self, to: str, subject: str, text: str, *, letter_id: str | None = None) -> None:
+    async def send(self, letter: Letter) -> None:
         """Refuse it."""
         raise self._problem
 
@@ -296,11 +298,11 @@ async def test_the_owner_is_written_to_once_when_an_endpoint_is_disabled_by_itse
     last = scene.given(endpoint_books, WORKSPACE, registered(url="https://example.com/hook?key=s3cret"), failing)
     for _ in range(2):
         await scene.follows(mail_endpoint_disabled, last)
-    [(to, subject, text)] = scene.letters.sent.values()
-    assert to == "ada@example.com"
-    assert "disabled" in subject
-    assert "https://example.com/hook" in text
-    assert "s3cret" not in text
+    [letter] = scene.letters.sent.values()
+    assert letter.to == "ada@example.com"
+    assert "disabled" in letter.subject
+    assert "https://example.com/hook" in letter.text
+    assert "s3cret" not in letter.text
     assert not mail_endpoint_disabled.concerns(asked)
 
 
@@ -540,7 +542,7 @@ async def test_a_message_to_an_endpoint_that_is_off_or_gone_is_not_sent(because:
     assert isinstance(given_up, DeliveryGivenUp)
     assert given_up.because == because
     assert scene.web.sent == []
-    forced = await send("D", scene.world, scene.context, sender="me", force=True)
+    forced = await send("D", await scene.ports(Ports), scene.context, sender="me", force=True)
     assert forced == ("skipped" if because == "removed" else "delivered")
 
 
@@ -583,7 +585,7 @@ async def test_a_message_is_forced_so_many_times_and_no_more() -> None:
     scene, _ = waiting()
     scene.web.answers[URL] = [answer(500)]
     for _ in range(60):
-        await send("D", scene.world, scene.context, sender="me", force=True)
+        await send("D", await scene.ports(Ports), scene.context, sender="me", force=True)
     assert len(scene.web.sent) == 50
     refusal = await scene.refused(begin("me", 51, force=True), NoAttemptLeft)
     assert refusal.sentence.startswith("This message has been sent 50 times already.")
@@ -613,7 +615,7 @@ async def test_a_forced_attempt_whose_sender_died_comes_to_an_end() -> None:
 
 async def test_a_forced_attempt_that_has_ended_is_left_alone() -> None:
     scene, _ = waiting()
-    await send("D", scene.world, scene.context, sender="me", force=True)
+    await send("D", await scene.ports(Ports), scene.context, sender="me", force=True)
     scene.later(minutes=5)
     (await scene.follows(end_abandoned_attempt, scene.last(DeliveryBegun))).then()
     scene, _ = waiting()
@@ -637,7 +639,7 @@ def test_the_log_of_a_job_shows_its_last_attempts_and_counts_all() -> None:
 async def test_a_delivery_that_never_was_cannot_be_sent() -> None:
     scene = Scene()
     with pytest.raises(NoSuchDelivery):
-        await send("D", scene.world, scene.context, sender="me")
+        await send("D", await scene.ports(Ports), scene.context, sender="me")
 
 
 # --- the view -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,23 @@
+"""What storage needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from api.kernel import Execute
+from commands.analyses.settings import Analyses, StoredObjects
+from commands.kernel import Now
+from commands.ports import Blobs
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What is asked for, and where it is kept."""
+
+    execute: Execute
+    now: Now
+    vault: Vault
+    blobs: Blobs
+    settings: Analyses
+    objects: StoredObjects

@@ -1,0 +1,28 @@
+"""What webhooks need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Views
+from api.kernel import Execute
+from api.paging import Pages
+from commands.kernel import Now
+from commands.ports import Web
+from commands.webhooks import ports as sending
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What is asked for and read, and what sends."""
+
+    execute: Execute
+    log: EventLog
+    views: Views
+    pages: Pages
+    now: Now
+    vault: Vault
+    web: Web
+    sending: sending.Ports
