@@ -1,0 +1,1 @@
+"""A band of our own: it composes beats as scores, plays them, and masters what it played."""

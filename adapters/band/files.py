@@ -1,0 +1,162 @@
+"""The files of a beat: WAV, FLAC and MP3 with tags, the preview, and the outline of the wave."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.band.score import BEATS_PER_BAR, Score
+from adapters.band.waves import RATE, Sound
+from domain.kernel import Value
+
+PREVIEW_SECONDS = 30.0
+#: Points of the outline of the wave.
+PEAKS = 1000
+PIECE = 1 << 18
+
+
+class Tags(Value):
+    """What players show."""
+
+    title: str
+    artist: str
+    genre: str
+    bpm: int
+    key: str
+    #: A PNG, or nothing.
+    cover: bytes = b""
+
+
+def dithered(sound: Sound, seed: int) -> NDArray[np.int16]:
+    """(2, samples) in 16 bits, with triangular dither of one step, the same for the same seed."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    whole = np.empty(sound.shape, dtype=np.int16)
+    for start in range(0, sound.shape[1], PIECE):
+        piece = sound[:, start : start + PIECE]
+        dither = generator.random(piece.shape, dtype=np.float32) - generator.random(piece.shape, dtype=np.float32)
+        whole[:, start : start + PIECE] = np.clip(np.rint(piece * 32767 + dither), -32768, 32767)
+    return whole
+
+
+def write_wav(path: Path, sound: Sound, *, seed: int = 0) -> None:
+    """A WAV of 16 bits with dither."""
+    whole = dithered(sound, seed)
+    with path.open("wb") as file:
+        file.write(_wav_header(1, 16, sound.shape[1]))
+        for start in range(0, whole.shape[1], PIECE):
+            file.write(np.ascontiguousarray(whole[:, start : start + PIECE].T).astype("<i2").tobytes())
+
+
+def write_float_wav(path: Path, sound: Sound) -> None:
+    """A WAV of 32-bit floats: what stems are written as, so that nothing is lost."""
+    with path.open("wb") as file:
+        file.write(_wav_header(3, 32, sound.shape[1]))
+        for start in range(0, sound.shape[1], PIECE):
+            file.write(np.ascontiguousarray(sound[:, start : start + PIECE].T).astype("<f4").tobytes())
+
+
+def _wav_header(kind: int, bits: int, count: int) -> bytes:
+    frame = 2 * bits // 8
+    size = count * frame
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, kind, 2, RATE, RATE * frame, frame, bits)
+    # Floats want a "fact" chunk.
+    fact = struct.pack("<4sII", b"fact", 4, count) if kind == 3 else b""
+    body = form + fact + struct.pack("<4sI", b"data", size)
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(body) + size, b"WAVE") + body
+
+
+def write_flac(path: Path, sound: Sound, tags: Tags, *, seed: int = 0) -> None:
+    """A FLAC of 16 bits with dither."""
+    _encode(path, dithered(sound, seed), "flac", "s16", 0, tags)
+
+
+def write_mp3(path: Path, sound: Sound, tags: Tags, *, kilobits: int = 320) -> None:
+    """An MP3 of constant rate with tags and, if there is one, the cover."""
+    _encode(path, sound, "libmp3lame", "fltp", kilobits * 1000, tags)
+
+
+def _encode(path: Path, sound: NDArray[Any], codec: str, form: str, rate: int, tags: Tags) -> None:
+    with av.open(str(path), "w", options={"id3v2_version": "3"} if codec == "libmp3lame" else {}) as container:
+        container.metadata.update(
+            {
+                "title": tags.title,
+                "artist": tags.artist,
+                "genre": tags.genre,
+                "TBPM": str(tags.bpm),
+                "TKEY": _short(tags.key),
+            }
+            if codec == "libmp3lame"
+            else {
+                "TITLE": tags.title,
+                "ARTIST": tags.artist,
+                "GENRE": tags.genre,
+                "BPM": str(tags.bpm),
+                "INITIALKEY": _short(tags.key),
+            }
+        )
+        stream: Any = container.add_stream(codec, rate=RATE)
+        stream.layout = "stereo"
+        stream.format = form
+        if rate:
+            stream.bit_rate = rate
+        picture: Any = None
+        if tags.cover:
+            picture = container.add_stream("png", rate=1)
+            picture.disposition = av.stream.Disposition.attached_pic
+            picture.metadata.update({"title": "Cover", "comment": "Cover (front)"})
+        if picture is not None:
+            picture.width, picture.height, picture.pix_fmt = *_png_size(tags.cover), "rgb24"
+            packet = av.Packet(tags.cover)
+            packet.stream = picture
+            packet.time_base = Fraction(1, 1)
+            packet.pts = packet.dts = 0
+            container.start_encoding()
+            container.mux(packet)
+        for start in range(0, sound.shape[1], PIECE):
+            piece = sound[:, start : start + PIECE]
+            data = np.ascontiguousarray(piece) if form == "fltp" else np.ascontiguousarray(piece.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(data, format=form, layout="stereo")
+            frame.sample_rate = RATE
+            frame.pts = start
+            frame.time_base = Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _png_size(png: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", png[16:24])
+    return int(width), int(height)
+
+
+def _short(key: str) -> str:
+    """A key as ID3 has it: "F#m" for "F# Minor"."""
+    name, scale = key.split()
+    return name + ("m" if scale == "Minor" else "")
+
+
+def preview(score: Score, sound: Sound) -> Sound:
+    """Thirty seconds from the first hook on, or as many as there are, faded in and out."""
+    hook = next((section for section in score.sections if section.name == "hook"), score.sections[0])
+    wanted = min(sound.shape[1], round(PREVIEW_SECONDS * RATE))
+    start = min(round(score.time(hook.bar * BEATS_PER_BAR) * RATE), sound.shape[1] - wanted)
+    cut = sound[:, start : start + wanted].copy()
+    for seconds, at_end in ((0.02, False), (1.5, True)):
+        fade = np.linspace(0, 1, min(wanted, round(seconds * RATE)), dtype=np.float32)
+        if at_end:
+            cut[:, wanted - len(fade) :] *= fade[::-1]
+        else:
+            cut[:, : len(fade)] *= fade
+    return cut
+
+
+def outline(sound: Sound) -> tuple[float, ...]:
+    """The height of the wave in `PEAKS` equal stretches, 0 to 1, for drawing it."""
+    edges = np.linspace(0, sound.shape[1], PEAKS + 1).astype(int)[:-1]
+    heights = np.maximum.reduceat(np.abs(sound).max(axis=0), edges)
+    return tuple(np.round(np.minimum(heights, 1.0).astype(np.float64), 3).tolist())
