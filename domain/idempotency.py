@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from domain.kernel import Category, Conflict, Event, State
 
 
 class IdempotencyKeyUsed(Event):
     """A request came with a key; `subject_id` is what was made for it."""
+
+    target: ClassVar[str] = "idempotency_key"
 
     claim_id: str
     payload_digest: str

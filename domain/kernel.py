@@ -33,6 +33,10 @@ class Event(Value, frozen=True):
     upcasters: ClassVar[Upcasters] = {}
     #: Names it was once stored under, with their contexts.
     formerly: ClassVar[tuple[str, ...]] = ()
+    #: What the audit calls what was done, and the kind of thing it was done to, where the names of the class and of
+    #: its first id would say it badly.
+    action: ClassVar[str] = ""
+    target: ClassVar[str] = ""
 
 
 class State(Value, frozen=True):

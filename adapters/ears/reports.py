@@ -10,9 +10,8 @@ from msgspec import json
 from adapters.provides import provides
 from adapters.threads import run_in
 from commands.analyses.ports import Artist
+from domain.analyses.analyses import PICTURES
 from domain.analyses.findings import Analysis, Detail, Findings
-
-PICTURES = ("overview", "waveform", "chromagram", "loudness")
 
 Schema = Literal["spotify-features", "spotify-analysis"]
 
@@ -40,7 +39,7 @@ def _draw(findings: Findings, detail: bytes) -> dict[str, bytes]:
     from adapters.ears import pictures
 
     analysis = Analysis(findings=findings, detail=json.decode(detail, type=Detail))
-    return {f"{name}.png": getattr(pictures, name)(analysis) for name in PICTURES}
+    return {name: getattr(pictures, name.removesuffix(".png"))(analysis) for name in PICTURES}
 
 
 def _rewrite(schema: Schema, analysis_id: str, findings: Findings, detail: bytes) -> bytes:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Mapping, Sequence
-from datetime import datetime
 from uuid import UUID, uuid4
 
 from adapters.identity import secrets
 from adapters.identity.settings import Sealing
 from adapters.provides import provides
-from adapters.web import signing as webhook_signing
 from commands.identity.ports import Secrets
-from commands.webhooks.ports import Signer
+from commands.webhooks.ports import SigningSecrets
+from domain.webhooks.signing import SECRET_PREFIX
 
 #: What tokens begin with, so that scanners and our own logs recognise them.
 SESSION_PREFIX = "bzs_"
@@ -24,7 +22,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-class Vault(Secrets, Signer):
+class Vault(Secrets, SigningSecrets):
     """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
 
     def __init__(self, secret: bytes) -> None:
@@ -80,11 +78,7 @@ class Vault(Secrets, Signer):
 
     def signing_secret(self, secret_id: str) -> str:
         """A webhook signing secret, as `whsec_` and base64 of 32 bytes."""
-        return webhook_signing.SECRET_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
-
-    def sign(self, message_id: str, sent_at: datetime, body: bytes, secret_ids: Sequence[str]) -> Mapping[str, str]:
-        """The headers of a signed message, one signature for each secret."""
-        return webhook_signing.headers(message_id, sent_at, body, [self.signing_secret(each) for each in secret_ids])
+        return SECRET_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
 
     def _mac(self, purpose: str, subject: str) -> bytes:
         key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")

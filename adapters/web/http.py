@@ -111,7 +111,9 @@ class OutboundFailed(Exception):
 
 
 class ForbiddenTarget(OutboundFailed):
-    """This address is one that we never connect to."""
+    """This address is one that we do not connect to, unless an operator says so in the `setting`."""
+
+    setting = "LEDGERLINE_OUTBOUND_ALLOW"
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, transient=False)

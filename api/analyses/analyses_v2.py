@@ -19,11 +19,11 @@ from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, Url, check_url, stored
 from api.paging import LIMIT, Before, Limit
 from commands.analyses.analyses import CancelAnalysis, Item, Once
-from domain.analyses.analyses import Artifact, NoSuchAnalysis, analyses
+from domain.analyses.analyses import NoSuchAnalysis, analyses
 from domain.analyses.objects import NoSuchStorageObject, NothingUploaded, storage_objects
 from domain.kernel import Invalid, NotFound, TooLarge
 from projections.analyses.history import JobEvent, told
-from projections.analyses.platform import AnalysisV2, Outcome, Status, outcomes, platform_analyses
+from projections.analyses.platform import AnalysisV2, Drawn, Outcome, Status, outcomes, platform_analyses
 from projections.kernel import seconds
 
 METADATA_BYTES_MAX = 8 * 1024
@@ -64,11 +64,16 @@ class ReportFile(Struct):
 
 
 class ReportArtifact(Struct):
-    """The report: `detail_url` leads to everything measured over time, `files` to that and to the pictures."""
+    """The report: `detail_url` leads to everything measured over time, `files` to that and to the pictures.
+
+    Pictures are drawn after the analysis has succeeded: `pictures` says of each whether it is still to come
+    (`pending`), among the files (`stored`), or will not come (`failed`).
+    """
 
     detail_url: str
     expires_at: str
     files: list[ReportFile]
+    pictures: dict[str, Drawn]
 
 
 class Result(Struct):
@@ -231,7 +236,7 @@ async def result(ports: Ports, asker: Asker, job_id: str, schema: Format | None)
             heard = json.decode(await _rewritten(ports, outcome, schema))
     return Result(
         job_id=job_id,
-        report_artifact=await _report(ports, outcome.artifacts),
+        report_artifact=await _report(ports, outcome),
         result=heard,
         status=outcome.status,
     )
@@ -246,8 +251,8 @@ async def _rewritten(ports: Ports, outcome: Outcome, schema: Format) -> bytes:
     return await ports.reports.rewrite(schema, outcome.job_id, outcome.result, detail)
 
 
-async def _report(ports: Ports, artifacts: tuple[Artifact, ...]) -> ReportArtifact | None:
-    if not artifacts:
+async def _report(ports: Ports, outcome: Outcome) -> ReportArtifact | None:
+    if not outcome.artifacts:
         return None
     lifetime = ports.objects.presigned_seconds
     files = [
@@ -257,7 +262,7 @@ async def _report(ports: Ports, artifacts: tuple[Artifact, ...]) -> ReportArtifa
             content_type=each.content_type,
             size_bytes=each.size or None,
         )
-        for each in artifacts
+        for each in outcome.artifacts
     ]
     expires_at = seconds(ports.now() + timedelta(seconds=lifetime))
-    return ReportArtifact(detail_url=files[0].url, expires_at=expires_at, files=files)
+    return ReportArtifact(detail_url=files[0].url, expires_at=expires_at, files=files, pictures=outcome.drawn())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -21,16 +20,19 @@ from api.paging import LIMIT, PRINTABLE, Before, Limit
 from api.webhooks.ports import Ports
 from commands.kernel import derived_id
 from commands.webhooks.deliveries import AskForDelivery
-from commands.webhooks.sending import send
-from domain.analyses.analyses import (
-    AnalysisIsNotOver,
-    AnalysisRequested,
-    NoSuchAnalysis,
-    analyses,
+from commands.webhooks.sending import body_of, reader, send
+from domain.analyses.analyses import AnalysisIsNotOver, NoSuchAnalysis, analyses
+from domain.kernel import Event, Invalid
+from domain.webhooks.deliveries import (
+    DELIVERIES_MAX,
+    DeliveryInProgress,
+    TooManyDeliveries,
+    deliveries,
+    redelivery_counts,
 )
-from domain.kernel import Invalid
-from domain.webhooks.deliveries import DELIVERIES_MAX, DeliveryInProgress, TooManyDeliveries
 from domain.webhooks.endpoints import NoEndpointToTell, NoSuchEndpoint, endpoint_books
+from domain.webhooks.messages import Message, Subject, messages
+from projections.analyses.messages import analysis_completed, analysis_failed
 from projections.kernel import seconds
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
 
@@ -119,37 +121,49 @@ async def redeliver_analysis(
         raise NoSuchAnalysis
     if analysis.status not in ("completed", "failed"):
         raise AnalysisIsNotOver
-    requested = next(past for past in history if isinstance(past, AnalysisRequested))
-    endpoint_id, url = await _whom_to_tell(ports, asker, requested)
-    told = await ports.views.page(delivery_logs, asker.workspace_id, limit=DELIVERIES_MAX, parent=job_id)
-    delivery_id = ports.vault.new_id()
-    await ports.execute(
-        AskForDelivery(
-            delivery_id=delivery_id,
-            workspace_id=asker.workspace_id,
-            analysis_id=job_id,
-            url=url,
-            message_type="analysis.completed" if analysis.status == "completed" else "analysis.failed",
-            told=len(told),
-            endpoint_id=endpoint_id,
-        ),
-        asker.context,
+    message = analysis_completed if analysis.status == "completed" else analysis_failed
+    subject = Subject(kind=analyses.name, id=job_id, workspace_id=asker.workspace_id)
+    events = message.until(history)
+    endpoint_id, url = await _whom_to_tell(ports, message, subject, events)
+    again = AskForDelivery(
+        delivery_id=ports.vault.new_id(),
+        workspace_id=subject.workspace_id,
+        subject_kind=subject.kind,
+        subject_id=subject.id,
+        url=url,
+        message_type=message.name,
+        body=message.write(subject, events, ports.now(), own=endpoint_id is None),
+        endpoint_id=endpoint_id,
+        seen=await _seen(ports, subject),
     )
-    return stored(await ports.views.get(delivery_logs, delivery_id, asker.workspace_id))
+    await ports.execute(again, asker.context)
+    return stored(await ports.views.get(delivery_logs, again.delivery_id, asker.workspace_id))
 
 
-async def _whom_to_tell(ports: Ports, asker: Asker, requested: AnalysisRequested) -> tuple[str | None, str]:
+async def _whom_to_tell(
+    ports: Ports, message: Message, subject: Subject, events: Sequence[Event]
+) -> tuple[str | None, str]:
     """The endpoint and address for a job: its own endpoint, its own address, the newest enabled endpoint."""
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
-    own = requested.webhook_endpoint_id
-    if own is not None and own in book.endpoints:
-        return own, book.endpoints[own].url
-    if requested.webhook_url is not None:
-        return None, requested.webhook_url
+    find = reader(ports.log)
+    book = await find(endpoint_books, subject.workspace_id)
+    named = message.endpoint(events)
+    if named is not None and named in book.endpoints:
+        return named, book.endpoints[named].url
+    own = None if message.own is None else await message.own.url(subject, events, find)
+    if own is not None:
+        return None, own
     newest = book.newest_enabled()
     if newest is None:
         raise NoEndpointToTell
     return newest, book.endpoints[newest].url
+
+
+async def _seen(ports: Ports, subject: Subject) -> int:
+    """How many messages about a thing came by themselves, as long as its count does not know: before the first."""
+    if (await reader(ports.log)(redelivery_counts, subject.id)).deliveries:
+        return 0
+    workspace_id = subject.workspace_id
+    return len(await ports.views.page(delivery_logs, workspace_id, limit=DELIVERIES_MAX, parent=subject.id))
 
 
 @post("/v1/webhook-deliveries/deliver", status_code=200, tags=["platform"], opt=needs("webhooks:manage", "admin"))
@@ -202,24 +216,24 @@ async def replay_webhooks(
 ) -> Replayed:
     """Send again the messages of a time, as new deliveries to the endpoints of then. The same key replays once.
 
-    A job that has been told 100 times is skipped.
+    They say what they said the first time. A job that has been told 100 times is skipped.
     """
     since, until = data.since.astimezone(UTC), (data.until or ports.now()).astimezone(UTC)
     if until < since:
         raise BackwardsRange(loc=("body", "until"))
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    find = reader(ports.log)
+    book = await find(endpoint_books, asker.workspace_id)
     if data.endpoint_id is not None and data.endpoint_id not in book.endpoints:
         raise NoSuchEndpoint
     replay = idempotency_key or ports.vault.new_id()
     first, last = seconds(since), seconds(until)
     queued = skipped = 0
     # Of several deliveries of one message to one place the newest tells whether it has arrived.
-    seen: set[tuple[str, str]] = set()
-    logs = [log async for log in _all(ports, asker, since=first)]
-    told = Counter(log.job_id for log in logs)
-    for log in logs:
-        message = (log.endpoint_id or log.url, log.job_id)
-        if message in seen or log.event_type == "webhook.ping":
+    seen: set[tuple[str, str, str]] = set()
+    async for log in _all(ports, asker, since=first):
+        message = (log.endpoint_id or log.url, log.job_id, log.event_type)
+        declared = messages().get(log.event_type)
+        if message in seen or declared is None or declared.on is None:
             continue
         seen.add(message)
         if log.created_at > last or data.endpoint_id not in (None, log.endpoint_id):
@@ -228,14 +242,19 @@ async def replay_webhooks(
         if gone or (data.only == "failed" and log.status not in ("failed", "disabled")):
             skipped += 1
             continue
+        before = await find(deliveries, log.id)
+        subject = Subject(kind=before.subject_kind, id=before.subject_id, workspace_id=asker.workspace_id)
         again = AskForDelivery(
             delivery_id=derived_id("replay", asker.workspace_id, replay, *message),
-            workspace_id=asker.workspace_id,
-            analysis_id=log.job_id,
+            workspace_id=subject.workspace_id,
+            subject_kind=subject.kind,
+            subject_id=subject.id,
             url=log.url,
             message_type=log.event_type,
-            told=told[log.job_id],
+            body=await body_of(before, ports.log),
             endpoint_id=log.endpoint_id,
+            signer=before.signer,
+            seen=await _seen(ports, subject),
         )
         try:
             await ports.execute(again, asker.context)

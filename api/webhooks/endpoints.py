@@ -16,10 +16,13 @@ from api.webhooks.ports import Ports
 from commands.webhooks.deliveries import QueueDelivery
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.secrets import OVERLAP
+from commands.webhooks.sending import reader
 from domain.webhooks.endpoints import ENDPOINTS_MAX, NoSuchEndpoint, endpoint_books
+from domain.webhooks.messages import Subject
 from projections.kernel import seconds
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
 from projections.webhooks.endpoints import EndpointView, webhook_endpoints
+from projections.webhooks.messages import webhook_ping
 
 MANAGE = needs("webhooks:manage", "admin")
 ONE = {200: ResponseSpec(EndpointView, generate_examples=False, description="The endpoint")}
@@ -29,7 +32,7 @@ EventTypes = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_lengt
 
 
 class NewEndpoint(Struct):
-    """Where to send messages, and which; no types means all of them."""
+    """Where to send messages, and which; no types means all of them that are not optional."""
 
     url: Url
     description: Description = ""
@@ -192,17 +195,20 @@ async def test_webhook_endpoint(
     endpoint_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Response[bytes]:
     """Send a signed `webhook.ping`, once, also to a disabled endpoint. The delivery log tells how it went."""
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(asker.workspace_id))).events)
+    book = await reader(ports.log)(endpoint_books, asker.workspace_id)
     if endpoint_id not in book.endpoints:
         raise NoSuchEndpoint
     delivery_id = ports.vault.new_id()
+    subject = Subject(kind="endpoint", id=endpoint_id, workspace_id=asker.workspace_id)
     await ports.execute(
         QueueDelivery(
             delivery_id=delivery_id,
-            workspace_id=asker.workspace_id,
-            analysis_id="",
+            workspace_id=subject.workspace_id,
+            subject_kind=subject.kind,
+            subject_id=subject.id,
             url=book.endpoints[endpoint_id].url,
-            message_type="webhook.ping",
+            message_type=webhook_ping.name,
+            body=webhook_ping.write(subject, (), ports.now()),
             endpoint_id=endpoint_id,
         ),
         asker.context,

@@ -17,6 +17,7 @@ from domain.analyses.analyses import (
     NoSuchAnalysis,
     Origin,
     ReportDrawn,
+    ReportNotDrawn,
     SourceDeleted,
     analyses,
 )
@@ -246,6 +247,21 @@ def note_report(wish: NoteReport, analysis: Analysis, now: datetime) -> list[Eve
     if analysis.report_drawn or analysis.status != "completed":
         return []
     return [ReportDrawn(analysis_id=wish.analysis_id, artifacts=wish.artifacts, drawn_at=now)]
+
+
+class GiveUpReport(Command):
+    """Note that no pictures will be drawn, and why."""
+
+    analysis_id: str
+    reason: str
+
+
+@decides(GiveUpReport, analyses)
+def give_up_report(wish: GiveUpReport, analysis: Analysis, now: datetime) -> list[Event]:
+    """What has been drawn is there, and what was never heard has no pictures."""
+    if analysis.report_drawn or analysis.report_given_up or analysis.status != "completed":
+        return []
+    return [ReportNotDrawn(analysis_id=wish.analysis_id, reason=wish.reason, given_up_at=now)]
 
 
 class NoteSourceDeleted(Command):

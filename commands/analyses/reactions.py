@@ -12,7 +12,14 @@ from pathlib import Path
 import structlog
 from msgspec import json
 
-from commands.analyses.analyses import CompleteAnalysis, FailAnalysis, NoteReport, NoteSourceDeleted, StartAnalysis
+from commands.analyses.analyses import (
+    CompleteAnalysis,
+    FailAnalysis,
+    GiveUpReport,
+    NoteReport,
+    NoteSourceDeleted,
+    StartAnalysis,
+)
 from commands.analyses.objects import ExpireObject
 from commands.analyses.ports import Ports
 from commands.kernel import reacts_to
@@ -135,7 +142,12 @@ async def _recording(event: AnalysisRequested, ports: Ports) -> AsyncIterator[Pa
         yield path
 
 
-@reacts_to(AnalysisCompleted, name="draw-report", queue="analyses")
+async def _give_up_report(recorded: Recorded, ports: Ports, problem: str) -> None:
+    assert isinstance(recorded.event, AnalysisCompleted)
+    await ports.execute(GiveUpReport(analysis_id=recorded.event.analysis_id, reason=problem), recorded.context())
+
+
+@reacts_to(AnalysisCompleted, name="draw-report", queue="analyses", gives_up=_give_up_report)
 async def draw_report(recorded: Recorded, ports: Ports) -> None:
     """Pictures of what was heard are laid beside the detail; nobody waits for them."""
     event = recorded.event

@@ -18,24 +18,27 @@ from domain.webhooks.deliveries import (
     DeliveryInProgress,
     DeliveryIsOver,
     DeliveryQueued,
-    MessageType,
     NoAttemptLeft,
     TooManyDeliveries,
     WhyGivenUp,
     deliveries,
-    tellings,
+    redelivery_counts,
 )
+from domain.webhooks.signing import STANDARD_WEBHOOKS
 
 
 class QueueDelivery(Command):
-    """Tell an address about an analysis; a ping is about none."""
+    """Send a message about a subject to an address, in the words of `body`; null is for what was queued without any."""
 
     delivery_id: str
     workspace_id: str
-    analysis_id: str
+    subject_kind: str
+    subject_id: str
     url: str
-    message_type: MessageType
+    message_type: str
+    body: str | None
     endpoint_id: str | None = None
+    signer: str = STANDARD_WEBHOOKS.name
 
 
 @decides(QueueDelivery, deliveries, creates=True)
@@ -47,25 +50,22 @@ def queue(wish: QueueDelivery, delivery: Delivery, now: datetime) -> list[Event]
         DeliveryQueued(
             delivery_id=wish.delivery_id,
             workspace_id=wish.workspace_id,
-            analysis_id=wish.analysis_id,
+            subject_kind=wish.subject_kind,
+            subject_id=wish.subject_id,
             url=wish.url,
             message_type=wish.message_type,
             endpoint_id=wish.endpoint_id,
+            signer=wish.signer,
+            body=wish.body,
             queued_at=now,
         )
     ]
 
 
-class AskForDelivery(Command):
-    """Tell an address about an analysis once more; `told` is how many messages about it its asker has seen."""
+class AskForDelivery(QueueDelivery, kw_only=True):
+    """Queue another message about a subject; `seen` is how many there are that nobody had to ask for."""
 
-    delivery_id: str
-    workspace_id: str
-    analysis_id: str
-    url: str
-    message_type: MessageType
-    told: int
-    endpoint_id: str | None = None
+    seen: int
 
 
 @handles(AskForDelivery)
@@ -75,26 +75,19 @@ async def ask_for(wish: AskForDelivery, transaction: Transaction) -> None:
     if delivery.queued:
         return
     # What came by itself is not counted here, but its asker has seen it.
-    times = max((await transaction.find(tellings, wish.analysis_id)).times, wish.told)
-    if times >= DELIVERIES_MAX:
+    count = max((await transaction.find(redelivery_counts, wish.subject_id)).deliveries, wish.seen)
+    if count >= DELIVERIES_MAX:
         raise TooManyDeliveries(deliveries_max=DELIVERIES_MAX)
     asked = DeliveryAskedFor(
-        analysis_id=wish.analysis_id,
+        subject_kind=wish.subject_kind,
+        subject_id=wish.subject_id,
         workspace_id=wish.workspace_id,
         delivery_id=wish.delivery_id,
-        number=times + 1,
+        number=count + 1,
         asked_at=transaction.now,
     )
-    transaction.record(tellings, wish.analysis_id, asked)
-    message = QueueDelivery(
-        delivery_id=wish.delivery_id,
-        workspace_id=wish.workspace_id,
-        analysis_id=wish.analysis_id,
-        url=wish.url,
-        message_type=wish.message_type,
-        endpoint_id=wish.endpoint_id,
-    )
-    transaction.record(deliveries, wish.delivery_id, *queue(message, delivery, transaction.now))
+    transaction.record(redelivery_counts, wish.subject_id, asked)
+    transaction.record(deliveries, wish.delivery_id, *queue(wish, delivery, transaction.now))
 
 
 class BeginAttempt(Command):
@@ -132,7 +125,8 @@ def begin(wish: BeginAttempt, delivery: Delivery, now: datetime) -> list[Event]:
 class RecordAttempt(Command):
     """Write down how the n-th attempt went; without a next one the delivery is given up, and `reason` says why.
 
-    An endpoint that has had nothing but failures for `disable_after`, or that is `gone`, is disabled.
+    An endpoint that has had nothing but failures for `disable_after`, or that is `gone`, is disabled; not so one that
+    it was us who `refused` to send to.
     """
 
     delivery_id: str
@@ -145,6 +139,7 @@ class RecordAttempt(Command):
     next_attempt_at: datetime | None
     gives_up: WhyGivenUp = "exhausted"
     reason: str = "no attempt is left"
+    refused: bool = False
     disable_after: timedelta = timedelta(hours=120)
 
 
@@ -161,6 +156,7 @@ async def record_attempt(wish: RecordAttempt, transaction: Transaction) -> None:
         delivery.endpoint_id,
         transaction,
         success=wish.success,
+        refused=wish.refused,
         gone=wish.gives_up == "gone",
         disable_after=wish.disable_after,
     )
@@ -171,7 +167,8 @@ def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[E
         return []
     attempted = DeliveryAttempted(
         delivery_id=wish.delivery_id,
-        analysis_id=delivery.analysis_id,
+        subject_kind=delivery.subject_kind,
+        subject_id=delivery.subject_id,
         attempt=wish.attempt,
         success=wish.success,
         attempted_at=now,
@@ -185,13 +182,7 @@ def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[E
         return [attempted]
     return [
         attempted,
-        DeliveryGivenUp(
-            delivery_id=wish.delivery_id,
-            analysis_id=delivery.analysis_id,
-            reason=wish.reason,
-            because=wish.gives_up,
-            given_up_at=now,
-        ),
+        _given_up(wish.delivery_id, delivery, wish.gives_up, wish.reason, now),
     ]
 
 
@@ -208,12 +199,15 @@ def give_up(wish: GiveUpDelivery, delivery: Delivery, now: datetime) -> list[Eve
     """What is over stays as it is."""
     if delivery.is_over:
         return []
-    return [
-        DeliveryGivenUp(
-            delivery_id=wish.delivery_id,
-            analysis_id=delivery.analysis_id,
-            reason=wish.reason,
-            because=wish.because,
-            given_up_at=now,
-        )
-    ]
+    return [_given_up(wish.delivery_id, delivery, wish.because, wish.reason, now)]
+
+
+def _given_up(delivery_id: str, delivery: Delivery, because: WhyGivenUp, reason: str, now: datetime) -> DeliveryGivenUp:
+    return DeliveryGivenUp(
+        delivery_id=delivery_id,
+        subject_kind=delivery.subject_kind,
+        subject_id=delivery.subject_id,
+        reason=reason,
+        because=because,
+        given_up_at=now,
+    )

@@ -150,12 +150,15 @@ async def note_health(
     transaction: Transaction,
     *,
     success: bool,
+    refused: bool,
     gone: bool,
     disable_after: timedelta,
 ) -> None:
     """Write down when an endpoint begins to fail and when it recovers, and stop telling one that only fails.
 
-    Nothing is written while it goes on as before, so a healthy endpoint's stream does not grow with its messages.
+    An endpoint that we refuse to send to is shown as failing and never disabled for it, so that it works again as soon
+    as we do not: nobody at its end has done anything wrong. Nothing is written while it goes on as before, so a healthy
+    endpoint's stream does not grow with its messages.
     """
     if endpoint_id is None:
         return
@@ -165,18 +168,18 @@ async def note_health(
         return
     now = transaction.now
     events: list[Event] = []
-    if success and endpoint.failing_since is not None:
-        events.append(EndpointRecovered(endpoint_id=endpoint_id, workspace_id=workspace_id, recovered_at=now))
-    if not success and endpoint.failing_since is None:
-        events.append(EndpointFailing(endpoint_id=endpoint_id, workspace_id=workspace_id, failing_since=now))
+    of = {"endpoint_id": endpoint_id, "workspace_id": workspace_id}
+    fails = endpoint.failing_since is not None
+    if success and (fails or endpoint.refused):
+        events.append(EndpointRecovered(**of, recovered_at=now))
+    if not success and not fails and not (refused and endpoint.refused):
+        events.append(EndpointFailing(**of, failing_since=now, refused=refused))
     since = endpoint.failing_since or now
     because: WhyDisabled | None = None
-    if not success and endpoint.enabled:
+    if not success and not refused and endpoint.enabled:
         because = "gone" if gone else "failing" if now - since >= disable_after else None
     if because is not None:
-        events.append(
-            EndpointDisabled(endpoint_id=endpoint_id, workspace_id=workspace_id, because=because, disabled_at=now)
-        )
+        events.append(EndpointDisabled(**of, because=because, disabled_at=now))
     transaction.record(endpoint_books, workspace_id, *events)
 
 

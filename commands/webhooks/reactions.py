@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,14 +11,15 @@ from commands.kernel import derived_id, reacts_to
 from commands.ports import Letter
 from commands.webhooks.deliveries import QueueDelivery
 from commands.webhooks.ports import Ports
-from commands.webhooks.sending import end_abandoned, send
-from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
+from commands.webhooks.sending import end_abandoned, reader, send
 from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
-from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued, MessageType
+from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued
 from domain.webhooks.endpoints import EndpointDisabled, endpoint_books
+from domain.webhooks.messages import Message, Subject, messages
+from domain.webhooks.signing import STANDARD_WEBHOOKS, Signer
 
 log = structlog.get_logger(__name__)
 
@@ -25,42 +27,60 @@ log = structlog.get_logger(__name__)
 ABANDONED_AFTER = timedelta(minutes=1)
 
 
-@reacts_to(AnalysisCompleted, AnalysisFailed, name="queue-delivery")
+#: What there is to tell of an event.
+MESSAGES: dict[type[Event], list[Message]] = {
+    event: [message for message in messages().values() if message.on is event]
+    for event in dict.fromkeys(message.on for message in messages().values())
+    if event is not None
+}
+
+
+@reacts_to(*MESSAGES, name="queue-delivery")
 async def queue_delivery(recorded: Recorded, ports: Ports) -> None:
-    """The address left with the job, the job's endpoint, and all endpoints that want to, hear of its end."""
-    event = recorded.event
-    assert isinstance(event, AnalysisCompleted | AnalysisFailed)
-    history = await ports.log.read(analyses.stream(event.analysis_id))
-    requested = next(past for past in history.events if isinstance(past, AnalysisRequested))
-    message_type: MessageType = "analysis.completed" if isinstance(event, AnalysisCompleted) else "analysis.failed"
-    # The address left with a job goes with its workspace, as endpoints do.
-    if requested.webhook_url is not None and requested.webhook_url != ERASED:
-        await ports.execute(
-            QueueDelivery(
-                delivery_id=derived_id("delivery", event.analysis_id, requested.webhook_url),
-                workspace_id=requested.workspace_id,
-                analysis_id=event.analysis_id,
-                url=requested.webhook_url,
-                message_type=message_type,
-            ),
-            recorded.context(),
+    """The address left with the subject, the endpoint it names, and all endpoints that want to, hear what happened.
+
+    What they are told is written now, as of the event: the same for all of them, and on every attempt.
+    """
+    kind, _, identity = recorded.stream.partition("-")
+    subject = Subject(kind=kind, id=identity, workspace_id=recorded.workspace_id)
+    events = (await ports.log.read(recorded.stream)).events[: recorded.version]
+    for message in MESSAGES[type(recorded.event)]:
+        for delivery in await _deliveries(message, subject, events, recorded, ports):
+            await ports.execute(delivery, recorded.context())
+
+
+async def _deliveries(
+    message: Message, subject: Subject, events: Sequence[Event], recorded: Recorded, ports: Ports
+) -> list[QueueDelivery]:
+    def to(url: str, endpoint_id: str | None, body: str, signer: Signer) -> QueueDelivery:
+        return QueueDelivery(
+            delivery_id=derived_id("delivery", str(recorded.event_id), message.name, endpoint_id or url),
+            workspace_id=subject.workspace_id,
+            subject_kind=subject.kind,
+            subject_id=subject.id,
+            url=url,
+            message_type=message.name,
+            body=body,
+            endpoint_id=endpoint_id,
+            signer=signer.name,
         )
-    if requested.workspace_id == PUBLIC:
-        return
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(requested.workspace_id))).events)
-    for endpoint_id, endpoint in book.endpoints.items():
-        if endpoint_id == requested.webhook_endpoint_id or endpoint.wants(message_type):
-            await ports.execute(
-                QueueDelivery(
-                    delivery_id=derived_id("delivery", event.analysis_id, endpoint_id),
-                    workspace_id=requested.workspace_id,
-                    analysis_id=event.analysis_id,
-                    url=endpoint.url,
-                    message_type=message_type,
-                    endpoint_id=endpoint_id,
-                ),
-                recorded.context(),
-            )
+
+    found = []
+    find = reader(ports.log)
+    if message.own is not None:
+        url = await message.own.url(subject, events, find)
+        # The address left with a thing goes with its workspace, as endpoints do.
+        if url is not None and url != ERASED:
+            body = message.write(subject, events, recorded.recorded_at, own=True)
+            found.append(to(url, None, body, message.own.signer))
+    if subject.workspace_id == PUBLIC:
+        return found
+    named = message.endpoint(events)
+    body = message.write(subject, events, recorded.recorded_at)
+    for endpoint_id, endpoint in (await find(endpoint_books, subject.workspace_id)).endpoints.items():
+        if endpoint_id == named or endpoint.wants(message):
+            found.append(to(endpoint.url, endpoint_id, body, STANDARD_WEBHOOKS))
+    return found
 
 
 def _awaits_another(event: Event) -> bool:
@@ -122,7 +142,7 @@ async def mail_endpoint_disabled(recorded: Recorded, ports: Ports) -> None:
         return
     workspace = workspaces.fold((await ports.log.read(workspaces.stream(event.workspace_id))).events)
     why = (
-        "It answered that it is gone for good (410), or its address is one that we may not connect to."
+        "It answered that it is gone for good (410)."
         if event.because == "gone"
         else "Every message to it has failed for days."
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
-from msgspec import Raw, json
 
+from commands.kernel import Log
 from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAttempt
 from commands.webhooks.ports import Ports
-from domain.kernel import ERASED, Value
+from domain.kernel import ERASED, Category, State, Value
 from domain.ledger import Context
 from domain.webhooks.deliveries import (
     Delivery,
@@ -24,7 +24,8 @@ from domain.webhooks.deliveries import (
     next_attempt,
 )
 from domain.webhooks.endpoints import Endpoint, endpoint_books
-from domain.webhooks.secrets import signing_secrets
+from domain.webhooks.messages import Find, Subject, messages, secrets_of_workspace
+from domain.webhooks.signing import SIGNERS, Outgoing
 
 log = structlog.get_logger(__name__)
 
@@ -33,23 +34,21 @@ RETRY_SECONDS = 30.0
 
 Outcome = Literal["delivered", "failed", "skipped"]
 
-
-class Message(Value):
-    """The body of a webhook, as Standard Webhooks recommends it."""
-
-    type: str
-    timestamp: str
-    data: Raw
+S = TypeVar("S", bound=State)
 
 
-class _Heard(Value):
-    """What came of posting a message."""
+class _Result(Value):
+    """What came of posting a message; `setting` is the one by which we refused to."""
 
     status: int | None = None
     error: str | None = None
     retry_after_seconds: float | None = None
     duration_seconds: float = 0.0
-    gone: bool = False
+    setting: str | None = None
+
+    @property
+    def gone(self) -> bool:
+        return self.status == 410
 
     @property
     def success(self) -> bool:
@@ -77,11 +76,11 @@ async def send(
     if delivery.delivered or (delivery.given_up and not force) or (attempt is not None and turn > attempt):
         return "skipped"
     endpoint: Endpoint | None = None
-    if delivery.endpoint_id is None and delivery.url == ERASED:
+    if ERASED in (delivery.body, None if delivery.endpoint_id else delivery.url):
         await ports.execute(_Pointless(because="removed", reason="the workspace is forgotten")(delivery_id), context)
         return "skipped"
     if delivery.endpoint_id is not None:
-        book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+        book = await reader(ports.log)(endpoint_books, delivery.workspace_id)
         endpoint = book.endpoints.get(delivery.endpoint_id)
         pointless = _pointless(delivery, endpoint, force=force)
         if pointless is not None:
@@ -95,35 +94,46 @@ async def send(
     except (DeliveryIsOver, NoAttemptLeft):
         return "skipped"
     now = ports.now()
-    body = await _body(delivery, ports)
-    signed = ports.signer.sign(f"msg_{delivery_id}", now, body, await _secret_ids(delivery, endpoint, now, ports))
-    heard = await _post(endpoint.url if endpoint else delivery.url, body, signed, ports)
+    signer = SIGNERS[delivery.signer]
+    body = (await body_of(delivery, ports.log)).encode()
+    secret_ids = await _secret_ids(delivery, endpoint, now, ports)
+    headers = signer.headers(
+        Outgoing(
+            message_id=f"msg_{delivery_id}",
+            message_type=delivery.message_type,
+            sent_at=now,
+            body=body,
+            secrets=[ports.secrets.signing_secret(each) for each in secret_ids],
+        )
+    )
+    result = await _post(endpoint.url if endpoint else delivery.url, body, headers, ports)
     again = next_attempt(
         turn,
         now,
-        waits=() if delivery.message_type == "webhook.ping" else ports.settings.webhook_retry_seconds,
+        waits=_waits(delivery, ports),
         jitter=ports.settings.webhook_jitter * ports.chance(),
-        retry_after_seconds=heard.retry_after_seconds,
+        retry_after_seconds=result.retry_after_seconds,
     )
     written = await ports.execute(
         RecordAttempt(
             delivery_id=delivery_id,
             attempt=turn,
-            success=heard.success,
-            status_code=heard.status,
-            error_detail=heard.error,
-            signature=signed["webhook-signature"],
-            duration_seconds=heard.duration_seconds,
-            next_attempt_at=None if heard.gone else again,
-            gives_up="gone" if heard.gone else "exhausted",
-            reason="the receiver is gone" if heard.gone else "no attempt is left",
+            success=result.success,
+            status_code=result.status,
+            error_detail=result.error,
+            signature=headers[signer.signature],
+            duration_seconds=result.duration_seconds,
+            next_attempt_at=None if result.gone else again,
+            gives_up="gone" if result.gone else "exhausted",
+            reason="the receiver is gone" if result.gone else "no attempt is left",
+            refused=result.setting is not None,
             disable_after=timedelta(hours=ports.settings.webhook_disable_hours),
         ),
         context,
     )
     if written:
-        await _say(delivery_id, delivery, endpoint, turn, heard, ports)
-    return "delivered" if heard.success else "failed"
+        await _say(delivery_id, delivery, endpoint, turn, result, ports)
+    return "delivered" if result.success else "failed"
 
 
 async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) -> None:
@@ -134,7 +144,6 @@ async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) ->
     now = ports.now()
     if now < begun.begun_at + _patience(ports):
         raise DeliveryInProgress
-    waits = () if delivery.message_type == "webhook.ping" else ports.settings.webhook_retry_seconds
     await ports.execute(
         RecordAttempt(
             delivery_id=begun.delivery_id,
@@ -144,11 +153,20 @@ async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) ->
             error_detail="The process that sent this ended before there was an answer.",
             signature=None,
             duration_seconds=0.0,
-            next_attempt_at=next_attempt(begun.attempt, now, waits=waits, jitter=0.0),
+            next_attempt_at=next_attempt(begun.attempt, now, waits=_waits(delivery, ports), jitter=0.0),
             disable_after=timedelta(hours=ports.settings.webhook_disable_hours),
         ),
         context,
     )
+
+
+def _waits(delivery: Delivery, ports: Ports) -> tuple[float, ...]:
+    """How long to wait before each further attempt; what somebody asked for is sent once, since they look at it."""
+    return () if _is_asked_for(delivery) else ports.settings.webhook_retry_seconds
+
+
+def _is_asked_for(delivery: Delivery) -> bool:
+    return messages()[delivery.message_type].on is None
 
 
 def _patience(ports: Ports) -> timedelta:
@@ -156,22 +174,29 @@ def _patience(ports: Ports) -> timedelta:
 
 
 async def _say(
-    delivery_id: str, delivery: Delivery, endpoint: Endpoint | None, turn: int, heard: _Heard, ports: Ports
+    delivery_id: str, delivery: Delivery, endpoint: Endpoint | None, turn: int, result: _Result, ports: Ports
 ) -> None:
-    """Tell the operator how an attempt went; addresses stay out of logs, since they may carry secrets."""
-    about = {"workspace_id": delivery.workspace_id, "endpoint_id": delivery.endpoint_id}
+    """Tell the operator how an attempt went; addresses stay out of logs, since they may carry secrets.
+
+    What only an operator can change is named: the setting that keeps us from connecting.
+    """
+    about = {
+        f"{delivery.subject_kind}_id": delivery.subject_id,
+        "workspace_id": delivery.workspace_id,
+        "endpoint_id": delivery.endpoint_id,
+    }
     log.info(
-        "webhook.delivered" if heard.success else "webhook.failed",
+        "webhook.delivered" if result.success else "webhook.failed",
         delivery_id=delivery_id,
-        analysis_id=delivery.analysis_id,
         **about,
         attempt=turn,
-        status=heard.status,
-        seconds=round(heard.duration_seconds, 3),
-        problem=heard.error,
+        status=result.status,
+        seconds=round(result.duration_seconds, 3),
+        problem=result.error,
+        **({} if result.setting is None else {"setting": result.setting}),
     )
-    if not heard.success and endpoint is not None and endpoint.enabled:
-        book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(delivery.workspace_id))).events)
+    if not result.success and endpoint is not None and endpoint.enabled:
+        book = await reader(ports.log)(endpoint_books, delivery.workspace_id)
         now = book.endpoints.get(delivery.endpoint_id or "")
         if now is not None and not now.enabled:
             log.info("webhook.endpoint_disabled", **about)
@@ -191,48 +216,57 @@ def _pointless(delivery: Delivery, endpoint: Endpoint | None, *, force: bool) ->
     if endpoint is None:
         return _Pointless(because="removed", reason="the endpoint has been deleted")
     # A ping asks whether an endpoint could be told, which is best known before it is enabled.
-    if not endpoint.enabled and not force and delivery.message_type != "webhook.ping":
+    if not endpoint.enabled and not force and not _is_asked_for(delivery):
         return _Pointless(because="disabled", reason="the endpoint is disabled")
     return None
 
 
-async def _body(delivery: Delivery, ports: Ports) -> bytes:
+def reader(log: Log) -> Find:
+    """Looks up how things stand in the log."""
+
+    async def find(category: Category[S], identity: str) -> S:
+        return category.fold((await log.read(category.stream(identity))).events)
+
+    return find
+
+
+async def body_of(delivery: Delivery, log: Log) -> str:
+    """The text of a message: as it was queued, or for those queued before it was kept, as of its event once more."""
+    if delivery.body is not None:
+        return delivery.body
     assert delivery.queued_at is not None
-    if delivery.message_type == "webhook.ping":
-        data = json.encode({"endpoint_id": delivery.endpoint_id, "workspace_id": delivery.workspace_id})
-    elif delivery.endpoint_id is not None:
-        data = await ports.bodies.platform_analysis(delivery.analysis_id)
-    else:
-        data = await ports.bodies.analysis(delivery.analysis_id)
-    timestamp = delivery.queued_at.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.encode(Message(type=delivery.message_type, timestamp=timestamp, data=Raw(data)))
+    subject = Subject(kind=delivery.subject_kind, id=delivery.subject_id, workspace_id=delivery.workspace_id)
+    message = messages()[delivery.message_type]
+    events = message.until((await log.read(subject.stream)).events)
+    return message.write(subject, events, delivery.queued_at, own=delivery.endpoint_id is None)
 
 
-async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, ports: Ports) -> list[str]:
-    """An endpoint has secrets of its own; an address left with a job is signed for with the workspace's."""
+async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, ports: Ports) -> Sequence[str]:
+    """An endpoint has secrets of its own; for an address left with a subject its message says which."""
     if endpoint is not None:
         return endpoint.valid_secrets(now)
-    secrets = signing_secrets.fold((await ports.log.read(signing_secrets.stream(delivery.workspace_id))).events)
-    return secrets.valid(delivery.workspace_id, now)
+    own = messages()[delivery.message_type].own
+    subject = Subject(kind=delivery.subject_kind, id=delivery.subject_id, workspace_id=delivery.workspace_id)
+    find_secrets = secrets_of_workspace if own is None else own.secret_ids
+    return await find_secrets(subject, reader(ports.log), now)
 
 
-async def _post(url: str, body: bytes, signed: Mapping[str, str], ports: Ports) -> _Heard:
+async def _post(url: str, body: bytes, headers: Mapping[str, str], ports: Ports) -> _Result:
     try:
         answer = await ports.web.post(
             url,
             body,
-            {**signed, "User-Agent": "Ledgerline-Webhooks/1"},
+            {**headers, "User-Agent": "Ledgerline-Webhooks/1"},
             seconds_max=ports.settings.webhook_seconds_max,
         )
     except Exception as problem:
         if not hasattr(problem, "transient"):
             raise
-        # A forbidden address stays forbidden; whatever else went wrong on the way may be over next time.
-        return _Heard(error=str(problem), gone=not problem.transient)
-    return _Heard(
+        # Whatever goes wrong on the way may be over next time: names and certificates come back, settings are mended.
+        return _Result(error=str(problem), setting=getattr(problem, "setting", None))
+    return _Result(
         status=answer.status,
         error=None if 200 <= answer.status < 300 else f"The receiver answered {answer.status}.",
         retry_after_seconds=answer.retry_after_seconds,
         duration_seconds=answer.duration_seconds,
-        gone=answer.status == 410,
     )

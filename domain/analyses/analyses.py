@@ -64,6 +64,10 @@ class AnalysisCancelled(Event):
     cancelled_at: datetime
 
 
+#: The pictures that are drawn of what was heard.
+PICTURES = ("overview.png", "waveform.png", "chromagram.png", "loudness.png")
+
+
 class Artifact(Value):
     """A file that was made of what was heard, and where it is kept."""
 
@@ -81,6 +85,16 @@ class ReportDrawn(Event):
     drawn_at: datetime
 
 
+class ReportNotDrawn(Event):
+    """There will be no pictures of what was heard, and why."""
+
+    action: ClassVar[str] = "report.not_drawn"
+
+    analysis_id: str
+    reason: str
+    given_up_at: datetime
+
+
 class SourceDeleted(Event):
     """The uploaded recording is no longer kept."""
 
@@ -96,6 +110,7 @@ class Analysis(State):
     status: Literal["absent", "requested", "running", "completed", "failed", "cancelled"] = "absent"
     source_deleted: bool = False
     report_drawn: bool = False
+    report_given_up: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -118,6 +133,8 @@ def evolve(analysis: Analysis, event: Event) -> Analysis:  # noqa: PLR0911 - one
             return replace(analysis, status="cancelled")
         case ReportDrawn():
             return replace(analysis, report_drawn=True)
+        case ReportNotDrawn():
+            return replace(analysis, report_given_up=True)
         case SourceDeleted():
             return replace(analysis, source_deleted=True)
     return analysis

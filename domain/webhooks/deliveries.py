@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -18,37 +18,52 @@ from domain.kernel import (
     personal,
     personal_since_then,
 )
-
-MessageType = Literal["analysis.completed", "analysis.failed", "webhook.ping"]
-#: What an endpoint may choose from; a ping is sent only when somebody asks for it.
-MESSAGE_TYPES: tuple[str, ...] = tuple(each for each in get_args(MessageType) if each != "webhook.ping")
+from domain.webhooks.signing import STANDARD_WEBHOOKS
 
 #: How often one message may be sent, however often that is forced; by itself it is sent far less often.
 ATTEMPTS_MAX = 50
-#: Once a job has been told so often, no more messages about it may be asked for, so that its log has an end.
+#: When there are so many messages about one thing, no more may be asked for, so that its log has an end.
 DELIVERIES_MAX = 100
 
 #: Why a delivery is not tried again: no attempt is left, the receiver said it is gone, or its endpoint is off or away.
 WhyGivenUp = Literal["exhausted", "gone", "disabled", "removed"]
 
 
-class DeliveryQueued(Event):
-    """There is something to tell; without an endpoint the address was left with the job."""
+def about_an_analysis(facts: dict[str, Any]) -> dict[str, Any]:
+    """An upcaster: once, every message was about an analysis, except for a ping, which was about none."""
+    rest = {name: fact for name, fact in facts.items() if name != "analysis_id"}
+    if facts["analysis_id"]:
+        return rest | {"subject_kind": "analysis", "subject_id": facts["analysis_id"]}
+    return rest | {"subject_kind": "endpoint", "subject_id": facts.get("endpoint_id") or ""}
 
-    schema_version: ClassVar[int] = 2
-    upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
+
+class DeliveryQueued(Event):
+    """There is something to tell, in these words; without an endpoint the address was left with the subject.
+
+    The subject is the thing that the message is about: `subject_kind` is the category of its stream. The `body` is
+    what is sent, the same bytes on every attempt; only deliveries from before it was kept have none.
+    """
+
+    target: ClassVar[str] = "webhook_delivery"
+    schema_version: ClassVar[int] = 3
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("url"), 2: about_an_analysis}
 
     delivery_id: str
     workspace_id: str
-    analysis_id: str
+    subject_kind: str
+    subject_id: str
     url: Annotated[str, personal("workspace_id", address=True)]
-    message_type: MessageType
+    message_type: str
     queued_at: datetime
     endpoint_id: str | None = None
+    signer: str = STANDARD_WEBHOOKS.name
+    body: Annotated[str, personal("workspace_id")] | None = None
 
 
 class DeliveryBegun(Event):
     """Somebody is sending it for the n-th time; nobody else does so meanwhile."""
+
+    target: ClassVar[str] = "webhook_delivery"
 
     delivery_id: str
     attempt: int
@@ -61,8 +76,13 @@ class DeliveryBegun(Event):
 class DeliveryAttempted(Event):
     """It was sent once; `next_attempt_at` is null when it arrived or no attempt is left."""
 
+    target: ClassVar[str] = "webhook_delivery"
+    schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: about_an_analysis}
+
     delivery_id: str
-    analysis_id: str
+    subject_kind: str
+    subject_id: str
     attempt: int
     success: bool
     attempted_at: datetime
@@ -76,17 +96,27 @@ class DeliveryAttempted(Event):
 class DeliveryGivenUp(Event):
     """It will not be tried again by itself, and why."""
 
+    action: ClassVar[str] = "delivery.given_up"
+    target: ClassVar[str] = "webhook_delivery"
+    schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: about_an_analysis}
+
     delivery_id: str
-    analysis_id: str
+    subject_kind: str
+    subject_id: str
     reason: str
     given_up_at: datetime
     because: WhyGivenUp = "exhausted"
 
 
 class DeliveryAskedFor(Event):
-    """Somebody wants a job told once more: the n-th message about it."""
+    """Somebody wants a thing told once more: the n-th message about it."""
 
-    analysis_id: str
+    schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: about_an_analysis}
+
+    subject_kind: str
+    subject_id: str
     workspace_id: str
     delivery_id: str
     number: int
@@ -98,10 +128,13 @@ class Delivery(State):
 
     workspace_id: str = ""
     queued: bool = False
-    analysis_id: str = ""
+    subject_kind: str = ""
+    subject_id: str = ""
     endpoint_id: str | None = None
     url: str = ""
-    message_type: MessageType = "analysis.completed"
+    message_type: str = ""
+    signer: str = STANDARD_WEBHOOKS.name
+    body: str | None = None
     queued_at: datetime | None = None
     attempts: int = 0
     begun_at: datetime | None = None
@@ -127,10 +160,13 @@ def evolve(delivery: Delivery, event: Event) -> Delivery:
             return Delivery(
                 queued=True,
                 workspace_id=event.workspace_id,
-                analysis_id=event.analysis_id,
+                subject_kind=event.subject_kind,
+                subject_id=event.subject_id,
                 endpoint_id=event.endpoint_id,
                 url=event.url,
                 message_type=event.message_type,
+                signer=event.signer,
+                body=event.body,
                 queued_at=event.queued_at,
                 next_attempt_at=event.queued_at,
             )
@@ -173,27 +209,28 @@ class DeliveryInProgress(Unavailable):
 deliveries = Category(name="delivery", initial=Delivery(), evolve=evolve, absent=NoSuchDelivery)
 
 
-class Telling(State):
-    """How often a job has been told, as far as was known when somebody last asked for it."""
+class RedeliveryCount(State):
+    """How many messages there are about a thing; 0 until somebody asks for another one."""
 
-    times: int = 0
-
-
-def retell(telling: Telling, event: Event) -> Telling:
-    """What is known of a job after one more event."""
-    return told_by(event) or telling
+    deliveries: int = 0
 
 
-def told_by(event: Event) -> Telling | None:
+def count(counted: RedeliveryCount, event: Event) -> RedeliveryCount:
+    """The count after one more event."""
+    return counted_by(event) or counted
+
+
+def counted_by(event: Event) -> RedeliveryCount | None:
     """What the newest event says of all before it."""
     match event:
         case DeliveryAskedFor():
-            return Telling(times=event.number)
+            return RedeliveryCount(deliveries=event.number)
     return None
 
 
-#: By job, apart from the job itself: who tells it again must not wait for who listens to it.
-tellings = Category(name="telling", initial=Telling(), evolve=retell, snapshot=told_by)
+#: By the id of the subject, apart from its own stream: who asks for a message must not wait for who changes the thing.
+#: The name is what the streams are called on disk.
+redelivery_counts = Category(name="telling", initial=RedeliveryCount(), evolve=count, snapshot=counted_by)
 
 
 def next_attempt(

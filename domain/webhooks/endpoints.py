@@ -23,7 +23,7 @@ from domain.kernel import (
     personal,
     personal_since_then,
 )
-from domain.webhooks.deliveries import MESSAGE_TYPES
+from domain.webhooks.messages import Message, messages
 
 ENDPOINTS_MAX = 50
 #: A receiver that is away for days must not pile up secrets: the oldest go first.
@@ -35,6 +35,7 @@ WhyDisabled = Literal["asked", "failing", "gone"]
 class EndpointRegistered(Event):
     """An address wants to be told; no chosen types means all of them."""
 
+    target: ClassVar[str] = "webhook_endpoint"
     schema_version: ClassVar[int] = 2
     upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
 
@@ -51,6 +52,7 @@ class EndpointRegistered(Event):
 class EndpointMoved(Event):
     """It listens at another address now."""
 
+    target: ClassVar[str] = "webhook_endpoint"
     schema_version: ClassVar[int] = 2
     upcasters: ClassVar[Upcasters] = {1: personal_since_then("url")}
 
@@ -63,6 +65,8 @@ class EndpointMoved(Event):
 class EndpointDescribed(Event):
     """Somebody has written down what it is for."""
 
+    target: ClassVar[str] = "webhook_endpoint"
+
     endpoint_id: str
     workspace_id: str
     description: Annotated[str, personal("workspace_id")]
@@ -71,6 +75,8 @@ class EndpointDescribed(Event):
 
 class EndpointSubscribed(Event):
     """It wants other types of messages than before."""
+
+    target: ClassVar[str] = "webhook_endpoint"
 
     endpoint_id: str
     workspace_id: str
@@ -81,6 +87,8 @@ class EndpointSubscribed(Event):
 class EndpointSecretRotated(Event):
     """Its messages are signed with a new secret, and with the old one too until it expires."""
 
+    target: ClassVar[str] = "webhook_endpoint"
+
     endpoint_id: str
     workspace_id: str
     secret_id: str
@@ -89,15 +97,20 @@ class EndpointSecretRotated(Event):
 
 
 class EndpointFailing(Event):
-    """A message did not arrive, after all before had."""
+    """A message did not arrive, after all before had; `refused` when it was us who would not send it there."""
+
+    target: ClassVar[str] = "webhook_endpoint"
 
     endpoint_id: str
     workspace_id: str
     failing_since: datetime
+    refused: bool = False
 
 
 class EndpointRecovered(Event):
     """A message has arrived again."""
+
+    target: ClassVar[str] = "webhook_endpoint"
 
     endpoint_id: str
     workspace_id: str
@@ -106,6 +119,8 @@ class EndpointRecovered(Event):
 
 class EndpointDisabled(Event):
     """It is not told anything for now, and why."""
+
+    target: ClassVar[str] = "webhook_endpoint"
 
     endpoint_id: str
     workspace_id: str
@@ -116,6 +131,8 @@ class EndpointDisabled(Event):
 class EndpointEnabled(Event):
     """It is told again."""
 
+    target: ClassVar[str] = "webhook_endpoint"
+
     endpoint_id: str
     workspace_id: str
     enabled_at: datetime
@@ -123,6 +140,8 @@ class EndpointEnabled(Event):
 
 class EndpointRemoved(Event):
     """It is no more."""
+
+    target: ClassVar[str] = "webhook_endpoint"
 
     endpoint_id: str
     workspace_id: str
@@ -138,11 +157,13 @@ class Endpoint(Value):
     #: Newest first, each with the end of its time.
     secrets: tuple[tuple[str, datetime | None], ...]
     enabled: bool = True
+    #: Since when the receiver has done nothing but fail. That we would not send to it is no fault of its own.
     failing_since: datetime | None = None
+    refused: bool = False
 
-    def wants(self, message_type: str) -> bool:
-        """Whether it wants messages of this type, as long as it is enabled."""
-        return self.enabled and (not self.event_types or message_type in self.event_types)
+    def wants(self, message: Message) -> bool:
+        """Whether it is enabled and has chosen this message; who chose nothing has chosen all that are not optional."""
+        return self.enabled and (message.name in self.event_types if self.event_types else not message.optional)
 
     def valid_secrets(self, now: datetime) -> list[str]:
         """The ids of the secrets to sign with now."""
@@ -202,13 +223,15 @@ def _changed(endpoint: Endpoint, event: Event) -> Endpoint:  # noqa: PLR0911 - o
             old = tuple((secret_id, end or event.old_expires_at) for secret_id, end in endpoint.secrets)
             return replace(endpoint, secrets=((event.secret_id, None), *old)[:SECRETS_MAX])
         case EndpointFailing():
+            if event.refused:
+                return replace(endpoint, refused=True)
             return replace(endpoint, failing_since=event.failing_since)
         case EndpointRecovered():
-            return replace(endpoint, failing_since=None)
+            return replace(endpoint, failing_since=None, refused=False)
         case EndpointDisabled():
             return replace(endpoint, enabled=False)
         case EndpointEnabled():
-            return replace(endpoint, enabled=True, failing_since=None)
+            return replace(endpoint, enabled=True, failing_since=None, refused=False)
     return endpoint
 
 
@@ -230,10 +253,11 @@ class UnknownEventType(Invalid):
 
 def check_types(event_types: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse types that no message has; the rest in one order, each once."""
+    choices = [name for name, each in messages().items() if each.on is not None]
     for event_type in event_types:
-        if event_type not in MESSAGE_TYPES:
-            raise UnknownEventType(event_type=event_type, choices=", ".join(MESSAGE_TYPES), loc=("body", "event_types"))
-    return tuple(each for each in MESSAGE_TYPES if each in event_types)
+        if event_type not in choices:
+            raise UnknownEventType(event_type=event_type, choices=", ".join(choices), loc=("body", "event_types"))
+    return tuple(each for each in choices if each in event_types)
 
 
 endpoint_books = Category(name="endpoints", initial=EndpointBook(), evolve=evolve, absent=NoSuchEndpoint)

@@ -11,6 +11,7 @@ from domain.analyses.analyses import (
     AnalysisRequested,
     AnalysisStarted,
     ReportDrawn,
+    ReportNotDrawn,
     SourceDeleted,
 )
 from domain.kernel import Event, Value
@@ -42,7 +43,7 @@ def told(recorded: Recorded) -> JobEvent:
     )
 
 
-def sentence(event: Event) -> str:  # noqa: PLR0911 - one for each event
+def sentence(event: Event) -> str:  # noqa: C901, PLR0911 - one for each event
     """What happened, in one sentence."""
     match event:
         case AnalysisRequested(origin="url"):
@@ -61,6 +62,8 @@ def sentence(event: Event) -> str:  # noqa: PLR0911 - one for each event
             return "The analysis was cancelled."
         case ReportDrawn():
             return f"Pictures of it have been drawn: {', '.join(each.name for each in event.artifacts)}."
+        case ReportNotDrawn():
+            return f"No pictures of it could be drawn: {event.reason}"
         case SourceDeleted():
             return "The uploaded recording has been deleted."
     return f"{action_of(f'analyses.{type(event).__name__}')}."

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import DecodeError, json, to_builtins
+from msgspec import DecodeError, json
 from msgspec.structs import replace
 
 from domain.analyses.analyses import (
+    PICTURES,
     AnalysisCancelled,
     AnalysisCompleted,
     AnalysisFailed,
@@ -17,6 +17,7 @@ from domain.analyses.analyses import (
     Artifact,
     NoSuchAnalysis,
     ReportDrawn,
+    ReportNotDrawn,
 )
 from domain.analyses.findings import Findings
 from domain.kernel import Event
@@ -25,20 +26,25 @@ from projections.kernel import Document, Projection, projection, seconds
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
-class AnalysisV2(Document):
-    """The answer of `GET /v1/analyses/{job_id}`."""
+class AnalysisFacts(Document):
+    """An analysis, as it was or as it is."""
 
     created_at: str
     id: str
     source_url: str
     status: Status
     updated_at: str
-    idempotent_replay: bool = False
     completed_at: str | None = None
     error: str | None = None
     metadata: dict[str, Any] | None = None
     storage_object_id: str | None = None
     webhook_endpoint_id: str | None = None
+
+
+class AnalysisV2(AnalysisFacts):
+    """The answer of `GET /v1/analyses/{job_id}`."""
+
+    idempotent_replay: bool = False
 
 
 def concerns(event: Event) -> str | None:
@@ -95,6 +101,10 @@ platform_analyses: Projection[Any] = projection(
 )
 
 
+#: Whether a picture is still to be drawn, can be fetched, or will never be there.
+Drawn = Literal["pending", "stored", "failed"]
+
+
 class Outcome(Document):
     """What was heard in a recording, and the files that were made of it."""
 
@@ -102,11 +112,21 @@ class Outcome(Document):
     status: Status = "queued"
     result: Findings | None = None
     artifacts: tuple[Artifact, ...] = ()
+    pictures: Drawn = "pending"
+
+    def drawn(self) -> dict[str, Drawn]:
+        """Whether each picture is there, by its name; nothing where nothing was heard."""
+        if self.result is None:
+            return {}
+        stored = {each.name for each in self.artifacts}
+        # A picture that was left out of a report, or came with another one only, will not come any more.
+        missing: Drawn = "pending" if self.pictures == "pending" else "failed"
+        return {name: "stored" if name in stored else missing for name in PICTURES}
 
 
 def concerns_outcome(event: Event) -> str | None:
     """The analysis an event is about."""
-    return event.analysis_id if isinstance(event, ReportDrawn) else concerns(event)
+    return event.analysis_id if isinstance(event, ReportDrawn | ReportNotDrawn) else concerns(event)
 
 
 def evolve_outcome(outcome: Outcome | None, event: Event) -> Outcome | None:  # noqa: PLR0911 - one for each event
@@ -124,7 +144,9 @@ def evolve_outcome(outcome: Outcome | None, event: Event) -> Outcome | None:  # 
         case Outcome(), AnalysisCancelled():
             return replace(outcome, status="cancelled")
         case Outcome(), ReportDrawn():
-            return replace(outcome, artifacts=(*outcome.artifacts[:1], *event.artifacts))
+            return replace(outcome, artifacts=(*outcome.artifacts[:1], *event.artifacts), pictures="stored")
+        case Outcome(), ReportNotDrawn():
+            return replace(outcome, pictures="failed")
     return outcome
 
 
@@ -133,14 +155,11 @@ def _detail(key: str) -> Artifact:
 
 
 outcomes: Projection[Any] = projection(
-    "outcomes", Outcome, concerns=concerns_outcome, evolve=evolve_outcome, absent=NoSuchAnalysis, stream="analysis"
+    "outcomes",
+    Outcome,
+    version=2,
+    concerns=concerns_outcome,
+    evolve=evolve_outcome,
+    absent=NoSuchAnalysis,
+    stream="analysis",
 )
-
-
-def told(analysis_id: str, events: Sequence[Event]) -> bytes:
-    """What webhook endpoints are told of an analysis with these events: the job with its result, as JSON."""
-    body: dict[str, Any] = {"job_id": analysis_id}
-    for each in (outcomes, platform_analyses):
-        body |= to_builtins(each.fold(analysis_id, events)) or {}
-    del body["artifacts"], body["idempotent_replay"]
-    return json.encode(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -11,17 +12,6 @@ from urllib.parse import urlsplit
 from domain.kernel import Event
 from domain.vocabulary import addresses, events, name_of, personal_fields, renamed
 from projections.kernel import seconds
-
-#: Actions that their event's class name would misname.
-NAMED: dict[str, str] = {"webhooks.DeliveryGivenUp": "delivery.given_up"}
-
-#: What the id fields of events are called outside, where their own name says too little.
-TARGETS = {
-    "claim": "idempotency_key",
-    "delivery": "webhook_delivery",
-    "endpoint": "webhook_endpoint",
-    "secret": "signing_secret",
-}
 
 #: How an address begins, and nothing that is sealed.
 _ADDRESSES = ("http://", "https://", "storage://")
@@ -34,8 +24,8 @@ ITEMS_MAX = 50
 def action_of(name: str) -> str:
     """What an event of this stored name says was done: `analyses.AnalysisRequested` is `analysis.requested`."""
     name = renamed().get(name, name)
-    if name in NAMED:
-        return NAMED[name]
+    if name in events() and events()[name].action:
+        return events()[name].action
     context, _, kind = name.partition(".")
     *noun, verb = re.findall(r"[A-Z][a-z0-9]*", kind) or [kind]
     return f"{'_'.join(noun).lower() or context}.{verb.lower()}"
@@ -49,10 +39,10 @@ def names_of(action: str) -> tuple[str, ...]:
 
 def target_of(event: Event) -> tuple[str, str]:
     """What kind of thing an event is about, and its id: the first id that the event names."""
-    for field in event.__struct_fields__:
+    for field, value in _facts(event):
         if field.endswith("_id"):
             kind = field.removesuffix("_id")
-            return TARGETS.get(kind, kind), str(getattr(event, field))
+            return event.target or kind, str(value)
     context = name_of(type(event)).partition(".")[0]
     return context, context
 
@@ -66,12 +56,21 @@ def particulars(event: Event) -> dict[str, Any]:
     places = {field for field in addresses(type(event)) if str(getattr(event, field)).lower().startswith(_ADDRESSES)}
     hidden = {field for field, _ in personal_fields(type(event))} - places
     shown = {}
-    for field in event.__struct_fields__:
+    for field, fact in _facts(event):
         if field not in hidden and not field.endswith("digest") and field != "workspace_id":
-            value = _shown(getattr(event, field))
+            value = _shown(fact)
             if value is not None:
                 shown[field] = value
     return shown
+
+
+def _facts(event: Event) -> Iterator[tuple[str, Any]]:
+    """The fields of an event; what it is about is a field by the name of its kind: `analysis_id`, `build_id`."""
+    for field in event.__struct_fields__:
+        if field == "subject_id":
+            yield f"{getattr(event, 'subject_kind', 'subject')}_id", event.subject_id  # type: ignore[attr-defined]
+        elif field != "subject_kind":
+            yield field, getattr(event, field)
 
 
 def _shown(value: object) -> Any:

@@ -38,8 +38,10 @@ class WebhookLog(Document):
 def concerns(event: Event) -> str | None:
     """The analysis an event is about."""
     match event:
-        case AnalysisRequested() | DeliveryAttempted():
+        case AnalysisRequested():
             return event.analysis_id
+        case DeliveryAttempted(subject_kind="analysis"):
+            return event.subject_id
     return None
 
 

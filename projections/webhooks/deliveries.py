@@ -12,7 +12,6 @@ from domain.webhooks.deliveries import (
     DeliveryBegun,
     DeliveryGivenUp,
     DeliveryQueued,
-    MessageType,
     NoSuchDelivery,
 )
 from projections.kernel import Document, Projection, projection, seconds
@@ -35,11 +34,14 @@ class SentOnce(Value):
 
 
 class DeliveryLog(Document):
-    """A message to one address; `signature` is the header of the last attempt, empty before the first."""
+    """A message to one address; `signature` is the header of the last attempt, empty before the first.
+
+    `job_id` is the thing it is about, empty for a ping.
+    """
 
     attempt_count: int
     created_at: str
-    event_type: MessageType
+    event_type: str
     id: str
     job_id: str
     signature: str
@@ -68,7 +70,7 @@ def evolve(log: DeliveryLog | None, event: Event) -> DeliveryLog | None:
                 created_at=seconds(event.queued_at),
                 event_type=event.message_type,
                 id=event.delivery_id,
-                job_id=event.analysis_id,
+                job_id="" if event.subject_kind == "endpoint" else event.subject_id,
                 signature="",
                 status="pending",
                 url=event.url,

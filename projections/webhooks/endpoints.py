@@ -25,7 +25,7 @@ from projections.kernel import Document, Projection, projection, seconds
 
 
 class EndpointView(Document):
-    """An address that is told; no event types means all of them."""
+    """An address that is told; no event types means all of them that are not optional."""
 
     created_at: str
     id: str

@@ -20,6 +20,7 @@ from commands.analyses.analyses import (
 )
 from commands.analyses.reactions import analyse_audio, delete_source, draw_report
 from domain.analyses.analyses import (
+    PICTURES,
     AnalysisCancelled,
     AnalysisCompleted,
     AnalysisFailed,
@@ -29,6 +30,7 @@ from domain.analyses.analyses import (
     Artifact,
     NoSuchAnalysis,
     ReportDrawn,
+    ReportNotDrawn,
     SourceDeleted,
     analyses,
 )
@@ -287,6 +289,27 @@ def test_the_report_is_the_detail_and_then_the_pictures() -> None:
     assert [each.name for each in outcome(requested(), COMPLETED).artifacts] == ["detail.json"]
     assert [each.name for each in outcome(requested(), COMPLETED, DRAWN).artifacts] == ["detail.json", "overview.png"]
     assert outcome(requested(), FAILED).artifacts == ()
+
+
+def test_each_picture_is_pending_then_stored_or_failed() -> None:
+    not_drawn = ReportNotDrawn(analysis_id="A", reason="r", given_up_at=NOON)
+    assert outcome(requested()).drawn() == outcome(requested(), FAILED).drawn() == {}
+    assert outcome(requested(), COMPLETED).drawn() == dict.fromkeys(PICTURES, "pending")
+    assert outcome(requested(), COMPLETED, not_drawn).drawn() == dict.fromkeys(PICTURES, "failed")
+    # One came, and the others were left out; what was given up may still be drawn when somebody retries it.
+    some = dict.fromkeys(PICTURES, "failed") | {"overview.png": "stored"}
+    assert outcome(requested(), COMPLETED, DRAWN).drawn() == some
+    assert outcome(requested(), COMPLETED, not_drawn, DRAWN).drawn() == some
+
+
+async def test_a_report_that_cannot_be_drawn_ends_with_a_reason() -> None:
+    scene = Scene()
+    last = scene.given(analyses, "A", requested(), COMPLETED)
+    assert draw_report.gives_up is not None
+    await draw_report.gives_up(last, await scene.ports(draw_report.ports), "the detail is damaged")
+    scene.then(ReportNotDrawn(analysis_id="A", reason="the detail is damaged", given_up_at=NOON))
+    await draw_report.gives_up(last, await scene.ports(draw_report.ports), "the detail is damaged")
+    assert sum(isinstance(each.event, ReportNotDrawn) for each in scene.log.all) == 1
 
 
 @pytest.mark.parametrize("event", [requested(), STARTED, COMPLETED, FAILED, CANCELLED, DRAWN])

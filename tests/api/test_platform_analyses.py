@@ -203,10 +203,12 @@ def test_the_report_has_the_detail_and_four_pictures_behind_links_that_work(
         return report if len(report["files"]) == 5 else None
 
     report = eventually(drawn)
-    assert set(report) == {"detail_url", "expires_at", "files"}
+    assert set(report) == {"detail_url", "expires_at", "files", "pictures"}
+    assert set(report["pictures"].values()) == {"stored"}
     assert MOMENT.fullmatch(report["expires_at"])
     names = [file["name"] for file in report["files"]]
     assert names == ["detail.json", "overview.png", "waveform.png", "chromagram.png", "loudness.png"]
+    assert set(names[1:]) == set(report["pictures"])
     detail = httpx.get(report["detail_url"])
     assert detail.status_code == 200
     assert "beats" in detail.json()

@@ -235,6 +235,7 @@ def test_anothers_endpoint_is_as_absent_as_one_that_never_was(
         *OF_AN_ENDPOINT,
         ("GET", "/v1/webhook-endpoints"),
         ("POST", "/v1/webhook-endpoints"),
+        ("GET", "/v1/webhook-event-types"),
         ("GET", "/v1/webhook-deliveries"),
         ("GET", "/v1/webhook-deliveries/{id}"),
         ("POST", "/v1/webhook-deliveries/deliver"),
@@ -273,6 +274,22 @@ def test_every_endpoint_that_wants_to_hears_of_an_analysis_signed_with_its_own_s
     with pytest.raises(WebhookVerificationError):
         verified(message, second["signing_secret"])
     assert receiver.received(f"{place}-3") == receiver.received(f"{place}-4") == []
+
+
+def test_an_endpoint_that_chooses_so_is_told_when_the_pictures_are_there(
+    me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
+) -> None:
+    types = me.get("/v1/webhook-event-types").json()
+    assert [each["name"] for each in types if each["optional"]] == ["analysis.artifacts_ready"]
+    made(me, receiver.at(place), event_types=["analysis.artifacts_ready"])
+    job_id = analysed(me, audio.put(f"{place}.wav", clip))
+    [log] = settled(me)
+    [message] = receiver.received(place)
+    assert log["event_type"] == message.json["type"] == "analysis.artifacts_ready"
+    assert message.json["data"]["job_id"] == job_id
+    report = me.get(f"/v1/analyses/{job_id}/result").json()["report_artifact"]
+    assert message.json["data"]["pictures"] == report["pictures"]
+    assert set(report["pictures"].values()) == {"stored"}
 
 
 def test_the_delivery_log_has_each_message_with_its_attempts(

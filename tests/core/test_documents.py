@@ -95,12 +95,15 @@ async def test_what_a_forgotten_workspace_had_stays_gone_also_from_the_memory_of
     queued = DeliveryQueued(
         delivery_id="d",
         workspace_id="w1",
-        analysis_id="a",
+        subject_kind="analysis",
+        subject_id="a",
         url=address,
         message_type="analysis.completed",
         queued_at=NOW,
     )
-    given_up = DeliveryGivenUp(delivery_id="d", analysis_id="a", reason="gone", given_up_at=NOW, because="removed")
+    given_up = DeliveryGivenUp(
+        delivery_id="d", subject_kind="analysis", subject_id="a", reason="gone", given_up_at=NOW, because="removed"
+    )
     pages = [
         [recorded(1, "delivery-d", 1, queued)],
         [recorded(2, "workspace-w1", 9, WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW))],

@@ -68,7 +68,8 @@ addressed: dict[str, Event] = {
     "delivery-1": DeliveryQueued(
         delivery_id="1",
         workspace_id="w1",
-        analysis_id="1",
+        subject_kind="analysis",
+        subject_id="1",
         url=ADDRESS,
         message_type="analysis.completed",
         queued_at=NOW,
@@ -116,6 +117,10 @@ async def test_an_address_from_before_it_was_sealed_is_read_until_its_workspace_
     await house.keys.ensure({"w1"})
     sealed = json.decode(codec.encode(event, house.keys))
     old = sealed | {name: ADDRESS for name in addresses(type(event)) if sealed[name] is not None}
+    if "subject_id" in old:
+        # Then deliveries were about analyses only, and their texts were not kept.
+        old = old | {"analysis_id": old["subject_id"]}
+        del old["subject_id"], old["subject_kind"], old["body"], old["signer"]
     await house.fetch(
         "INSERT INTO ledger_events (originator_id, originator_version, topic, state, schema_version, workspace_id) "
         "VALUES (%s, 1, %s, %s, 1, 'w1') RETURNING 1",

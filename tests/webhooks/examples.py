@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from msgspec.structs import asdict
+
 from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.secrets import RotateSigningSecret
@@ -13,9 +15,11 @@ endpoint = RegisterEndpoint(endpoint_id="end-1", workspace_id="w1", url="https:/
 queued = QueueDelivery(
     delivery_id="del-1",
     workspace_id="w1",
-    analysis_id="an-1",
+    subject_kind="analysis",
+    subject_id="an-1",
     url="https://example.com/hook",
     message_type="analysis.completed",
+    body="{}",
 )
 begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", patience=timedelta(minutes=1))
 
@@ -29,14 +33,7 @@ EXAMPLES = (
     Example(RemoveEndpoint(endpoint_id="end-1", workspace_id="w1"), [endpoint]),
     Example(queued),
     Example(
-        AskForDelivery(
-            delivery_id="del-2",
-            workspace_id="w1",
-            analysis_id="an-1",
-            url="https://example.com/hook",
-            message_type="analysis.completed",
-            told=1,
-        ),
+        AskForDelivery(**asdict(queued) | {"delivery_id": "del-2"}, seen=1),
         [queued],
     ),
     Example(begun, [queued]),

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
-from msgspec import json
 
 from adapters.identity.vault import Vault
 from adapters.log.memory import MemoryLedger
@@ -23,7 +22,7 @@ from commands.billing.ports import Subscriptions
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
 from commands.ports import Blobs, Letter, Post, Web
-from commands.webhooks.ports import Bodies, Signer
+from commands.webhooks.ports import SigningSecrets
 from domain.analyses.findings import Analysis, Detail, Findings
 from domain.kernel import Category, Event, Refusal
 from domain.ledger import Context, Recorded
@@ -73,18 +72,6 @@ class Painter:
     async def draw(self, findings: Findings, detail: bytes) -> Mapping[str, bytes]:
         """One picture."""
         return {"overview.png": b"picture of " + detail}
-
-
-class Told:
-    """Says of an analysis no more than which it is."""
-
-    async def analysis(self, analysis_id: str) -> bytes:
-        """As the analysis API does."""
-        return json.encode({"job_id": analysis_id})
-
-    async def platform_analysis(self, analysis_id: str) -> bytes:
-        """As the platform does."""
-        return json.encode({"id": analysis_id})
 
 
 @dataclass
@@ -172,8 +159,7 @@ class Scene:
             Listens: self.ears,
             Post: self.letters,
             Secrets: self.vault,
-            Signer: self.vault,
-            Bodies: Told(),
+            SigningSecrets: self.vault,
             Artist: self.artist,
             Directory: self.directory,
             Subscriptions: self.payments,

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import json
 
+from adapters.log import codec
 from adapters.log.memory import MemoryLedger
 from adapters.mail.smtp import MailFailed, MailRefused, MailUnavailable
 from adapters.web.http import HttpResponse, Unreachable
+from adapters.web.memory import MemoryOutbound
 from commands.kernel import execute
 from commands.ports import Letter
 from commands.webhooks import sending
@@ -38,7 +41,7 @@ from domain.webhooks.deliveries import (
     NoSuchDelivery,
     TooManyDeliveries,
     deliveries,
-    tellings,
+    redelivery_counts,
 )
 from domain.webhooks.endpoints import (
     EndpointDisabled,
@@ -49,12 +52,17 @@ from domain.webhooks.endpoints import (
     EndpointSecretRotated,
     endpoint_books,
 )
+from domain.webhooks.signing import Outgoing, standard_webhooks
+from projections.audit.actions import particulars
 from projections.webhooks.attempts import webhook_logs
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
+from tests import history
 from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"
+BODY = '{"type":"analysis.completed","timestamp":"2026-11-22T12:00:00Z","data":{"id":"A"}}'
+ABOUT: dict[str, Any] = {"subject_kind": "analysis", "subject_id": "A"}
 MINUTE = timedelta(minutes=1)
 
 
@@ -77,11 +85,13 @@ def answer(status: int, retry_after_seconds: float | None = None) -> HttpRespons
 def queued(delivery_id: str = "D", **more: Any) -> DeliveryQueued:
     facts: dict[str, Any] = {
         "workspace_id": WORKSPACE,
-        "analysis_id": "A",
+        "subject_kind": "analysis",
+        "subject_id": "A",
         "url": URL,
         "message_type": "analysis.completed",
         "queued_at": NOON,
         "endpoint_id": "E",
+        "body": BODY,
     }
     return DeliveryQueued(delivery_id=delivery_id, **(facts | more))
 
@@ -89,7 +99,8 @@ def queued(delivery_id: str = "D", **more: Any) -> DeliveryQueued:
 def attempted(attempt: int, *, success: bool = False, again: datetime | None = None) -> DeliveryAttempted:
     return DeliveryAttempted(
         delivery_id="D",
-        analysis_id="A",
+        subject_kind="analysis",
+        subject_id="A",
         attempt=attempt,
         success=success,
         attempted_at=NOON,
@@ -118,8 +129,73 @@ def waiting(*more: Event, **facts: Any) -> tuple[Scene, Recorded]:
     return scene, last
 
 
+def signature(scene: Scene, body: bytes, secret_id: str, delivery_id: str = "D") -> str:
+    """How Standard Webhooks signs the message of these tests."""
+    return standard_webhooks(
+        Outgoing(
+            message_id=f"msg_{delivery_id}",
+            message_type="analysis.completed",
+            sent_at=NOON,
+            body=body,
+            secrets=[scene.vault.signing_secret(secret_id)],
+        )
+    )["webhook-signature"]
+
+
 def begin(sender: str = "one", attempt: int = 1, *, force: bool = False) -> BeginAttempt:
     return BeginAttempt(delivery_id="D", attempt=attempt, sender=sender, patience=MINUTE, force=force)
+
+
+# --- what was stored before -------------------------------------------------------------------------------------------
+
+OLD = [
+    (line, json.decode(line.facts))
+    for line in history.lines()
+    if line.name.startswith("webhooks.Delivery") and b'"analysis_id"' in line.facts
+]
+
+
+def test_all_old_shapes_are_on_file() -> None:
+    assert {(line.name.partition(".")[2], line.schema_version) for line, _ in OLD} == {
+        ("DeliveryQueued", 1),
+        ("DeliveryQueued", 2),
+        ("DeliveryAttempted", 1),
+        ("DeliveryGivenUp", 1),
+        ("DeliveryAskedFor", 1),
+    }
+
+
+@pytest.mark.parametrize(("line", "facts"), OLD, ids=[f"{line.name}-{line.schema_version}" for line, _ in OLD])
+def test_an_old_line_means_what_it_meant(line: history.Line, facts: dict[str, Any]) -> None:
+    def now(**changed: Any) -> Any:
+        return codec.decode(line.name, line.schema_version, json.encode(facts | changed))
+
+    assert (now().subject_kind, now().subject_id) == ("analysis", facts["analysis_id"])
+    for field in facts.keys() - {"analysis_id", "url"}:
+        assert json.encode(getattr(now(), field)) == json.encode(facts[field]).replace(b"+00:00", b"Z"), field
+    # A ping was about no analysis; where its endpoint was named, it is about that.
+    ping = now(analysis_id="")
+    assert (ping.subject_kind, ping.subject_id) == ("endpoint", facts.get("endpoint_id") or "")
+
+
+def test_the_log_of_deliveries_shows_old_ones_as_it_did() -> None:
+    for line, facts in OLD:
+        event = codec.decode(line.name, line.schema_version, line.facts)
+        if isinstance(event, DeliveryQueued):
+            assert shown_first(event).job_id == facts["analysis_id"]
+            assert (event.signer, event.body) == ("standard-webhooks", None)
+        if isinstance(event, DeliveryAttempted):
+            assert webhook_logs.concerns(event) == facts["analysis_id"]
+        if isinstance(event, DeliveryAskedFor):
+            assert redelivery_counts.fold([event]).deliveries == facts["number"]
+        if isinstance(event, DeliveryAskedFor | DeliveryAttempted | DeliveryGivenUp):
+            assert particulars(event)["analysis_id"] == facts["analysis_id"]
+
+
+def shown_first(event: DeliveryQueued) -> DeliveryLog:
+    document = delivery_logs.evolve(None, event)
+    assert isinstance(document, DeliveryLog)
+    return document
 
 
 # --- rules ----------------------------------------------------------------------------------------------------------
@@ -129,31 +205,40 @@ async def test_a_message_is_queued_once() -> None:
     wish = QueueDelivery(
         delivery_id="D",
         workspace_id=WORKSPACE,
-        analysis_id="",
+        subject_kind="endpoint",
+        subject_id="E",
         url=URL,
         message_type="webhook.ping",
+        body=BODY,
         endpoint_id="E",
     )
     scene = await Scene().when(wish)
-    scene.then(queued(analysis_id="", message_type="webhook.ping"))
+    scene.then(queued(subject_kind="endpoint", subject_id="E", message_type="webhook.ping"))
     (await scene.when(wish)).then()
 
 
-def once_more(number: int, told: int = 1) -> AskForDelivery:
+def once_more(number: int, seen: int = 1) -> AskForDelivery:
     return AskForDelivery(
         delivery_id=f"again {number}",
         workspace_id=WORKSPACE,
-        analysis_id="A",
+        subject_kind="analysis",
+        subject_id="A",
         url=URL,
         message_type="analysis.completed",
-        told=told,
+        body=BODY,
         endpoint_id="E",
+        seen=seen,
     )
 
 
 def asked(number: int) -> DeliveryAskedFor:
     return DeliveryAskedFor(
-        analysis_id="A", workspace_id=WORKSPACE, delivery_id=f"again {number}", number=number, asked_at=NOON
+        subject_kind="analysis",
+        subject_id="A",
+        workspace_id=WORKSPACE,
+        delivery_id=f"again {number}",
+        number=number,
+        asked_at=NOON,
     )
 
 
@@ -162,10 +247,10 @@ async def test_a_job_is_told_so_often_and_no_more_whatever_its_askers_have_seen(
     (await scene.when(once_more(2))).then(asked(2), queued("again 2"))
     (await scene.when(once_more(2))).then()
     for number in range(3, DELIVERIES_MAX + 1):
-        (await scene.when(once_more(number, told=0))).then(asked(number), queued(f"again {number}"))
-    await scene.refused(once_more(DELIVERIES_MAX + 1, told=0), TooManyDeliveries)
+        (await scene.when(once_more(number, seen=0))).then(asked(number), queued(f"again {number}"))
+    await scene.refused(once_more(DELIVERIES_MAX + 1, seen=0), TooManyDeliveries)
     (await scene.when(once_more(DELIVERIES_MAX))).then()
-    await Scene().refused(once_more(1, told=DELIVERIES_MAX), TooManyDeliveries)
+    await Scene().refused(once_more(1, seen=DELIVERIES_MAX), TooManyDeliveries)
 
 
 async def test_of_those_who_ask_together_for_the_last_message_one_gets_it() -> None:
@@ -182,7 +267,7 @@ async def test_of_those_who_ask_together_for_the_last_message_one_gets_it() -> N
             return history
 
     scene = Scene(log=Crowd())
-    scene.given(tellings, "A", asked(DELIVERIES_MAX - 1))
+    scene.given(redelivery_counts, "A", asked(DELIVERIES_MAX - 1))
     wishes = [execute(once_more(200 + each), scene.log, NOON, scene.context) for each in range(3)]
     answers = await gather(*wishes, return_exceptions=True)
     assert sum(isinstance(each, TooManyDeliveries) for each in answers) == 2
@@ -199,7 +284,7 @@ async def test_one_sender_at_a_time() -> None:
 
 
 async def test_what_is_over_is_not_begun_unless_it_is_forced() -> None:
-    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON)
+    given_up = DeliveryGivenUp(delivery_id="D", **ABOUT, reason="r", given_up_at=NOON)
     scene, _ = waiting(attempted(1), given_up)
     await scene.refused(begin(attempt=2), DeliveryIsOver)
     assert isinstance((await scene.when(begin(attempt=2, force=True))).news[0], DeliveryBegun)
@@ -219,7 +304,7 @@ async def test_an_attempt_is_written_down_once() -> None:
 async def test_a_delivery_without_a_next_attempt_is_given_up() -> None:
     scene, _ = waiting(endpoint_id=None)
     (await scene.when(recorded(1, reason="enough"))).then(
-        attempted(1), DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="enough", given_up_at=NOON)
+        attempted(1), DeliveryGivenUp(delivery_id="D", **ABOUT, reason="enough", given_up_at=NOON)
     )
 
 
@@ -227,7 +312,7 @@ async def test_what_is_over_is_not_given_up_again() -> None:
     wish = GiveUpDelivery(delivery_id="D", because="removed", reason="r")
     scene, _ = waiting()
     (await scene.when(wish)).then(
-        DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON, because="removed")
+        DeliveryGivenUp(delivery_id="D", **ABOUT, reason="r", given_up_at=NOON, because="removed")
     )
     (await scene.when(wish)).then()
 
@@ -400,8 +485,8 @@ async def test_a_message_is_signed_by_its_endpoint_and_written_down() -> None:
     assert isinstance(done, DeliveryAttempted)
     assert (done.success, done.status_code, done.signature) == (True, 200, sent.headers["webhook-signature"])
     assert sent.headers["webhook-id"] == "msg_D"
-    assert sent.body == (b'{"type":"analysis.completed","timestamp":"2026-11-22T12:00:00Z","data":{"id":"A"}}')
-    assert sent.headers["webhook-signature"] == scene.vault.sign("msg_D", NOON, sent.body, ["S1"])["webhook-signature"]
+    assert sent.body == BODY.encode()
+    assert sent.headers["webhook-signature"] == signature(scene, sent.body, "S1")
 
 
 async def test_the_operator_reads_how_each_attempt_went_and_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,14 +531,16 @@ async def test_both_secrets_sign_during_the_day_after_a_rotation() -> None:
 
 
 async def test_an_address_left_with_a_job_gets_version_1_and_the_workspaces_secret() -> None:
-    scene, last = waiting(endpoint_id=None)
+    scene = Scene()
+    own = requested(webhook_url="https://example.org/own")
+    await scene.follows(queue_delivery, scene.given(analyses, "A", own, DONE))
+    last = scene.last(DeliveryQueued)
+    assert isinstance(last.event, DeliveryQueued)
     await scene.follows(deliver, last)
     [sent] = scene.web.sent
-    assert b'{"job_id":"A"}' in sent.body
-    assert (
-        sent.headers["webhook-signature"]
-        == (scene.vault.sign("msg_D", NOON, sent.body, [WORKSPACE])["webhook-signature"])
-    )
+    assert json.decode(sent.body)["data"]["job_id"] == "A"
+    assert json.decode(sent.body)["data"]["status"] == "completed"
+    assert sent.headers["webhook-signature"] == signature(scene, sent.body, WORKSPACE, last.event.delivery_id)
 
 
 async def test_a_message_goes_to_where_its_endpoint_is_now() -> None:
@@ -493,7 +580,7 @@ async def test_a_receiver_may_ask_for_more_patience() -> None:
     assert event.next_attempt_at == NOON + timedelta(seconds=60)
 
 
-async def test_no_answer_is_a_failure_too_and_a_forbidden_place_is_given_up() -> None:
+async def test_no_answer_is_a_failure_too() -> None:
     scene, last = waiting()
     scene.web.answers[URL] = [Unreachable("No answer came.")]
     await scene.follows(deliver, last)
@@ -502,10 +589,56 @@ async def test_no_answer_is_a_failure_too_and_a_forbidden_place_is_given_up() ->
     assert (event.status_code, event.error_detail) == (None, "No answer came.")
     assert event.next_attempt_at is not None
 
-    scene, last = waiting(endpoint_id=None, url="http://10.0.0.1/hook")
+
+PRIVATE = "http://10.0.0.1/hook"
+
+
+async def test_a_place_that_we_do_not_connect_to_is_tried_again_and_the_operator_reads_which_setting_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sending, "log", notes := Notes())
+    scene, last = waiting(endpoint_id=None, url=PRIVATE)
     await scene.follows(deliver, last)
-    assert isinstance(scene.news[-1], DeliveryGivenUp)
-    assert scene.news[-1].because == "gone"
+    event = scene.last(DeliveryAttempted).event
+    assert isinstance(event, DeliveryAttempted)
+    assert event.next_attempt_at == NOON + timedelta(seconds=5)
+    assert not any(isinstance(each, DeliveryGivenUp) for each in scene.news)
+    [line] = notes.lines
+    assert line["setting"] == "LEDGERLINE_OUTBOUND_ALLOW"
+    assert "private network" in line["problem"]
+    assert "LEDGERLINE" not in (event.error_detail or ""), "what tenants read names no settings"
+
+
+async def test_our_own_refusal_never_disables_an_endpoint_which_works_again_when_it_is_allowed() -> None:
+    scene, last = waiting()
+    moved = EndpointMoved(endpoint_id="E", workspace_id=WORKSPACE, url=PRIVATE, moved_at=NOON)
+    scene.given(endpoint_books, WORKSPACE, moved)
+    await scene.follows(deliver, last)
+    assert EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=NOON, refused=True) in scene.news
+    for number in range(2, 6):
+        scene.later(hours=60)
+        await scene.follows(deliver, scene.last(DeliveryAttempted))
+        assert [type(each) for each in scene.news] == [DeliveryBegun, DeliveryAttempted], number
+    # A receiver that then fails by itself has all its hours before it.
+    scene.web = MemoryOutbound(allow=["10.0.0.1"])
+    scene.web.answers[PRIVATE] = [answer(500), answer(200)]
+    await scene.follows(deliver, scene.last(DeliveryAttempted))
+    assert EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=scene.now) in scene.news
+    await scene.follows(deliver, scene.last(DeliveryAttempted))
+    assert scene.last(EndpointRecovered)
+    book = endpoint_books.fold((await scene.log.read(endpoint_books.stream(WORKSPACE))).events)
+    endpoint = book.endpoints["E"]
+    assert (endpoint.enabled, endpoint.failing_since, endpoint.refused) == (True, None, False)
+
+
+@pytest.mark.parametrize("problem", ["The server's TLS certificate is not valid.", "There is no such host."])
+async def test_what_may_be_mended_at_the_other_end_disables_nothing_at_once(problem: str) -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [Unreachable(problem, transient=False), answer(200)]
+    await scene.follows(deliver, last)
+    assert not any(isinstance(each, DeliveryGivenUp | EndpointDisabled) for each in scene.news)
+    await scene.follows(deliver, scene.last(DeliveryAttempted))
+    assert deliveries.fold((await scene.log.read("delivery-D")).events).delivered
 
 
 async def test_after_the_last_wait_it_is_given_up() -> None:
@@ -521,7 +654,7 @@ async def test_after_the_last_wait_it_is_given_up() -> None:
 
 
 async def test_a_ping_is_sent_once_even_when_it_fails() -> None:
-    scene, last = waiting(message_type="webhook.ping", analysis_id="")
+    scene, last = waiting(message_type="webhook.ping", subject_kind="endpoint", subject_id="E", body=None)
     scene.web.answers[URL] = [answer(500)]
     await scene.follows(deliver, last)
     assert b'"data":{"endpoint_id":"E","workspace_id":"workspace-1"}' in scene.web.sent[0].body
@@ -592,7 +725,7 @@ async def test_a_message_is_forced_so_many_times_and_no_more() -> None:
 
 
 async def test_a_forced_attempt_whose_sender_died_comes_to_an_end() -> None:
-    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", because="gone", given_up_at=NOON)
+    given_up = DeliveryGivenUp(delivery_id="D", **ABOUT, reason="r", because="gone", given_up_at=NOON)
     scene, _ = waiting(attempted(1), given_up)
     await scene.when(begin("a process that dies", 2, force=True))
     begun = scene.last(DeliveryBegun)
@@ -673,7 +806,7 @@ def test_a_delivery_is_pending_delivering_and_delivered() -> None:
     [("exhausted", "failed"), ("gone", "disabled"), ("disabled", "disabled"), ("removed", "disabled")],
 )
 def test_a_given_up_delivery_says_whether_its_receiver_failed_or_was_off(because: Any, status: str) -> None:
-    given_up = DeliveryGivenUp(delivery_id="D", analysis_id="A", reason="r", given_up_at=NOON, because=because)
+    given_up = DeliveryGivenUp(delivery_id="D", **ABOUT, reason="r", given_up_at=NOON, because=because)
     assert shown(queued(), given_up).status == status
     assert shown(queued(), given_up, attempted(1, success=True)).status == "delivered"
 

@@ -23,6 +23,7 @@ from domain.webhooks.endpoints import (
     UnknownEventType,
     endpoint_books,
 )
+from domain.webhooks.messages import messages
 from projections.webhooks.endpoints import EndpointView, webhook_endpoints
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
 
@@ -136,11 +137,15 @@ async def test_a_second_rotation_does_not_prolong_the_first_secret() -> None:
 
 def test_an_endpoint_wants_what_it_chose_and_nothing_while_disabled() -> None:
     book = endpoint_books.fold([registered("all"), registered("some", event_types=("analysis.failed",))])
-    assert book.endpoints["all"].wants("analysis.completed")
-    assert not book.endpoints["some"].wants("analysis.completed")
-    assert book.endpoints["some"].wants("analysis.failed")
+    assert book.endpoints["all"].wants(messages()["analysis.completed"])
+    assert not book.endpoints["some"].wants(messages()["analysis.completed"])
+    assert book.endpoints["some"].wants(messages()["analysis.failed"])
+    optional = messages()["analysis.artifacts_ready"]
+    assert not book.endpoints["all"].wants(optional), "it was registered when there was no such message"
+    pictures = endpoint_books.fold([registered("pictures", event_types=(optional.name,))])
+    assert pictures.endpoints["pictures"].wants(optional)
     off = endpoint_books.fold([registered("off", enabled=False)])
-    assert not off.endpoints["off"].wants("analysis.failed")
+    assert not off.endpoints["off"].wants(messages()["analysis.failed"])
 
 
 def test_the_newest_enabled_endpoint_is_the_last_registered_that_is_not_disabled() -> None:

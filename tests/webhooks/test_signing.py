@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,14 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from adapters.web.signing import (
-    BadSecret,
-    headers,
-    key_of,
-    new_secret,
-    sign,
-)
+from adapters.identity.vault import Vault
 from domain.webhooks.deliveries import next_attempt as domain_next_attempt
+from domain.webhooks.signing import SIGNERS, BadSecret, Outgoing, key_of
 from infra.settings import Settings
 
 #: From the acceptance to the first attempt, and from each attempt to the next, in seconds.
@@ -37,6 +34,29 @@ def next_attempt(
     """The domain's schedule, counted from the acceptance, which the first attempt follows as its first wait."""
     share = Settings().webhook_jitter * jitter
     return domain_next_attempt(attempt + 1, now, waits=schedule, jitter=share, retry_after_seconds=retry_after)
+
+
+#: HMAC-SHA256 of the body under the text of the secret, by `openssl dgst -sha256 -hmac`.
+STUDIO_VECTOR = "sha256=80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c"
+
+
+def new_secret() -> str:
+    """A signing secret that nobody else has."""
+    vault = Vault(b"a secret of the tests" * 2)
+    return vault.signing_secret(vault.new_id())
+
+
+def headers(
+    message_id: str, sent_at: datetime, body: bytes, texts: list[str], scheme: str = "standard-webhooks"
+) -> dict[str, str]:
+    """What one attempt is sent with."""
+    message = Outgoing(message_id=message_id, message_type="build.success", sent_at=sent_at, body=body, secrets=texts)
+    return dict(SIGNERS[scheme].headers(message))
+
+
+def sign(message_id: str, sent_at: datetime, body: bytes, texts: list[str]) -> str:
+    """The signature alone."""
+    return headers(message_id, sent_at, body, texts)["webhook-signature"]
 
 
 def verified(text: str, body: bytes, sent: dict[str, str]) -> bool:
@@ -66,6 +86,29 @@ def test_every_delivery_is_accepted_by_the_reference_library(body: bytes) -> Non
     assert not verified(text, body + b" ", sent)
     assert not verified(text, body, sent | {"webhook-id": "msg_2"})
     assert not verified(new_secret(), body, sent)
+
+
+def test_the_plug_in_studio_is_signed_for_with_the_secret_as_it_is_displayed() -> None:
+    secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
+    sent = headers(
+        "msg_p5jXN8AQM9LWM0D4loKWxJek", datetime.fromtimestamp(1614265330, UTC), body, [secret], "beatconnect"
+    )
+
+    # What its documentation tells receivers to do.
+    expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    assert sent["X-BeatConnect-Signature"] == expected
+    assert expected == STUDIO_VECTOR
+    assert sent["X-BeatConnect-Event"] == "build.success"
+    assert sent["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "beside it, the standard's"
+    assert sent[SIGNERS["beatconnect"].signature] == expected
+
+
+def test_the_plug_in_studio_has_room_for_the_newest_secret_only_and_the_standard_for_both() -> None:
+    old, new = new_secret(), new_secret()
+    both, alone = (headers("m", datetime.now(UTC), b"{}", texts, "beatconnect") for texts in ([new, old], [new]))
+    assert both["X-BeatConnect-Signature"] == alone["X-BeatConnect-Signature"]
+    assert verified(old, b"{}", both)
+    assert verified(new, b"{}", both)
 
 
 def test_while_a_secret_is_rotated_both_the_old_and_the_new_one_verify() -> None:
