@@ -21,6 +21,7 @@ from pathlib import Path
 
 import structlog
 
+from adapters.web.settings import OutboundRequests
 from commands.settings import Service
 from domain.kernel import Value
 from domain.sections import PREFIX, Secret, variable
@@ -29,7 +30,7 @@ from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.directories import DirectoryLock, EmbeddedServerError, make_directory, write_private
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
-from infra.embedded.processes import free_ports, spawn
+from infra.embedded.processes import LOOPBACK, free_ports, spawn
 from infra.embedded.server import EmbeddedServer
 from infra.embedded.stack import stop_together
 from infra.health import answers
@@ -207,8 +208,14 @@ class Supervisor:
     def _environment(self, health_port: int) -> Mapping[str, str]:
         """What a role is told: our settings in full, and nothing of theirs that ours were made from."""
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-        ours = self.settings.changed(health_host="127.0.0.1", health_port=health_port)
+        never = (*self.settings[OutboundRequests].outbound_never, *(f"{LOOPBACK}:{port}" for port in self._our_ports()))
+        ours = self.settings.changed(health_host=LOOPBACK, health_port=health_port, outbound_never=never)
         return inherited | ours.environment()
+
+    def _our_ports(self) -> list[int]:
+        """Every port that we have opened, for clients and for ourselves."""
+        ports = [port for server in self.servers for port in server.ports]
+        return [*ports, self.settings[Service].port, *(child.health_port for child in self.children)]
 
     async def _migrate(self) -> None:
         process = spawn(

@@ -217,12 +217,22 @@ class Guard:
     """Says which addresses may be connected to, first by their text and then by what they resolve to.
 
     `allow` lists exceptions as `host` (any port) or `host:port`, an IPv6 address in brackets when a port follows. An
-    exception holds for the host as it is written in the URL, whatever it resolves to.
+    exception holds for the host as it is written in the URL, whatever it resolves to. `never` lists addresses as
+    `address:port` that no exception opens; one on loopback stands for every address of this machine.
     """
 
-    def __init__(self, allow: Iterable[str] = (), *, own: Callable[[], frozenset[Address]] = own_addresses) -> None:
+    def __init__(
+        self,
+        allow: Iterable[str] = (),
+        *,
+        never: Iterable[str] = (),
+        own: Callable[[], frozenset[Address]] = own_addresses,
+    ) -> None:
         self._allowed = frozenset(_allowed(entry) for entry in allow if entry.strip())
         self._own = own
+        self._never = frozenset(
+            (self._place(ip_address(host)), port) for host, port in map(_allowed, filter(None, never))
+        )
 
     def check_url(self, url: str) -> None:
         """Refuse a URL that is wrong on its face, asking nobody."""
@@ -255,9 +265,11 @@ class Guard:
         host, port = url.raw_host, url.port
         if not host or not port:
             raise ForbiddenTarget("The URL names no host or no usable port.")
+        literal = _literal(host)
+        if literal is not None:
+            self.check_never(literal, port)
         if self.allows(host, port):
             return
-        literal = _literal(host)
         if literal is None:
             _check_name(host)
         else:
@@ -270,6 +282,18 @@ class Guard:
         kind = refused_because(address) or ("this machine itself" if address in self._own() else None)
         if kind is not None:
             raise ForbiddenTarget(f"The host leads to {kind}, where we do not connect.")
+
+    def check_never(self, address: Address, port: int) -> None:
+        """Refuse what no exception opens."""
+        if (self._place(address), port) in self._never:
+            raise ForbiddenTarget("The host leads to this service itself, where we do not connect.")
+
+    def _place(self, address: Address) -> str:
+        mapped = getattr(address, "ipv4_mapped", None)
+        if mapped is not None:
+            return self._place(mapped)
+        is_here = address.is_loopback or address.is_unspecified or address in self._own()
+        return "this machine" if is_here else str(address)
 
     def allows(self, host: str, port: int) -> bool:
         """Whether the operator made an exception for this host and port."""
@@ -344,9 +368,12 @@ class GuardedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Every address of the host, or a refusal if even one of them is forbidden."""
         answers = await self._inner.resolve(host, port, family)
-        if not self._guard.allows(host, port):
-            for answer in answers:
-                self._guard.check_address(ip_address(answer["host"]))
+        is_allowed = self._guard.allows(host, port)
+        for answer in answers:
+            address = ip_address(answer["host"])
+            self._guard.check_never(address, port)
+            if not is_allowed:
+                self._guard.check_address(address)
         return answers
 
     async def close(self) -> None:
@@ -373,6 +400,7 @@ class Outbound(Web):
         self,
         *,
         allow: Iterable[str] = (),
+        never: Iterable[str] = (),
         resolver: Resolver | None = None,
         tls: ssl.SSLContext | None = None,
         own: Callable[[], frozenset[Address]] = own_addresses,
@@ -381,7 +409,7 @@ class Outbound(Web):
         connect_seconds_max: float = 10.0,
         stall_seconds_max: float = 15.0,
     ) -> None:
-        self._guard = Guard(allow, own=own)
+        self._guard = Guard(allow, never=never, own=own)
         self._resolver = resolver
         self._tls = tls
         self._redirects_max = redirects_max
@@ -619,4 +647,4 @@ def _explained(problem: Exception, seconds_max: float) -> tuple[str, bool]:
 @provides
 def outbound(settings: OutboundRequests) -> Outbound:
     """Guarded HTTP."""
-    return Outbound(allow=settings.outbound_allow)
+    return Outbound(allow=settings.outbound_allow, never=settings.outbound_never)

@@ -17,11 +17,19 @@ class OutboundRequests(Section, frozen=True):
         tuple[str, ...], says("Private hosts (`host` or `host:port`, commas) that outbound requests may reach")
     ] = ()
 
+    outbound_never: Annotated[
+        tuple[str, ...],
+        says("Addresses (`address:port`, commas) that no outbound request reaches, allowed or not; `up` adds its own"),
+    ] = ()
+
     def problems(self) -> Iterator[str]:
         """What is no host and no host with a port."""
         for entry in self.outbound_allow:
             if not _is_host_and_port(entry):
                 yield f"{variable('outbound_allow')} must be hosts or host:port with commas, not {entry!r}."
+        for entry in self.outbound_never:
+            if not _is_address_and_port(entry):
+                yield f"{variable('outbound_never')} must be address:port with commas, not {entry!r}."
 
 
 def _is_host_and_port(entry: str) -> bool:
@@ -38,3 +46,12 @@ def _is_host_and_port(entry: str) -> bool:
             return False
         return True
     return bool(parts.hostname) and parts.netloc == entry and parts.username is None and "*" not in entry
+
+
+def _is_address_and_port(entry: str) -> bool:
+    host, _, port = entry.rpartition(":")
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return port.isascii() and port.isdigit() and 0 < int(port) < 65_536

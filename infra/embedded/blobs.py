@@ -6,7 +6,9 @@ import json
 import secrets
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -98,6 +100,7 @@ class EmbeddedBlobs(EmbeddedServer):
         }
         config = self.directory / "s3.json"
         write_private(config, json.dumps({"identities": [identity]}, indent=1) + "\n")
+        self._write_security()
         return spawn(
             [
                 program("weed"),
@@ -121,6 +124,28 @@ class EmbeddedBlobs(EmbeddedServer):
             last_signal=self.stop_signal,
         )
 
+    def _write_security(self) -> None:
+        """Ask everybody on the inner ports for a certificate that only the store itself has.
+
+        Without it the filer lists, serves and deletes whatever is stored, and the master and the volumes do as they
+        are told, by anybody on this machine.
+        """
+        certificate, key = self.directory / "inner.crt", self.directory / "inner.key"
+        write_inner_certificate(certificate, key)
+        pair = f'cert = "{certificate}"\nkey = "{key}"\n'
+        trusting = f'{pair}ca = "{certificate}"\n'
+        parts = ("master", "volume", "filer", "s3", "admin", "worker", "mq", "msg_broker", "msg_agent", "client")
+        write_private(
+            self.directory / "security.toml",
+            f'[grpc]\nca = "{certificate}"\n'
+            + "".join(f"[grpc.{part}]\n{pair}" for part in parts)
+            + "".join(f"[https.{part}]\n{trusting}" for part in ("master", "volume", "filer", "admin"))
+            + f"[https.client]\nenabled = true\n{trusting}"
+            + f'[jwt.signing]\nkey = "{secrets.token_urlsafe(30)}"\n'
+            + f'[jwt.signing.read]\nkey = "{secrets.token_urlsafe(30)}"\n'
+            + "[filer.expose_directory_metadata]\nenabled = false\n",
+        )
+
     def _launch(self) -> None:
         super()._launch()
         if self._bucket is not None and not self.client().bucket_exists(self._bucket):
@@ -138,3 +163,29 @@ class EmbeddedBlobs(EmbeddedServer):
         """A client with the rights to everything in the store."""
         address = self.url.removeprefix("http://")
         return Minio(address, self.access_key, self.secret_key, secure=False, region="us-east-1", http_client=http)
+
+
+def write_inner_certificate(certificate: Path, key: Path) -> None:
+    """A certificate for loopback that signs itself, and its key; whoever asks for it trusts nobody else."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pair = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ledgerline blobs")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, pair.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(LOOPBACK))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(pair, hashes.SHA256())
+    )
+    write_private(certificate, made.public_bytes(serialization.Encoding.PEM).decode())
+    write_private(
+        key,
+        pair.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )

@@ -54,6 +54,10 @@ class EmbeddedPostgres(EmbeddedServer):
         "log_timezone": "UTC",
         "log_line_prefix": "%m [%p] %q%a ",
         "log_min_duration_statement": "1000",
+        # Parameters hold addresses and wrapped keys, and so do the details of an error.
+        "log_parameter_max_length": "0",
+        "log_parameter_max_length_on_error": "0",
+        "log_error_verbosity": "terse",
         "tcp_keepalives_idle": "30",
         "update_process_title": "off",
     }
@@ -80,13 +84,20 @@ class EmbeddedPostgres(EmbeddedServer):
         return f"postgresql://{self.user}:{quote(self._secret('password'))}@{LOOPBACK}:{self.ports[0]}/{database}"
 
     def is_ready(self) -> bool:
-        if not self.ports:
+        if not self.ports or not self._says_it_is_ready():
             return False
         try:
             psycopg.connect(self.url_of("postgres"), connect_timeout=2).close()
         except psycopg.OperationalError:
             return False
         return True
+
+    def _says_it_is_ready(self) -> bool:
+        """What the last line of its pid file says; asked any earlier, it would log the question as a fatal error."""
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()[7:] == ["ready   "]
+        except OSError:
+            return False
 
     def _prepare(self) -> None:
         self._account = postgres_account() if os.geteuid() == 0 else None

@@ -268,6 +268,32 @@ def test_a_public_address_passes(url: str) -> None:
     Guard(own=frozenset).check_url(url)
 
 
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.2", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", "192.0.2.7", "[::ffff:7f00:1]"]
+)
+def test_what_is_never_reached_is_reached_by_no_exception(host: str) -> None:
+    own = frozenset({ip_address("192.0.2.7")})
+    guard = Guard([host], never=["127.0.0.1:8333"], own=lambda: own)
+    with pytest.raises(ForbiddenTarget, match="this service itself"):
+        guard.check_url(f"http://{host}:8333/")
+    guard.check_url(f"http://{host}:8334/")
+
+
+async def test_a_name_that_leads_to_what_is_never_reached_is_refused(tmp_path: Path) -> None:
+    async def behave(head: bytes, writer: Writer) -> None:
+        writer.write(a_file(MUSIC))
+
+    async with serving(behave) as peer:
+        port = peer.place.rpartition(":")[2]
+        async with outbound(allow=["localhost"], never=[f"127.0.0.1:{port}"]) as door:
+            with pytest.raises(ForbiddenTarget, match="this service itself"):
+                await door.fetch(f"http://localhost:{port}/song", tmp_path / "a", size_max=9999, seconds_max=5)
+        async with outbound(allow=["localhost"]) as door:
+            assert (
+                await door.fetch(f"http://localhost:{port}/song", tmp_path / "b", size_max=9999, seconds_max=5)
+            ).size
+
+
 def test_the_allow_list_lets_through_a_host_on_any_port_or_on_one_port() -> None:
     guard = Guard(["127.0.0.1", "media.local:9000", "[::1]:81", "fd00::5", " "], own=frozenset)
     for url in (

@@ -6,14 +6,17 @@ import atexit
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -163,6 +166,42 @@ def test_nobody_comes_in_without_the_password(place: Path) -> None:
         pytest.raises(Exception, match=r"AccessDenied|Forbidden"),
     ):
         Minio(store.url.removeprefix("http://"), secure=False).put_object("music", "x", io.BytesIO(b""), 0)
+
+
+def test_every_port_of_the_store_asks_for_a_credential(place: Path) -> None:
+    with EmbeddedBlobs(place, bucket="music") as store:
+        store.client().put_object("music", "song.wav", io.BytesIO(b"secret music"), 12)
+        for port in store.ports:
+            for tls in (False, True):
+                for method, path in (
+                    ("GET", "/buckets/music/song.wav"),
+                    ("GET", "/buckets/music/?limit=10"),
+                    ("GET", "/music/song.wav"),
+                    ("GET", "/dir/status"),
+                    ("DELETE", "/buckets/music/song.wav"),
+                    ("POST", "/buckets/music/planted"),
+                ):
+                    said = said_to_a_stranger(port, method, path, tls=tls)
+                    assert b" 200 " not in said, (port, method, path, said)
+                    assert b"secret music" not in said
+        assert store.client().get_object("music", "song.wav").read() == b"secret music"
+        assert [each.object_name for each in store.client().list_objects("music", recursive=True)] == ["song.wav"]
+
+
+def said_to_a_stranger(port: int, method: str, path: str, *, tls: bool) -> bytes:
+    """The answer to somebody without a key or a certificate; nothing where the connection is refused."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain) if tls else plain as connection,
+        ):
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+    except OSError:  # of which a refused handshake is one
+        return b""
 
 
 @pytest.mark.parametrize("name", ["postgres", "nats", "blobs"])
@@ -464,3 +503,17 @@ def test_a_child_gets_the_signal_it_was_promised_when_its_parent_is_killed(place
         parent.kill()
     wait_until(lambda: is_gone(pid))
     assert (place / "note").exists() == (number == signal.SIGTERM)
+
+
+def test_the_log_of_postgres_holds_no_values(place: Path) -> None:
+    with quick_postgres(place, settings={"log_min_duration_statement": "0"}) as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE people (address text PRIMARY KEY)")
+            for _ in range(2):
+                with suppress(psycopg.errors.UniqueViolation):
+                    connection.execute("INSERT INTO people VALUES (%s)", ("secret@example.com",))
+        said = server.log_path.read_text()
+    assert "INSERT INTO people" in said
+    assert "duplicate key" in said
+    assert "secret@example.com" not in said
+    assert not re.search(r"FATAL|ERROR", said.partition("ready to accept connections")[0])
