@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 from litestar import Litestar, Request
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -51,6 +51,17 @@ class Build(Protocol):
         """The part of a type."""
 
 
+class Asked(Request[Any, Any, Any]):
+    """A request whose body is refused as malformed for whatever cannot be read as JSON."""
+
+    async def json(self) -> Any:
+        """The body, read as JSON; the framework knows of syntax only."""
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as odd:
+            raise SerializationException(str(odd)) from odd
+
+
 async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
     """The application over what `build` makes; `lifespan` opens and closes what it stands on."""
 
@@ -77,6 +88,7 @@ async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsync
             Exception: broken,
         },
         before_request=before,
+        request_class=Asked,
         response_class=Answer,
         before_send=[_complete_headers],
         lifespan=list(lifespan),

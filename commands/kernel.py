@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 from msgspec import field
 
+from domain.keeping import check_moments
 from domain.kernel import Category, Event, Refusal, State, Unavailable, Value
 from domain.ledger import Change, Context, History, Recorded, StaleVersion
 
@@ -150,6 +151,7 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
 
     Returns the position of the last event written, 0 when the wish was already so.
     """
+    check_moments(command)
     handler = HANDLERS[type(command)]
     for attempt in range(ATTEMPTS_MAX):
         transaction = Transaction(log, now, optimistic=attempt == 0)

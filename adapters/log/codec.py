@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from domain.kernel import ERASED, Event
+from domain.keeping import NO_TEXT, CannotBeKept, check_moments, check_text
+from domain.kernel import ERASED, Event, TooLarge
 from domain.vocabulary import events, personal_fields, renamed, upcast
 
 
@@ -26,18 +28,45 @@ class UnknownEvent(LookupError):
     """There is an event in the ledger whose name or shape this version does not know yet."""
 
 
+class EventIsTooLarge(TooLarge):
+    """This is {size} bytes large, and {size_max} are kept at most. Send less, or send it as a recording."""
+
+
+#: What fits into one NATS message with its envelope (1 MiB by default); whatever is larger belongs into an object.
+EVENT_BYTES_MAX = 768 * 1024
+
+#: A zero character in JSON, which no text in Postgres can hold; after an escaped backslash these are just letters.
+_ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
 _encode = msgspec.json.Encoder().encode
 _decoders: dict[type[Event], Callable[[bytes], Event]] = {}
 
 
 def encode(event: Event, seals: Seals) -> bytes:
-    """The bytes of an event; its personal fields must have a data key already."""
-    sealed = {
-        field: seals.seal(getattr(event, subject), field, text)
-        for field, subject in personal_fields(type(event))
-        if (text := getattr(event, field)) is not None
-    }
-    return _encode(replace(event, **sealed) if sealed else event)
+    """The bytes of an event; its personal fields must have a data key already.
+
+    No event is written that could not be read, folded and shown: raises CannotBeKept or EventIsTooLarge.
+    """
+    kind = type(event)
+    try:
+        sealed = {
+            field: seals.seal(getattr(event, subject), field, check_text(text))
+            for field, subject in personal_fields(kind)
+            if (text := getattr(event, field)) is not None
+        }
+        state = _encode(replace(event, **sealed) if sealed else event)
+    except UnicodeEncodeError:
+        raise CannotBeKept(problem=NO_TEXT) from None
+    if b"\\u0000" in state and _ZERO.search(state):
+        raise CannotBeKept(problem=NO_TEXT)
+    if len(state) > EVENT_BYTES_MAX:
+        raise EventIsTooLarge(size=len(state), size_max=EVENT_BYTES_MAX)
+    check_moments(event)
+    try:
+        _decoder(kind)(state)
+    except msgspec.DecodeError as unlike:
+        raise CannotBeKept(problem=f"it has not the shape of {kind.__name__} ({unlike})") from unlike
+    return state
 
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:
@@ -49,10 +78,14 @@ def decode(name: str, schema_version: int, state: bytes) -> Event:
     if schema_version in kind.upcasters:
         facts: dict[str, Any] = msgspec.json.decode(state)
         return msgspec.convert(upcast(kind, schema_version, facts), kind)
+    return _decoder(kind)(state)
+
+
+def _decoder(kind: type[Event]) -> Callable[[bytes], Event]:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind).decode
-    return decoder(state)
+    return decoder
 
 
 def subjects(events: Iterable[Event]) -> set[str]:

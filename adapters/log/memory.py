@@ -6,9 +6,24 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from adapters.log import codec
+from domain.keeping import check_text
 from domain.kernel import Event
 from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.vocabulary import name_of
+
+
+class _Unsealed:
+    """Leaves texts as they are: what is kept here is never written."""
+
+    def seal(self, subject: str, field: str, text: str) -> str:  # noqa: ARG002 - the codec's own signature
+        return text
+
+    def unseal(self, subject: str, field: str, sealed: str) -> str | None:  # noqa: ARG002
+        return sealed
+
+
+_UNSEALED = _Unsealed()
 
 
 class MemoryLedger:
@@ -28,6 +43,9 @@ class MemoryLedger:
         for change in changes:
             if change.events and len(self._streams.get(change.stream, [])) != change.after:
                 raise StaleVersion(change.stream)
+            check_text(change.stream)
+            for event in change.events:
+                codec.encode(event, _UNSEALED)
         return max((self.keep(each.stream, event, context) for each in changes for event in each.events), default=0)
 
     def keep(self, stream: str, event: Event, context: Context) -> int:

@@ -16,6 +16,7 @@ from adapters.readmodels.audit import Entry, Question
 from api.audit.ports import Ports
 from api.auth import Asker, needs
 from api.paging import LIMIT, PRINTABLE, Before, Limit, UnknownCursor, listed
+from domain.keeping import EARLIEST, LATEST
 from domain.kernel import Invalid
 from projections.audit.actions import action_of, names_of, particulars, target_of
 from projections.kernel import seconds
@@ -97,9 +98,17 @@ class NoTimeZone(Invalid):
     """A moment needs a time zone, as in 2026-11-22T10:00:00Z."""
 
 
+class NoSuchMoment(Invalid):
+    """A moment lies between the years 2 and 9998."""
+
+
 def _moment(moment: datetime | None, name: str) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
         raise NoTimeZone(loc=("query", name))
+    if not EARLIEST <= moment <= LATEST:
+        raise NoSuchMoment(loc=("query", name))
     return moment
 
 

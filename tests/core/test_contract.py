@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,15 @@ import pytest
 from adapters.log.eventlog import EventLog
 from adapters.log.memory import MemoryLedger
 from commands.kernel import TooBusy, execute
+from domain.keeping import CannotBeKept
+from domain.kernel import Event
 from domain.ledger import Change, Context, Recorded, StaleVersion
 from tests.core.conftest import House
 from tests.core.orchard import (
     NOW,
+    AlarmSet,
     FillTree,
+    GardenerHired,
     GraftTree,
     NameIsTaken,
     NameTree,
@@ -58,6 +63,50 @@ async def test_a_stream_is_read_as_it_was_written(ledger: Ledger) -> None:
     assert [each.version for each in await ledger.stream("tree-1", after=1)] == [2, 3]
     assert (await ledger.read("tree-2")).version == 0
     assert (await ledger.read("tree-\0")).version == 0
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TreePlanted(tree_id="a\0b"),
+        TreePlanted(tree_id="\ud800"),
+        TreePlanted(tree_id=7),  # type: ignore[arg-type]  # as a rule might that was given the wrong thing
+        AlarmSet(tree_id="1", rings_at=datetime.max.replace(tzinfo=UTC)),
+        AlarmSet(tree_id="1", rings_at=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
+        AlarmSet(tree_id="1", rings_at=datetime(2026, 1, 1)),  # noqa: DTZ001 - that it has no zone is the point
+        GardenerHired(gardener_id="g", email="a\0b"),
+        GardenerHired(gardener_id="g\0", email="a"),
+        GardenerHired(gardener_id="g", email="a", nickname="\udfff"),
+    ],
+    ids=repr,
+)
+async def test_what_could_not_be_read_again_is_not_written(ledger: Ledger, event: Event) -> None:
+    with pytest.raises(CannotBeKept):
+        await record(ledger, "tree-1", TreePlanted(tree_id="1"), event)
+    assert await ledger.head() == 0
+
+
+async def test_what_cannot_be_the_name_of_a_stream_is_refused_and_was_never_written(ledger: Ledger) -> None:
+    for name in ("tree-\0", "tree-\ud800"):
+        with pytest.raises(CannotBeKept):
+            await record(ledger, name, TreePlanted(tree_id="1"))
+        assert (await ledger.read(name)).version == 0
+        assert await ledger.stream(name) == []
+
+
+async def test_letters_that_look_like_an_escape_are_only_letters(ledger: Ledger) -> None:
+    written = TreePlanted(tree_id="\\u0000 \\\\u0000")
+    await record(ledger, "tree-1", written)
+
+    assert (await ledger.read("tree-1")).events == [written]
+
+
+async def test_what_one_asks_for_in_vain_harms_nobody_beside(ledger: Ledger) -> None:
+    wishes = (record(ledger, name, TreePlanted(tree_id="1")) for name in ("tree-1", "tree-\0", "tree-2"))
+    first, refused, last = await asyncio.gather(*wishes, return_exceptions=True)
+
+    assert isinstance(refused, CannotBeKept)
+    assert {first, last} == {1, 2}
 
 
 async def test_the_last_event_of_a_stream_is_read_without_those_before_it(ledger: Ledger) -> None:

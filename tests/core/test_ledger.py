@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from psycopg.pq.abc import PGresult
 
-from adapters.log.eventlog import BATCH_EVENTS_MAX, EVENT_BYTES_MAX, EventLog, LedgerUnavailable
+from adapters.log.codec import EVENT_BYTES_MAX, EventIsTooLarge
+from adapters.log.eventlog import BATCH_EVENTS_MAX, EventLog, LedgerUnavailable
 from adapters.log.identifiers import uuid7
 from adapters.log.recorder import WRITING
 from adapters.postgres.prepared import PreparedStatement
@@ -184,7 +185,7 @@ async def test_more_events_than_fit_one_transaction_are_still_written(house: Hou
 
 
 async def test_an_event_that_no_message_could_carry_is_refused_at_once(house: House) -> None:
-    with pytest.raises(ValueError, match="too large for an event"):
+    with pytest.raises(EventIsTooLarge):
         await house.record("tree-1", TreePlanted(tree_id="x" * EVENT_BYTES_MAX))
 
 
