@@ -32,12 +32,10 @@ from commands.identity.people import LinkIdentity
 from commands.identity.settings import Identity
 from commands.kernel import Now, derived_id
 from commands.settings import Service
-from commands.webhooks.endpoints import RemoveEndpoint
-from domain.identity.people import AccountHasChanged, EmailClaim, email_claims, people
+from domain.identity.people import AccountHasChanged, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
 from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
 from domain.ledger import Context
-from domain.webhooks.endpoints import endpoint_books
 from projections.identity.credentials import Access
 
 WINDOW_SECONDS = 60
@@ -295,14 +293,12 @@ async def _welcome(door: Door, claims: Claims, correlation: UUID) -> None:
     digest = vault.email_digest(claims.email) if claims.email is not None else None
     for attempt in (1, 2, 3):
         person_id, workspace_id = vault.new_id(), vault.new_id()
-        unproved = None
         if digest is not None:
             claim = email_claims.fold((await door.log.read(email_claims.stream(digest))).events)
             if claim.person_id is not None:
                 person = people.fold((await door.log.read(people.stream(claim.person_id))).events)
                 person_id = claim.person_id
                 workspace_id = next(iter(person.workspaces), workspace_id)
-                unproved = None if person.verified else claim
         context = Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation)
         try:
             await door.execute(
@@ -319,19 +315,7 @@ async def _welcome(door: Door, claims: Claims, correlation: UUID) -> None:
             if attempt == 3:
                 raise
         else:
-            if unproved is not None:
-                await close_what_was_left_open(door, unproved, None, context)
             return
-
-
-async def close_what_was_left_open(door: Door, claim: EmailClaim, first_key_id: str | None, context: Context) -> None:
-    """Whoever registered an address without reading its mail has lost the key; now also what was set up with it."""
-    door.keyring.forget(context.workspace_id)
-    if claim.first_key_id in (None, first_key_id) or claim.workspace_id is None:
-        return
-    book = endpoint_books.fold((await door.log.read(endpoint_books.stream(claim.workspace_id))).events)
-    for endpoint_id in book.endpoints:
-        await door.execute(RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=claim.workspace_id), context)
 
 
 def demand_own_site(headers: Headers, url: str) -> None:

@@ -55,7 +55,8 @@ class Transaction:
         self._optimistic = optimistic
         self._versions: dict[str, int] = {}
         self._states: dict[str, Any] = {}
-        self._events: dict[str, list[Event]] = {}
+        self._changes: dict[str, list[tuple[str | None, list[Event]]]] = {}
+        self._calls_for_parts: list[Event] = []
 
     async def load(self, category: Category[S], identity: str) -> S:
         """The state of a thing that must exist; raises the category's refusal when it does not."""
@@ -94,23 +95,55 @@ class Transaction:
         """Whether a thing that was looked at has any events."""
         return self._versions[category.stream(identity)] > 0
 
-    def record(self, category: Category[S], identity: str, *events: Event) -> None:
-        """Add events to a thing that was looked at."""
-        if events:
-            stream = category.stream(identity)
-            self._events.setdefault(stream, []).extend(events)
-            self._states[stream] = category.fold(events, self._states[stream])
+    def record(self, category: Category[S], identity: str, *events: Event, workspace_id: str | None = None) -> None:
+        """Add events to a thing that was looked at, in the name of another workspace where one is given."""
+        if not events:
+            return
+        stream = category.stream(identity)
+        runs = self._changes.setdefault(stream, [])
+        if not runs or runs[-1][0] != workspace_id:
+            runs.append((workspace_id, []))
+        runs[-1][1].extend(events)
+        self._states[stream] = category.fold(events, self._states[stream])
+        self._calls_for_parts.extend(event for event in events if type(event) in PARTS)
+
+    async def complete(self) -> None:
+        """Let every context add its part to what was recorded, and to what other parts have recorded."""
+        for event in self._calls_for_parts:
+            for part in PARTS[type(event)]:
+                await part(event, self)
 
     async def commit(self, context: Context) -> int:
         """Write what was recorded; 0 when there was nothing to say."""
-        changes = [
-            Change(stream=stream, after=self._versions[stream], events=events)
-            for stream, events in self._events.items()
-        ]
+        changes = []
+        for stream, runs in self._changes.items():
+            after = self._versions[stream]
+            for workspace_id, events in runs:
+                changes.append(Change(stream=stream, after=after, events=events, workspace_id=workspace_id))
+                after += len(events)
         return await self._log.append(changes, context) if changes else 0
 
 
 Handler = Callable[[Any, Transaction], Awaitable[None]]
+Part = Callable[[Any, Transaction], Awaitable[None]]
+
+#: What contexts add to the transaction in which an event is recorded.
+PARTS: dict[type[Event], list[Part]] = {}
+
+
+def part_of(*kinds: type[Event]) -> Callable[[Part], Part]:
+    """Register what a context of its own does in the very transaction that records such an event, all or nothing.
+
+    What may come a moment later, or needs more than the log, is a reaction instead.
+    """
+
+    def register(part: Part) -> Part:
+        for kind in kinds:
+            PARTS.setdefault(kind, []).append(part)
+        return part
+
+    return register
+
 
 #: Every command and what handles it.
 HANDLERS: dict[type[Command], Handler] = {}
@@ -157,6 +190,7 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
         transaction = Transaction(log, now, optimistic=attempt == 0)
         try:
             await handler(command, transaction)
+            await transaction.complete()
             return await transaction.commit(context)
         except Refusal:
             # Refused on what was only expected_new? Then look properly before saying no.

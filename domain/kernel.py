@@ -128,6 +128,8 @@ class Category(Value, Generic[S], frozen=True):
     evolve: Callable[[S, Event], S]
     absent: type[Refusal] = NotFound
     snapshot: Callable[[Event], S | None] | None = None
+    #: Processes remember what it says, so each of them is told when one of its streams has grown.
+    remembered: bool = False
 
     def stream(self, identity: str) -> str:
         """The name of the stream of the thing with this id."""

@@ -65,11 +65,12 @@ class History(Value):
 
 
 class Change(Value):
-    """New events for one stream, right after the version that was read."""
+    """New events for one stream, right after the version that was read; in the context's workspace, or in another."""
 
     stream: str
     after: int
     events: Sequence[Event]
+    workspace_id: str | None = None
 
 
 class StaleVersion(Exception):

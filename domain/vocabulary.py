@@ -13,7 +13,7 @@ from msgspec import Meta
 from msgspec.structs import fields
 
 from domain.discovery import context_of, modules
-from domain.kernel import Event
+from domain.kernel import Category, Event
 
 
 @cache
@@ -36,6 +36,13 @@ def events() -> dict[str, type[Event]]:
 def renamed() -> dict[str, str]:
     """Names events were once stored under, and the names they go by now."""
     return {before: name for name, kind in events().items() for before in vars(kind).get("formerly", ())}
+
+
+@cache
+def remembered() -> tuple[str, ...]:
+    """How the names of those streams begin whose growth every process is told of."""
+    things = (thing for module in modules("domain") for thing in vars(module).values())
+    return tuple(sorted({f"{thing.name}-" for thing in things if isinstance(thing, Category) and thing.remembered}))
 
 
 @cache

@@ -80,9 +80,17 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
         """The document as of this moment, or None."""
         return (await self.many(projection, [identity])).get(identity)
 
+    async def standing(self, projection: Projection[Any], identity: str) -> tuple[Any, int]:
+        """The document as of this moment, or None, and the position of the newest event in it (0: there is none)."""
+        return (await self._standings(projection, [identity]))[identity]
+
     async def many(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, Any]:
         """Those of the documents that exist, as of this moment."""
-        found: dict[str, Any] = {}
+        found = await self._standings(projection, identities)
+        return {identity: document for identity, (document, _) in found.items() if document is not None}
+
+    async def _standings(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, tuple[Any, int]]:
+        found: dict[str, tuple[Any, int]] = {}
         rows = await self.ask(_DOCUMENTS, (list(identities), f"{projection.stream}-", projection.name))
         if identities and not rows:
             raise ReadsUnavailable
@@ -90,8 +98,7 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
             document = json.decode(body, type=projection.document) if body is not None else None
             if (position or 0) < newest:
                 document = await self.caught_up(projection, f"{projection.stream}-{identity}", position or 0, document)
-            if document is not None:
-                found[identity] = document
+            found[identity] = (document, newest)
         return found
 
     async def caught_up(

@@ -1,13 +1,14 @@
 """Finds what a key or a session token opens, and remembers it for less than a second.
 
 What is found is as new as the log, not as the read models: a revocation counts from the moment it is written, however
-far behind the projector is. A bell tells the other processes to forget at once; without the bell they do so in time.
+far behind the projector is. It is forgotten with the next event of any stream it relies on: what this process writes is
+heard at once, what others write by a bell, and without the bell it is forgotten in time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -15,14 +16,17 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 from adapters.identity.directory import Directory
-from adapters.log.eventlog import EventLog
+from adapters.log.eventlog import GROWN, EventLog
 from adapters.provides import provides
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Progress, ReadsBehind, ReadsUnavailable, Seen
 from adapters.stream.bus import Bus
 from commands.identity.settings import Identity
 from domain.identity.people import identities
+from domain.identity.people import people as person_streams
 from domain.identity.sessions import sessions
+from domain.identity.workspaces import workspaces as workspace_streams
+from domain.vocabulary import remembered
 from projections.identity.credentials import Access, Credential, credentials
 from projections.identity.people import people
 from projections.identity.workspaces import workspaces
@@ -30,8 +34,6 @@ from projections.identity.workspaces import workspaces
 REMEMBER_SECONDS = 0.8
 REMEMBERED_MAX = 100_000
 
-#: What is rung when somebody loses access; the message is the subject: a digest, a person or a workspace.
-BELL = "access"
 
 # `parent` is the stream the credential is folded from.
 _FIND = """
@@ -70,16 +72,20 @@ class Keyring:
         self._wait_seconds_max = wait_seconds_max
         self._remembers_unverified = remembers_unverified
         self._known: dict[str, _Known] = {}
+        self._relying: dict[str, set[str]] = {}
         self._looking: dict[str, asyncio.Future[Access | None]] = {}
         self._forgot_at = 0.0
         self._starting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to listen for what others have revoked."""
-        self._starting = asyncio.create_task(self._bus.on(f"{self._bus.prefix}.{BELL}", self._hear), name="keyring")
+        """Begin to listen for what is written, here and elsewhere."""
+        self._ledger.listeners.append(self._written)
+        self._starting = asyncio.create_task(self._bus.on(f"{self._bus.prefix}.{GROWN}", self._hear), name="keyring")
 
     async def close(self) -> None:
         """Stop looking."""
+        if self._written in self._ledger.listeners:
+            self._ledger.listeners.remove(self._written)
         for task in (self._starting, *self._looking.values()):
             if task is not None:
                 task.cancel()
@@ -106,25 +112,21 @@ class Keyring:
             wish, lambda: self._look_outside(wish, identity_id, workspace_id, refused_id, expires_at)
         )
 
-    def forget(self, subject: str) -> None:
-        """Look anew at everything that a digest, a person or a workspace opens, here and in every other process."""
-        self._drop(subject)
-        self._bus.ring(BELL, subject.encode())
+    def _written(self, _position: int, streams: Collection[str]) -> None:
+        for stream in streams:
+            if stream.startswith(remembered()):
+                self._drop(stream)
 
     async def _hear(self, data: bytes) -> None:
         self._drop(data.decode())
 
-    def _drop(self, subject: str) -> None:
+    def _drop(self, stream: str) -> None:
+        """Look anew at everything that relies on a stream."""
         # Whatever was asked before now is not remembered, and nobody new waits for its answer.
         self._forgot_at = monotonic()
         self._looking.clear()
-        gone = [
-            wish
-            for wish, known in self._known.items()
-            if subject in (known.access.digest, known.access.credential.person_id, known.access.credential.workspace_id)
-        ]
-        for wish in gone:
-            del self._known[wish]
+        for wish in self._relying.pop(stream, ()):
+            self._known.pop(wish, None)
 
     async def _once(self, wish: str, look: Callable[[], Coroutine[Any, Any, Access | None]]) -> Access | None:
         """What is remembered, or what one look finds for all who ask at the same time."""
@@ -145,44 +147,49 @@ class Keyring:
                 del self._looking[wish]
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
+            self._relying.clear()
         if access is None:
             self._known.pop(wish, None)
         elif asked > self._forgot_at and (access.verified or self._remembers_unverified):
             self._known[wish] = _Known(access, asked)
+            for stream, _ in access.relies_on:
+                self._relying.setdefault(stream, set()).add(wish)
         return access
 
     # --- keys and sessions of our own
 
     async def _look(self, digest: str) -> Access | None:
-        credential = await self._credential(digest)
-        return await self._access(credential, digest) if credential is not None else None
+        found = await self._credential(digest)
+        return await self._access(found[0], digest, found[1]) if found is not None else None
 
-    async def _credential(self, digest: str) -> Credential | None:
+    async def _credential(self, digest: str) -> tuple[Credential, tuple[str, int]] | None:
         """A key nobody knows may have been made a moment ago: believe that only of a read model that is up to date."""
 
-        async def look() -> Seen[Credential | None]:
+        async def look() -> Seen[tuple[Credential, tuple[str, int]] | None]:
             rows = await self._directory.ask(_FIND, (digest,))
             if not rows:
                 raise ReadsUnavailable
             reached, head, position, body, stream, newest = rows[0]
             if body is None:
                 return Seen(reached, head, None)
-            credential: Credential | None = json.decode(body, type=Credential)
+            credential: Any = json.decode(body, type=Credential)
             if position < newest:
-                found = await self._directory.caught_up(credentials, stream, position, credential)
-                credential = found if isinstance(found, Credential) else None
-            return Seen(head, head, credential)
+                credential = await self._directory.caught_up(credentials, stream, position, credential)
+            return Seen(head, head, None if credential is None else (credential, (stream, newest)))
 
         try:
             return await self._progress.caught_up(look, self._wait_seconds_max)
         except ReadsBehind as behind:
             raise ReadsUnavailable from behind
 
-    async def _access(self, credential: Credential, digest: str) -> Access | None:
-        """What somebody may do in a workspace right now: nothing if it is gone, or if they do not belong to it."""
-        workspace, person = await asyncio.gather(
-            self._directory.find(workspaces, credential.workspace_id),
-            self._directory.find(people, credential.person_id),
+    async def _access(self, credential: Credential, digest: str, proof: tuple[str, int]) -> Access | None:
+        """What somebody may do in a workspace right now: nothing if it is gone, or if they do not belong to it.
+
+        `proof` is the stream of the credential, and the position of the newest event in it that was seen.
+        """
+        (workspace, workspace_at), (person, person_at) = await asyncio.gather(
+            self._directory.standing(workspaces, credential.workspace_id),
+            self._directory.standing(people, credential.person_id),
         )
         if workspace is None or workspace.forgotten:
             return None
@@ -190,12 +197,21 @@ class Keyring:
         role = None if is_key else workspace.members.get(credential.person_id)
         if not is_key and (role is None or person is None or person.forgotten):
             return None
+        # Removed and invited again, somebody signs in again: what was open before was closed when they went.
+        if credential.kind == "session" and credential.membership != workspace.memberships.get(credential.person_id, 1):
+            return None
         return Access(
             credential=credential,
             digest=digest,
             role=role,
             email=person.email if person is not None else "",
             verified=person is not None and person.verified,
+            tenancy=workspace.tenancy,
+            relies_on=(
+                proof,
+                (workspace_streams.stream(credential.workspace_id), workspace_at),
+                (person_streams.stream(credential.person_id), person_at),
+            ),
         )
 
     # --- tokens of another service
@@ -203,7 +219,8 @@ class Keyring:
     async def _look_outside(
         self, wish: str, identity_id: str, workspace_id: str | None, refused_id: str, expires_at: datetime
     ) -> Access | None:
-        if (await self._ledger.read(sessions.stream(refused_id))).version:
+        refused = sessions.stream(refused_id)
+        if (await self._ledger.read(refused)).version:
             return None
         identity = identities.fold((await self._ledger.read(identities.stream(identity_id))).events)
         if identity.person_id is None:
@@ -218,7 +235,7 @@ class Keyring:
             person_id=person.person_id,
             expires_at=expires_at,
         )
-        return await self._access(credential, wish.split("/", 1)[0])
+        return await self._access(credential, wish.split("/", 1)[0], (refused, 0))
 
 
 @provides

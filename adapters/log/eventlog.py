@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import cache, partial
 from time import monotonic, time_ns
 from typing import Any, LiteralString, NamedTuple, TypeVar
 
@@ -31,7 +31,7 @@ from commands.kernel import Log
 from domain.keeping import check_text, is_text
 from domain.kernel import Event, Unavailable
 from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
-from domain.vocabulary import name_of, personal_fields
+from domain.vocabulary import name_of, personal_fields, remembered
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,12 @@ V = TypeVar("V")
 
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
+
+
+#: What is rung when a stream has grown of which processes remember something; the message is its name.
+GROWN = "grown"
+#: Hears of what was written: the last position, and the streams that have grown.
+Committed = Callable[[int, Collection[str]], None]
 
 
 class LedgerUnavailable(Unavailable):
@@ -142,13 +148,14 @@ class EventLog(Log):
         pool: Pool,
         keys: DataKeys,
         *,
-        on_commit: Callable[[int], None] = lambda _: None,
+        on_commit: Committed = lambda _position, _streams: None,
         retry_seconds: float = 10.0,
     ) -> None:
         self.postgres_url = postgres_url
         self._pool = pool
         self._keys = keys
-        self._on_commit = on_commit
+        #: Told at once of everything this process writes: the last position of it, and the streams that have grown.
+        self.listeners: list[Committed] = [on_commit]
         self._retry_seconds = retry_seconds
         self._queue: list[_Append] = []
         self._queued = asyncio.Event()
@@ -193,7 +200,7 @@ class EventLog(Log):
             await loader.close()
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
-        workspace_id, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
+        home, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
         correlation_id = arrays.raw(context.correlation_id.bytes)
         causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
         rows: list[_Row] = []
@@ -202,6 +209,7 @@ class EventLog(Log):
         for change in changes:
             # A batch carries what many have asked for: what Postgres would refuse must not get as far.
             stream = arrays.text(check_text(change.stream))
+            workspace_id = home if change.workspace_id is None else arrays.text(change.workspace_id)
             for version, event in enumerate(change.events, change.after + 1):
                 kind, event_id = _kind(type(event)), uuid7(now)
                 state = codec.encode(event, self._keys)
@@ -309,7 +317,12 @@ class EventLog(Log):
             last += len(append.rows)
             position = int.from_bytes(result.get_value(last, 0) or b"", "big")
             append.succeed(position)
-        self._on_commit(position)
+        self._tell(position, batch)
+
+    def _tell(self, position: int, written: list[_Append]) -> None:
+        streams = {stream for append in written for stream, _, _ in append.places}
+        for listener in self.listeners:
+            listener(position, streams)
 
     async def _settle(self, batch: list[_Append]) -> list[_Append]:
         """Answer those whose places are taken: with success when by themselves, with StaleVersion when by others."""
@@ -329,7 +342,7 @@ class EventLog(Log):
                 undecided.append(append)
             elif there[-1] and there[-1][0] == append.places[-1][2]:
                 append.succeed(there[-1][1])
-                self._on_commit(there[-1][1])
+                self._tell(there[-1][1], [append])
             else:
                 append.fail(StaleVersion(append.places[0][0]))
         return undecided
@@ -542,6 +555,14 @@ def readable(page: Iterable[Recorded | Unreadable]) -> list[Recorded]:
     return [each for each in page if isinstance(each, Recorded)]
 
 
+def announce(bus: Bus, position: int, streams: Collection[str]) -> None:
+    """Ring for what was written, and name the streams of which processes remember something."""
+    bus.ring("bell", b"%d" % position)
+    for stream in streams:
+        if stream.startswith(remembered()):
+            bus.ring(GROWN, stream.encode())
+
+
 @provides
 def event_log(settings: Postgres, pool: Pool, keys: DataKeys, bus: Bus) -> EventLog:
     """The log, which rings when something has been written."""
@@ -549,6 +570,6 @@ def event_log(settings: Postgres, pool: Pool, keys: DataKeys, bus: Bus) -> Event
         settings.postgres_url,
         pool,
         keys,
-        on_commit=lambda position: bus.ring("bell", b"%d" % position),
+        on_commit=partial(announce, bus),
         retry_seconds=RETRY_SECONDS,
     )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from adapters.log import codec
 from domain.keeping import check_text
 from domain.kernel import Event
@@ -40,13 +42,23 @@ class MemoryLedger:
 
         Raises StaleVersion when a stream has grown past what the change was decided on.
         """
+        versions: dict[str, int] = {}
         for change in changes:
-            if change.events and len(self._streams.get(change.stream, [])) != change.after:
+            version = versions.get(change.stream, len(self._streams.get(change.stream, [])))
+            if change.events and version != change.after:
                 raise StaleVersion(change.stream)
             check_text(change.stream)
             for event in change.events:
                 codec.encode(event, _UNSEALED)
-        return max((self.keep(each.stream, event, context) for each in changes for event in each.events), default=0)
+            versions[change.stream] = version + len(change.events)
+        return max(
+            (
+                self.keep(each.stream, event, replace(context, workspace_id=each.workspace_id or context.workspace_id))
+                for each in changes
+                for event in each.events
+            ),
+            default=0,
+        )
 
     def keep(self, stream: str, event: Event, context: Context) -> int:
         """Write an event at the end of its stream, whoever was there before; its position."""

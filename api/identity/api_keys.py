@@ -16,7 +16,6 @@ from api.identity.ports import Ports
 from api.identity.sign_in import Revoked
 from api.paging import LIMIT, Before, Limit, listed
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
-from domain.identity.api_keys import api_keys as key_streams
 from domain.kernel import Invalid
 from projections.identity.api_keys import ApiKey, api_keys
 from projections.kernel import seconds
@@ -167,7 +166,6 @@ async def rotate_api_key(
         ),
         asker.context,
     )
-    await _forget(ports, api_key_id)
     return await _issued(ports, asker, new_id, key)
 
 
@@ -181,13 +179,7 @@ async def revoke_api_key(
     await ports.execute(
         RevokeApiKey(api_key_id=api_key_id, workspace_id=asker.workspace_id, by=asker.person_id), asker.context
     )
-    await _forget(ports, api_key_id)
     return Revoked(revoked=True)
-
-
-async def _forget(ports: Ports, api_key_id: str) -> None:
-    key = key_streams.fold((await ports.log.read(key_streams.stream(api_key_id))).events)
-    ports.keyring.forget(key.digest)
 
 
 async def _issued(ports: Ports, asker: Asker, api_key_id: str, plaintext: str) -> IssuedApiKey:

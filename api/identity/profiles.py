@@ -10,12 +10,12 @@ from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import replace
 
-from api.auth import COOKIE, Asker, inside, needs
+from api.auth import COOKIE, Asker, needs
 from api.identity.ports import Ports
 from commands.identity.people import ChangePreferences, ForgetPerson
-from commands.identity.teams import ForgetWorkspace, RemoveMember, RenameWorkspace
+from commands.identity.teams import RenameWorkspace
 from domain.identity.people import NoSuchPerson, Preferences
-from domain.identity.workspaces import OwnerStays, Role
+from domain.identity.workspaces import Role
 from projections.identity.people import Person, people
 from projections.identity.workspaces import Workspace, workspaces
 from projections.kernel import seconds
@@ -90,19 +90,6 @@ async def change_profile(
 async def forget_me(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[Deleted]:
     """Erase oneself for good: workspaces one is alone in go too; shared ones must have another owner first."""
     person = await _person(ports, asker)
-    found: dict[str, Workspace] = await ports.directory.many(workspaces, person.workspaces)
-    owned = {each for each, workspace in found.items() if workspace.members.get(asker.person_id) == "owner"}
-    if any(len(found[each].members) > 1 for each in owned):
-        raise OwnerStays
-    for workspace_id in person.workspaces:
-        context = inside(asker.context, workspace_id, asker.person_id)
-        if workspace_id in owned:
-            await ports.execute(ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id, alone=True), context)
-        else:
-            await ports.execute(
-                RemoveMember(workspace_id=workspace_id, person_id=asker.person_id, by=asker.person_id), context
-            )
-        ports.keyring.forget(workspace_id)
     await ports.execute(
         ForgetPerson(
             person_id=asker.person_id,
@@ -110,7 +97,6 @@ async def forget_me(ports: NamedDependency[Ports], asker: NamedDependency[Asker]
         ),
         asker.context,
     )
-    ports.keyring.forget(asker.person_id)
     response = Response(Deleted(deleted=True))
     response.delete_cookie(COOKIE)
     return response

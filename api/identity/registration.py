@@ -11,7 +11,6 @@ from msgspec import Meta, Struct
 
 from api.auth import anonymous, counted_address, inside
 from api.identity.ports import Ports
-from commands.identity.challenges import IssueChallenge
 from commands.identity.people import RegisterPerson, VerifyEmail
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import email_claims
@@ -63,6 +62,8 @@ async def register(
     email = data.email.strip()
     key, prefix, digest = vault.new_api_key()
     person_id, workspace_id = vault.new_id(), vault.new_id()
+    required = ports.settings.email_verification_required
+    challenge_id = vault.new_id() if required else None
     await ports.execute(
         RegisterPerson(
             person_id=person_id,
@@ -72,21 +73,10 @@ async def register(
             email_digest=vault.email_digest(email),
             key_prefix=prefix,
             key_digest=digest,
+            challenge_id=challenge_id,
         ),
         inside(context, workspace_id, person_id),
     )
-    required = ports.settings.email_verification_required
-    challenge_id = vault.new_id() if required else None
-    if challenge_id is not None:
-        await ports.execute(
-            IssueChallenge(
-                challenge_id=challenge_id,
-                purpose="verify_email",
-                email=email,
-                email_digest=vault.email_digest(email),
-            ),
-            inside(context, workspace_id, person_id),
-        )
     return Registered(
         user_id=person_id,
         email=email,
@@ -116,5 +106,4 @@ async def verify_email(request: Request[Any, Any, Any], data: JSONBody[Proof], p
     )
     if not right:
         raise CodeIsWrong
-    ports.keyring.forget(person_id)
     return Proved(verified=True)

@@ -16,7 +16,6 @@ from api.auth import (
     COOKIE,
     Asker,
     anonymous,
-    close_what_was_left_open,
     counted_address,
     inside,
     needs,
@@ -30,7 +29,7 @@ from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import AcceptInvitation
 from domain.identity.challenges import CodeIsWrong, challenges
-from domain.identity.people import AccountHasChanged, EmailClaim, email_claims
+from domain.identity.people import AccountHasChanged, email_claims
 from domain.identity.people import people as person_streams
 from domain.identity.sessions import sessions as session_streams
 from domain.identity.workspaces import Role
@@ -147,7 +146,7 @@ async def verify_email_sign_in(
     door = _door(request, ports, digest)
     first_key_id = await _held_key(request, ports)
     for attempt in range(1, ATTEMPTS_MAX + 1):
-        person_id, workspace_id, unproved = await _whose(ports, challenge.email_digest)
+        person_id, workspace_id = await _whose(ports, challenge.email_digest)
         try:
             await ports.execute(
                 SignIn(
@@ -166,8 +165,6 @@ async def verify_email_sign_in(
                 raise
     if not right:
         raise CodeIsWrong
-    if unproved is not None:
-        await close_what_was_left_open(ports.door, unproved, first_key_id, inside(context, workspace_id, person_id))
     await _accept_invitations(ports, challenge.email_digest, person_id, context)
     expires_at = await _end_of(ports, door)
     body = SignedIn(
@@ -187,17 +184,15 @@ async def _held_key(request: Request[Any, Any, Any], ports: Ports) -> str | None
     return access.credential.subject_id if access is not None and access.credential.kind == "api_key" else None
 
 
-async def _whose(ports: Ports, email_digest: str) -> tuple[str, str, EmailClaim | None]:
-    """Whose address it is, where they work, and the claim while nobody has proved it; new ids if it is nobody's."""
+async def _whose(ports: Ports, email_digest: str) -> tuple[str, str]:
+    """Whose address it is, and where they work; new ids if it is nobody's."""
     person_id, workspace_id = ports.vault.new_id(), ports.vault.new_id()
-    unproved = None
     claim = email_claims.fold((await ports.log.read(email_claims.stream(email_digest))).events)
     if claim.person_id is not None:
         person = person_streams.fold((await ports.log.read(person_streams.stream(claim.person_id))).events)
         person_id = claim.person_id
         workspace_id = next(iter(person.workspaces), workspace_id)
-        unproved = None if person.verified else claim
-    return person_id, workspace_id, unproved
+    return person_id, workspace_id
 
 
 async def _accept_invitations(ports: Ports, email_digest: str, person_id: str, context: Context) -> None:
@@ -285,7 +280,6 @@ async def logout(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -
         )
     else:
         await ports.execute(CloseSession(session_id=asker.credential_id, reason="logout"), asker.context)
-    ports.keyring.forget(asker.digest)
     response = Response(Revoked(revoked=True))
     response.delete_cookie(COOKIE)
     return response
@@ -320,5 +314,4 @@ async def revoke_session(
 ) -> Revoked:
     """Sign out somewhere else."""
     await ports.execute(CloseSession(session_id=session_id, reason="revoked", person_id=asker.person_id), asker.context)
-    ports.keyring.forget(asker.person_id)
     return Revoked(revoked=True)

@@ -199,7 +199,6 @@ async def accept_invitation(
         AcceptInvitation(workspace_id=workspace_id, invitation_id=invitation_id, person_id=asker.person_id),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    ports.keyring.forget(asker.person_id)
     workspace = await _workspace(ports, workspace_id)
     return Accepted(
         accepted=True,
@@ -240,7 +239,6 @@ async def change_member(
         ChangeRole(workspace_id=asker.workspace_id, person_id=user_id, by=asker.person_id, role=data.role),
         asker.context,
     )
-    ports.keyring.forget(user_id)
     workspace = await _workspace(ports, asker.workspace_id)
     return ChangedMember(member=await _member(ports, workspace, user_id), updated=position > 0)
 
@@ -253,7 +251,6 @@ async def remove_member(
     await ports.execute(
         RemoveMember(workspace_id=asker.workspace_id, person_id=user_id, by=asker.person_id), asker.context
     )
-    ports.keyring.forget(user_id)
     return RemovedMember(removed=True)
 
 
@@ -263,7 +260,6 @@ async def leave_team(ports: NamedDependency[Ports], asker: NamedDependency[Asker
     await ports.execute(
         RemoveMember(workspace_id=asker.workspace_id, person_id=asker.person_id, by=asker.person_id), asker.context
     )
-    ports.keyring.forget(asker.person_id)
     return Left(left=True)
 
 
@@ -280,7 +276,6 @@ async def transfer_ownership(
     position = await ports.execute(
         TransferOwnership(workspace_id=asker.workspace_id, to_person_id=user_id, by=asker.person_id), asker.context
     )
-    ports.keyring.forget(asker.workspace_id)
     workspace = await _workspace(ports, asker.workspace_id)
     return Transferred(
         owner=await _member(ports, workspace, user_id),

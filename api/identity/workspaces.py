@@ -140,7 +140,6 @@ async def forget_workspace(
         ForgetWorkspace(workspace_id=workspace_id, by=asker.person_id),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    ports.keyring.forget(workspace_id)
     return Deleted(deleted=True)
 
 

@@ -36,29 +36,36 @@ class IssueChallenge(Command):
 @handles(IssueChallenge)
 async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
     """A challenge is issued once, and of the codes to sign in with only the newest works."""
+    await send_code(transaction, wish.challenge_id, wish.purpose, wish.email, wish.email_digest)
+
+
+async def send_code(
+    transaction: Transaction, challenge_id: str, purpose: Purpose, email: str, email_digest: str
+) -> None:
+    """A code to an address, once."""
     now = transaction.now
-    challenge = await transaction.expect_new(challenges, wish.challenge_id)
+    challenge = await transaction.expect_new(challenges, challenge_id)
     if challenge.expires_at is not None:
         return
-    claim = await transaction.find(email_claims, wish.email_digest)
+    claim = await transaction.find(email_claims, email_digest)
     transaction.record(
         challenges,
-        wish.challenge_id,
+        challenge_id,
         ChallengeIssued(
-            challenge_id=wish.challenge_id,
-            purpose=wish.purpose,
-            email=wish.email,
-            email_digest=wish.email_digest,
-            address_digest=claim.address_digest(wish.email_digest),
+            challenge_id=challenge_id,
+            purpose=purpose,
+            email=email,
+            email_digest=email_digest,
+            address_digest=claim.address_digest(email_digest),
             issued_at=now,
             expires_at=now + CODE_LIFETIME,
         ),
     )
-    if wish.purpose == "sign_in":
+    if purpose == "sign_in":
         transaction.record(
             email_claims,
-            wish.email_digest,
-            CodeSent(email_digest=wish.email_digest, challenge_id=wish.challenge_id, sent_at=now),
+            email_digest,
+            CodeSent(email_digest=email_digest, challenge_id=challenge_id, sent_at=now),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from commands.identity.challenges import answer
+from commands.identity.challenges import answer, send_code
 from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.api_keys import SCOPES, ApiKeyIssued, ApiKeyRevoked, api_keys
 from domain.identity.challenges import CodeIsWrong, challenges
@@ -18,7 +18,6 @@ from domain.identity.people import (
     NoSuchPerson,
     Person,
     PersonForgotten,
-    PersonHasWorkspaces,
     PersonRegistered,
     Preferences,
     PreferencesChanged,
@@ -27,7 +26,7 @@ from domain.identity.people import (
     identities,
     people,
 )
-from domain.identity.workspaces import MemberAdded, Role, WorkspaceOpened, workspaces
+from domain.identity.workspaces import MemberAdded, Role, WorkspaceOpened, WorkspaceReclaimed, workspaces
 from domain.kernel import Event
 
 
@@ -41,6 +40,8 @@ class RegisterPerson(Command):
     email_digest: str
     key_prefix: str
     key_digest: str
+    #: The code that proves the address, where that is asked for.
+    challenge_id: str | None = None
 
 
 @handles(RegisterPerson)
@@ -74,6 +75,8 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
             issued_at=transaction.now,
         ),
     )
+    if wish.challenge_id is not None:
+        await send_code(transaction, wish.challenge_id, "verify_email", wish.email, wish.email_digest)
 
 
 async def enrol(
@@ -136,15 +139,23 @@ async def prove(transaction: Transaction, person_id: str, email_digest: str, *, 
     """Somebody has shown to read the mail of an address; the first time decides whose the account is.
 
     Anybody can register anybody's address and would keep a key to what its owner does there later. So the key that
-    was given out before is revoked, unless its holder is the one who proves the address: `keeps` is their key.
+    was given out before is revoked and the workspace begins anew, unless the holder of the key is the one who proves
+    the address: `keeps` is their key. There are no other keys and no sessions: both take somebody who has signed in.
     """
     now = transaction.now
     if (await transaction.find(people, person_id)).verified:
         return
     transaction.record(people, person_id, EmailVerified(person_id=person_id, verified_at=now))
-    first_key_id = (await transaction.find(email_claims, email_digest)).first_key_id
+    claim = await transaction.find(email_claims, email_digest)
+    first_key_id = claim.first_key_id
     if first_key_id is None or first_key_id == keeps:
         return
+    if claim.workspace_id is not None and (await transaction.find(workspaces, claim.workspace_id)).open:
+        transaction.record(
+            workspaces,
+            claim.workspace_id,
+            WorkspaceReclaimed(workspace_id=claim.workspace_id, person_id=person_id, reclaimed_at=now),
+        )
     key = await transaction.load(api_keys, first_key_id)
     if not key.revoked:
         transaction.record(
@@ -237,7 +248,7 @@ def change_preferences(wish: ChangePreferences, person: Person, now: datetime) -
 
 
 class ForgetPerson(Command):
-    """Erase somebody who belongs to no workspace any more; `email_digest` frees their address."""
+    """Erase somebody; `email_digest` frees their address."""
 
     person_id: str
     email_digest: str | None
@@ -245,13 +256,11 @@ class ForgetPerson(Command):
 
 @handles(ForgetPerson)
 async def forget(wish: ForgetPerson, transaction: Transaction) -> None:
-    """Whoever still belongs somewhere leaves first; then the address is free and nobody can act in their name."""
+    """The address is free again, they leave wherever they belong, and nobody can act in their name."""
     now = transaction.now
     person = await transaction.load(people, wish.person_id)
     if person.forgotten:
         return
-    if person.workspaces:
-        raise PersonHasWorkspaces
     address_digest: str | None = None
     invited_to: tuple[str, ...] = ()
     if wish.email_digest is not None:

@@ -10,14 +10,12 @@ from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
 from commands.kernel import reacts_to
 from commands.ports import Letter
-from commands.webhooks.endpoints import RemoveEndpoint
 from domain.identity.challenges import ChallengeIssued
 from domain.identity.people import PersonForgotten
 from domain.identity.sessions import SessionOpened
 from domain.identity.workspaces import InvitationSent, WorkspaceForgotten, workspaces
 from domain.kernel import ERASED
 from domain.ledger import Recorded
-from domain.webhooks.endpoints import endpoint_books
 
 log = structlog.get_logger(__name__)
 
@@ -101,14 +99,9 @@ async def forget_person(recorded: Recorded, ports: Ports) -> None:
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
 async def forget_workspace(recorded: Recorded, ports: Ports) -> None:
-    """Tell nobody about it any more, erase its keys and from where it was used, and destroy what reads its fields."""
+    """Erase its keys and from where it was used, and destroy what reads its fields."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(event.workspace_id))).events)
-    for endpoint_id in book.endpoints:
-        await ports.execute(
-            RemoveEndpoint(endpoint_id=endpoint_id, workspace_id=event.workspace_id), recorded.context()
-        )
     for api_key_id in await ports.directory.keys_of(event.workspace_id):
         await ports.execute(
             RevokeApiKey(api_key_id=api_key_id, workspace_id=event.workspace_id, erased=True), recorded.context()

@@ -65,21 +65,26 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     elif wish.workspace_id not in person.workspaces:
         raise AccountHasChanged
     await prove(transaction, wish.person_id, challenge.email_digest, keeps=wish.first_key_id)
+    await _open(transaction, wish.door, wish.person_id, wish.workspace_id)
+
+
+async def _open(transaction: Transaction, door: NewSession, person_id: str, workspace_id: str) -> None:
+    """A session is opened for as long as somebody is a member; being a member again later does not open it again."""
+    now = transaction.now
+    workspace = await transaction.find(workspaces, workspace_id)
     transaction.record(
-        sessions, wish.door.session_id, opened(wish.door, wish.person_id, wish.workspace_id, transaction.now)
-    )
-
-
-def opened(door: NewSession, person_id: str, workspace_id: str, now: datetime) -> SessionOpened:
-    """The fact of a session."""
-    return SessionOpened(
-        session_id=door.session_id,
-        person_id=person_id,
-        workspace_id=workspace_id,
-        digest=door.digest,
-        opened_at=now,
-        expires_at=now + door.lifetime,
-        user_agent=door.user_agent,
+        sessions,
+        door.session_id,
+        SessionOpened(
+            session_id=door.session_id,
+            person_id=person_id,
+            workspace_id=workspace_id,
+            digest=door.digest,
+            opened_at=now,
+            expires_at=now + door.lifetime,
+            user_agent=door.user_agent,
+            membership=workspace.memberships.get(person_id, 1),
+        ),
     )
 
 
@@ -100,9 +105,7 @@ async def open_session(wish: OpenSession, transaction: Transaction) -> None:
     session = await transaction.expect_new(sessions, wish.door.session_id)
     if session.person_id:
         return
-    transaction.record(
-        sessions, wish.door.session_id, opened(wish.door, wish.person_id, wish.workspace_id, transaction.now)
-    )
+    await _open(transaction, wish.door, wish.person_id, wish.workspace_id)
 
 
 class CloseSession(Command):

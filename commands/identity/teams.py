@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from commands.identity.people import join
-from commands.kernel import Command, Transaction, decides, handles
+from commands.kernel import Command, Transaction, decides, handles, part_of
 from domain.identity.people import (
     AddressInvited,
     InvitationEnded,
     NoSuchPerson,
+    PersonForgotten,
     WorkspaceLeft,
     email_claims,
     people,
@@ -36,6 +37,7 @@ from domain.identity.workspaces import (
     WorkspaceForgotten,
     WorkspaceHasOneOwner,
     WorkspaceOpened,
+    WorkspaceReclaimed,
     WorkspaceRenamed,
     workspaces,
 )
@@ -160,9 +162,34 @@ async def _end(transaction: Transaction, workspace_id: str, invitation_id: str, 
     """Take an answered invitation off the list of its address."""
     claim = await transaction.find(email_claims, email_digest)
     if (workspace_id, invitation_id) in claim.invitations:
-        transaction.record(
-            email_claims, email_digest, _ended(email_digest, workspace_id, invitation_id, transaction.now)
-        )
+        ended = _ended(email_digest, workspace_id, invitation_id, transaction.now)
+        transaction.record(email_claims, email_digest, ended, workspace_id=workspace_id)
+
+
+async def _withdraw(transaction: Transaction, workspace_id: str, *, sent_by: str | None = None) -> None:
+    """End the open invitations of a workspace, all of them or those that somebody has sent."""
+    workspace = await transaction.load(workspaces, workspace_id)
+    for invitation_id, made in workspace.invitations.items():
+        if sent_by in (None, made.invited_by):
+            revoked = InvitationRevoked(
+                workspace_id=workspace_id, invitation_id=invitation_id, revoked_at=transaction.now
+            )
+            transaction.record(workspaces, workspace_id, revoked, workspace_id=workspace_id)
+            await _end(transaction, workspace_id, invitation_id, made.email_digest)
+
+
+@part_of(MemberRemoved, MemberRoleChanged)
+async def withdraw_theirs(event: MemberRemoved | MemberRoleChanged, transaction: Transaction) -> None:
+    """An invitation is the word of an admin: it ends with whoever has given it."""
+    workspace = await transaction.load(workspaces, event.workspace_id)
+    if not workspace.is_led_by(event.person_id):
+        await _withdraw(transaction, event.workspace_id, sent_by=event.person_id)
+
+
+@part_of(WorkspaceReclaimed)
+async def withdraw_all(event: WorkspaceReclaimed, transaction: Transaction) -> None:
+    """Nobody comes in by the word of whoever had the workspace before its owner came."""
+    await _withdraw(transaction, event.workspace_id)
 
 
 class RevokeInvitation(Command):
@@ -205,7 +232,8 @@ async def accept(wish: AcceptInvitation, transaction: Transaction) -> None:
     made = workspace.answering(wish.invitation_id, "accepted")
     if made is None and wish.person_id in workspace.roles:
         return
-    if made is None or now >= made.expires_at:
+    # Invitations of admins who went before these ended with them are over all the same.
+    if made is None or now >= made.expires_at or not workspace.is_led_by(made.invited_by):
         raise InvitationIsOver
     person = await transaction.load(people, wish.person_id)
     if person.forgotten:
@@ -284,7 +312,6 @@ class RemoveMember(Command):
 @handles(RemoveMember)
 async def remove(wish: RemoveMember, transaction: Transaction) -> None:
     """An admin may remove others and everybody themselves, but the owner stays."""
-    now = transaction.now
     workspace = await transaction.load(workspaces, wish.workspace_id)
     workspace.demand(wish.by, "viewer" if wish.by == wish.person_id else "admin")
     role = workspace.roles.get(wish.person_id)
@@ -292,17 +319,20 @@ async def remove(wish: RemoveMember, transaction: Transaction) -> None:
         raise NoSuchMember
     if role == "owner":
         raise OwnerStays
-    await transaction.load(people, wish.person_id)
-    transaction.record(
-        workspaces,
-        wish.workspace_id,
-        MemberRemoved(workspace_id=wish.workspace_id, person_id=wish.person_id, removed_at=now),
-    )
-    transaction.record(
-        people,
-        wish.person_id,
-        WorkspaceLeft(person_id=wish.person_id, workspace_id=wish.workspace_id, left_at=now),
-    )
+    await _leave(transaction, wish.workspace_id, wish.person_id)
+
+
+async def _leave(transaction: Transaction, workspace_id: str, person_id: str) -> None:
+    """From now on the workspace does not know its member, nor the member the workspace."""
+    removed = MemberRemoved(workspace_id=workspace_id, person_id=person_id, removed_at=transaction.now)
+    transaction.record(workspaces, workspace_id, removed, workspace_id=workspace_id)
+    await _go(transaction, workspace_id, person_id)
+
+
+async def _go(transaction: Transaction, workspace_id: str, person_id: str) -> None:
+    await transaction.load(people, person_id)
+    left = WorkspaceLeft(person_id=person_id, workspace_id=workspace_id, left_at=transaction.now)
+    transaction.record(people, person_id, left, workspace_id=workspace_id)
 
 
 class TransferOwnership(Command):
@@ -336,32 +366,40 @@ class ForgetWorkspace(Command):
 
     workspace_id: str
     by: str
-    #: Refuse when anybody else belongs to it.
-    alone: bool = False
 
 
 @handles(ForgetWorkspace)
 async def forget_workspace(wish: ForgetWorkspace, transaction: Transaction) -> None:
     """Only the owner may. Everybody leaves at that moment, and open invitations end."""
-    now = transaction.now
     workspace = await transaction.load(workspaces, wish.workspace_id)
     if not workspace.open:
         raise NoSuchWorkspace
     workspace.demand(wish.by, "owner")
-    if wish.alone and len(workspace.roles) > 1:
-        raise OwnerStays
+    await _erase(transaction, wish.workspace_id)
+
+
+async def _erase(transaction: Transaction, workspace_id: str) -> None:
+    workspace = await transaction.load(workspaces, workspace_id)
     for person_id in workspace.roles:
-        await transaction.load(people, person_id)
-        transaction.record(
-            people,
-            person_id,
-            WorkspaceLeft(person_id=person_id, workspace_id=wish.workspace_id, left_at=now),
-        )
+        await _go(transaction, workspace_id, person_id)
     for invitation_id, made in workspace.invitations.items():
-        await _end(transaction, wish.workspace_id, invitation_id, made.email_digest)
-    transaction.record(
-        workspaces, wish.workspace_id, WorkspaceForgotten(workspace_id=wish.workspace_id, forgotten_at=now)
-    )
+        await _end(transaction, workspace_id, invitation_id, made.email_digest)
+    forgotten = WorkspaceForgotten(workspace_id=workspace_id, forgotten_at=transaction.now)
+    transaction.record(workspaces, workspace_id, forgotten, workspace_id=workspace_id)
+
+
+@part_of(PersonForgotten)
+async def leave_everything(event: PersonForgotten, transaction: Transaction) -> None:
+    """Somebody who is erased leaves every workspace; one they are alone in goes too, one with others wants an owner."""
+    person = await transaction.load(people, event.person_id)
+    for workspace_id in person.workspaces:
+        workspace = await transaction.load(workspaces, workspace_id)
+        if workspace.roles.get(event.person_id) != "owner":
+            await _leave(transaction, workspace_id, event.person_id)
+        elif len(workspace.roles) > 1:
+            raise OwnerStays
+        else:
+            await _erase(transaction, workspace_id)
 
 
 class ForgetInvitee(Command):

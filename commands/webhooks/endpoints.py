@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.kernel import Command, Transaction, handles
+from commands.kernel import Command, Transaction, handles, part_of
+from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed
 from domain.kernel import Event
 from domain.webhooks.endpoints import (
     ENDPOINTS_MAX,
@@ -142,6 +143,18 @@ async def remove(wish: RemoveEndpoint, transaction: Transaction) -> None:
         wish.workspace_id,
         EndpointRemoved(endpoint_id=wish.endpoint_id, workspace_id=wish.workspace_id, removed_at=transaction.now),
     )
+
+
+@part_of(WorkspaceReclaimed, WorkspaceForgotten)
+async def remove_all(event: WorkspaceReclaimed | WorkspaceForgotten, transaction: Transaction) -> None:
+    """Nobody is told about a workspace that is no more, or by the choice of whoever had it before its owner came."""
+    for endpoint_id in (await transaction.find(endpoint_books, event.workspace_id)).endpoints:
+        transaction.record(
+            endpoint_books,
+            event.workspace_id,
+            EndpointRemoved(endpoint_id=endpoint_id, workspace_id=event.workspace_id, removed_at=transaction.now),
+            workspace_id=event.workspace_id,
+        )
 
 
 async def note_health(

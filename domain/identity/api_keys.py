@@ -109,4 +109,4 @@ class ApiKeyIsOver(Conflict):
     """This key is revoked, replaced or expired. Make a new one."""
 
 
-api_keys = Category(name="apikey", initial=ApiKey(), evolve=evolve, absent=NoSuchApiKey)
+api_keys = Category(name="apikey", initial=ApiKey(), evolve=evolve, absent=NoSuchApiKey, remembered=True)

@@ -102,11 +102,7 @@ class NoSuchPerson(NotFound):
     """There is no such person."""
 
 
-class PersonHasWorkspaces(Conflict):
-    """This person still belongs to a workspace. Leave it first."""
-
-
-people = Category(name="person", initial=Person(), evolve=evolve, absent=NoSuchPerson)
+people = Category(name="person", initial=Person(), evolve=evolve, absent=NoSuchPerson, remembered=True)
 
 
 class EmailClaimed(Event):
@@ -232,4 +228,4 @@ def evolve_identity(identity: Identity, event: Event) -> Identity:
     return identity
 
 
-identities = Category(name="identity", initial=Identity(), evolve=evolve_identity)
+identities = Category(name="identity", initial=Identity(), evolve=evolve_identity, remembered=True)

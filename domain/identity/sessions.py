@@ -22,6 +22,8 @@ class SessionOpened(Event):
     opened_at: datetime
     expires_at: datetime
     user_agent: Annotated[str | None, personal("person_id")] = None
+    #: For the how manieth time the person was a member when it was opened; old sessions do not say.
+    membership: int = 1
 
 
 class SessionClosed(Event):
@@ -62,4 +64,4 @@ class NoSuchSession(NotFound):
     """There is no such session."""
 
 
-sessions = Category(name="session", initial=Session(), evolve=evolve, absent=NoSuchSession)
+sessions = Category(name="session", initial=Session(), evolve=evolve, absent=NoSuchSession, remembered=True)

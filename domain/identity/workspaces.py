@@ -115,6 +115,17 @@ class InviteeForgotten(Event):
     forgotten_at: datetime
 
 
+class WorkspaceReclaimed(Event):
+    """Whoever reads the mail of its owner's address has come; what was handed out before then opens nothing.
+
+    Anybody can register anybody's address. Contexts void what they gave to whoever did, as part of this.
+    """
+
+    workspace_id: str
+    person_id: str
+    reclaimed_at: datetime
+
+
 class WorkspaceForgotten(Event):
     """The workspace is erased: what was personal can no longer be read, and nobody can act in it."""
 
@@ -131,6 +142,7 @@ class Invitation(Value):
     email_digest: str
     role: Role
     expires_at: datetime
+    invited_by: str
 
 
 class Workspace(State):
@@ -142,6 +154,10 @@ class Workspace(State):
     invitations: dict[str, Invitation] = field(default_factory=dict)
     #: How invitations have ended, so that a second answer can be told from a stranger's.
     answered: dict[str, InvitationOutcome] = field(default_factory=dict)
+    #: How often each person has become a member: what was opened as an earlier one opens nothing.
+    memberships: dict[str, int] = field(default_factory=dict)
+    #: How often it was reclaimed: what was handed out before the last time is void.
+    tenancy: int = 0
 
     @property
     def owner_id(self) -> str:
@@ -156,6 +172,10 @@ class Workspace(State):
         if ROLES.index(held) > ROLES.index(role):
             raise RoleIsTooLow(role=role)
 
+    def is_led_by(self, person_id: str) -> bool:
+        """Whether somebody may decide who belongs to it."""
+        return self.roles.get(person_id) in ("owner", "admin")
+
     def answering(self, invitation_id: str, how: InvitationOutcome) -> Invitation | None:
         """An invitation for as long as it is open; None when this has been its answer. Else it is over, or unknown."""
         given = self.answered.get(invitation_id)
@@ -166,7 +186,9 @@ class Workspace(State):
         return self.invitations.get(invitation_id)
 
 
-def evolve(workspace: Workspace, event: Event) -> Workspace:  # noqa: PLR0911 - one for each event
+def evolve(  # noqa: C901, PLR0911 - one for each event
+    workspace: Workspace, event: Event
+) -> Workspace:
     """A workspace after one more event."""
     roles, invitations = workspace.roles, workspace.invitations
     match event:
@@ -174,7 +196,14 @@ def evolve(workspace: Workspace, event: Event) -> Workspace:  # noqa: PLR0911 - 
             return replace(workspace, open=True, name=event.name)
         case WorkspaceRenamed():
             return replace(workspace, name=event.name)
-        case MemberAdded() | MemberRoleChanged():
+        case MemberAdded():
+            times = workspace.memberships.get(event.person_id, 0) + 1
+            return replace(
+                workspace,
+                roles=roles | {event.person_id: event.role},
+                memberships=workspace.memberships | {event.person_id: times},
+            )
+        case MemberRoleChanged():
             return replace(workspace, roles=roles | {event.person_id: event.role})
         case MemberRemoved():
             return replace(workspace, roles={who: role for who, role in roles.items() if who != event.person_id})
@@ -182,13 +211,20 @@ def evolve(workspace: Workspace, event: Event) -> Workspace:  # noqa: PLR0911 - 
             changed: dict[str, Role] = {event.from_person_id: "admin", event.to_person_id: "owner"}
             return replace(workspace, roles=roles | changed)
         case InvitationSent():
-            made = Invitation(email_digest=event.email_digest, role=event.role, expires_at=event.expires_at)
+            made = Invitation(
+                email_digest=event.email_digest,
+                role=event.role,
+                expires_at=event.expires_at,
+                invited_by=event.invited_by,
+            )
             return replace(workspace, invitations=invitations | {event.invitation_id: made})
         case InvitationRevoked() | InvitationAccepted() | InvitationDeclined():
             return _answered(workspace, event)
         case InviteeForgotten():
             left = {each: made for each, made in invitations.items() if made.email_digest != event.email_digest}
             return replace(workspace, invitations=left)
+        case WorkspaceReclaimed():
+            return replace(workspace, tenancy=workspace.tenancy + 1)
         case WorkspaceForgotten():
             return Workspace()
     return workspace
@@ -253,7 +289,7 @@ class InvitationIsOver(Conflict):
     """This invitation has expired, or was accepted, declined or revoked. Ask for a new one."""
 
 
-workspaces = Category(name="workspace", initial=Workspace(), evolve=evolve, absent=NoSuchWorkspace)
+workspaces = Category(name="workspace", initial=Workspace(), evolve=evolve, absent=NoSuchWorkspace, remembered=True)
 
 
 def is_forgotten(history: Iterable[Event]) -> bool:

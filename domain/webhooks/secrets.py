@@ -32,7 +32,8 @@ def evolve(secrets: SigningSecrets, event: Event) -> SigningSecrets:
     match event:
         case SigningSecretRotated():
             old = secrets.ids or ((event.workspace_id, None),)
-            ended = tuple((secret_id, end or event.old_expires_at) for secret_id, end in old)
+            last = event.old_expires_at
+            ended = tuple((secret_id, last if end is None else min(end, last)) for secret_id, end in old)
             return SigningSecrets(ids=((event.secret_id, None), *ended)[:10])
     return secrets
 

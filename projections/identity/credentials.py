@@ -25,6 +25,8 @@ class Credential(Document):
     person_id: str
     scopes: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    #: Of a session: for the how manieth time the person was a member when it was opened.
+    membership: int = 1
 
 
 class Access(Value):
@@ -35,6 +37,10 @@ class Access(Value):
     role: Role | None
     email: str
     verified: bool
+    #: How often the workspace was reclaimed.
+    tenancy: int = 0
+    #: What this was seen in: streams, each with the position of its newest event.
+    relies_on: tuple[tuple[str, int], ...] = ()
 
 
 def concerns(event: Event) -> str | None:
@@ -64,6 +70,7 @@ def evolve(credential: Credential | None, event: Event) -> Credential | None:
                 workspace_id=event.workspace_id,
                 person_id=event.person_id,
                 expires_at=event.expires_at,
+                membership=event.membership,
             )
         case Credential(), ApiKeyRetired():
             return replace(credential, expires_at=event.expires_at)
@@ -84,6 +91,6 @@ credentials: Projection[Any] = projection(
     evolve=evolve,
     absent=NoSuchApiKey,
     parent=stream_of,
-    version=2,
+    version=3,
     outlives_workspaces=True,
 )

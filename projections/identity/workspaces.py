@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from msgspec import field
 from msgspec.structs import replace
 
 from domain.identity.workspaces import (
@@ -21,6 +22,7 @@ from domain.identity.workspaces import (
     Role,
     WorkspaceForgotten,
     WorkspaceOpened,
+    WorkspaceReclaimed,
     WorkspaceRenamed,
 )
 from domain.kernel import ERASED, Event, Value
@@ -49,6 +51,10 @@ class Workspace(Document):
     members: dict[str, Role]
     invitations: tuple[Invitation, ...] = ()
     forgotten: bool = False
+    #: How often each person has become a member.
+    memberships: dict[str, int] = field(default_factory=dict)
+    #: How often it was reclaimed.
+    tenancy: int = 0
 
 
 def concerns(event: Event) -> str | None:
@@ -66,13 +72,14 @@ def concerns(event: Event) -> str | None:
             | InvitationAccepted()
             | InvitationDeclined()
             | InviteeForgotten()
+            | WorkspaceReclaimed()
             | WorkspaceForgotten()
         ):
             return event.workspace_id
     return None
 
 
-def evolve(  # noqa: C901, PLR0911 - one for each event
+def evolve(  # noqa: C901, PLR0911, PLR0912 - one for each event
     workspace: Workspace | None, event: Event
 ) -> Workspace | None:
     """The workspace after one more event."""
@@ -81,7 +88,14 @@ def evolve(  # noqa: C901, PLR0911 - one for each event
             return Workspace(workspace_id=event.workspace_id, name=event.name, members={})
         case Workspace(), WorkspaceRenamed():
             return replace(workspace, name=event.name)
-        case Workspace(), MemberAdded() | MemberRoleChanged():
+        case Workspace(), MemberAdded():
+            times = workspace.memberships.get(event.person_id, 0) + 1
+            return replace(
+                workspace,
+                members=workspace.members | {event.person_id: event.role},
+                memberships=workspace.memberships | {event.person_id: times},
+            )
+        case Workspace(), MemberRoleChanged():
             return replace(workspace, members=workspace.members | {event.person_id: event.role})
         case Workspace(), MemberRemoved():
             left = {who: role for who, role in workspace.members.items() if who != event.person_id}
@@ -99,6 +113,8 @@ def evolve(  # noqa: C901, PLR0911 - one for each event
             return _answered(workspace, event.invitation_id, status="revoked", revoked_at=event.declined_at)
         case Workspace(), InviteeForgotten():
             return _without_address(workspace, event)
+        case Workspace(), WorkspaceReclaimed():
+            return replace(workspace, tenancy=workspace.tenancy + 1)
         case Workspace(), WorkspaceForgotten():
             return Workspace(workspace_id=workspace.workspace_id, name="", members={}, forgotten=True)
     return workspace
@@ -142,5 +158,6 @@ workspaces: Projection[Any] = projection(
     evolve=evolve,
     absent=NoSuchWorkspace,
     stream="workspace",
+    version=2,
     outlives_workspaces=True,
 )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from adapters.identity import keyring as keyrings
 from adapters.identity.directory import Directory
 from adapters.identity.keyring import Keyring
+from adapters.log.eventlog import EventLog, announce
 from adapters.readmodels.views import ReadsUnavailable
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey
 from commands.identity.people import RegisterPerson
@@ -49,8 +51,9 @@ async def house(url: str, nats_server: EmbeddedNats, nats_prefix: str) -> AsyncI
 class Home:
     """A workspace with an owner, a member who is signed in, and a key."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, ledger: EventLog | None = None) -> None:
         self.house = house
+        self.ledger = ledger or house.ledger
         mark = uuid4().hex
         self.workspace_id, self.owner, self.member = (f"{name}-{mark}" for name in ("home", "owner", "member"))
         self.key, self.session = f"digest-of-key-{mark}", f"digest-of-session-{mark}"
@@ -59,7 +62,7 @@ class Home:
     async def ask(self, *wishes: Command) -> None:
         for wish in wishes:
             context = Context(correlation_id=uuid4(), workspace_id=self.workspace_id)
-            await execute(wish, self.house.ledger, datetime.now(UTC), context)
+            await execute(wish, self.ledger, datetime.now(UTC), context)
 
     async def furnish(self) -> Home:
         for who, where in ((self.owner, self.workspace_id), (self.member, f"elsewhere-{self.member}")):
@@ -186,33 +189,64 @@ async def test_nobody_is_believed_unknown_while_the_projector_sleeps(house: Hous
 async def test_the_bell_makes_every_process_look_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyrings, "REMEMBER_SECONDS", 3600.0)
     async with projecting(house), ringing(house) as one, ringing(house) as other:
-        home = await Home(house).furnish()
-        for subject, digest, wish in (
-            (home.key, home.key, RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id)),
-            (
-                home.member,
-                home.session,
-                RemoveMember(workspace_id=home.workspace_id, person_id=home.member, by=home.owner),
-            ),
+        # A process that neither of them lives in, and whose bell is the only thing they hear of it.
+        elsewhere = house.new_ledger(on_commit=partial(announce, house.bus))
+        home = await Home(house, elsewhere).furnish()
+        for digest, wish in (
+            (home.key, RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id)),
+            (home.session, RemoveMember(workspace_id=home.workspace_id, person_id=home.member, by=home.owner)),
         ):
-            assert await one.find(digest)
-            assert await other.find(digest)
-            await home.ask(wish)
-            # Nobody has rung yet, and this memory lasts: so it is the bell that does it.
-            assert await one.find(digest)
-            assert await other.find(digest)
-            one.forget(subject)
-            assert await one.find(digest) is None
 
             async def forgotten(digest: str = digest) -> bool:
-                return await other.find(digest) is None
+                return await one.find(digest) is None and await other.find(digest) is None
 
+            assert not await forgotten()
+            await home.ask(wish)
             await eventually(forgotten, within_seconds=5)
+
+
+async def test_what_this_process_writes_counts_at_once_without_a_bell(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyrings, "REMEMBER_SECONDS", 3600.0)
+    async with projecting(house), ringing(house) as keyring:
+        home = await Home(house).furnish()
+        for digest, wish in (
+            (home.key, RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id)),
+            (home.session, CloseSession(session_id=home.session_id, reason="logout")),
+        ):
+            assert await keyring.find(digest)
+            assert keyring.known(digest)
+            await home.ask(wish)
+            assert keyring.known(digest) is None
+            assert await keyring.find(digest) is None
+
+
+async def test_a_session_of_an_earlier_membership_stays_closed(house: House) -> None:
+    async with projecting(house), ringing(house) as keyring:
+        home = await Home(house).furnish()
+        assert await keyring.find(home.session)
+        await home.ask(
+            RemoveMember(workspace_id=home.workspace_id, person_id=home.member, by=home.owner),
+            InviteMember(
+                workspace_id=home.workspace_id,
+                invitation_id="second letter",
+                by=home.owner,
+                email=f"{home.member}@example.com",
+                email_digest=f"digest-of-{home.member}",
+                role="viewer",
+            ),
+            AcceptInvitation(workspace_id=home.workspace_id, invitation_id="second letter", person_id=home.member),
+        )
+        assert await keyring.find(home.session) is None
+        anew = NewSession(session_id=f"again-{home.session_id}", digest=f"new-{home.session}", lifetime=timedelta(1))
+        await home.ask(OpenSession(person_id=home.member, workspace_id=home.workspace_id, door=anew))
+        assert await keyring.find(anew.digest)
 
 
 async def test_without_a_bell_memory_is_short(house: House) -> None:
     async with projecting(house), ringing(house) as keyring:
-        home = await Home(house).furnish()
+        home = await Home(house, house.new_ledger()).furnish()
         assert await keyring.find(home.key)
         await home.ask(RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id))
         revoked_at = asyncio.get_running_loop().time()
@@ -245,7 +279,6 @@ async def test_an_answer_that_was_asked_for_before_a_revocation_is_not_remembere
             early = asyncio.ensure_future(keyring.find(home.key))
             await looked.wait()
         await home.ask(RevokeApiKey(api_key_id=home.api_key_id, workspace_id=home.workspace_id))
-        keyring.forget(home.key)
         # Nobody who comes now waits for the early answer, and nobody who comes later gets it.
         assert await keyring.find(home.key) is None
         told.set()

@@ -68,7 +68,7 @@ async def ledger(url: str, bus: Bus | None = None) -> AsyncIterator[tuple[EventL
             url,
             pool,
             DataKeys(pool, b"a secret of thirty-two bytes, yes"),
-            on_commit=(lambda _: bus.ring("bell")) if bus else (lambda _: None),
+            on_commit=(lambda *_: bus.ring("bell")) if bus else (lambda *_: None),
         )
         yield log, pool
         await log.close()

@@ -82,7 +82,7 @@ class House:
         return bus
 
     def new_ledger(self, **options: Any) -> EventLog:
-        ledger = EventLog(self.url, self.pool, self.keys, **{"on_commit": lambda _: self.bus.ring("bell")} | options)
+        ledger = EventLog(self.url, self.pool, self.keys, **{"on_commit": lambda *_: self.bus.ring("bell")} | options)
         self._open.push_async_callback(ledger.close)
         return ledger
 

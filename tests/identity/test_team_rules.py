@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import reduce
 from itertools import count
 from typing import cast
+from uuid import uuid4
 
 import pytest
 from hypothesis import seed, settings
@@ -34,12 +35,13 @@ from commands.identity.teams import (
     TransferOwnership,
 )
 from commands.kernel import Command
-from domain.identity.people import PersonHasWorkspaces, email_claims, people
+from domain.identity.people import email_claims, people
 from domain.identity.workspaces import (
     ROLES,
     AlreadyInvited,
     InvitationIsOver,
     MemberAdded,
+    MemberRemoved,
     NoSuchInvitation,
     NoSuchWorkspace,
     OwnerStays,
@@ -51,6 +53,7 @@ from domain.identity.workspaces import (
     workspaces,
 )
 from domain.kernel import Refusal
+from domain.ledger import PUBLIC, Context
 from projections.identity.people import Person as PersonDocument
 from projections.identity.people import people as people_view
 from projections.identity.workspaces import Workspace as WorkspaceDocument
@@ -406,19 +409,64 @@ async def test_workspaces_of_one_person_have_an_end(ledger: Ledger) -> None:
         await ledger.ask(OpenWorkspace(workspace_id="one more", person_id="ada", name="Room"))
 
 
-async def test_whoever_is_forgotten_has_left_everywhere_first(ledger: Ledger) -> None:
-    forget = ForgetPerson(person_id="ada", email_digest="digest of ada")
-    with pytest.raises(PersonHasWorkspaces):
-        await ledger.ask(forget)
-    await ledger.ask(ForgetWorkspace(workspace_id="ada-home", by="ada", alone=True), forget, forget)
+async def test_whoever_is_forgotten_leaves_everywhere_in_the_same_moment(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "viewer")
+    forget = ForgetPerson(person_id="ben", email_digest="digest of ben")
+    length = await ledger.head()
+    await ledger.ask(forget, forget)
+    written = ledger.all[length:]
+    assert Counter((each.name, each.workspace_id) for each in written) == {
+        ("identity.EmailReleased", PUBLIC): 1,
+        ("identity.PersonForgotten", PUBLIC): 1,
+        ("identity.MemberRemoved", "ada-home"): 1,
+        ("identity.WorkspaceLeft", "ada-home"): 1,
+        ("identity.WorkspaceForgotten", "ben-home"): 1,
+        ("identity.WorkspaceLeft", "ben-home"): 1,
+    }
+    assert people.fold(ledger.events("person-ben")).workspaces == ()
+    assert "ben" not in workspaces.fold(ledger.events("workspace-ada-home")).roles
+    await ledger.ask(ForgetPerson(person_id="ada", email_digest="digest of ada"))
     claim = email_claims.fold(ledger.events(email_claims.stream("digest of ada")))
     assert (claim.person_id, claim.address_digest("d")) == (None, "d.1")
 
 
 async def test_a_shared_workspace_is_not_forgotten_with_its_owner(ledger: Ledger) -> None:
     await joined(ledger, "ben", "viewer")
+    length = await ledger.head()
     with pytest.raises(OwnerStays):
-        await ledger.ask(ForgetWorkspace(workspace_id="ada-home", by="ada", alone=True))
+        await ledger.ask(ForgetPerson(person_id="ada", email_digest="digest of ada"))
+    assert await ledger.head() == length
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        RemoveMember(workspace_id="ada-home", person_id="ben", by="ada"),
+        ChangeRole(workspace_id="ada-home", person_id="ben", by="ada", role="member"),
+        ForgetPerson(person_id="ben", email_digest="digest of ben"),
+    ],
+)
+async def test_an_invitation_ends_with_the_admin_who_sent_it(ledger: Ledger, end: Command) -> None:
+    await joined(ledger, "ben", "admin")
+    await ledger.ask(invitation("ada-home", "ben", "cleo", name="theirs"), invitation("ada-home", "ada", "dan"))
+    await ledger.ask(end)
+    workspace = workspaces.fold(ledger.events("workspace-ada-home"))
+    assert set(workspace.invitations) == {"letter"}
+    assert workspace.answered["theirs"] == "revoked"
+    assert not email_claims.fold(ledger.events(email_claims.stream("digest of cleo"))).invitations
+    with pytest.raises(InvitationIsOver):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="theirs", person_id="cleo"))
+
+
+async def test_an_invitation_of_an_admin_who_went_before_they_ended_with_them_is_over(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "admin")
+    await ledger.ask(invitation("ada-home", "ben", "cleo", name="theirs"))
+    context = Context(correlation_id=uuid4())
+    ledger.keep(
+        "workspace-ada-home", MemberRemoved(workspace_id="ada-home", person_id="ben", removed_at=ledger.now), context
+    )
+    with pytest.raises(InvitationIsOver):
+        await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="theirs", person_id="cleo"))
 
 
 async def test_whoever_joins_while_the_workspace_is_forgotten_does_not_stay_behind(ledger: Ledger) -> None:

@@ -1,0 +1,111 @@
+"""Whoever proves an address begins anew in its workspace: what a stranger was given there before is void."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from adapters.log.memory import MemoryLedger
+from commands.identity.challenges import IssueChallenge
+from commands.identity.people import LinkIdentity, RegisterPerson
+from commands.identity.sessions import NewSession, SignIn
+from commands.kernel import Command, execute
+from commands.webhooks.endpoints import RegisterEndpoint
+from commands.webhooks.secrets import RotateSigningSecret
+from domain.identity.api_keys import ApiKeyRevoked, api_keys
+from domain.identity.people import EmailVerified
+from domain.identity.workspaces import WorkspaceReclaimed, workspaces
+from domain.ledger import Change, Context
+from domain.webhooks.endpoints import endpoint_books
+from domain.webhooks.secrets import signing_secrets
+from tests.spec import NOW
+
+register = RegisterPerson(
+    person_id="ada",
+    workspace_id="w1",
+    api_key_id="key-1",
+    email="ada@example.com",
+    email_digest="digest-of-ada",
+    key_prefix="bz_",
+    key_digest="digest-of-key",
+)
+squatted = (
+    register,
+    RotateSigningSecret(workspace_id="w1", secret_id="seen"),
+    RegisterEndpoint(endpoint_id="tap", workspace_id="w1", url="https://stranger.example/tap", secret_id="s1"),
+    RegisterEndpoint(endpoint_id="spy", workspace_id="w1", url="https://stranger.example/spy", secret_id="s2"),
+)
+code = IssueChallenge(challenge_id="c1", purpose="sign_in", email="ada@example.com", email_digest="digest-of-ada")
+door = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=1))
+by_code = SignIn(challenge_id="c1", right=True, person_id="ada", workspace_id="w1", door=door)
+by_provider = LinkIdentity(
+    identity_id="google-1", person_id="ada", workspace_id="w1", email="ada@example.com", email_digest="digest-of-ada"
+)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+class Mortal(MemoryLedger):
+    """A ledger whose process dies right after its `lives`-th append from now."""
+
+    lives: int | None = None
+
+    async def append(self, changes: Sequence[Change], context: Context) -> int:
+        """Write all or none, and die when the time has come."""
+        position = await super().append(changes, context)
+        if self.lives is not None:
+            self.lives -= 1
+            if self.lives == 0:
+                raise Killed
+        return position
+
+
+async def _ask(ledger: MemoryLedger, *wishes: Command) -> None:
+    for wish in wishes:
+        await execute(wish, ledger, NOW, Context(correlation_id=uuid4(), workspace_id="w1"))
+
+
+@pytest.mark.parametrize("proof", [by_code, by_provider], ids=["by a code", "by another service's word"])
+def test_all_that_was_handed_out_is_void_even_if_the_process_dies_right_after_the_first_write(proof: Command) -> None:
+    ledger = Mortal(lambda: NOW)
+    asyncio.run(_ask(ledger, *squatted, code))
+    before = len(ledger.all)
+    ledger.lives = 1
+    with pytest.raises(Killed):
+        asyncio.run(_ask(ledger, proof))
+    new = [each.event for each in ledger.all[before:]]
+    assert EmailVerified(person_id="ada", verified_at=NOW) in new
+    assert ApiKeyRevoked(api_key_id="key-1", digest="digest-of-key", revoked_at=NOW) in new
+    assert WorkspaceReclaimed(workspace_id="w1", person_id="ada", reclaimed_at=NOW) in new
+    assert not endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints
+    secrets = signing_secrets.fold(each.event for each in ledger.all if each.stream == "signingsecret-w1")
+    # Neither the one that was rotated to, nor the one that signs for another day beside it.
+    assert not {"seen", "w1"} & set(secrets.valid("w1", NOW))
+    assert len(secrets.valid("w1", NOW)) == 1
+    assert workspaces.fold(each.event for each in ledger.all if each.stream == "workspace-w1").tenancy == 1
+
+
+def test_whoever_holds_the_first_key_keeps_what_they_have_set_up() -> None:
+    ledger = MemoryLedger(lambda: NOW)
+    holder = SignIn(challenge_id="c1", right=True, person_id="ada", workspace_id="w1", door=door, first_key_id="key-1")
+    asyncio.run(_ask(ledger, *squatted, code, holder))
+    assert len(endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints) == 2
+    assert not api_keys.fold(each.event for each in ledger.all if each.stream == "apikey-key-1").revoked
+
+
+def test_the_second_sign_in_begins_nothing_anew() -> None:
+    ledger = MemoryLedger(lambda: NOW)
+    again = IssueChallenge(challenge_id="c2", purpose="sign_in", email="ada@example.com", email_digest="digest-of-ada")
+    later = NewSession(session_id="session-2", digest="digest-of-another", lifetime=timedelta(days=1))
+    theirs = RegisterEndpoint(endpoint_id="own", workspace_id="w1", url="https://ada.example/hook", secret_id="s3")
+    second = SignIn(challenge_id="c2", right=True, person_id="ada", workspace_id="w1", door=later)
+    asyncio.run(_ask(ledger, *squatted, code, by_code, theirs, again, second))
+    assert list(endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints) == [
+        "own"
+    ]
