@@ -15,6 +15,7 @@ from msgspec import field
 from domain.keeping import check_moments
 from domain.kernel import Category, Event, Refusal, State, Unavailable, Value
 from domain.ledger import Change, Context, History, Recorded, StaleVersion
+from domain.sections import Sections
 
 C = TypeVar("C", bound="Command")
 E = TypeVar("E", bound=Event)
@@ -231,16 +232,57 @@ class Execute:
 # --- reactions -------------------------------------------------------------------------------------------------------
 
 
+class Queue:
+    """Work that has places of its own, so that it never waits for other work; declared beside its reactions.
+
+    A process has `concurrency` places for it. An attempt that takes longer than `timeout` (seconds) has failed, and
+    after `attempts` a job is given up. Both numbers may follow from the settings. A queue whose work is heavy runs
+    `apart`, in a process of its own below `up`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int | Callable[[Sections], int] = 32,
+        timeout: float | Callable[[Sections], float] = 60.0,
+        attempts: int = 8,
+        apart: bool = False,
+    ) -> None:
+        self.name = name
+        self.attempts = attempts
+        self.apart = apart
+        self._concurrency = concurrency
+        self._timeout = timeout
+
+    def concurrency(self, settings: Sections) -> int:
+        """How many of its jobs one process does at once."""
+        return self._concurrency(settings) if callable(self._concurrency) else self._concurrency
+
+    def timeout(self, settings: Sections) -> float:
+        """Seconds that one attempt may take."""
+        return self._timeout(settings) if callable(self._timeout) else self._timeout
+
+
+#: What nobody waits for.
+HOUSEKEEPING = Queue("housekeeping", concurrency=16, timeout=300.0)
+#: Letters.
+MAIL = Queue("mail", concurrency=16, timeout=90.0)
+
+
 class Reaction(Value):
-    """What this system does by itself when something happens; never on replay, possibly twice, never not at all."""
+    """What this system does by itself when something happens; never on replay, possibly twice, never not at all.
+
+    A job that has failed for the last time is given up: `gives_up` writes down in the log why. Without it the job is
+    parked with its problem, to be looked at and asked for again.
+    """
 
     name: str
     kinds: tuple[type[Event], ...]
     handler: Callable[[Recorded, Any], Awaitable[None]]
     due: Callable[[Event], datetime | None]
     gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None
-    attempts_max: int = 8
-    queue: str = "reactions"
+    queue: Queue = HOUSEKEEPING
     only: Callable[[Event], bool] = field(default=lambda _: True)
 
     def concerns(self, event: Event) -> bool:
@@ -269,8 +311,7 @@ def reacts_to(
     due: Callable[[Any], datetime | None] = lambda _: None,
     only: Callable[[Any], bool] = lambda _: True,
     gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None,
-    attempts_max: int = 8,
-    queue: str = "reactions",
+    queue: Queue = HOUSEKEEPING,
 ) -> Callable[[Callable[[Recorded, Any], Awaitable[None]]], Reaction]:
     """Register what follows from events, at once or when `due`; `gives_up` writes it down when all attempts failed."""
 
@@ -283,12 +324,20 @@ def reacts_to(
             due=due,
             only=only,
             gives_up=gives_up,
-            attempts_max=attempts_max,
             queue=queue,
         )
         return REACTIONS[name]
 
     return register
+
+
+def queues() -> tuple[Queue, ...]:
+    """Every queue that a reaction is in, by name."""
+    found: dict[str, Queue] = {}
+    for reaction in REACTIONS.values():
+        known = found.setdefault(reaction.queue.name, reaction.queue)
+        assert known is reaction.queue, f"two queues are called {known.name}"
+    return tuple(found[name] for name in sorted(found))
 
 
 _NAMESPACE = UUID("7b1c1c3e-5d0b-4f43-9d6e-1ed6e11e0000")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Meta
@@ -22,6 +22,8 @@ from msgspec import Meta
 from domain.kernel import Value
 
 PREFIX = "LEDGERLINE_"
+
+S = TypeVar("S", bound="Section")
 
 
 class CannotStart(Exception):
@@ -34,6 +36,13 @@ class Section(Value, frozen=True):
     def problems(self) -> Iterator[str]:
         """What is wrong beyond the types, each a sentence that names the variable."""
         yield from ()
+
+
+class Sections(Protocol):
+    """One value of every section: the settings as a declaration that depends on them sees them."""
+
+    def __getitem__(self, section: type[S], /) -> S:
+        """The section of a type."""
 
 
 def variable(field: str) -> str:

@@ -10,14 +10,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapters.ears.settings import Listening
 from adapters.jobs.settings import Jobs
 from adapters.jobs.worker import Worker
 from adapters.log.eventlog import EventLog
 from adapters.postgres.retrying import Pool
 from adapters.readmodels.projector import request_rebuild
 from adapters.stream.bus import Bus
-from commands.kernel import REACTIONS
+from commands.kernel import REACTIONS, queues
 from infra.container import Container, container, load_everything
 from infra.settings import Settings
 from projections.kernel import PROJECTIONS, TALLIES
@@ -139,12 +138,12 @@ async def react(
     chosen = [
         each
         for each in REACTIONS.values()
-        if (not only or {each.name, each.queue} & set(only)) and not {each.name, each.queue} & set(without)
+        if (not only or {each.name, each.queue.name} & set(only)) and not {each.name, each.queue.name} & set(without)
     ]
     if not chosen:
-        raise ValueError(f"no reaction is called {', '.join(only)}; there are {', '.join(sorted(REACTIONS))}")
+        known = sorted({*REACTIONS, *(queue.name for queue in queues())})
+        raise ValueError(f"no queue and no reaction is called {', '.join(only)}; there are {', '.join(known)}")
     async with container(settings) as here:
-        heavy = all(each.queue == "analyses" for each in chosen)
         ports = {each.ports: await here.get(each.ports) for each in chosen}
         work = Worker(
             await here.get(EventLog),
@@ -152,7 +151,7 @@ async def react(
             await here.get(Bus),
             lambda reaction: ports[reaction.ports],
             chosen,
-            concurrency=settings[Listening].analysis_processes if heavy else 32,
+            settings=settings,
             lease_seconds=settings[Jobs].lease_seconds,
         )
         await _work(work.run(stop), work, stop, ready)
@@ -174,14 +173,14 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             try:
                 async with pool.connection() as connection:
                     cursor = await connection.execute(
-                        "SELECT DISTINCT reaction FROM jobs WHERE state = 'ready' AND due_at <= now()"
+                        "SELECT DISTINCT reaction FROM jobs WHERE state IN ('ready', 'waiting') AND due_at <= now()"
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:
-                for queue in {REACTIONS[name].queue for name in due if name in REACTIONS}:
+                for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")
             now = asyncio.get_running_loop().time()
             if now - swept_at >= SWEEP_SECONDS:

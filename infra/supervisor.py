@@ -22,7 +22,9 @@ from pathlib import Path
 import structlog
 
 from adapters.web.settings import OutboundRequests
+from commands.kernel import queues
 from commands.settings import Service
+from domain.discovery import modules
 from domain.kernel import Value
 from domain.sections import PREFIX, Secret, variable
 from infra import telemetry
@@ -55,14 +57,16 @@ class Part(Value, frozen=True):
     arguments: tuple[str, ...]
 
 
-PARTS = (
-    Part(name="serve", arguments=("serve",)),
-    Part(name="relay", arguments=("relay",)),
-    Part(name="project", arguments=("project",)),
-    Part(name="react", arguments=("react", "--without", "analyses")),
-    Part(name="analyses", arguments=("react", "--only", "analyses")),
-    Part(name="tick", arguments=("tick",)),
-)
+def all_parts() -> tuple[Part, ...]:
+    """Every role; work whose queue says so is done in a process of its own."""
+    modules("commands", "reactions")
+    apart = [queue.name for queue in queues() if queue.apart]
+    return (
+        *(Part(name=name, arguments=(name,)) for name in ("serve", "relay", "project")),
+        Part(name="react", arguments=("react", *(word for name in apart for word in ("--without", name)))),
+        *(Part(name=name, arguments=("react", "--only", name)) for name in apart),
+        Part(name="tick", arguments=("tick",)),
+    )
 
 
 def ledgerline(arguments: Sequence[str]) -> list[str]:
@@ -127,13 +131,13 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        parts: Sequence[Part] = PARTS,
+        parts: Sequence[Part] | None = None,
         command: Callable[[Sequence[str]], list[str]] = ledgerline,
         say: Callable[[str], None] | None = None,
     ) -> None:
         """`parts` and `command` say what to run; `say` receives what is meant for the person at the keyboard."""
         self.settings = settings.changed(data_dir=settings[Operation].data_dir.expanduser().absolute())
-        self.parts = parts
+        self.parts = all_parts() if parts is None else parts
         self.servers: list[EmbeddedServer] = []
         self.children: list[_Child] = []
         self.stop = asyncio.Event()

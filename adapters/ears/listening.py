@@ -14,10 +14,10 @@ import msgspec
 import structlog
 
 import adapters
-from adapters.ears.settings import Listening
 from adapters.ears.worker import PREFIX, Heard, Job, Message, Progress, Ready, Refused, Stumbled
 from adapters.provides import provides
 from commands.analyses import ports
+from commands.analyses.settings import Listening
 from domain.analyses.findings import Analysis, Unreadable
 
 log = structlog.get_logger(__name__)

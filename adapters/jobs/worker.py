@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -16,12 +17,22 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.log.eventlog import EventLog
 from adapters.stream.bus import Bus
-from commands.kernel import Reaction
+from commands.kernel import Queue, Reaction
 from domain.kernel import Refusal, Unavailable
+from domain.sections import Sections
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.25
+#: How often it is looked what has become due, and how much of it at most is made ready at once.
+MAKE_READY_SECONDS = 0.1
+MADE_READY_MAX = 1_000
+#: Workspaces looked at in one statement.
+TENANTS_MAX = 64
+#: Workspaces of which it is known who was served before whom.
+SERVED_MAX = 256
+#: How often it is tried to give a job up, after its last attempt, before it is parked.
+GIVING_UP_MAX = 8
 #: When something that a reaction needs is away.
 UNAVAILABLE_RETRY_DELAY = timedelta(seconds=1)
 
@@ -33,49 +44,146 @@ class TooManyCrashes(Exception):
         super().__init__("gave up after repeated crashes")
 
 
-# A job is free when it is due and nobody holds it, and nothing earlier of its stream is still to be done. A timer
-# that is not due yet holds nobody up; a job that has failed and waits for its next attempt does, also when the attempt
-# did not count.
-# Each reaction is asked for by itself, because only so the index hands them out in the order in which they are due.
+class TookTooLong(Exception):
+    """An attempt was ended because it went on for longer than its queue allows."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"It took longer than {seconds:g} seconds.")
+
+
+class NotGivenUp(Exception):
+    """The job had failed for the last time, and then could not be given up either."""
+
+
+# What is due is made ready, and what was left behind by a worker that died is ready again. Its owner is still written
+# there, so that a worker which was only slow may end what nobody else has begun.
+_MAKE_READY = """
+WITH due AS MATERIALIZED (
+    SELECT reaction, position FROM jobs
+    WHERE reaction = ANY(%(reactions)s::text[]) AND state = 'waiting' AND due_at <= now()
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), left_behind AS MATERIALIZED (
+    SELECT reaction, position FROM jobs
+    WHERE reaction = ANY(%(reactions)s::text[]) AND state = 'running' AND lease_until < now()
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs t SET state = 'ready' FROM (TABLE due UNION ALL TABLE left_behind) AS found
+WHERE t.reaction = found.reaction AND t.position = found.position
+"""
+
+# A job is free when it is ready, and nothing earlier of its stream is still to be done. A timer that is not due yet
+# holds nobody up; a job that has failed and waits for its next attempt does, also when the attempt did not count.
+#
+# Places are shared by a dynamic threshold (Choudhury and Hahne, 1998): a workspace gets another place as long as it
+# has fewer than are free. So one that fills all it can leaves half, two leave a third, and whoever comes next finds a
+# place whatever the others do. It is the worker's own places that are counted: each worker is fair. Among those who
+# have as many, it is the turn of the one that was served longest ago.
+# The workspaces are found by going from one to the next in the index, at most so many in a statement, and where one
+# statement ended the next goes on.
 _CLAIM = """
-WITH free AS MATERIALIZED (
-    SELECT due.reaction, due.position
-    FROM unnest(%(reactions)s::text[]) AS wanted(reaction), LATERAL (
-        SELECT t.reaction, t.position, t.due_at FROM jobs t
-        WHERE t.reaction = wanted.reaction AND t.due_at <= now() AND t.state <> 'parked'
-          AND (t.state = 'ready' OR t.lease_until < now())
+WITH RECURSIVE wanted AS (
+    SELECT * FROM unnest(%(reactions)s::text[], %(queues)s::text[], %(free)s::int[], %(after)s::text[])
+        AS w(reaction, queue, free, after)
+), tenant(reaction, queue, free, workspace_id, nth) AS (
+    SELECT w.reaction, w.queue, w.free, (
+        SELECT min(t.workspace_id) FROM jobs t
+        WHERE t.reaction = w.reaction AND t.state = 'ready' AND t.workspace_id > w.after
+    ), 1 FROM wanted w
+    UNION ALL
+    SELECT b.reaction, b.queue, b.free, (
+        SELECT min(t.workspace_id) FROM jobs t
+        WHERE t.reaction = b.reaction AND t.state = 'ready' AND t.workspace_id > b.workspace_id
+    ), b.nth + 1 FROM tenant b WHERE b.workspace_id IS NOT NULL AND b.nth < %(tenants_max)s
+), held AS (
+    SELECT * FROM unnest(%(held_queues)s::text[], %(held_workspaces)s::text[], %(held)s::int[], %(served)s::int[])
+        AS h(queue, workspace_id, places, served)
+), free AS MATERIALIZED (
+    SELECT b.queue, b.free, coalesce(h.places, 0) AS places, coalesce(h.served, 0) AS served, due.*
+    FROM tenant b LEFT JOIN held h ON h.queue = b.queue AND h.workspace_id = b.workspace_id, LATERAL (
+        SELECT t.reaction, t.position, t.workspace_id, t.due_at FROM jobs t
+        WHERE t.reaction = b.reaction AND t.workspace_id = b.workspace_id AND t.state = 'ready' AND t.due_at <= now()
           AND NOT EXISTS (
               SELECT FROM jobs e
               WHERE e.reaction = t.reaction AND e.stream = t.stream AND e.position < t.position
                 AND (e.attempts > 0 OR e.problem IS NOT NULL OR e.due_at <= now())
           )
-        ORDER BY t.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        ORDER BY t.due_at LIMIT greatest((b.free - coalesce(h.places, 0) + 1) / 2, 0) FOR UPDATE SKIP LOCKED
     ) AS due
-    ORDER BY due.due_at LIMIT %(limit)s
+    WHERE b.workspace_id IS NOT NULL
+), turns AS (
+    SELECT *, places + row_number() OVER (PARTITION BY queue, workspace_id ORDER BY due_at, position) AS turn FROM free
+), ordered AS (
+    SELECT *, row_number() OVER (PARTITION BY queue ORDER BY turn, served, due_at, position) AS nth FROM turns
+), claimed AS (
+    UPDATE jobs t SET state = 'running', owner = %(owner)s, attempts = attempts + 1,
+                       lease_until = now() + %(lease)s * interval '1 second'
+    FROM ordered o
+    WHERE t.reaction = o.reaction AND t.position = o.position AND o.turn - 1 < o.free - (o.nth - 1)
+    RETURNING t.reaction, t.position, t.attempts, t.workspace_id, t.problem IS NOT NULL AS has_failed
 )
-UPDATE jobs t SET state = 'running', owner = %(owner)s, attempts = attempts + 1,
-                   lease_until = now() + %(lease)s * interval '1 second'
-FROM free WHERE t.reaction = free.reaction AND t.position = free.position
-RETURNING t.reaction, t.position, t.attempts
+SELECT reaction, position, attempts, workspace_id, has_failed FROM claimed
+UNION ALL
+SELECT queue, NULL, NULL, min(workspace_id), NULL FROM tenant WHERE nth = %(tenants_max)s GROUP BY queue
 """
 
 _MINE = "WHERE reaction = %s AND position = %s AND owner = %s"
+_BACK = "state = CASE WHEN {due} <= now() THEN 'ready' ELSE 'waiting' END, due_at = {due}"
 
 
 class _Job(NamedTuple):
     reaction: Reaction
     position: int
     attempt: int
+    workspace_id: str
+    #: Whether an earlier attempt has said what was wrong.
+    has_failed: bool
     #: Drawn anew for every claim, so that whoever has lost a job cannot touch it any more.
     owner: UUID
+
+
+class _Places:
+    """The places of one queue in this process, and who holds them."""
+
+    def __init__(self, queue: Queue, settings: Sections) -> None:
+        self.queue = queue
+        self.concurrency = queue.concurrency(settings)
+        self.timeout = queue.timeout(settings)
+        self.held: Counter[str] = Counter()
+        #: Who was served of late, longest ago first.
+        self.served: dict[str, None] = {}
+        #: The workspace after which the next look begins; empty: with the first.
+        self.after = ""
+
+    @property
+    def free(self) -> int:
+        return self.concurrency - self.held.total()
+
+    def take(self, workspace_id: str) -> None:
+        self.held[workspace_id] += 1
+        self.served.pop(workspace_id, None)
+        self.served[workspace_id] = None
+        if len(self.served) > SERVED_MAX:
+            del self.served[next(iter(self.served))]
+
+    def give_back(self, workspace_id: str) -> None:
+        self.held[workspace_id] -= 1
+        if not self.held[workspace_id]:
+            del self.held[workspace_id]
+
+    def shares(self) -> list[tuple[str, str, int, int]]:
+        """The queue, each workspace that is known, how many places it holds, and when it was served (0: long ago)."""
+        nth = {workspace_id: n for n, workspace_id in enumerate(self.served, 1)}
+        return [(self.queue.name, each, self.held[each], nth.get(each, 0)) for each in {**self.held, **nth}]
 
 
 class Worker:
     """Works off the jobs of some reactions, several at once, as one of any number of workers.
 
-    A job is leased; whoever dies with it loses the lease and another worker takes over, so everything is done at
-    least once. What fails is tried again later and later, and parked with its problem after the last attempt; the
-    later jobs of its stream wait behind it, those of other streams do not. `ports` gives what a reaction asks for.
+    Each queue has places of its own, and in each queue workspaces share them fairly. A job is leased; whoever dies
+    with it loses the lease and another worker takes over, so everything is done at least once. What fails, or takes
+    too long, is tried again later and later, and after the last attempt given up: by the reaction's own words in the
+    log, or else parked with its problem. The later jobs of its stream wait behind it, those of other streams do not.
+    `ports` gives what a reaction asks for.
     """
 
     def __init__(
@@ -86,7 +194,7 @@ class Worker:
         ports: Callable[[Reaction], Any],
         reactions: Iterable[Reaction],
         *,
-        concurrency: int = 8,
+        settings: Sections,
         lease_seconds: float = 15.0,
     ) -> None:
         self._ledger = ledger
@@ -94,18 +202,21 @@ class Worker:
         self._bus = bus
         self._ports = ports
         self._reactions = {each.name: each for each in reactions}
-        self._concurrency = concurrency
+        self._places = {each.queue.name: _Places(each.queue, settings) for each in self._reactions.values()}
         self._lease_seconds = lease_seconds
         self._rung = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._made_ready_at = 0.0
         self.is_ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop, then finish what is begun."""
-        for queue in {each.queue for each in self._reactions.values()}:
+        for queue in self._places:
             await self._bus.on(f"{self._bus.prefix}.jobs.{queue}", self._wake)
         while not stop.is_set():
+            self._rung.clear()
             try:
+                await self._make_ready()
                 claimed = await self._claim()
                 self.is_ready = True
             except (OperationalError, PoolTimeout, OSError) as problem:
@@ -114,10 +225,8 @@ class Worker:
                 await _either(stop, POLL_SECONDS)
                 continue
             for job in claimed:
-                task = asyncio.create_task(self._work(job), name=f"{job.reaction.name}-{job.position}")
-                self._running.add(task)
-                task.add_done_callback(self._finished)
-            if not claimed or len(self._running) >= self._concurrency:
+                self._begin(job)
+            if not claimed and not any(each.after and each.free for each in self._places.values()):
                 await self._wait(stop)
         self.is_ready = False
         if self._running:
@@ -126,23 +235,44 @@ class Worker:
     async def _wake(self, _: bytes) -> None:
         self._rung.set()
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._rung.set()
-        if not task.cancelled() and (problem := task.exception()):
-            log.error("job.lost", job=task.get_name(), problem=repr(problem))
+    def _begin(self, job: _Job) -> None:
+        places = self._places[job.reaction.queue.name]
+        places.take(job.workspace_id)
+        task = asyncio.create_task(self._work(job), name=f"{job.reaction.name}-{job.position}")
+        self._running.add(task)
+
+        def finished(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            places.give_back(job.workspace_id)
+            self._rung.set()
+            if not task.cancelled() and (problem := task.exception()):
+                log.error("job.lost", job=task.get_name(), problem=repr(problem))
+
+        task.add_done_callback(finished)
 
     async def _wait(self, stop: asyncio.Event) -> None:
-        self._rung.clear()
         waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._rung.wait())}
         await asyncio.wait(waits, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
 
+    async def _make_ready(self) -> None:
+        """Look for what has become due, or was left behind, now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._made_ready_at < MAKE_READY_SECONDS:
+            return
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                _MAKE_READY, {"reactions": list(self._reactions), "limit": MADE_READY_MAX}, prepare=True
+            )
+        self._made_ready_at = now
+
     async def _claim(self) -> list[_Job]:
-        free = self._concurrency - len(self._running)
-        if free <= 0:
+        places = self._places
+        wanted = [each for each in self._reactions.values() if places[each.queue.name].free > 0]
+        if not wanted:
             return []
+        shares = [share for queue in places.values() for share in queue.shares()]
         owner = uuid4()
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
@@ -150,13 +280,29 @@ class Worker:
                 {
                     "owner": owner,
                     "lease": self._lease_seconds,
-                    "reactions": list(self._reactions),
-                    "limit": free,
+                    "reactions": [each.name for each in wanted],
+                    "queues": [each.queue.name for each in wanted],
+                    "free": [places[each.queue.name].free for each in wanted],
+                    "after": [places[each.queue.name].after for each in wanted],
+                    "held_queues": [share[0] for share in shares],
+                    "held_workspaces": [share[1] for share in shares],
+                    "held": [share[2] for share in shares],
+                    "served": [share[3] for share in shares],
+                    "tenants_max": TENANTS_MAX,
                 },
                 prepare=True,
             )
             rows = await cursor.fetchall()
-        return [_Job(self._reactions[name], position, attempt, owner) for name, position, attempt in rows]
+        for each in wanted:
+            places[each.queue.name].after = ""
+        for name, position, _, workspace_id, _ in rows:
+            if position is None:
+                places[name].after = workspace_id or ""
+        return [
+            _Job(self._reactions[name], position, attempt, workspace_id, has_failed, owner)
+            for name, position, attempt, workspace_id, has_failed in rows
+            if position is not None
+        ]
 
     async def _work(self, job: _Job) -> None:
         heartbeat = asyncio.create_task(self._keep(job, asyncio.current_task()))
@@ -172,11 +318,22 @@ class Worker:
                 await heartbeat
 
     async def _do(self, job: _Job) -> None:
-        if job.attempt > job.reaction.attempts_max:
-            # It took its worker down with it every time, so nobody was left to say so.
-            raise TooManyCrashes
+        if job.attempt > job.reaction.queue.attempts:
+            # Either it took its worker down with it every time, so that nobody was left to say so, or that was tried.
+            raise NotGivenUp if job.has_failed else TooManyCrashes
         [recorded] = (await self._ledger.at([job.position])).values()
-        await job.reaction.handler(recorded, self._ports(job.reaction))
+        await self._in_time(job, job.reaction.handler(recorded, self._ports(job.reaction)))
+
+    async def _in_time(self, job: _Job, work: Awaitable[None]) -> None:
+        """Do it, but not for longer than the queue allows: whatever hangs, ends."""
+        seconds = self._places[job.reaction.queue.name].timeout
+        try:
+            async with asyncio.timeout(seconds) as clock:
+                await work
+        except TimeoutError as problem:
+            if clock.expired():
+                raise TookTooLong(seconds) from problem
+            raise
 
     async def _keep(self, job: _Job, work: asyncio.Task[Any] | None) -> None:
         """Renew the lease while the work goes on; give the work up when somebody else has taken it."""
@@ -185,7 +342,7 @@ class Worker:
             with contextlib.suppress(OperationalError, PoolTimeout):
                 async with self._pool.connection() as connection:
                     cursor = await connection.execute(
-                        f"UPDATE jobs SET lease_until = now() + %s * interval '1 second' {_MINE}",
+                        f"UPDATE jobs SET state = 'running', lease_until = now() + %s * interval '1 second' {_MINE}",
                         (self._lease_seconds, job.reaction.name, job.position, job.owner),
                     )
                 if not cursor.rowcount and work:
@@ -194,40 +351,51 @@ class Worker:
                     return
 
     async def _failed(self, job: _Job, problem: Exception) -> None:
-        reaction = job.reaction
-        # A dependency that is away is nobody's fault: it costs no attempts, however long it lasts.
-        patient = isinstance(problem, (Unavailable, OperationalError, PoolTimeout))
-        log.warning("job.failed", reaction=reaction.name, position=job.position, attempt=job.attempt,
-                    problem=repr(problem))  # fmt: skip
-        if not patient and job.attempt >= reaction.attempts_max:
-            if reaction.gives_up is not None and await self._gave_up(job, problem):
+        """Put it back for another attempt, or give it up."""
+        reaction, queue = job.reaction, job.reaction.queue
+        if not isinstance(problem, NotGivenUp):
+            log.warning("job.failed", reaction=reaction.name, position=job.position, workspace_id=job.workspace_id,
+                        attempt=job.attempt, problem=repr(problem))  # fmt: skip
+        if not _is_patient(problem) and job.attempt >= queue.attempts:
+            worse = await self._give_up(job, problem) if reaction.gives_up is not None else None
+            if reaction.gives_up is not None and worse is None:
                 return
-            await self._settle(
-                f"UPDATE jobs SET state = 'parked', problem = %s, owner = NULL, lease_until = NULL {_MINE}",
-                job,
-                repr(problem)[:2000],
-            )
-            return
-        delay = UNAVAILABLE_RETRY_DELAY if patient else reaction.retry_delay(job.attempt)
+            if worse is None or (not _is_patient(worse) and job.attempt >= queue.attempts + GIVING_UP_MAX):
+                await self._park(job, worse or problem)
+                return
+            problem = worse
+        delay = UNAVAILABLE_RETRY_DELAY if _is_patient(problem) else reaction.retry_delay(job.attempt)
         await self._settle(
-            "UPDATE jobs SET state = 'ready', due_at = now() + %s, attempts = attempts - %s, problem = %s, "
+            f"UPDATE jobs SET {_BACK.format(due='now() + %s')}, attempts = attempts - %s, problem = %s, "
             f"owner = NULL, lease_until = NULL {_MINE}",
             job,
             delay,
-            int(patient),
-            repr(problem)[:2000],
+            delay,
+            int(_is_patient(problem)),
+            _noted(problem),
         )
 
-    async def _gave_up(self, job: _Job, problem: Exception) -> bool:
+    async def _give_up(self, job: _Job, problem: Exception) -> Exception | None:
+        """Have the reaction say in the log why there will be nothing; what went wrong when it could not."""
         assert job.reaction.gives_up is not None
         try:
             [recorded] = (await self._ledger.at([job.position])).values()
-            await job.reaction.gives_up(recorded, self._ports(job.reaction), _told(problem))
-        except Exception as worse:  # then it is parked, which is visible too
-            log.exception("job.gives_up.failed", reaction=job.reaction.name, problem=repr(worse))
-            return False
+            await self._in_time(job, job.reaction.gives_up(recorded, self._ports(job.reaction), _told(problem)))
+        except Exception as worse:
+            log.exception("job.not_given_up", reaction=job.reaction.name, position=job.position,
+                          workspace_id=job.workspace_id)  # fmt: skip
+            return worse
         await self._settle(f"DELETE FROM jobs {_MINE}", job)
-        return True
+        return None
+
+    async def _park(self, job: _Job, problem: Exception) -> None:
+        log.error("job.parked", reaction=job.reaction.name, position=job.position, workspace_id=job.workspace_id,
+                  problem=repr(problem))  # fmt: skip
+        await self._settle(
+            f"UPDATE jobs SET state = 'parked', problem = %s, owner = NULL, lease_until = NULL {_MINE}",
+            job,
+            _noted(problem),
+        )
 
     async def _settle(self, statement: str, job: _Job, *values: Any) -> None:
         """Write what became of a job, for as long as it takes Postgres to come back within the lease."""
@@ -247,7 +415,8 @@ class Worker:
 async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | None = None) -> int:
     """Give parked jobs (of one reaction, or all) a new set of attempts; how many there were."""
     cursor = await connection.execute(
-        "UPDATE jobs SET state = 'ready', attempts = 0 WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
+        "UPDATE jobs SET state = 'ready', attempts = 0, problem = NULL "
+        "WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
         (reaction, reaction),
     )
     return cursor.rowcount
@@ -255,9 +424,19 @@ async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | N
 
 def _told(problem: Exception) -> str:
     """What may be said of a failure to whoever asked: our sentences, never the inside of an unexpected error."""
-    if isinstance(problem, Refusal | TooManyCrashes) or hasattr(problem, "transient"):
+    if isinstance(problem, Refusal | TooManyCrashes | TookTooLong) or hasattr(problem, "transient"):
         return str(problem)
     return "It failed on our side, several times."
+
+
+def _is_patient(problem: Exception) -> bool:
+    """Whether it is nobody's fault, such as a dependency that is away: it costs no attempts, however long it lasts."""
+    return isinstance(problem, (Unavailable, OperationalError, PoolTimeout))
+
+
+def _noted(problem: Exception) -> str:
+    """A problem as a text that Postgres takes."""
+    return repr(problem)[:2000].replace("\0", "")
 
 
 async def _either(stop: asyncio.Event, seconds: float) -> None:

@@ -14,6 +14,7 @@ from psycopg.rows import TupleRow
 from adapters.postgres import arrays
 from commands.kernel import Reaction
 from domain.identity.workspaces import WorkspaceForgotten
+from domain.kernel import Event
 from domain.ledger import Recorded
 from projections.kernel import Document, Projection, Tally
 
@@ -233,7 +234,10 @@ class JobWriter:
     version = 1
 
     def __init__(self, reactions: Iterable[Reaction]) -> None:
-        self._reactions = list(reactions)
+        self._reactions: dict[type[Event], list[Reaction]] = defaultdict(list)
+        for reaction in reactions:
+            for kind in reaction.kinds:
+                self._reactions[kind].append(reaction)
         self.queues: set[str] = set()
 
     def forget(self) -> None:
@@ -245,18 +249,18 @@ class JobWriter:
         now = datetime.now(UTC)
         jobs = []
         for each in page:
-            for reaction in self._reactions:
-                if reaction.concerns(each.event):
+            for reaction in self._reactions.get(type(each.event), ()):
+                if reaction.only(each.event):
                     due = reaction.due(each.event) or now
-                    jobs.append((reaction.name, each.position, each.stream, due))
+                    state = "ready" if due <= now else "waiting"
+                    jobs.append((reaction.name, each.position, each.stream, each.workspace_id, due, state))
                     if due <= now:
-                        self.queues.add(reaction.queue)
+                        self.queues.add(reaction.queue.name)
         if jobs:
-            names, positions, streams, dues = zip(*jobs, strict=True)
             await connection.execute(
-                "INSERT INTO jobs (reaction, position, stream, due_at) "
-                "SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::timestamptz[]) "
+                "INSERT INTO jobs (reaction, position, stream, workspace_id, due_at, state) SELECT * FROM "
+                "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::text[]) "
                 "ON CONFLICT DO NOTHING",
-                (list(names), list(positions), list(streams), list(dues)),
+                [list(column) for column in zip(*jobs, strict=True)],
             )
         return []

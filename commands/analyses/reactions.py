@@ -22,7 +22,8 @@ from commands.analyses.analyses import (
 )
 from commands.analyses.objects import ExpireObject
 from commands.analyses.ports import Ports
-from commands.kernel import reacts_to
+from commands.analyses.settings import Analyses, Listening
+from commands.kernel import Queue, reacts_to
 from domain.analyses.analyses import (
     Analysis,
     AnalysisCancelled,
@@ -38,6 +39,7 @@ from domain.analyses.objects import UploadOffered, storage_objects
 from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
+from domain.sections import Sections
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,21 @@ log = structlog.get_logger(__name__)
 WANTED_SECONDS = 1.0
 #: Of a report, the detail is the one part that is always there.
 PICTURE_TYPE = "image/png"
+#: Recordings that are fetched or wait for their turn, for each that is listened to: a source that drips holds up no
+#: processor.
+FETCHED_AHEAD = 3
+
+
+def _places(settings: Sections) -> int:
+    return settings[Listening].analysis_processes * (1 + FETCHED_AHEAD)
+
+
+def _seconds_max(settings: Sections) -> float:
+    """To fetch, to wait for those ahead, and to listen: each of these ends by itself, so this is for what hangs."""
+    return settings[Analyses].fetch_seconds_max + (2 + FETCHED_AHEAD) * settings[Listening].analysis_wall_seconds_max
+
+
+ANALYSES = Queue("analyses", concurrency=_places, timeout=_seconds_max, attempts=4, apart=True)
 
 
 async def _fail(recorded: Recorded, ports: Ports, problem: str) -> None:
@@ -54,7 +71,7 @@ async def _fail(recorded: Recorded, ports: Ports, problem: str) -> None:
         log.info("analysis.failed", analysis_id=analysis_id, workspace_id=recorded.workspace_id, problem=problem)
 
 
-@reacts_to(AnalysisRequested, name="analyse-audio", queue="analyses", gives_up=_fail, attempts_max=4)
+@reacts_to(AnalysisRequested, name="analyse-audio", queue=ANALYSES, gives_up=_fail)
 async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
     """Listen to the recording and write down what was heard, or why nothing was."""
     event = recorded.event
@@ -147,7 +164,7 @@ async def _give_up_report(recorded: Recorded, ports: Ports, problem: str) -> Non
     await ports.execute(GiveUpReport(analysis_id=recorded.event.analysis_id, reason=problem), recorded.context())
 
 
-@reacts_to(AnalysisCompleted, name="draw-report", queue="analyses", gives_up=_give_up_report)
+@reacts_to(AnalysisCompleted, name="draw-report", queue=ANALYSES, gives_up=_give_up_report)
 async def draw_report(recorded: Recorded, ports: Ports) -> None:
     """Pictures of what was heard are laid beside the detail; nobody waits for them."""
     event = recorded.event

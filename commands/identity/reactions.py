@@ -8,7 +8,7 @@ from commands.identity.api_keys import RevokeApiKey
 from commands.identity.ports import Ports
 from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
-from commands.kernel import reacts_to
+from commands.kernel import MAIL, reacts_to
 from commands.ports import Letter
 from domain.identity.challenges import ChallengeIssued
 from domain.identity.people import PersonForgotten
@@ -32,7 +32,7 @@ async def _post(ports: Ports, to: str, subject: str, text: str, letter_id: str) 
         log.warning("mail.refused", letter_id=letter_id, problem=str(problem))
 
 
-@reacts_to(ChallengeIssued, name="mail-code", queue="mail")
+@reacts_to(ChallengeIssued, name="mail-code", queue=MAIL)
 async def mail_code(recorded: Recorded, ports: Ports) -> None:
     """Send the code, unless it has expired on the way."""
     event = recorded.event
@@ -50,7 +50,7 @@ async def mail_code(recorded: Recorded, ports: Ports) -> None:
     )
 
 
-@reacts_to(InvitationSent, name="mail-invitation", queue="mail")
+@reacts_to(InvitationSent, name="mail-invitation", queue=MAIL)
 async def mail_invitation(recorded: Recorded, ports: Ports) -> None:
     """Send the invitation, unless it has been withdrawn or answered meanwhile."""
     event = recorded.event

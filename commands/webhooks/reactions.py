@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from commands.kernel import derived_id, reacts_to
+from commands.kernel import MAIL, Queue, derived_id, reacts_to
 from commands.ports import Letter
 from commands.webhooks.deliveries import QueueDelivery
 from commands.webhooks.ports import Ports
 from commands.webhooks.sending import end_abandoned, reader, send
+from commands.webhooks.settings import Webhooks
 from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 #: When somebody looks whether a forced attempt has an end.
 ABANDONED_AFTER = timedelta(minutes=1)
+
+WEBHOOKS = Queue("webhooks", concurrency=64, timeout=lambda settings: settings[Webhooks].webhook_seconds_max + 30.0)
 
 
 #: What there is to tell of an event.
@@ -93,7 +96,7 @@ def _due(event: Event) -> datetime | None:
     return event.next_attempt_at if isinstance(event, DeliveryAttempted) else None
 
 
-@reacts_to(DeliveryQueued, DeliveryAttempted, name="deliver", only=_awaits_another, due=_due, queue="webhooks")
+@reacts_to(DeliveryQueued, DeliveryAttempted, name="deliver", only=_awaits_another, due=_due, queue=WEBHOOKS)
 async def deliver(recorded: Recorded, ports: Ports) -> None:
     """Send the message when its time has come, unless somebody was quicker."""
     event = recorded.event
@@ -116,7 +119,7 @@ def _is_forced(event: Event) -> bool:
     name="end-abandoned-attempt",
     only=_is_forced,
     due=lambda event: event.begun_at + ABANDONED_AFTER,
-    queue="webhooks",
+    queue=WEBHOOKS,
 )
 async def end_abandoned_attempt(recorded: Recorded, ports: Ports) -> None:
     """An attempt that somebody forced ends, also when the process that sends it does not live to see the answer."""
@@ -129,7 +132,7 @@ def _by_itself(event: Event) -> bool:
     return isinstance(event, EndpointDisabled) and event.because != "asked"
 
 
-@reacts_to(EndpointDisabled, name="mail-endpoint-disabled", only=_by_itself)
+@reacts_to(EndpointDisabled, name="mail-endpoint-disabled", only=_by_itself, queue=MAIL)
 async def mail_endpoint_disabled(recorded: Recorded, ports: Ports) -> None:
     """The owner learns that an endpoint is not told any more, since nobody else may notice."""
     event = recorded.event

@@ -26,6 +26,7 @@ from domain.ledger import Change, Recorded, Unreadable
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrate import migrate
+from infra.settings import Settings
 from projections.kernel import Projection, Tally
 from tests.conftest import Databases
 from tests.core.orchard import NOW, SECRET, context, figures, forest
@@ -159,7 +160,7 @@ class House:
 
     @contextlib.asynccontextmanager
     async def working(self, *reactions: Reaction, **options: Any) -> AsyncIterator[Worker]:
-        worker = Worker(self.ledger, self.pool, self.bus, lambda _: None, reactions, **options)
+        worker = Worker(self.ledger, self.pool, self.bus, lambda _: None, reactions, settings=Settings(), **options)
         async with self.running(worker.run):
             yield worker
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from commands.kernel import Command, Reaction, Transaction, decides, handles
+from commands.kernel import Command, Queue, Reaction, Transaction, decides, handles
 from domain.kernel import Category, Conflict, Event, NotFound, State, personal
 from domain.ledger import Context, Recorded
 from domain.vocabulary import events, name_of
@@ -277,7 +277,7 @@ class Diary:
             handler=self.write,
             due=lambda event: event.rings_at if isinstance(event, AlarmSet) else None,
             gives_up=self.give_up if gives_up else None,
-            attempts_max=attempts_max,
+            queue=Queue("diary", attempts=attempts_max),
         )
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from adapters.jobs.worker import Worker, request_retry
-from commands.kernel import Reaction
-from domain.kernel import Unavailable
+from commands.kernel import Queue, Reaction
+from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded
+from infra.settings import Settings
 from tests.core.conftest import House, eventually
 from tests.core.orchard import AlarmSet, Diary, Hasty, TreePlanted, TreeWatered
 
@@ -190,7 +191,7 @@ async def test_a_failed_duty_waits_for_its_time(house: House) -> None:
         [(due_in, attempts)] = await eventually(
             lambda: house.fetch(
                 "SELECT extract(epoch FROM due_at - now())::float, attempts FROM jobs "
-                "WHERE state = 'ready' AND attempts > 0"
+                "WHERE state = 'waiting' AND attempts > 0"
             )
         )
 
@@ -297,7 +298,9 @@ async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: Hou
     reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
     await watered(house, "1", 1)
     await jobs(house, [reaction])
-    worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction], lease_seconds=0.3)
+    worker = Worker(
+        house.ledger, house.pool, house.bus, lambda _: None, [reaction], settings=Settings(), lease_seconds=0.3
+    )
     async with house.running(worker.run):
         await begun.wait()
         owner = "00000000-0000-0000-0000-000000000001"
@@ -321,7 +324,7 @@ async def test_a_worker_told_to_stop_finishes_what_it_has_begun(house: House) ->
     reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
     await watered(house, "1", 1)
     await jobs(house, [reaction])
-    worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction])
+    worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction], settings=Settings())
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     await begun.wait()
@@ -349,3 +352,142 @@ async def test_planting_calls_for_nothing(house: House) -> None:
     await jobs(house, [reaction])
 
     assert await nothing_left(house)
+
+
+# --- queues and shares -----------------------------------------------------------------------------------------------
+
+
+class Tarpit:
+    """A reaction that does not come back for some workspaces, until it is let go."""
+
+    def __init__(self, *slow: str) -> None:
+        self.slow = slow
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.go_on = asyncio.Event()
+
+    async def work(self, recorded: Recorded, world: Any) -> None:
+        self.begun.append(recorded.workspace_id)
+        if recorded.workspace_id in self.slow:
+            await self.go_on.wait()
+        self.done.append(recorded.workspace_id)
+
+    def reaction(self, name: str, queue: Queue, kind: type[Event] = TreeWatered) -> Reaction:
+        return Hasty(name=name, kinds=(kind,), handler=self.work, due=lambda _: None, queue=queue)
+
+
+async def backlog(house: House, workspace_id: str, streams: int) -> None:
+    """That many jobs, none of which waits for another."""
+    for n in range(streams):
+        await house.record(f"tree-{workspace_id}-{n}", TreeWatered(tree_id=str(n)), workspace_id=workspace_id)
+
+
+async def test_a_reaction_that_hangs_ends_at_its_timeout_and_that_is_a_failure(house: House) -> None:
+    ended = []
+
+    async def hang(recorded: Recorded, world: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(recorded.position)
+
+    diary = Diary()
+    hasty = Hasty(name="hang", kinds=(TreeWatered,), handler=hang, due=lambda _: None, gives_up=diary.give_up,
+                  queue=Queue("slow", timeout=0.05, attempts=3))  # fmt: skip
+    await watered(house, "1", 1)
+    await jobs(house, [hasty])
+    async with house.working(hasty):
+        await eventually(lambda: nothing_left(house))
+
+    assert ended == [1, 1, 1]
+    assert diary.given_up == [(1, "It took longer than 0.05 seconds.")]
+
+
+async def test_a_queue_whose_places_are_all_taken_holds_up_no_other(house: House) -> None:
+    slow, fast = Tarpit("w1", "w2"), Tarpit()
+    stuck = slow.reaction("stuck", Queue("stuck", concurrency=2))
+    free = fast.reaction("free", Queue("free", concurrency=1))
+    await backlog(house, "w1", 2)
+    await backlog(house, "w2", 2)
+    await jobs(house, [stuck, free])
+    async with house.working(stuck, free):
+        await eventually(lambda: len(fast.done) == 4)
+        await eventually(lambda: slow.begun)
+        slow.go_on.set()
+        await eventually(lambda: nothing_left(house))
+
+
+async def test_a_workspace_that_fills_all_it_can_leaves_places_for_others(house: House) -> None:
+    pit = Tarpit("hog", "sow")
+    reaction = pit.reaction("pit", Queue("pit", concurrency=8))
+    await backlog(house, "hog", 20)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: len(pit.begun) == 4)
+        await backlog(house, "sow", 20)
+        await jobs(house, [reaction])
+        await eventually(lambda: "sow" in pit.begun)
+        await backlog(house, "guest", 3)
+        await jobs(house, [reaction])
+        await eventually(lambda: pit.done == ["guest"] * 3)
+        assert pit.begun.count("hog") == 4, "half of all places"
+        assert pit.begun.count("sow") == 2, "half of what was left"
+        pit.go_on.set()
+        await eventually(lambda: nothing_left(house))
+
+
+async def test_turns_go_round_among_workspaces_whoever_came_first(house: House) -> None:
+    pit = Tarpit()
+    reaction = pit.reaction("pit", Queue("pit", concurrency=1))
+    await backlog(house, "w1", 12)
+    await backlog(house, "w2", 2)
+    await backlog(house, "w3", 1)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert pit.done.index("w3") < 4
+    assert [n for n, each in enumerate(pit.done) if each == "w2"][-1] < 6
+
+
+async def test_more_workspaces_than_one_look_takes_in_all_get_their_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.jobs.worker.TENANTS_MAX", 2)
+    pit = Tarpit("w0")
+    reaction = pit.reaction("pit", Queue("pit", concurrency=4))
+    for n in range(7):
+        await backlog(house, f"w{n}", 3)
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        await eventually(lambda: len(pit.done) == 18)
+        pit.go_on.set()
+        await eventually(lambda: nothing_left(house))
+
+
+async def test_a_job_that_cannot_even_be_given_up_is_tried_to_give_up_again_and_parked_in_the_end(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.jobs.worker.GIVING_UP_MAX", 3)
+    diary = Diary()
+    diary.mood = _refuse_tree_one
+    reluctance = iter([RuntimeError("not now"), RuntimeError("nor now")])
+
+    async def give_up(recorded: Recorded, world: object, reason: str) -> None:
+        if problem := next(reluctance, None):
+            raise problem
+        diary.given_up.append((recorded.position, reason))
+
+    hasty = Hasty(name="diary", kinds=(TreeWatered,), handler=diary.write, due=lambda _: None, gives_up=give_up,
+                  queue=Queue("diary", attempts=1))  # fmt: skip
+    await watered(house, "1", 1)
+    await jobs(house, [hasty])
+    async with house.working(hasty):
+        await eventually(lambda: nothing_left(house))
+        assert diary.given_up == [(1, "It failed on our side, several times.")]
+
+        reluctance = iter([RuntimeError("never")] * 9)
+        await watered(house, "1", 1)
+        await jobs(house, [hasty])
+        [(problem,)] = await eventually(lambda: house.fetch("SELECT problem FROM jobs WHERE state = 'parked'"))
+    assert problem == "RuntimeError('never')"

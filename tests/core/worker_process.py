@@ -16,6 +16,7 @@ from adapters.log.eventlog import EventLog
 from adapters.stream.bus import Bus
 from commands.kernel import Reaction
 from domain.ledger import Recorded
+from infra.settings import Settings
 from tests.core.orchard import SECRET, TreeWatered
 
 
@@ -31,7 +32,8 @@ async def main(url: str) -> None:
     async with AsyncConnectionPool[AsyncConnection[TupleRow]](url, min_size=1, open=False) as pool:
         ledger = EventLog(url, pool, DataKeys(pool, SECRET))
         bus = Bus("nats://127.0.0.1:1", "nowhere")
-        await Worker(ledger, pool, bus, lambda _: None, [reaction], lease_seconds=1.0).run(asyncio.Event())
+        worker = Worker(ledger, pool, bus, lambda _: None, [reaction], settings=Settings(), lease_seconds=1.0)
+        await worker.run(asyncio.Event())
 
 
 asyncio.run(main(sys.argv[1]))

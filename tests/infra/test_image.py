@@ -11,7 +11,7 @@ import pytest
 from domain.sections import variable
 from infra.cli import commands
 from infra.settings import settings_fields
-from infra.supervisor import PARTS
+from infra.supervisor import all_parts
 
 IMAGE = Path(__file__).parents[2] / "infra" / "image"
 COMMAND = re.compile(r"^    command: \[(.+)\]$", re.MULTILINE)
@@ -26,7 +26,7 @@ def test_every_setting_that_is_named_exists(name: str) -> None:
 def test_compose_runs_what_up_runs_and_nothing_else() -> None:
     written = [tuple(command.split(", ")) for command in COMMAND.findall((IMAGE / "compose.yaml").read_text())]
     ours = [command for command in written if command[0] in commands()]
-    assert sorted(ours) == sorted([("migrate",), *(part.arguments for part in PARTS)])
+    assert sorted(ours) == sorted([("migrate",), *(part.arguments for part in all_parts())])
     for command in ours:
         commands()[command[0]].make_context(command[0], list(command[1:]))
 

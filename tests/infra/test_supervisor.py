@@ -25,7 +25,7 @@ import pytest
 from domain.sections import Url
 from infra.embedded.processes import free_ports
 from infra.settings import Settings
-from infra.supervisor import PARTS, ledgerline, welcome
+from infra.supervisor import all_parts, ledgerline, welcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -340,7 +340,7 @@ def test_roles_run_from_this_installation_and_not_from_the_current_directory(tmp
 
 
 def test_all_reactions_run_somewhere_and_none_twice() -> None:
-    assert [part.arguments for part in PARTS if part.arguments[0] == "react"] == [
+    assert [part.arguments for part in all_parts() if part.arguments[0] == "react"] == [
         ("react", "--without", "analyses"),
         ("react", "--only", "analyses"),
     ]
