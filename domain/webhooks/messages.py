@@ -100,7 +100,7 @@ class Message(Value):
         if isinstance(form, OwnAddress) and not form.signer.enveloped:
             return json.encode(told).decode()
         moment: datetime = getattr(events[-1], self.at) if events else now
-        timestamp = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        timestamp = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         return json.encode(Envelope(type=self.name, timestamp=timestamp, data=told)).decode()
 
 

@@ -190,6 +190,7 @@ def test_the_log_of_deliveries_shows_old_ones_as_it_did() -> None:
             assert redelivery_counts.fold([event]).deliveries == facts["number"]
         if isinstance(event, DeliveryAskedFor | DeliveryAttempted | DeliveryGivenUp):
             assert particulars(event)["analysis_id"] == facts["analysis_id"]
+            assert not particulars(event).keys() & {"subject_id", "subject_kind"}
 
 
 def shown_first(event: DeliveryQueued) -> DeliveryLog:
@@ -629,6 +630,16 @@ async def test_our_own_refusal_never_disables_an_endpoint_which_works_again_when
     book = endpoint_books.fold((await scene.log.read(endpoint_books.stream(WORKSPACE))).events)
     endpoint = book.endpoints["E"]
     assert (endpoint.enabled, endpoint.failing_since, endpoint.refused) == (True, None, False)
+
+
+async def test_our_refusal_does_not_end_the_hours_that_an_endpoint_has_failed_by_itself() -> None:
+    scene, _ = waiting()
+    scene.given(endpoint_books, WORKSPACE, EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=NOON))
+    scene.later(hours=200)
+    await scene.when(recorded(1, again=scene.now + MINUTE, refused=True))
+    assert [type(event) for event in scene.news] == [DeliveryAttempted]
+    await scene.when(recorded(2, again=scene.now + MINUTE))
+    assert isinstance(scene.news[-1], EndpointDisabled)
 
 
 @pytest.mark.parametrize("problem", ["The server's TLS certificate is not valid.", "There is no such host."])

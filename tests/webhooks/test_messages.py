@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -11,14 +15,14 @@ from msgspec import json
 from msgspec.structs import replace
 
 from api.webhooks.messages import event_types
-from commands.webhooks.reactions import deliver, queue_delivery
+from commands.webhooks.reactions import MESSAGES, deliver, queue_delivery
 from domain.analyses.analyses import Artifact, ReportDrawn
-from domain.kernel import Event
+from domain.kernel import Event, Value
 from domain.ledger import Recorded
 from domain.vocabulary import events
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued
 from domain.webhooks.endpoints import UnknownEventType, check_types, endpoint_books
-from domain.webhooks.messages import Message, Subject, messages
+from domain.webhooks.messages import Find, Message, OwnAddress, Subject, messages
 from domain.webhooks.signing import SIGNERS, Outgoing, standard_webhooks
 from projections.analyses.messages import analysis_completed
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
@@ -146,6 +150,50 @@ def verified_at(scene: Scene, message_id: str, body: bytes, headers: dict[str, s
     text = scene.vault.signing_secret("S1")
     mine = Outgoing(message_id=message_id, message_type="", sent_at=scene.now, body=body, secrets=[text])
     return standard_webhooks(mine)["webhook-signature"] == headers["webhook-signature"]
+
+
+async def test_an_address_of_its_own_gets_its_own_body_under_its_own_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Status(Value):
+        """What the studio's receivers read."""
+
+        event: str
+        build_id: str
+
+    async def address(subject: Subject, events: Sequence[Event], find: Find) -> str | None:
+        # It may stand elsewhere than in the subject's own events.
+        known = await find(endpoint_books, subject.workspace_id)
+        return "https://studio.example/hook" if known.endpoints else None
+
+    async def secret_ids(subject: Subject, find: Find, now: datetime) -> Sequence[str]:
+        return [f"project of {subject.id}"]
+
+    studio = OwnAddress(
+        url=address,
+        body=lambda subject, events: Status(event="build.status", build_id=subject.id),
+        schema=Status,
+        signer=SIGNERS["beatconnect"],
+        secret_ids=secret_ids,
+    )
+    message = replace(analysis_completed, own=studio)
+    assert message.on is not None
+    monkeypatch.setitem(messages(), message.name, message)
+    monkeypatch.setitem(MESSAGES, message.on, [message])
+    scene = Scene()
+    scene.given(endpoint_books, WORKSPACE, registered("E", enabled=False))
+    last = happened(message, scene)
+    await scene.follows(queue_delivery, last)
+    await scene.follows(deliver, scene.last(DeliveryQueued))
+
+    [sent] = scene.web.sent
+    assert sent.url == "https://studio.example/hook"
+    assert json.decode(sent.body) == {"event": "build.status", "build_id": subject_of(message).id}
+    secret = scene.vault.signing_secret(f"project of {subject_of(message).id}")
+    expected = "sha256=" + hmac.new(secret.encode(), sent.body, hashlib.sha256).hexdigest()
+    assert sent.headers["X-BeatConnect-Signature"] == expected
+    assert sent.headers["X-BeatConnect-Event"] == message.name
+    event = scene.last(DeliveryAttempted).event
+    assert isinstance(event, DeliveryAttempted)
+    assert event.signature == expected
 
 
 async def test_a_message_from_before_bodies_were_kept_tells_what_was_so_then() -> None:
