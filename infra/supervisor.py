@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +20,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import structlog
 
+from adapters.postgres.settings import Postgres
 from adapters.web.settings import OutboundRequests
 from commands.kernel import queues
 from commands.settings import Service
@@ -45,6 +48,8 @@ BACKOFF_SECONDS = 0.2
 BACKOFF_SECONDS_MAX = 10.0
 #: A process that has lived this long has nothing to do with why its predecessor died.
 STEADY_SECONDS = 30.0
+#: After so long somebody who has pressed Ctrl-C is told what is waited for.
+UNEXPLAINED_SECONDS_MAX = 1.0
 NOT_READY_YET_SECONDS = 30.0
 #: A role that has just been started may be silent for longer: it still reads its code, perhaps from a slow disk.
 STARTING_SECONDS_MAX = 120.0
@@ -142,7 +147,7 @@ class Supervisor:
         self.children: list[_Child] = []
         self.stop = asyncio.Event()
         self._command = command
-        self._say = say or _print
+        self._say = say or telemetry.Writer(sys.stdout).put
         self._lock = DirectoryLock(self.settings.data_dir, "Ledgerline")
         self._lock_fd = -1
         self._server_backoff: dict[str, _Backoff] = {}
@@ -160,9 +165,12 @@ class Supervisor:
             await self._start_servers_and_migrate()
             if self.stop.is_set():
                 return 0
+            _empty_directory(self._temporary)
+            self._say(f"Starting {len(self.parts)} roles ...")
             self._start_children()
             works: list[Callable[[], Awaitable[None]]] = [self._announce]
             works += [partial(self._listen_to, child) for child in self.children]
+            works += [partial(self._listen_to_server, server) for server in self.servers]
             beside = [asyncio.create_task(_to_the_end(work)) for work in works]
             try:
                 await self._watch()
@@ -191,6 +199,11 @@ class Supervisor:
         blobs = None if self.settings.s3_url else EmbeddedBlobs(directory / "blobs", bucket=self.settings.s3_bucket)
         self.servers = [server for server in (postgres, nats, blobs) if server is not None]
         started = time.monotonic()
+        for server in self.servers:
+            first = (
+                "" if (server.directory / "server.json").exists() else " for the first time, which may take a minute"
+            )
+            self._say(f"Starting {server.title}{first} ...")
         results = await asyncio.gather(
             *(asyncio.to_thread(server.start) for server in self.servers), return_exceptions=True
         )
@@ -200,6 +213,7 @@ class Supervisor:
         self._learn_urls()
         log.info("servers.started", seconds=round(time.monotonic() - started, 2))
         require_all(self.settings)
+        self._say("Preparing the database ...")
         await self._migrate()
 
     def _learn_urls(self) -> bool:
@@ -236,14 +250,21 @@ class Supervisor:
             self._start(child)
 
     def _start(self, child: _Child) -> None:
+        # What its predecessor was killed over, whole recordings among it, must not stay.
+        own = _empty_directory(self._temporary / child.part.name)
         child.started = time.monotonic()
         child.is_heard = child.is_stopping = False
         child.process = spawn(
             self._command(child.part.arguments),
-            env=self._environment(child.health_port),
+            env={**self._environment(child.health_port), "TMPDIR": str(own)},
             keep=(self._lock_fd,),
             last_signal=signal.SIGTERM,
         )
+
+    @property
+    def _temporary(self) -> Path:
+        """Where roles keep what they need for a moment."""
+        return self.settings[Operation].data_dir / "tmp"
 
     # -- watching
 
@@ -289,6 +310,24 @@ class Supervisor:
             if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
                 process.kill()
+
+    async def _listen_to_server(self, server: EmbeddedServer) -> None:
+        """Kill a server that lives but says nothing any more, so that it is started again; and keep its log small."""
+        allowed = self.settings[Operation].role_silence_seconds_max
+        process, silent_since = server.process, 0.0
+        while True:
+            await asyncio.sleep(allowed / 6)
+            await asyncio.to_thread(server.keep_log_small)
+            if server.process is not process:
+                process, silent_since = server.process, 0.0
+            asked = time.monotonic()
+            if process is None or await asyncio.to_thread(server.is_alive):
+                silent_since = 0.0
+                continue
+            silent_since = silent_since or asked
+            if time.monotonic() - silent_since > allowed and server.process is process:
+                log.error("server.silent", server=server.name, seconds=round(time.monotonic() - silent_since, 1))
+                server.kill()
 
     async def _answers(self, path: str, child: _Child, seconds_max: float = 2.0) -> bool:
         """Whether a role says yes at a path."""
@@ -348,12 +387,27 @@ class Supervisor:
         running = [child.process for child in self.children if child.process is not None and child.is_running]
         for process in running:
             process.terminate()
-        deadline = time.monotonic() + self.settings.drain_seconds_max + 5
+        asked = time.monotonic()
+        deadline = asked + self.settings[Operation].drain_seconds_max + 5
+        has_said = False
         while any(process.poll() is None for process in running):
+            if not has_said and time.monotonic() - asked > UNEXPLAINED_SECONDS_MAX:
+                has_said = True
+                names = [child.part.name for child in self.children if child.is_running]
+                self._say(waiting_for(names, await asyncio.to_thread(self._jobs_running)))
             if self._hurried or time.monotonic() > deadline:
                 for process in running:
                     process.kill()
             await asyncio.sleep(0.02)
+
+    def _jobs_running(self) -> int | None:
+        """How many jobs are being done now; None where Postgres does not say."""
+        try:
+            with psycopg.connect(self.settings[Postgres].postgres_url, connect_timeout=2) as connection:
+                row = connection.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()
+        except psycopg.Error:
+            return None
+        return row[0] if row else None
 
 
 #: Settings that replace a server of our own, by the server's name, and what people call it.
@@ -390,8 +444,14 @@ async def _to_the_end(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(BACKOFF_SECONDS)
 
 
-def _print(text: str) -> None:
-    print(text, flush=True)
+def waiting_for(names: Sequence[str], jobs: int | None) -> str:
+    """What somebody reads who has asked for the end and does not get it at once."""
+    singular, plural = ("analysis", "analyses") if list(names) == ["analyses"] else ("job", "jobs")
+    number = f"{jobs} {singular if jobs == 1 else plural}" if jobs else "work in progress"
+    return (
+        f"Waiting for {number} to end ({', '.join(names)}); press Ctrl-C again to stop now.\n"
+        "What is stopped is done again after the next start."
+    )
 
 
 def _refuse_two_of_a_kind(settings: Settings) -> None:
@@ -423,6 +483,12 @@ def _why_not(host: str, port: int) -> str | None:
             return None
     except OSError as error:
         return (error.strerror or str(error)).lower()
+
+
+def _empty_directory(path: Path) -> Path:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
 
 
 def _with_secret_key(settings: Settings) -> Settings:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
+import os
+import queue
 import re
 import sys
+import threading
+import time
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import IO, Any, Literal
 
 import structlog
@@ -39,6 +46,9 @@ _HIDDEN_FIELDS = re.compile(
 )
 
 _DEPTH_MAX = 6
+
+#: Lines that wait for whoever reads them, some megabytes at most.
+_LINES_MAX = 5_000
 
 
 def redact(text: str) -> str:
@@ -89,13 +99,80 @@ def _uvicorn_extras_away(_logger: WrappedLogger, _method: str, event: EventDict)
     return event
 
 
+class Writer:
+    """Writes lines in a thread of its own. Where nobody reads them, lines are dropped and counted; work never waits."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
+        self._dropped = 0
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)  # threads do not survive a fork
+        atexit.register(self.flush)
+
+    def _begin(self) -> None:
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def put(self, line: str) -> None:
+        """Have a line written soon."""
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self, seconds_max: float = 0.5) -> None:
+        """Wait until everything is written, or that long."""
+        deadline = time.monotonic() + seconds_max
+        while self._lines.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _write(self) -> None:
+        while True:
+            line = self._lines.get()
+            with suppress(OSError, ValueError):  # whoever has closed it wants no more lines
+                dropped, self._dropped = self._dropped, 0
+                if dropped:
+                    self._stream.write(
+                        json.dumps({"level": "warning", "event": "log.dropped", "lines": dropped}) + "\n"
+                    )
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            self._lines.task_done()
+
+
+class _Lines(logging.Handler):
+    """Hands lines to a writer."""
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never waits."""
+        try:
+            self.writer.put(self.format(record))
+        except Exception:  # noqa: BLE001 - a line that cannot be written stops nothing
+            self.handleError(record)
+
+
+def flush() -> None:
+    """Have what was logged so far written before something else is, where anybody reads it."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Lines):
+            handler.writer.flush()
+
+
 def configure(
     role: str,
     level: str = "info",
     style: Literal["auto", "json", "console"] = "auto",
     stream: IO[str] | None = None,
 ) -> None:
-    """Send structlog's and every other library's log lines through the same steps to `stream` (stderr)."""
+    """Send structlog's and every other library's log lines through the same steps to `stream`.
+
+    Without one they go to stderr, from a thread, so that nobody waits for whoever should be reading there.
+    """
+    handler: logging.Handler = _Lines(Writer(sys.stderr)) if stream is None else logging.StreamHandler(stream)
     stream = sys.stderr if stream is None else stream
     for_people = style == "console" or (style == "auto" and stream.isatty())
     shared: list[Processor] = [
@@ -124,7 +201,6 @@ def configure(
         if for_people
         else structlog.processors.JSONRenderer(sort_keys=False)
     )
-    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[

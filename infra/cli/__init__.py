@@ -19,6 +19,7 @@ import click
 
 from domain.discovery import modules
 from domain.sections import CannotStart
+from infra import telemetry
 
 #: Headings of the help, in their order; a command of an extension may bring another.
 RUN, LOOK_AFTER, LISTEN, DEVELOP = "Run it", "Look after it", "Listen without a server", "Work on it"
@@ -111,6 +112,7 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = No
         click.echo(f"ledgerline: {error.format_message()}{hint}", err=True)
         return error.exit_code
     except CannotStart as error:
+        telemetry.flush()
         click.echo(f"ledgerline: {error}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):

@@ -159,6 +159,7 @@ async def _ended(work: asyncio.Future[None], stop: asyncio.Event, drain_seconds_
 def _stop_on_signals(stop: asyncio.Event) -> None:
     def asked() -> None:
         if stop.is_set():
+            telemetry.flush()
             os._exit(130)  # asked twice: somebody does not want to wait
         stop.set()
 

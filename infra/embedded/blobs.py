@@ -28,6 +28,7 @@ class EmbeddedBlobs(EmbeddedServer):
     name = "blobs"
     title = "The S3 store"
     port_count = 10
+    hello = b"GET /status HTTP/1.0\r\n\r\n"
 
     #: Every component listens somewhere, asked or not; these are all of them, the S3 gateway first.
     port_flags: ClassVar[tuple[str, ...]] = (

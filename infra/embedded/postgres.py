@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -36,6 +37,8 @@ class EmbeddedPostgres(EmbeddedServer):
     name = "postgres"
     title = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast": ends sessions, writes a checkpoint
+
+    hello = struct.pack("!II", 8, 80_877_103)  # asks whether TLS is spoken here
 
     database = "ledgerline"
     user = "ledgerline"

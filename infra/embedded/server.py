@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sysconfig
 import time
@@ -15,10 +17,11 @@ from types import TracebackType
 from typing import IO, Any, ClassVar, Self
 
 from infra.embedded.directories import DirectoryLock, EmbeddedServerError, make_directory, write_private
-from infra.embedded.processes import free_ports, port_is_free
+from infra.embedded.processes import LOOPBACK, free_ports, port_is_free
 
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
+LOG_BYTES_MAX = 10_000_000
 
 #: How the servers say that somebody else was quicker to take a port.
 _PORT_TAKEN = ("address already in use", "is not available on 127.0.0.1")
@@ -32,6 +35,8 @@ class EmbeddedServer(ABC):
     #: How it is asked to stop; it gets the same when this process is killed.
     stop_signal: ClassVar[int] = signal.SIGTERM
     port_count: ClassVar[int] = 1
+    #: What it answers at once, whatever its state, as long as it lives; empty where it speaks first.
+    hello: ClassVar[bytes] = b""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.expanduser().absolute()
@@ -113,6 +118,27 @@ class EmbeddedServer(ABC):
     def is_running(self) -> bool:
         """Whether its process lives."""
         return self.process is not None and self.process.poll() is None
+
+    def is_alive(self) -> bool:
+        """Whether it says anything at all: a server that is stopped or hangs still has its port."""
+        try:
+            with socket.create_connection((LOOPBACK, self.ports[0]), timeout=2) as connection:
+                connection.sendall(self.hello)
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it at once, as one that hangs has to be."""
+        if self.process is not None:
+            self.process.kill()
+
+    def keep_log_small(self) -> None:
+        """Move a log that has grown aside; the server goes on writing at the beginning of its file."""
+        with suppress(OSError):
+            if self.log_path.stat().st_size > LOG_BYTES_MAX:
+                shutil.copyfile(self.log_path, self.log_path.with_suffix(".log.1"))
+                os.truncate(self.log_path, 0)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -517,3 +517,27 @@ def test_the_log_of_postgres_holds_no_values(place: Path) -> None:
     assert "duplicate key" in said
     assert "secret@example.com" not in said
     assert not re.search(r"FATAL|ERROR", said.partition("ready to accept connections")[0])
+
+
+def test_a_log_that_has_grown_is_moved_aside_while_the_server_writes_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.embedded.server.LOG_BYTES_MAX", 10)
+    with quick_postgres(place) as server:
+        server.keep_log_small()
+        assert "ready to accept connections" in (place / "postgres.log.1").read_text()
+        assert server.log_path.stat().st_size == 0
+    assert server.log_path.read_text().count("shut") > 0  # from its beginning, with no hole before
+    assert "\0" not in server.log_path.read_text()
+
+
+@pytest.mark.parametrize("name", ["postgres", "nats", "blobs"])
+def test_a_server_that_hangs_is_known_from_one_that_lives(name: str, place: Path) -> None:
+    with make(name, place) as server:
+        assert server.is_alive()
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)  # a signal reaches the last thread a little later
+        assert not server.is_alive()
+        server.process.send_signal(signal.SIGCONT)
+        assert server.is_alive()

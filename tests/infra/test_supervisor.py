@@ -256,6 +256,25 @@ def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place:
         assert running.finish() == 0
 
 
+def test_a_server_that_hangs_is_started_again(place: Path) -> None:
+    with up(place, LEDGERLINE_ROLE_SILENCE_SECONDS_MAX="1") as running:
+        running.wait_until_ready()
+        running.family()["nats-server"].send_signal(signal.SIGSTOP)
+        running.wait_for(lambda: running.events("server.silent"))
+        running.wait_for(lambda: running.events("server.revived"))
+        running.wait_for(running.is_ready)
+
+
+def test_what_a_killed_role_left_in_its_temporary_directory_is_swept(place: Path) -> None:
+    with up(place) as running:
+        running.wait_until_ready()
+        recording = place / "tmp" / "analyses" / "song.wav"
+        recording.write_bytes(b"RIFF")
+        running.family()["react --only analyses"].kill()
+        running.wait_for(lambda: running.events("role.died"))
+        running.wait_for(lambda: not recording.exists())
+
+
 def test_a_role_that_was_told_to_stop_may_end_its_work_though_it_answers_nobody(place: Path) -> None:
     with up(
         place,
@@ -295,6 +314,7 @@ def test_a_role_that_ignores_the_signal_is_killed_and_a_second_ctrl_c_does_not_w
         running.wait_until_ready()
         running.process.send_signal(signal.SIGINT)
         running.wait_for(lambda: len(running.events("role.stopped")) == len(ALL) - 1)
+        running.wait_for(lambda: any("press Ctrl-C again to stop now" in line for line in running.said))
         running.process.send_signal(signal.SIGINT)
         assert running.finish() == 0
 

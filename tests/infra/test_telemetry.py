@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,3 +149,34 @@ def test_lines_below_the_level_are_not_written(lines: Lines) -> None:
     structlog.get_logger().debug("test.logged")
     logging.getLogger("library").debug("hm")
     assert lines() == []
+
+
+def test_nobody_waits_for_whoever_should_read_the_log(tmp_path: Path) -> None:
+    program = (
+        "import sys, structlog\n"
+        "from infra import telemetry\n"
+        "telemetry.configure('busy', style='json')\n"
+        "log = structlog.get_logger()\n"
+        "for number in range(20_000): log.info('it.happened', number=number, text='x' * 100)\n"
+        "open(sys.argv[1], 'w').write('done')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "note")], stderr=subprocess.PIPE) as busy:
+        assert busy.wait(60) == 0  # the pipe holds 64 KB, and nobody has read from it
+        assert (tmp_path / "note").read_text() == "done"
+
+
+def test_lines_that_nobody_read_are_counted() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading) as reader:
+        writer = telemetry.Writer(stream)
+        for number in range(20_000):
+            writer.put(f'{{"event": "it.happened", "number": {number}}}')
+        read = [json.loads(reader.readline()) for _ in range(5_000)]
+        writer.put('{"event": "later"}')
+        while (line := json.loads(reader.readline()))["event"] != "later":
+            read.append(line)
+
+    happened = [each for each in read if each["event"] == "it.happened"]
+    dropped = sum(each["lines"] for each in read if each["event"] == "log.dropped")
+    assert dropped > 0
+    assert len(happened) + dropped == 20_000
