@@ -462,14 +462,15 @@ async def test_a_jobs_own_address_is_told_beside_the_endpoints() -> None:
     ]
 
 
-async def test_the_address_of_a_forgotten_workspace_is_neither_told_nor_tried() -> None:
+async def test_the_address_and_the_words_of_a_forgotten_workspace_are_neither_told_nor_tried() -> None:
     assert await told(DONE, webhook_url=ERASED) == []
-    scene, last = waiting(url=ERASED, endpoint_id=None)
-    await scene.follows(deliver, last)
-    [given_up] = scene.news
-    assert isinstance(given_up, DeliveryGivenUp)
-    assert (given_up.because, given_up.reason) == ("removed", "the workspace is forgotten")
-    assert not scene.web.sent
+    for erased in ({"url": ERASED, "endpoint_id": None}, {"body": ERASED}):
+        scene, last = waiting(**erased)
+        await scene.follows(deliver, last)
+        [given_up] = scene.news
+        assert isinstance(given_up, DeliveryGivenUp)
+        assert (given_up.because, given_up.reason) == ("removed", "the workspace is forgotten")
+        assert not scene.web.sent
 
 
 # --- sending --------------------------------------------------------------------------------------------------------
