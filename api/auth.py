@@ -9,6 +9,7 @@ import hashlib
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from random import getrandbits
 from typing import Any
@@ -35,7 +36,7 @@ from commands.settings import Service
 from domain.identity.people import AccountHasChanged, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
 from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
-from domain.ledger import Context
+from domain.ledger import Authority, Context
 from projections.identity.credentials import Access
 
 WINDOW_SECONDS = 60
@@ -95,11 +96,17 @@ class Asker(Value):
     expires_at: datetime | None = None
     #: The token is another service's, so that only its own service could take it back.
     is_outsider: bool = False
+    authority: Authority | None = None
 
     @property
     def context(self) -> Context:
         """In whose name its commands are recorded."""
-        return Context(workspace_id=self.workspace_id, actor=self.actor, correlation_id=self.correlation_id)
+        return Context(
+            workspace_id=self.workspace_id,
+            actor=self.actor,
+            correlation_id=self.correlation_id,
+            authority=self.authority,
+        )
 
     def may(self, needed: Needs) -> None:
         """Refuse what a key was not made for, or what a person's role does not allow."""
@@ -198,7 +205,7 @@ async def guard(request: Connection, door: Door) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
     needed = request.route_handler.opt.get("needs")
     if needed is not None:
-        found = await _admitted(request, door)
+        found = await _admitted(request, door, needed)
         found.may(needed)
         ASKING.set(found)
 
@@ -212,7 +219,7 @@ def asker(ports: NamedDependency[Any]) -> Asker:  # noqa: ARG001 - see below
     return ASKING.get()
 
 
-async def _admitted(connection: Connection, door: Door) -> Asker:
+async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
     token = presented_key(connection)
     if token is None:
         token = cookie(connection, COOKIE.encode())
@@ -228,7 +235,6 @@ async def _admitted(connection: Connection, door: Door) -> Asker:
         await door.limits.take(connection, f"refused/{counted_address(connection)}", per_minute, WINDOW_SECONDS)
         raise MissingOrInvalidKey
     credential = access.credential
-    is_key = credential.kind == "api_key"
     per_minute = door.limits.rates.rate_limit_per_minute
     verdict = door.limits.limiter.spend(credential.subject_id, per_minute, WINDOW_SECONDS)
     if verdict is not None:
@@ -237,6 +243,12 @@ async def _admitted(connection: Connection, door: Door) -> Asker:
         await door.limits.take(connection, credential.subject_id, per_minute, WINDOW_SECONDS)
     if credential.kind != "outside":
         door.uses.note(credential.subject_id)
+    return _asker(connection, door, token, needed, access)
+
+
+def _asker(connection: Connection, door: Door, token: str, needed: Needs, access: Access) -> Asker:
+    credential = access.credential
+    is_key = credential.kind == "api_key"
     if is_key and not access.verified and door.settings.email_verification_required:
         raise EmailNotVerified
     return Asker(
@@ -251,7 +263,20 @@ async def _admitted(connection: Connection, door: Door) -> Asker:
         email=access.email,
         expires_at=credential.expires_at,
         is_outsider=credential.kind == "outside",
+        authority=Authority(access.relies_on, partial(_renewed, connection, door, token, needed, access)),
     )
+
+
+async def _renewed(connection: Connection, door: Door, token: str, needed: Needs, before: Access) -> Authority:
+    """Whether whoever was let in would be let in now: their body may have come long after their headers."""
+    door.keyring.doubt(before)
+    access = await _access(connection, door, token)
+    if access is None or _expired(access, door.now()) or access.tenancy != before.tenancy:
+        raise MissingOrInvalidKey
+    again = _asker(connection, door, token, needed, access)
+    again.may(needed)
+    assert again.authority is not None
+    return again.authority
 
 
 async def _access(connection: Connection, door: Door, token: str) -> Access | None:

@@ -11,10 +11,11 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 from uuid import UUID, uuid5
 
 from msgspec import field
+from msgspec.structs import replace
 
 from domain.keeping import check_moments
 from domain.kernel import Category, Event, Refusal, State, Unavailable, Value
-from domain.ledger import Change, Context, History, Recorded, StaleVersion
+from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion
 from domain.sections import Sections
 
 C = TypeVar("C", bound="Command")
@@ -39,7 +40,7 @@ class Log(Protocol):
         """The last event of a stream, if there is one, and its version."""
 
     async def append(self, changes: Sequence[Change], context: Context) -> int:
-        """Write all changes or none; the position of the last event. Raises StaleVersion."""
+        """Write all changes or none; the position of the last event. Raises StaleVersion and AuthorityChanged."""
 
 
 class TooBusy(Unavailable):
@@ -197,6 +198,9 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
             # Refused on what was only expected_new? Then look properly before saying no.
             if not transaction.expected_new:
                 raise
+        except AuthorityChanged:
+            assert context.authority is not None
+            context = replace(context, authority=await context.authority.renew())
         except StaleVersion:
             if attempt > 1:
                 await sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - parts racers, protects nothing

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -12,13 +13,28 @@ from domain.kernel import Event, Value
 PUBLIC = "public"
 
 
+@dataclass(frozen=True)
+class Authority:
+    """What somebody's right to ask was seen in: streams, each with the position of its newest event that was seen.
+
+    `renew` looks again after one of them has grown: the authority as it is then, or the refusal of who has lost it.
+    """
+
+    relies_on: tuple[tuple[str, int], ...]
+    renew: Callable[[], Awaitable[Authority]]
+
+
 class Context(Value):
-    """In whose name something is asked: it is written beside every event that follows from it."""
+    """In whose name something is asked: it is written beside every event that follows from it.
+
+    With an `authority` it is written only while that holds.
+    """
 
     correlation_id: UUID
     causation_id: UUID | None = None
     workspace_id: str = PUBLIC
     actor: str = "system"
+    authority: Authority | None = None
 
 
 class Recorded(Value):
@@ -75,3 +91,7 @@ class Change(Value):
 
 class StaleVersion(Exception):
     """Somebody else wrote to the stream between our reading and our writing."""
+
+
+class AuthorityChanged(Exception):
+    """What the right to ask was seen in has grown since: look again whether it is still there."""

@@ -120,6 +120,11 @@ class Keyring:
     async def _hear(self, data: bytes) -> None:
         self._drop(data.decode())
 
+    def doubt(self, access: Access) -> None:
+        """What this relies on has grown: look anew, whether or not a bell has told."""
+        for stream, _ in access.relies_on:
+            self._drop(stream)
+
     def _drop(self, stream: str) -> None:
         """Look anew at everything that relies on a stream."""
         # Whatever was asked before now is not remembered, and nobody new waits for its answer.

@@ -30,7 +30,7 @@ from adapters.stream.bus import Bus
 from commands.kernel import Log
 from domain.keeping import check_text, is_text
 from domain.kernel import Event, Unavailable
-from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.vocabulary import name_of, personal_fields, remembered
 
 log = structlog.get_logger(__name__)
@@ -73,10 +73,17 @@ def _kind(event: type[Event]) -> _Kind:
 class _Append:
     """What one caller wants written, until when, and the promise it waits on."""
 
-    __slots__ = ("deadline", "future", "places", "rows")
+    __slots__ = ("deadline", "future", "places", "relies_on", "rows")
 
-    def __init__(self, rows: list[_Row], places: list[tuple[str, int, bytes]], deadline: float) -> None:
+    def __init__(
+        self,
+        rows: list[_Row],
+        places: list[tuple[str, int, bytes]],
+        deadline: float,
+        relies_on: tuple[tuple[str, int], ...],
+    ) -> None:
         self.rows = rows
+        self.relies_on = relies_on
         self.places = places
         self.deadline = deadline
         self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -90,14 +97,24 @@ class _Append:
             self.future.set_exception(problem)
 
 
-# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before.
+# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before. An append
+# whose authority has changed is left out: the list of those is made once, and rows keep their order.
 _INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
 INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
                      event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
-SELECT e.* FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS e
+SELECT stream, version, topic, state, event, schema, workspace, actor, correlation, causation
+FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    AS e(stream, version, topic, state, event, schema, workspace, actor, correlation, causation, append)
+WHERE NOT append = ANY (ARRAY(
+    SELECT seen.append FROM unnest($12, $13, $14) AS seen(append, stream, position)
+    WHERE seen.position < (
+        SELECT notification_id FROM {TABLE} WHERE originator_id = seen.stream ORDER BY originator_version DESC LIMIT 1
+    )
+))
 RETURNING notification_id
 """
+_SEEN_COLUMNS = (arrays.Int8Column, arrays.TextColumn, arrays.Int8Column)
 _INSERT_COLUMNS = (
     arrays.TextColumn,
     arrays.Int8Column,
@@ -161,7 +178,8 @@ class EventLog(Log):
         self._queued = asyncio.Event()
         # One is enough: a second batch in flight measured slower, since both wait for the same flush.
         self._writer: asyncio.Task[None] | None = None
-        self._prepared = PreparedStatement(postgres_url, _INSERT, [column.array_oid for column in _INSERT_COLUMNS])
+        columns = (*_INSERT_COLUMNS, arrays.Int8Column, *_SEEN_COLUMNS)
+        self._prepared = PreparedStatement(postgres_url, _INSERT, [column.array_oid for column in columns])
         self._batch: list[_Append] = []
         self._final = 0
         self._gatherings: list[BatchLoader[Any, Any]] = []
@@ -173,7 +191,8 @@ class EventLog(Log):
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none, and return the position of the last event.
 
-        Raises StaleVersion when a stream has grown past what the change was decided on.
+        Raises StaleVersion when a stream has grown past what the change was decided on, AuthorityChanged when one has
+        that the right to ask for it relies on.
         """
         sealed = [event for change in changes for event in change.events if _kind(type(event)).is_personal]
         if sealed:
@@ -228,7 +247,8 @@ class EventLog(Log):
                         causation_id,
                     )
                 )
-        return _Append(rows, places, monotonic() + self._retry_seconds)
+        relies_on = context.authority.relies_on if context.authority is not None else ()
+        return _Append(rows, places, monotonic() + self._retry_seconds, relies_on)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -309,9 +329,23 @@ class EventLog(Log):
 
     async def _insert(self, batch: list[_Append]) -> None:
         columns = zip(*(row for append in batch for row in append.rows), strict=True)
+        numbers = [arrays.int8(number) for number, append in enumerate(batch) for _ in append.rows]
+        seen = [
+            (arrays.int8(number), arrays.text(stream), arrays.int8(position))
+            for number, append in enumerate(batch)
+            for stream, position in append.relies_on
+        ]
         result = await self._prepared.run(
-            [make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)]
+            [
+                *(make(items).data for make, items in zip(_INSERT_COLUMNS, columns, strict=True)),
+                arrays.Int8Column(numbers).data,
+                *(make([each[nth] for each in seen]).data for nth, make in enumerate(_SEEN_COLUMNS)),
+            ]
         )
+        if result.ntuples < len(numbers):
+            for append in await self._settle(batch):
+                append.fail(AuthorityChanged())
+            return
         last = -1
         for append in batch:
             last += len(append.rows)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from adapters.log import codec
 from domain.keeping import check_text
 from domain.kernel import Event
-from domain.ledger import Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.vocabulary import name_of
 
 
@@ -40,8 +40,12 @@ class MemoryLedger:
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none, and return the position of the last event (0: there was nothing to write).
 
-        Raises StaleVersion when a stream has grown past what the change was decided on.
+        Raises StaleVersion when a stream has grown past what the change was decided on, AuthorityChanged when one has
+        that the right to ask for it relies on.
         """
+        for stream, position in context.authority.relies_on if context.authority is not None and changes else ():
+            if (kept := self._streams.get(stream)) and kept[-1].position > position:
+                raise AuthorityChanged
         versions: dict[str, int] = {}
         for change in changes:
             version = versions.get(change.stream, len(self._streams.get(change.stream, [])))
