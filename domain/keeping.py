@@ -40,9 +40,10 @@ def check_text(text: str) -> str:
 
 
 @cache
-def _tells_time(kind: type) -> bool:
-    """Whether values of this struct hold moments, at whatever depth."""
-    return _has_moment(inspect.type_info(kind))
+def _moments(kind: type) -> tuple[str, ...]:
+    """The fields of this struct that hold moments, at whatever depth."""
+    info = inspect.type_info(kind)
+    return tuple(each.name for each in info.fields if _has_moment(each)) if isinstance(info, inspect.StructType) else ()
 
 
 def _has_moment(kind: object) -> bool:
@@ -62,9 +63,8 @@ def check_moments(value: object) -> None:
         if value.tzinfo is None or not EARLIEST <= value <= LATEST:
             raise CannotBeKept(problem=NO_MOMENT)
     elif isinstance(value, msgspec.Struct):
-        if _tells_time(type(value)):
-            for name in value.__struct_fields__:
-                check_moments(getattr(value, name))
+        for name in _moments(type(value)):
+            check_moments(getattr(value, name))
     elif isinstance(value, dict):
         for each in value.values():
             check_moments(each)

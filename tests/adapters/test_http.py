@@ -8,7 +8,7 @@ import hashlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -791,3 +791,46 @@ async def test_either_gives_any_status_as_an_answer_and_raises_only_without_one(
     with pytest.raises(Unreachable) as failure:
         await world.door.post(f"{world.base}/gone", b"{}", {}, seconds_max=5)
     assert failure.value.transient is True
+
+
+@pytest.mark.parametrize("encoding", [b"identity", b"gzip", b"deflate"])
+@pytest.mark.parametrize("line", [b"0", b"f", b"1;x=y", b"0\r\nx: y"], ids=["zeros", "size", "extension", "trailer"])
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_answer_whose_chunks_never_begin_ends_as_a_failure_of_that_server(
+    tmp_path: Path, encoding: bytes, line: bytes, at_once: bool
+) -> None:
+    async def behave(head: bytes, writer: Writer) -> None:
+        writer.write(OK_HEAD + b"Transfer-Encoding: chunked\r\nContent-Encoding: " + encoding + b"\r\n\r\n" + line)
+        if at_once:
+            writer.write(line[-1:] * 300_000)
+        while True:
+            writer.write(line[-1:])
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
+        with pytest.raises((Unreachable, FetchFailed)):
+            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
+        # Whether the status is heard before the nonsense is a matter of what comes in one piece.
+        with suppress(Unreachable):
+            assert (await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)).status == 200
+    assert files_in(tmp_path) == []
+
+
+async def test_a_head_that_never_ends_is_a_failure_of_that_server(tmp_path: Path) -> None:
+    async def behave(head: bytes, writer: Writer) -> None:
+        while True:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+
+    for beginning in (b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 ", b""):
+
+        async def begin(head: bytes, writer: Writer, beginning: bytes = beginning) -> None:
+            writer.write(beginning)
+            await behave(head, writer)
+
+        async with serving(begin) as peer, outbound(allow=[peer.place]) as door:
+            with pytest.raises((Unreachable, FetchFailed)):
+                await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
+            with pytest.raises(Unreachable):
+                await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)
