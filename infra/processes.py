@@ -42,7 +42,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     import uvicorn
 
     from api.app import create_app
+    from commands.settings import Service
     from infra.serving.connections import Gate, with_files
+    from infra.serving.edge import Edge
     from infra.serving.settings import Connections, Proxies
 
     class Server(uvicorn.Server):
@@ -58,7 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
         gate = Gate(limits, proxies)
         config = uvicorn.Config(
-            app,
+            Edge(app, settings[Service]),
             host=settings.host,
             port=settings.port,
             loop="none",

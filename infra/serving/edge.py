@@ -1,0 +1,118 @@
+"""Around the application: whom it answers to, the id of each request, HEAD, and one line in the log for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import structlog
+
+from api.auth import ASKING
+from commands.settings import Service
+from infra.serving.connections import Wording, plainly
+
+log = structlog.get_logger(__name__)
+
+#: What is taken for the id of a request; anything else is replaced by one of ours.
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]+")
+#: So much of it is repeated; the audit remembers as much.
+REQUEST_ID_LENGTH = 128
+
+Receive = Callable[[], Any]
+Send = Callable[[Any], Any]
+
+
+def own_hosts(service: Service) -> Callable[[str], bool] | None:
+    """Whether a `Host` may be answered to; None where any may.
+
+    In development a page of another site could have its name point to this machine and read sign-in codes from here
+    (DNS rebinding). Only names of this machine, and that of the public URL, are its own.
+    """
+    if service.env != "development" or not service.is_loopback:
+        return None
+    public = urlsplit(service.url).hostname or ""
+
+    def is_own(host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in {public, "localhost"} or name.endswith(".localhost"):
+            return True
+        try:
+            return ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    return is_own
+
+
+class Edge:
+    """The application as the server sees it."""
+
+    def __init__(self, app: Any, service: Service, wording: Wording = plainly) -> None:
+        self._app = app
+        self._is_own = own_hosts(service)
+        self._wording = wording
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, method = perf_counter(), scope["method"]
+        host = request_id = None
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                request_id = value[:REQUEST_ID_LENGTH]
+        if request_id is None:
+            request_id = uuid4().hex.encode()
+        status = size = 0
+
+        async def answer(message: Any) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        if method == "HEAD":
+            # The server leaves out the body by itself; the rest is what GET would answer.
+            scope = {**scope, "method": "GET"}
+        try:
+            if self._is_own is not None and host is not None and not self._is_own(host.decode("latin-1")):
+                await self._misdirected(scope["path"], answer)
+            else:
+                await self._app(scope, receive, answer)
+        finally:
+            asker = ASKING.get(None)
+            # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets.
+            log.info(
+                "request.answered",
+                method=method,
+                path=scope.get("path_template", ""),
+                status=status,
+                milliseconds=round((perf_counter() - began) * 1000, 1),
+                bytes=0 if method == "HEAD" else size,
+                workspace_id=None if asker is None else asker.workspace_id,
+                request_id=request_id.decode(),
+            )
+
+    async def _misdirected(self, path: str, send: Send) -> None:
+        sentence = (
+            "In development the service answers to localhost and to the host of LEDGERLINE_PUBLIC_URL only. "
+            "Ask for one of them."
+        )
+        media_type, body = self._wording(path, 421, sentence)
+        headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 421, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

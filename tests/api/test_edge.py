@@ -1,0 +1,109 @@
+"""What every answer has: an id, a line in the log, a twin without a body, and a host that is ours."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from commands.settings import Service
+from domain.sections import Url
+from infra.serving.edge import own_hosts
+from tests.identity.crowd import sign_in
+from tests.journeys.kit import Stack, eventually
+
+LOCAL = Service(env="development", public_url=Url("https://studio.example:8443"))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8000",
+        "LOCALHOST",
+        "api.localhost:1",
+        "127.0.0.1:8000",
+        "127.1.2.3",
+        "[::1]:8000",
+        "studio.example",
+    ],
+)
+def test_in_development_names_of_this_machine_are_answered_to(host: str) -> None:
+    is_own = own_hosts(LOCAL)
+    assert is_own is not None
+    assert is_own(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "[::2]",
+        "[",
+        "",
+        "0.0.0.0",
+    ],
+)
+def test_in_development_no_other_name_is_answered_to(host: str) -> None:
+    is_own = own_hosts(LOCAL)
+    assert is_own is not None
+    assert not is_own(host)
+
+
+def test_elsewhere_any_name_may_lead_to_the_service() -> None:
+    assert own_hosts(Service(env="production")) is None
+    assert own_hosts(Service(env="development", host="0.0.0.0")) is None
+
+
+def test_a_page_whose_name_was_bound_to_this_machine_reads_nothing(client: httpx.Client) -> None:
+    for path in ("/v1/auth/login", "/docs", "/nowhere"):
+        answer = client.post(path, json={"email": "a@example.com"}, headers={"Host": "rebound.example"})
+
+        assert answer.status_code == 421
+        assert "localhost" in answer.json()["detail"]
+        assert "dev_code" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/health", "/v1/usage", "/nowhere"])
+def test_head_is_get_without_a_body(client: httpx.Client, path: str) -> None:
+    got, asked = client.get(path), client.head(path)
+
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-length"] == got.headers["content-length"]
+    assert asked.headers["content-type"] == got.headers["content-type"]
+
+
+def test_every_answer_has_the_id_of_its_request(client: httpx.Client) -> None:
+    for path in ("/docs", "/nowhere", "/v1/usage"):
+        assert client.get(path, headers={"X-Request-ID": "mine-1"}).headers.get_list("x-request-id") == ["mine-1"]
+
+    made = [client.get("/docs", headers=headers).headers["x-request-id"] for headers in ({}, {"X-Request-ID": "a b"})]
+    assert len({*made, "a b"}) == 3
+
+
+def lines(stack: Stack, request_id: str) -> list[dict[str, Any]]:
+    return [
+        found
+        for line in stack.log.splitlines()
+        if request_id in line and (found := json.loads(line)).get("event") == "request.answered"
+    ]
+
+
+def test_each_request_is_one_line_in_the_log_without_what_was_asked(stack: Stack, client: httpx.Client) -> None:
+    somebody = sign_in(client)
+    headers = {"Authorization": f"Bearer {somebody.token}", "X-Request-ID": "line-of-log"}
+    answer = client.get("/v1/analyses/no-such-thing?secret=hidden-value", headers=headers)
+
+    (line,) = eventually(lambda: lines(stack, "line-of-log"))
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/v1/analyses/{job_id}", answer.status_code)
+    assert line["bytes"] == len(answer.content)
+    assert line["workspace_id"]
+    assert line["milliseconds"] > 0
+    assert not {"hidden-value", "no-such-thing", somebody.token} & set(json.dumps(line).replace('"', " ").split())
+    assert "hidden-value" not in json.dumps(line)
