@@ -29,6 +29,8 @@ Ready = Callable[[bool], None]
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 5.0
 SWEEP_SECONDS = 1800.0
+#: How long a projection that is folded again may stand still before it is said that nobody is at it.
+REPLAY_STILL_SECONDS_MAX = 15.0
 #: How many objects more than were let go have been made when cycles among them are looked for.
 COLLECT_AFTER_OBJECTS = 10_000
 
@@ -207,15 +209,27 @@ async def replay(settings: Settings, name: str) -> None:
         pool = await here.get(Pool)
         async with pool.connection() as connection:
             version = await request_rebuild(connection, name, folds[name])
+        if not version:
+            raise SystemExit(f"ledgerline: somebody else has just asked for {name}; it is being folded again")
         while True:
             async with pool.connection() as connection:
                 cursor = await connection.execute(
-                    "SELECT live, position FROM checkpoints WHERE name = %s AND version = %s", (name, version)
+                    "SELECT live, position, extract(epoch FROM now() - moved_at) FROM checkpoints "
+                    "WHERE name = %s AND version = %s",
+                    (name, version),
                 )
                 row = await cursor.fetchone()
-            if row is not None and row[0]:
-                log.info("replay.done", projection=name, version=version, position=row[1])
+            if row is None:
+                raise SystemExit(f"ledgerline: {name} was folded anew by somebody else meanwhile")
+            live, position, still = row
+            if live:
+                log.info("replay.done", projection=name, version=version, position=position)
                 return
+            if still > REPLAY_STILL_SECONDS_MAX:
+                raise SystemExit(
+                    f"ledgerline: nothing folds {name} (it has been at position {position} for {still:.0f} s). Is "
+                    "`ledgerline project` running? It was asked for, and is done as soon as there is a projector."
+                )
             await asyncio.sleep(0.1)
 
 

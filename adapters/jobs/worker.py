@@ -412,12 +412,14 @@ class Worker:
                 return
 
 
-async def request_retry(connection: AsyncConnection[TupleRow], reaction: str | None = None) -> int:
-    """Give parked jobs (of one reaction, or all) a new set of attempts; how many there were."""
+async def request_retry(
+    connection: AsyncConnection[TupleRow], reaction: str | None = None, stream: str | None = None
+) -> int:
+    """Give parked jobs (of one reaction, of one stream, or all) a new set of attempts; how many there were."""
     cursor = await connection.execute(
-        "UPDATE jobs SET state = 'ready', attempts = 0, problem = NULL "
-        "WHERE state = 'parked' AND (%s::text IS NULL OR reaction = %s)",
-        (reaction, reaction),
+        "UPDATE jobs SET state = 'ready', attempts = 0, problem = NULL WHERE state = 'parked' "
+        "AND (%s::text IS NULL OR reaction = %s) AND (%s::text IS NULL OR stream = %s)",
+        (reaction, reaction, stream, stream),
     )
     return cursor.rowcount
 

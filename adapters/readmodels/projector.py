@@ -433,10 +433,14 @@ async def _rows(connection: AsyncConnection[TupleRow], query: LiteralString, par
     return await cursor.fetchall()
 
 
-async def request_retry(connection: AsyncConnection[TupleRow], stream: str | None = None) -> int:
-    """Ask for a parked stream (or all of them) to be folded again; the number of checkpoints it is parked in."""
+async def request_retry(
+    connection: AsyncConnection[TupleRow], stream: str | None = None, name: str | None = None
+) -> int:
+    """Ask for a parked stream (or all, of one subscription or all) to be folded again; how many are parked so."""
     cursor = await connection.execute(
-        "UPDATE parked SET retry = true WHERE %s::text IS NULL OR stream = %s", (stream, stream)
+        "UPDATE parked SET retry = true "
+        "WHERE (%s::text IS NULL OR stream = %s) AND (%s::text IS NULL OR subscription = %s)",
+        (stream, stream, name, name),
     )
     return cursor.rowcount
 
