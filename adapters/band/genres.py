@@ -282,7 +282,7 @@ DRILL = Profile(
     bass=Bass(instruments=("808",), low=26, high=43, beats_max=3.0, slide=0.5, wander=0.25),
     chords=Chords(
         instruments=("strings", "dark pad", "choir"),
-        minor=("i i VI VI", "i i iv V", "i VI iv V", "i VI i V", "i i VI V"),
+        minor=("i i VI V", "i i iv V", "i VI iv V", "i VI i V", "i iv VI V"),
         major=("I vi IV V",),
         bars=1,
         patterns=("x---------------", "x.....x.....x..."),
@@ -425,7 +425,7 @@ LOFI = Profile(
     name="LoFi",
     bpm=(68, 92),
     usual=(74, 88),
-    modes=(("major", 4), ("minor", 3), ("dorian", 2)),
+    modes=(("major", 4), ("minor", 3), ("dorian", 1)),
     swing=(0.56, 0.63),
     hand=8.0,
     touch=0.16,
@@ -450,8 +450,8 @@ LOFI = Profile(
     ),
     chords=Chords(
         instruments=("rhodes", "piano", "guitar"),
-        minor=("iadd9 iv9 VImaj7 V7", "i9 VImaj7 iv9 V7", "iadd9 VImaj7 i9 V7", "iadd9 iv9 iadd9 V7"),
-        major=("Imaj9 vi9 ii9 V7", "Imaj7 vi7 IVmaj7 V7", "Imaj9 iii7 vi9 V9", "Imaj7 IVmaj7 Imaj7 V9"),
+        minor=("iadd9 iv9 VImaj7 V7", "i VImaj7 iv9 V7", "iadd9 VImaj7 i V7", "iadd9 iv9 iadd9 V7"),
+        major=("Iadd9 vi9 ii9 V7", "Imaj7 vi7 IVmaj7 V7", "Iadd9 iii7 vi7 V7", "I6 IVmaj7 I6 V7"),
         bars=1,
         patterns=("x---------------", "x-------..x-----", "x-----..x-------", "x--..x----------"),
         low=52,
@@ -541,7 +541,7 @@ HOUSE = Profile(
     ),
     chords=Chords(
         instruments=("organ", "saw stab", "piano"),
-        minor=("iadd9 i7 iv7 V7", "iadd9 VImaj7 iv7 v7", "iadd9 VII VImaj7 V7", "i iv7 i v7"),
+        minor=("iadd9 i iv7 V7", "iadd9 VImaj7 iv7 V7", "iadd9 VII VImaj7 V7", "i iv7 i V7"),
         major=("Imaj7 vi7 ii7 V7", "Imaj9 IVmaj7 vi7 V7"),
         bars=1,
         patterns=("x--x--x---x--x--", "..x...x...x..x..", "x..x..x.....x...", "..x--.x--...x--."),
@@ -584,7 +584,7 @@ TECHNO = Profile(
     name="Techno",
     bpm=(124, 140),
     usual=(128, 136),
-    modes=(("minor", 5), ("phrygian", 1)),
+    modes=(("minor", 4), ("harmonic minor", 2)),
     swing=(0.5, 0.53),
     hand=0.8,
     touch=0.05,
@@ -611,7 +611,7 @@ TECHNO = Profile(
     ),
     chords=Chords(
         instruments=("dub stab", "saw stab", "dark pad"),
-        minor=("i i i i", "i i i VI", "i i i iv", "i i7 i v", "i i VI v"),
+        minor=("i i i i", "i i i v", "i i iv V", "i i iv v", "i i i V"),
         major=("I I vi V",),
         bars=4,
         patterns=("...x......x.....", "x..x..x.........", "..x....x..x....."),
@@ -755,9 +755,9 @@ REGGAETON = Profile(
     lanes=(
         Lane(drum="kick", patterns=(FOUR,)),
         # Dembow: three, three, two against the four of the kick.
-        Lane(drum="snare", patterns=("...X..x....X..x.",), level=0.9),
+        Lane(drum="snare", patterns=("...X..x....X..x.",), level=0.8),
         Lane(drum="rim", patterns=("...x..x....x..x.",), level=0.35, energy_min=0.9),
-        Lane(drum="hat", patterns=("x.o.x.o.x.o.x.o.", "o.x.o.x.o.x.o.xo"), level=0.42, energy_min=0.5),
+        Lane(drum="hat", patterns=("x.o.x.o.x.o.x.o.", "X...o...X...o.o."), level=0.42, energy_min=0.5),
         Lane(drum="shaker", patterns=("oxoxoxoxoxoxoxox",), level=0.25, energy_min=0.7),
         Lane(drum="conga", patterns=("......x.....x.xx", "..x....x..x....x"), level=0.4, energy_min=0.8),
     ),

@@ -108,6 +108,10 @@ PLACES: dict[Drum, float] = {
 }
 
 
+#: Samples in which a stroke begins: a third of a millisecond, too fast to be soft and too slow to click.
+ATTACK = 14
+
+
 class Drums:
     """A kit that has been built: each drum is struck a few times and kept, so that no roll is a machine gun."""
 
@@ -128,6 +132,7 @@ class Drums:
             # What a kick pushes in and never pulls out again would be a constant.
             sound = waves.highpass(sound, 24.0 if drum == "kick" else 60.0)
             sound = waves.smoothed_end(sound, 0.01)
+            sound[:ATTACK] *= np.linspace(0, 1, ATTACK, dtype=np.float32)
             self._kept[key] = sound / np.float32(np.abs(sound).max())
         return self._kept[key]
 

@@ -43,10 +43,11 @@ def master(score: Score, mix: Sound) -> Levels:
     Raises `ValueError` for silence.
     """
     desk = profile_of(score.genre).mix
-    _filter(mix, desk.bandwidth * 2.0 ** (0.5 * score.brightness))
     level = 10 * np.log10(float(np.mean([np.dot(side, side) / len(side) for side in mix])) + 1e-12)
     effects.compress(mix, threshold=level + 2.0, ratio=2.0, attack=0.02, release=0.15)
     _warm(mix, desk.glue + 2.0 * score.drive, level)
+    # After what bends the wave, which makes a constant out of a kick that pushes further than it pulls.
+    _filter(mix, desk.bandwidth * 2.0 ** (0.5 * score.brightness))
     read = measure(mix)
     if read.integrated is None:
         raise ValueError("There is nothing to master: the mix is silent.")

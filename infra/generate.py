@@ -1,0 +1,125 @@
+"""`ledgerline generate CATEGORY --out FILE`: a beat composed, played and mastered here, with no service running."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
+from adapters.band.compose import UnplayableBrief
+from adapters.band.engine import Made, Wanted, make
+from adapters.band.genres import UnknownGenre
+from adapters.band.theory import UnknownKey
+
+FORMATS = (".wav", ".mp3", ".flac")
+
+
+class Request(NamedTuple):
+    """What was asked for on the command line."""
+
+    category: str
+    out: Path
+    seed: int
+    take: int
+    bpm: int | None
+    key: str | None
+    seconds: float
+    stems: Path | None
+    midi: Path | None
+    score: Path | None
+    cover: Path | None
+    preview: Path | None
+
+
+def show_categories(*, as_json: bool) -> int:
+    """Print what can be asked for."""
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(catalogue()) + b"\n")
+        return 0
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for heading in ("Category", "For", "Tags"):
+        table.add_column(heading)
+    for template in catalogue():
+        table.add_row(template.category, template.use_case, ", ".join(template.tags))
+    Console().print(table)
+    return 0
+
+
+def run(request: Request, *, as_json: bool) -> int:
+    """Make the beat; 0, or 1 with a sentence when it cannot be made."""
+    if request.out.suffix.lower() not in FORMATS:
+        return _refused(f"{request.out.name} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+    try:
+        made = _make(request)
+    except (UnknownCategory, UnknownGenre, UnknownKey, UnplayableBrief) as problem:
+        return _refused(str(problem))
+    except OSError as problem:
+        return _refused(f"The files could not be written: {problem}.")
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.encode(made) + b"\n")
+    else:
+        Console().print(_portrait(made))
+    return 0
+
+
+def _make(request: Request) -> Made:
+    brief = brief_of(
+        find(request.category),
+        seed=request.seed,
+        take=request.take,
+        bpm=request.bpm,
+        key=request.key,
+        seconds=request.seconds,
+    )
+    form = request.out.suffix.lower()
+    wanted = Wanted(
+        wav=request.out if form == ".wav" else None,
+        mp3=request.out if form == ".mp3" else None,
+        flac=request.out if form == ".flac" else None,
+        preview=request.preview,
+        cover=request.cover,
+        midi=request.midi,
+        score=request.score,
+        stems=request.stems,
+    )
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Composing", total=1.0)
+
+        def tell(stage: str, share: float) -> None:
+            bar.update(task, description=stage.capitalize(), completed=share)
+
+        return make(brief, wanted, tell=tell)
+
+
+def _refused(sentence: str) -> int:
+    Console(stderr=True).print(Text(f"ledgerline: {sentence}"), soft_wrap=True)
+    return 1
+
+
+def _portrait(made: Made) -> Table:
+    table = Table(
+        title=made.title, title_style="bold", show_header=False, box=None, padding=(0, 2), title_justify="left"
+    )
+    table.add_column(style="cyan", justify="right")
+    table.add_column(overflow="fold")
+    minutes, seconds = divmod(made.duration_seconds, 60)
+    words = " and ".join(word for word in (made.style, made.mood) if word)
+    for name, value in (
+        ("Genre", f"{made.genre}, {words.lower()}" if words else made.genre),
+        ("Tempo", f"{made.bpm} BPM"),
+        ("Key", made.key),
+        ("Length", f"{int(minutes)}:{seconds:04.1f}"),
+        ("Loudness", f"{made.lufs:.1f} LUFS, {made.true_peak_dbtp:.1f} dBTP peak"),
+        ("Seed", f"{made.seed}, take {made.take}"),
+        ("Files", "\n".join(made.files)),
+    ):
+        table.add_row(name, value)
+    return table

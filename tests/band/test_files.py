@@ -1,0 +1,263 @@
+"""The files of a beat, read back by others: PyAV, a reader of MIDI of our own, and the command line."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from adapters.band import files
+from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
+from adapters.band.compose import compose
+from adapters.band.cover import COMPOSITIONS, PALETTES, cover
+from adapters.band.engine import Wanted, make
+from adapters.band.genres import PROFILES, profile_of
+from adapters.band.instruments import PATCHES
+from adapters.band.midi import DRUM_KEYS, PROGRAMS, TICKS_PER_BEAT, to_midi
+from adapters.band.moods import WORDS
+from adapters.band.score import Brief, from_json
+from adapters.band.waves import RATE, Sound
+from infra.cli import commands
+
+
+@pytest.fixture(scope="module")
+def tone() -> Sound:
+    t = np.arange(RATE * 2) / RATE
+    return np.stack([0.5 * np.sin(2 * np.pi * 440 * t), 0.25 * np.sin(2 * np.pi * 660 * t)]).astype(np.float32)
+
+
+def read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, str], list[str]]:
+    with av.open(str(path)) as container:
+        kinds = [f"{stream.type} {stream.codec_context.name}" for stream in container.streams]
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+        planes = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        channels = container.streams.audio[0].channels
+        assert container.streams.audio[0].rate == RATE
+    joined = np.concatenate(planes, axis=1)
+    if len(joined) == 1:
+        joined = joined.reshape(-1, channels).T
+    return joined, tags, kinds
+
+
+def test_wav_is_sixteen_bits_with_dither(tone: Sound, tmp_path: Path) -> None:
+    files.write_wav(tmp_path / "a.wav", tone, seed=1)
+    sound, _, kinds = read(tmp_path / "a.wav")
+    assert kinds == ["audio pcm_s16le"]
+    assert sound.shape == tone.shape
+    error = sound / 32767 - tone
+    assert np.abs(error).max() < 2.1 / 32767
+    # With dither what is lost is noise; without, it would follow the wave.
+    assert np.abs(np.corrcoef(error[0, :4000], tone[0, :4000])[0, 1]) < 0.05
+    assert 0.4 < error.std() * 32767 < 0.6
+
+
+def test_flac_is_the_wav(tone: Sound, tmp_path: Path) -> None:
+    tags = files.Tags(title="T", artist="A", genre="House", bpm=124, key="F# Minor")
+    files.write_wav(tmp_path / "a.wav", tone, seed=1)
+    files.write_flac(tmp_path / "a.flac", tone, tags, seed=1)
+    sound, told, _ = read(tmp_path / "a.flac")
+    assert np.array_equal(sound, read(tmp_path / "a.wav")[0])
+    assert (told["title"], told["artist"], told["bpm"], told["initialkey"]) == ("T", "A", "124", "F#m")
+
+
+def test_mp3_has_tags_and_a_cover(tone: Sound, tmp_path: Path) -> None:
+    score = compose(Brief(genre="House", seed=1, seconds=20))
+    picture = cover(score)
+    tags = files.Tags(title="T", artist="A", genre="House", bpm=124, key="C Major", cover=picture)
+    files.write_mp3(tmp_path / "a.mp3", tone, tags)
+    sound, told, kinds = read(tmp_path / "a.mp3")
+    assert kinds == ["audio mp3float", "video png"]
+    assert (told["title"], told["artist"], told["genre"], told["tbpm"], told["tkey"]) == ("T", "A", "House", "124", "C")
+    assert picture in (tmp_path / "a.mp3").read_bytes()
+    assert abs(sound.shape[1] - tone.shape[1]) < 3000
+    assert float(np.abs(sound).max()) == pytest.approx(0.5, abs=0.03)
+    assert struct.unpack(">II", picture[16:24]) == (3000, 3000)
+    assert picture == cover(score)
+
+
+def test_every_composition_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.band.cover.PIXELS", 120)
+    seen = set()
+    for number, _ in enumerate(COMPOSITIONS):
+        monkeypatch.setattr("adapters.band.cover.COMPOSITIONS", COMPOSITIONS[number : number + 1])
+        seen.add(cover(compose(Brief(genre=list(PROFILES)[number], seed=number, seconds=30))))
+    assert len(seen) == len(COMPOSITIONS)
+    assert set(PALETTES) == set(PROFILES)
+
+
+def chunks(midi: bytes) -> list[bytes]:
+    assert midi[:4] == b"MThd"
+    kind, count, division = struct.unpack(">HHH", midi[8:14])
+    assert (kind, division) == (1, TICKS_PER_BEAT)
+    found, place = [], 14
+    while place < len(midi):
+        assert midi[place : place + 4] == b"MTrk"
+        size = struct.unpack(">I", midi[place + 4 : place + 8])[0]
+        found.append(midi[place + 8 : place + 8 + size])
+        place += 8 + size
+    assert len(found) == count
+    return found
+
+
+def events(track: bytes) -> list[tuple[int, bytes]]:
+    """Ticks and messages of a track; every message is whole and the last one ends it."""
+    found, place, now = [], 0, 0
+    while place < len(track):
+        step = 0
+        while True:
+            byte = track[place]
+            place += 1
+            step = step << 7 | byte & 0x7F
+            if not byte & 0x80:
+                break
+        now += step
+        status = track[place]
+        size = 3 + track[place + 2] if status == 0xFF else 2 if status & 0xF0 == 0xC0 else 3
+        found.append((now, track[place : place + size]))
+        place += size
+    assert found[-1][1] == b"\xff\x2f\x00"
+    return found
+
+
+def test_midi_says_what_the_score_says() -> None:
+    score = compose(Brief(genre="Trap", seed=2, seconds=40, key="F# Minor"))
+    conductor, *tracks = (events(track) for track in chunks(to_midi(score)))
+    metas = {message[1]: message[3:] for _, message in conductor}
+    assert round(60e6 / int.from_bytes(metas[0x51], "big")) == score.bpm
+    assert metas[0x59] == struct.pack(">bB", 3, 1)
+    markers = [(tick, message[3:].decode()) for tick, message in conductor if message[1] == 6 and message[0] == 0xFF]
+    assert markers == [(section.bar * 4 * TICKS_PER_BEAT, section.name.capitalize()) for section in score.sections]
+    names = [track[0][1][3:].decode() for track in tracks]
+    assert names == [*(f"{part.name.capitalize()} ({part.instrument})" for part in score.parts), "Drums"]
+    for part, track in zip(score.parts, tracks, strict=False):
+        starts = sorted((tick, message[1]) for tick, message in track if message[0] & 0xF0 == 0x90)
+        ends = sorted(message[1] for _, message in track if message[0] & 0xF0 == 0x80)
+        expected = sorted(
+            (max(0, round((note.beat + note.late * score.bpm / 60) * TICKS_PER_BEAT)), note.pitch)
+            for note in part.notes
+        )
+        assert starts == expected
+        assert ends == sorted(note.pitch for note in part.notes)
+    assert sum(message[0] == 0x99 for _, message in tracks[-1]) == len(score.drums)
+
+
+def test_every_instrument_has_a_patch_and_a_program() -> None:
+    named = set()
+    for profile in PROFILES.values():
+        for book in (profile.bass, profile.chords, profile.melody, profile.counter):
+            named |= set(book.instruments)
+        drums = {lane.drum for lane in profile.lanes} | {drum for fill in profile.fills for drum, _ in fill.lanes}
+        assert drums <= set(DRUM_KEYS)
+    assert named <= set(PATCHES)
+    assert set(PATCHES) == set(PROGRAMS)
+
+
+def test_the_preview_is_the_hook(tone: Sound) -> None:
+    score = compose(Brief(genre="House", seed=1, seconds=120))
+    ramp = np.linspace(0, 1, round(score.seconds * RATE), dtype=np.float32)
+    cut = files.preview(score, np.stack([ramp, ramp]))
+    hook = next(section for section in score.sections if section.name == "hook")
+    assert cut.shape[1] == 30 * RATE
+    assert float(cut[0, RATE]) == pytest.approx((score.time(hook.bar * 4) + 1) / score.seconds, abs=0.001)
+    assert cut[0, 0] == 0
+    assert cut[0, -1] == 0
+    assert len(files.outline(tone)) == 1000
+    assert max(files.outline(tone)) == pytest.approx(0.5, abs=0.001)
+
+
+def test_the_catalogue_has_forty_categories_over_all_genres() -> None:
+    templates = catalogue()
+    assert len(templates) >= 40
+    assert len({template.category for template in templates}) == len(templates)
+    for genre in PROFILES:
+        assert sum(template.genre == genre for template in templates) >= 4
+    for template in templates:
+        assert template.category == f"{template.genre} – {template.style}/{template.mood}"
+        assert profile_of(template.genre).name == template.genre
+        assert template.style.lower() in WORDS
+        assert template.mood.lower() in WORDS
+        assert template.prompt
+        assert template.use_case
+        assert template.tags
+
+
+@pytest.mark.parametrize(
+    "name", ["LoFi – Melodic/Calm", "lofi - melodic/calm", "LOFI—Melodic / Calm", "  LoFi ‐ melodic/CALM "]
+)
+def test_categories_are_found_whatever_the_dash_and_the_case(name: str) -> None:
+    assert find(name).category == "LoFi – Melodic/Calm"
+
+
+def test_a_category_that_is_none_is_said_so() -> None:
+    with pytest.raises(UnknownCategory, match=r"Polka.*--list"):
+        find("Polka – Happy/Loud")
+
+
+def test_everything_that_is_wanted_is_written(tmp_path: Path) -> None:
+    brief = brief_of(find("Trap – Dark/Aggressive"), seed=3, seconds=12)
+    wanted = Wanted(
+        wav=tmp_path / "a.wav",
+        mp3=tmp_path / "deep" / "a.mp3",
+        preview=tmp_path / "p.mp3",
+        midi=tmp_path / "a.mid",
+        score=tmp_path / "a.json",
+        peaks=tmp_path / "peaks.json",
+        stems=tmp_path / "stems",
+    )
+    told: list[tuple[str, float]] = []
+    made = make(brief, wanted, tell=lambda stage, share: told.append((stage, share)))
+    assert all(Path(name).is_file() for name in made.files)
+    assert len(made.files) == 12
+    assert told[0] == ("composing", 0.0)
+    assert told[-1] == ("storing", 1.0)
+    assert [share for _, share in told] == sorted(share for _, share in told)
+    assert abs(made.lufs + 14) <= 0.5
+    assert from_json((tmp_path / "a.json").read_bytes()) == compose(brief)
+    parts = [read(path)[0] for path in sorted((tmp_path / "stems").glob("*.wav")) if path.stem != "mix"]
+    assert np.array_equal(np.sum(parts, axis=0, dtype=np.float32), read(tmp_path / "stems" / "mix.wav")[0])
+    assert json.loads((tmp_path / "peaks.json").read_text()) == list(made.peaks)
+
+
+def invoke(*args: str) -> tuple[int, str]:
+    result = CliRunner().invoke(commands()["generate"], args, standalone_mode=False)
+    return int(result.return_value or 0), result.output
+
+
+def test_the_command_lists_and_makes(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    from infra import generate
+
+    assert generate.show_categories(as_json=True) == 0
+    assert "LoFi – Melodic/Calm" in capfdbinary.readouterr().out.decode()
+    out = tmp_path / "beat.wav"
+    request = generate.Request("lofi-melodic/calm", out, 7, 1, 85, "C Major", 10.0, None, None, None, None, None)
+    assert generate.run(request, as_json=True) == 0
+    said = json.loads(capfdbinary.readouterr().out)
+    assert (said["bpm"], said["key"], said["seed"], said["files"]) == (85, "C Major", 7, [str(out)])
+    assert out.stat().st_size > 44
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"category": "Polka"}, "There is no category"),
+        ({"out": Path("beat.ogg")}, "must end in"),
+        ({"bpm": 900}, "A tempo lies between"),
+        ({"key": "H"}, "is not a key"),
+    ],
+)
+def test_the_command_refuses_in_a_sentence(
+    changes: dict[str, Any], sentence: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from infra import generate
+
+    request = generate.Request(
+        "LoFi – Melodic/Calm", Path("beat.wav"), 0, 1, None, None, 10.0, None, None, None, None, None
+    )
+    assert generate.run(request._replace(**changes), as_json=False) == 1
+    assert sentence in capfd.readouterr().err

@@ -1,0 +1,193 @@
+"""What is true of every sound that the band makes: no aliasing, no clicks, nothing constant, stems that add up."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import signal
+
+from adapters.band import effects, waves
+from adapters.band.compose import compose
+from adapters.band.instruments import PATCHES, Instrument
+from adapters.band.kit import KITS, Drums
+from adapters.band.master import CEILING_DBTP, TARGET_LUFS, Levels, master, measure
+from adapters.band.render import STEMS, mixed, stems
+from adapters.band.score import Brief, Drum, Score
+from adapters.band.waves import RATE, Sound
+
+DRUMS: tuple[Drum, ...] = ("kick", "snare", "clap", "rim", "hat", "open_hat", "ride", "crash", "shaker", "tom", "conga")
+
+
+def decibels(value: float) -> float:
+    return 20 * float(np.log10(max(value, 1e-12)))
+
+
+@lru_cache(maxsize=4)
+def finished(genre: str) -> tuple[Score, Sound, Sound, Levels]:
+    """A short piece, its mix before the master, the master and what the meter read."""
+    score = compose(Brief(genre=genre, style="Dark", seed=11, seconds=12))
+    mix = mixed(score)
+    sound = mix.copy()
+    return score, mix, sound, master(score, sound)
+
+
+def spectrum_around(sound: NDArray[Any], hertz: float) -> tuple[float, float]:
+    """The highest harmonic, and the highest thing between the harmonics, in dB."""
+    window = signal.windows.kaiser(len(sound), 24)
+    spectrum = np.abs(np.fft.rfft(sound.astype(np.float64) * window))
+    frequencies = np.fft.rfftfreq(len(sound), 1 / RATE)
+    distance = np.abs(frequencies / hertz - np.round(frequencies / hertz)) * hertz
+    between = (distance > 45) & (frequencies > 60)
+    return decibels(spectrum[~between].max()), decibels(spectrum[between].max())
+
+
+@pytest.mark.parametrize("shape", ["saw", "square", "pulse", "triangle", "organ"])
+@pytest.mark.parametrize("hertz", [110.3, 523.7, 1931.1, 4186.0])
+def test_oscillators_do_not_alias(shape: str, hertz: float) -> None:
+    t = np.arange(RATE) / RATE
+    wave = waves.scan(waves.filtered_tables(shape, hertz, 0.7), hertz * t, 19_000.0)
+    tone, alias = spectrum_around(wave, hertz)
+    assert alias < tone - 60
+
+
+@pytest.mark.parametrize("hertz", [261.6, 1046.5, 3951.0])
+def test_modulation_and_saturation_stay_below_half_the_rate(hertz: float) -> None:
+    t = np.arange(RATE) / RATE
+    pushed = waves.modulated(hertz * t, 2.0, np.full(RATE, 3.0), hertz)
+    tone, alias = spectrum_around(pushed, hertz)
+    assert alias < tone - 60
+    driven = waves.drive_oversampled(np.sin(2 * np.pi * hertz * t).astype(np.float32), 0.5)[2000:-2000]
+    tone, alias = spectrum_around(driven, hertz)
+    assert alias < tone - 60
+
+
+@pytest.mark.parametrize("pitch", [40, 52, 64, 76, 88])
+def test_strings_and_bars_are_in_tune(pitch: int) -> None:
+    hertz = waves.frequency(pitch)
+    for name in ("pluck", "vibes", "upright"):
+        sound = Instrument(name).note(pitch, 1.2, 0.8)[0][2000:46_000]
+        spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 19))
+        frequencies = np.fft.rfftfreq(1 << 19, 1 / RATE)
+        near = (frequencies > hertz * 0.94) & (frequencies < hertz * 1.06)
+        found = frequencies[near][spectrum[near].argmax()]
+        assert abs(1200 * np.log2(found / hertz)) < 6, (name, found, hertz)
+
+
+@pytest.mark.parametrize("name", sorted(PATCHES))
+def test_notes_begin_and_end_without_a_click(name: str) -> None:
+    low = name in {"808", "sub", "saw bass", "square bass", "fm bass", "reese", "rumble", "upright"}
+    for pitch in (31, 43) if low else (60, 79):
+        sound = Instrument(name, drive=0.8).note(pitch, 0.3, 0.9)
+        peak = float(np.abs(sound).max())
+        assert np.isfinite(sound).all()
+        assert 0.05 < peak < 8
+        assert np.abs(sound[:, :2]).max() < 0.12 * peak
+        assert np.abs(sound[:, -2:]).max() < 0.01 * peak
+
+
+@pytest.mark.parametrize("kit", sorted(KITS))
+def test_drums_are_whole(kit: str) -> None:
+    drums = Drums(kit)
+    for drum in DRUMS:
+        sound = drums.stroke(drum, 0)
+        assert float(np.abs(sound).max()) == pytest.approx(1.0, abs=1e-5)
+        assert abs(float(sound[0])) < 0.25
+        assert abs(float(sound[-1])) < 0.01
+        assert abs(float(sound.mean())) < 0.01, drum
+    assert not np.array_equal(drums.stroke("hat", 0), drums.stroke("hat", 1))
+
+
+@pytest.mark.parametrize("genre", ["Trap", "House"])
+def test_stems_add_up_to_the_mix_bit_for_bit(genre: str) -> None:
+    score, mix, _, _ = finished(genre)
+    parts = list(stems(score))
+    assert [part.name for part in parts] == list(STEMS)
+    for order in (parts, parts[::-1]):
+        total = np.zeros_like(mix)
+        for part in order:
+            total += part.sound
+        assert np.array_equal(total, mix)
+    assert all(np.abs(part.sound).max() > 0.001 for part in parts)
+
+
+@pytest.mark.parametrize("genre", ["Trap", "House"])
+def test_a_piece_sounds_the_same_again(genre: str) -> None:
+    score, mix, _, _ = finished(genre)
+    assert np.array_equal(mixed(score), mix)
+
+
+@pytest.mark.parametrize("genre", ["Trap", "House", "Ambient"])
+def test_the_master_is_as_loud_as_it_should_be(genre: str) -> None:
+    _, _, sound, levels = finished(genre)
+    again = measure(sound)
+    assert again.integrated is not None
+    assert again.true_peak is not None
+    assert abs(again.integrated - TARGET_LUFS) <= 0.5
+    assert again.true_peak <= CEILING_DBTP
+    assert levels.lufs == pytest.approx(again.integrated, abs=0.01)
+    assert all(decibels(abs(float(side.mean()))) < -80 for side in sound)
+
+
+@pytest.mark.parametrize("genre", ["Trap", "House", "Ambient"])
+def test_the_master_survives_mono(genre: str) -> None:
+    _, _, sound, _ = finished(genre)
+    middle = sound.mean(axis=0)
+    assert 10 * np.log10(np.mean(middle**2) / np.mean(sound**2)) > -3
+    low = signal.sosfilt(signal.butter(4, 90, "low", fs=RATE, output="sos"), sound[0] - sound[1])
+    assert np.mean(low**2) < 0.02 * np.mean((sound[0] + sound[1]) ** 2)
+
+
+@pytest.mark.parametrize("genre", ["Trap", "House", "Ambient"])
+def test_the_end_is_silence(genre: str) -> None:
+    _, _, sound, _ = finished(genre)
+    assert np.abs(sound[:, -40:]).max() < 1e-3
+
+
+def test_the_limiter_holds_every_point_of_the_wave() -> None:
+    """A quarter of the rate, sampled beside its peaks, is 3 dB higher between samples than on them."""
+    t = np.arange(RATE * 2)
+    loud = np.sin(2 * np.pi * t / 4 + np.pi / 4) * (1 + 0.8 * np.sin(2 * np.pi * t / RATE * 3))
+    bursts = np.random.Generator(np.random.PCG64(3)).normal(size=RATE * 2) * (t % 9000 < 300)
+    sound = np.stack([loud, loud * 0.3 + bursts]).astype(np.float32)
+    effects.limit(sound, 10 ** (-1.15 / 20))
+    read = measure(sound)
+    assert read.true_peak is not None
+    assert -2.5 < read.true_peak <= -1.0
+
+
+def test_the_limiter_leaves_what_is_quiet_alone() -> None:
+    sound = (0.2 * np.sin(np.arange(2 * RATE).reshape(2, RATE) * 0.05)).astype(np.float32)
+    before = sound.copy()
+    effects.limit(sound, 0.87)
+    assert np.abs(sound - before).max() < 1e-6
+
+
+def test_the_hall_dies_away_when_it_should() -> None:
+    response = effects.hall_response(1.5, 5000.0).astype(np.float64)
+    energy = np.cumsum((response[0] ** 2)[::-1])[::-1]
+    level = 10 * np.log10(energy / energy[0] + 1e-12)
+    early, late = np.argmax(level < -5) / RATE, np.argmax(level < -35) / RATE
+    assert 0.6 < 2 * (late - early) < 1.6
+    assert abs(np.corrcoef(response[0], response[1])[0, 1]) < 0.2
+
+
+def test_the_hall_by_blocks_is_the_hall_at_once() -> None:
+    response = effects.hall_response(0.5, 4000.0)
+    send = waves.noise(RATE * 6, 1)
+    target = np.zeros((2, len(send)), dtype=np.float32)
+    effects.convolve_into(target, send, response)
+    whole = signal.fftconvolve(send.astype(np.float64), response[1].astype(np.float64))[: len(send)]
+    assert np.abs(target[1] - whole).max() < 1e-3 * np.abs(whole).max()
+
+
+def test_the_kick_makes_room() -> None:
+    gain = effects.dips(RATE, [RATE // 2], 6.0, 0.2)
+    assert gain is not None
+    assert float(gain[RATE // 2]) == pytest.approx(10 ** (-6 / 20), rel=0.01)
+    assert float(gain[0]) == 1.0
+    assert float(gain[RATE // 2 + round(0.21 * RATE)]) == 1.0
+    assert np.abs(np.diff(gain)).max() < 0.01
