@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 from litestar import Request, Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from api.surfaces import surface_of
+
 T = TypeVar("T")
 
 _JSON = "application/json"
@@ -21,6 +23,8 @@ class Answer(Response[T]):
         """What sends it."""
         status = self.status_code or given.get("status_code") or 200
         media_type = self.media_type or given.get("media_type") or _JSON
+        if media_type == _JSON and self.content is not None and not isinstance(self.content, bytes):
+            self.content = surface_of(request.scope).write(self.content)  # type: ignore[assignment]
         extras = (self.headers, self.cookies, self.background, *(given.get(name) for name in _EXTRAS))
         if status in _BARE or media_type != _JSON or any(extras):
             return super().to_asgi_response(app, request, **given)

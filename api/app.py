@@ -18,9 +18,11 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from api.answers import Answer
-from api.auth import RATE, SAFE_METHODS, Door, asker, client_address, guard, header, rate_headers
+from api.auth import SAFE_METHODS, Door, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
+from api.rates import VERDICT
+from api.surfaces import PLATFORM, now, surface_at, surface_of
 from domain.discovery import modules
 from domain.kernel import Refusal
 
@@ -95,7 +97,7 @@ async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsync
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
         openapi_config=OpenAPIConfig(
-            title="Ledgerline",
+            title=PLATFORM.title,
             version=version("ledgerline"),
             description="An open, self-hosted, event-sourced backend for people who make music and music software.",
             path="/openapi",
@@ -107,10 +109,11 @@ async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsync
 
 
 async def _with_ports(handler: HTTPRouteHandler, build: Build) -> HTTPRouteHandler:
-    """A route with what the annotation of its parameter `ports` names; None for one that asks for nothing."""
+    """A route that knows its surface, with what the annotation of its parameter `ports` names, if there is one."""
     kind = get_type_hints(handler.fn).get("ports")
     ready = copy(handler)
     ready.dependencies = {"ports": _given(None if kind is None else await build(kind))}
+    ready.opt = {**handler.opt, "surface": surface_at(min(handler.paths))}
     return ready
 
 
@@ -133,8 +136,8 @@ _NOT_KEPT = [(b"cache-control", b"no-store"), *_ALWAYS]
 
 async def _complete_headers(message: Message, scope: Scope) -> None:
     if message["type"] == "http.response.start":
-        verdict = scope["state"].get(RATE)
-        rate = rate_headers(verdict) if verdict is not None else []
+        verdict = scope["state"].get(VERDICT)
+        rate = surface_of(scope).rate_headers(verdict, now()) if verdict is not None else []
         headers = list(message.get("headers", []))
         kept = any(name.lower() == b"cache-control" for name, _ in headers)
         message["headers"] = [*headers, *rate, *(_ALWAYS if kept else _NOT_KEPT)]

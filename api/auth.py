@@ -26,22 +26,18 @@ from adapters.identity.last_uses import Uses
 from adapters.identity.outside_tokens import Claims, OutsideTokens
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
-from adapters.web.rate_limits import Limiter, Verdict
 from api.kernel import Execute
-from api.settings import Rates
+from api.rates import REFUSED, Limits
+from api.surfaces import surface_of
 from commands.identity.people import LinkIdentity
 from commands.identity.settings import Identity
 from commands.kernel import Now, derived_id
 from commands.settings import Service
 from domain.identity.people import AccountHasChanged, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
-from domain.kernel import Exhausted, Forbidden, Unauthenticated, Value
+from domain.kernel import Forbidden, Unauthenticated, Value
 from domain.ledger import Authority, Context
 from projections.identity.credentials import Access
-
-WINDOW_SECONDS = 60
-#: Where the verdict on a request waits for its headers to be written.
-RATE = "ledgerline_rate"
 
 #: The cookie of a session, for browsers; it names this service, since cookies know no ports.
 COOKIE = "ledgerline_session"
@@ -72,10 +68,6 @@ class SessionRequired(Forbidden):
 
 class FromAnotherSite(Forbidden):
     """A browser sent this from another site, or did not say from where. Send the token in a header instead."""
-
-
-class RateLimitExceeded(Exhausted):
-    """Rate limit exceeded. {limit} requests per {window_seconds}s."""
 
 
 class Asker(Value):
@@ -168,23 +160,6 @@ def presented_key(request: Connection) -> str | None:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Refuses what comes too often."""
-
-    limiter: Limiter
-    rates: Rates
-
-    async def take(self, connection: Connection, key: str, per_window: int, window_seconds: int) -> None:
-        """Count a request under a key, note what to tell about it, and refuse it when it is one too many."""
-        verdict = await self.limiter.take(key, per_window, window_seconds)
-        connection.scope["state"][RATE] = verdict
-        if not verdict.allowed:
-            raise RateLimitExceeded(
-                limit=verdict.limit, window_seconds=verdict.window_seconds, retry_after_seconds=verdict.reset_seconds
-            )
-
-
-@dataclass(frozen=True)
 class Door:
     """What it takes to know who is asking."""
 
@@ -203,7 +178,10 @@ class Door:
 
 async def guard(request: Connection, door: Door) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
-    needed = request.route_handler.opt.get("needs")
+    opt = request.route_handler.opt
+    if "rates" in opt:
+        await door.limits.take_declared(request, counted_address(request))
+    needed = opt.get("needs")
     if needed is not None:
         found = await _admitted(request, door, needed)
         found.may(needed)
@@ -230,17 +208,10 @@ async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
     # What is known is used without waiting, because most requests come from those who asked a moment ago.
     access = door.keyring.known(door.vault.key_digest(token)) or await _access(connection, door, token)
     if access is None or _expired(access, door.now()):
-        # Asking costs a look into the database, so nobody asks about made-up keys without end.
-        per_minute = door.limits.rates.refused_limit_per_minute
-        await door.limits.take(connection, f"refused/{counted_address(connection)}", per_minute, WINDOW_SECONDS)
+        await door.limits.count(connection, REFUSED, counted_address(connection))
         raise MissingOrInvalidKey
     credential = access.credential
-    per_minute = door.limits.rates.rate_limit_per_minute
-    verdict = door.limits.limiter.spend(credential.subject_id, per_minute, WINDOW_SECONDS)
-    if verdict is not None:
-        connection.scope["state"][RATE] = verdict
-    else:
-        await door.limits.take(connection, credential.subject_id, per_minute, WINDOW_SECONDS)
+    await door.limits.count(connection, surface_of(connection.scope).rate, credential.subject_id)
     if credential.kind != "outside":
         door.uses.note(credential.subject_id)
     return _asker(connection, door, token, needed, access)
@@ -367,15 +338,6 @@ def _is_own_site(headers: Headers, url: str, *, unknown: bool) -> bool:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def rate_headers(verdict: Verdict) -> list[tuple[bytes, bytes]]:
-    """The headers of the analysis and platform surfaces: the reset is in seconds from now."""
-    return [
-        (b"x-ratelimit-limit", b"%d" % verdict.limit),
-        (b"x-ratelimit-remaining", b"%d" % verdict.remaining),
-        (b"x-ratelimit-reset", b"%d" % verdict.reset_seconds),
-    ]
 
 
 def client_address(request: Request[Any, Any, Any]) -> str:

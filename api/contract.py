@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
-MALFORMED = {"$ref": "#/components/schemas/Malformed"}
-
-SCHEMAS: dict[str, Any] = {
-    "Problem": {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {"detail": {"type": "string", "description": "What is so, and what to do."}},
-    },
-    "Malformed": {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {
-            "detail": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["loc", "msg", "type"],
-                    "properties": {
-                        "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
-                        "msg": {"type": "string"},
-                        "type": {"type": "string"},
-                        "input": {},
-                        "ctx": {"type": "object"},
-                    },
-                },
-            }
-        },
-    },
-}
-
-SECURITY_SCHEMES = {
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "Bearer": {"type": "http", "scheme": "bearer"},
-}
+from api.surfaces import Surface, surfaces
+from domain.kernel import (
+    Conflict,
+    Exhausted,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
 
 #: What a status means wherever it is not said otherwise.
 MEANINGS = {
@@ -65,8 +43,11 @@ def document(app: Litestar) -> dict[str, Any]:
     """The whole contract as OpenAPI 3.1."""
     schema = app.openapi_schema.to_schema()
     components = schema.setdefault("components", {})
-    components.setdefault("schemas", {}).update(SCHEMAS)
-    components["securitySchemes"] = SECURITY_SCHEMES
+    components["securitySchemes"] = {name: way for each in surfaces() for name, way in each.security.items()}
+    for each in surfaces():
+        components.setdefault("schemas", {}).update(
+            {shape["title"]: _untitled(shape) for shape in each.shapes.values()}
+        )
     for route in app.routes:
         if isinstance(route, HTTPRoute) and (item := schema["paths"].get(_template(route))):
             for handler in route.route_handlers:
@@ -86,22 +67,33 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     operation["summary"] = str(handler.handler_name).replace("_", " ").capitalize()
     if body := handler.opt.get("request_body"):
         operation["requestBody"] = body
-    statuses = set(handler.opt.get("statuses", ()))
-    statuses |= {"422", "429", "503"} if "requestBody" in operation or operation.get("parameters") else {"503"}
+    surface: Surface = handler.opt["surface"]
+    kinds: set[type[Refusal]] = {Unavailable}
+    if "requestBody" in operation or operation.get("parameters"):
+        kinds |= {Invalid, Exhausted}
     if "requestBody" in operation:
-        statuses |= {"404", "409", "413", "415"}
+        kinds |= {NotFound, Conflict, TooLarge}
     if route.path_parameters:
-        statuses.add("404")
+        kinds.add(NotFound)
+    if "rates" in handler.opt:
+        kinds.add(Exhausted)
     if "needs" in handler.opt:
-        operation["security"] = [{"ApiKey": []}, {"Bearer": []}]
+        operation["security"] = [{name: []} for name in surface.security]
         operation["x-scope"] = handler.opt["needs"].scope
         operation["x-role"] = handler.opt["needs"].role
-        statuses |= {"401", "403", "429"}
+        kinds |= {Unauthenticated, Forbidden, Exhausted}
+    statuses = {str(surface.status(kind)) for kind in kinds} | set(handler.opt.get("statuses", ()))
+    if "requestBody" in operation:
+        statuses.add("415")
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own shape, which is never sent
     for status in sorted(statuses - set(responses)):
-        shape = MALFORMED if status == "422" else PROBLEM
+        reference = f"#/components/schemas/{surface.shape(status)['title']}"
         responses[status] = {
-            "description": MEANINGS[status],
-            "content": {"application/json": {"schema": shape}},
+            "description": surface.meanings.get(status) or MEANINGS.get(status) or HTTPStatus(int(status)).phrase,
+            "content": {"application/json": {"schema": {"$ref": reference}}},
         }
+
+
+def _untitled(shape: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in shape.items() if name != "title"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -12,106 +13,92 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from msgspec import inspect, json
 
-from domain.kernel import (
-    Conflict,
-    Exhausted,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Refusal,
-    TooLarge,
-    Unauthenticated,
-    Unavailable,
-    Untrusted,
-)
+from api.surfaces import Fault, Problem, Surface, surface_of
+from domain.kernel import Exhausted, Invalid, Refusal, TooLarge, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
-
-STATUS: dict[type[Refusal], int] = {
-    Invalid: 422,
-    TooLarge: 413,
-    Untrusted: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    Exhausted: 429,
-    Unavailable: 503,
-}
 
 #: How long to wait before trying again what was away for the moment.
 RETRY_AFTER_SECONDS = 1
 
 
-def status_of(refusal: Refusal) -> int:
-    """The HTTP status of a refusal: that of its nearest kind."""
-    return next((STATUS[kind] for kind in type(refusal).__mro__ if kind in STATUS), 422)
-
-
-def refused(_: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     """A rule said no."""
-    status = status_of(refusal)
+    surface = surface_of(request.scope)
+    status, code = surface.status(type(refusal)), surface.code(refusal)
     headers = {}
-    if status == 503:
+    if isinstance(refusal, Unavailable):
         headers["Retry-After"] = str(refusal.facts.get("retry_after_seconds", RETRY_AFTER_SECONDS))
-    if status == 429 and "retry_after_seconds" in refusal.facts:
+    if isinstance(refusal, Exhausted) and "retry_after_seconds" in refusal.facts:
         headers["Retry-After"] = str(refusal.facts["retry_after_seconds"])
-    if status == 401:
+    if isinstance(refusal, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
+    faults: tuple[Fault, ...] = ()
     if isinstance(refusal, Invalid) and not isinstance(refusal, TooLarge):
-        return _answer(status, [invalid(refusal.facts.get("loc", ("body",)), refusal.sentence, refusal.code)], headers)
-    return _answer(status, refusal.sentence, headers)
+        faults = (Fault(loc=tuple(refusal.facts.get("loc", ("body",))), message=refusal.sentence, kind=code),)
+    problem = Problem(status=status, code=code, sentence=refusal.sentence, faults=faults, facts=refusal.facts)
+    return _answer(surface, problem, headers)
 
 
 def malformed(request: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:
     """The request does not have the documented shape."""
     # The framework tells the field it names for each problem, but only the one below it whole: `data.items[1].url`.
     found = re.search(r"`\$\.data[.\[]?(.*)`$", str(problem.__cause__ or ""))
-    details = [
-        _shape(each, problem.detail, found[1] if found else "", request)
+    faults = [
+        _fault(each, problem.detail, found[1] if found else "", request)
         for each in problem.extra or []
         if isinstance(each, dict)
     ]
-    return _answer(422, details or [invalid(("body",), problem.detail, "value_error")])
+    return _malformed(request, *faults or [Fault(loc=("body",), message=problem.detail, kind="value_error")])
 
 
-def _shape(extra: dict[str, Any], otherwise: str, path_in_body: str, request: Request[Any, Any, Any]) -> dict[str, Any]:
+def _malformed(request: Request[Any, Any, Any], *faults: Fault) -> Response[bytes]:
+    surface = surface_of(request.scope)
+    sentence = "The request does not have the documented shape."
+    status = surface.status(Invalid)
+    return _answer(surface, Problem(status=status, code="malformed_request", sentence=sentence, faults=faults))
+
+
+def _fault(extra: dict[str, Any], otherwise: str, path_in_body: str, request: Request[Any, Any, Any]) -> Fault:
     """One thing that is wrong with the shape of a request: where, and what."""
     where = extra.get("source", "body")
     where = str(getattr(where, "value", where))
     path = _path(path_in_body if where == "body" else str(extra.get("key", "")))
     message = str(extra.get("message", otherwise))
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", message):
-        return invalid((where, *path, missing[1]), "Field required", "missing")
+        return Fault(loc=(where, *path, missing[1]), message="Field required", kind="missing")
     if message == "'data'":  # what the framework says about a request without a body
-        return invalid((where,), "Field required", "missing")
+        return Fault(loc=(where,), message="Field required", kind="missing")
     if message.startswith("Invalid enum value"):
         taken = _choices(request, path if where == "body" else [], str(extra.get("key", "")))
         if taken:
             expected = " or ".join(filter(None, (", ".join(taken[:-1]), taken[-1])))
-            return invalid((where, *path), f"Input should be {expected}", "literal_error", expected=expected)
+            message = f"Input should be {expected}"
+            return Fault(loc=(where, *path), message=message, kind="literal_error", context={"expected": expected})
     kind = "type_error" if re.match(r"Expected `[^`]+`, got `", message) else "value_error"
-    return invalid((where, *path), message, kind)
+    return Fault(loc=(where, *path), message=message, kind=kind)
 
 
-def http_problem(_: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
+def http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
     """What the framework itself refuses: no such route, wrong method, broken JSON, a body too large."""
-    if isinstance(problem, NotFoundException):
-        return _answer(404, "Not Found")
     if problem.status_code == 400:
-        return _answer(422, [invalid(("body",), "The body is not valid JSON.", "json_invalid")])
-    return _answer(problem.status_code, problem.detail, dict(problem.headers or {}))
+        return _malformed(request, Fault(loc=("body",), message="The body is not valid JSON.", kind="json_invalid"))
+    sentence = "Not Found" if isinstance(problem, NotFoundException) else problem.detail
+    return refuse(request, problem.status_code, sentence, dict(problem.headers or {}))
 
 
 def broken(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:
     """Our own mistake: logged with everything, told with nothing."""
     log.error("request.broken", path=request.scope["path"], exc_info=problem)
-    return _answer(HTTP_500_INTERNAL_SERVER_ERROR, "Internal server error")
+    return refuse(request, HTTP_500_INTERNAL_SERVER_ERROR, "Internal server error")
 
 
-def invalid(loc: tuple[str | int, ...], message: str, kind: str, **ctx: str) -> dict[str, Any]:
-    """One entry of a 422, as FastAPI writes it."""
-    return {"loc": list(loc), "msg": message, "type": kind, "input": None, "ctx": ctx}
+def refuse(
+    request: Request[Any, Any, Any], status: int, sentence: str, headers: dict[str, str] | None = None
+) -> Response[bytes]:
+    """What is refused before any rule has seen it, in the shape of the surface it was sent to."""
+    code = re.sub(r"\W+", "_", HTTPStatus(status).phrase).lower()
+    return _answer(surface_of(request.scope), Problem(status=status, code=code, sentence=sentence), headers)
 
 
 def _choices(request: Request[Any, Any, Any], path_in_body: list[str | int], parameter: str) -> list[str]:
@@ -155,7 +142,10 @@ def _path(key: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in parts if part]
 
 
-def _answer(status: int, detail: Any, headers: dict[str, str] | None = None) -> Response[bytes]:
+def _answer(surface: Surface, problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
     return Response(
-        json.encode({"detail": detail}), status_code=status, media_type="application/json", headers=headers or {}
+        json.encode(surface.problem(problem)),
+        status_code=problem.status,
+        media_type="application/json",
+        headers=headers or {},
     )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from adapters.provides import PROVIDERS, keys, part_of
 from domain import discovery
-from domain.sections import Section
+from domain.sections import Section, Sections
 from infra.settings import Settings
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Container:
     def __init__(self, stack: AsyncExitStack, settings: Settings, given: Mapping[type, Any] | None = None) -> None:
         self._stack = stack
         self._settings = settings
-        self._made: dict[type, Any] = {Settings: settings, **(given or {})}
+        self._made: dict[type, Any] = {Settings: settings, Sections: settings, **(given or {})}
         self._closed: set[int] = {id(each) for each in self._made.values()}
 
     async def get(self, kind: type[T]) -> T:
@@ -68,7 +68,7 @@ def _maker(kind: type) -> Callable[..., Any] | None:
         return kind
     if kind not in PROVIDERS:
         # A port is provided by an adapter that nobody has imported so far.
-        discovery.modules("adapters")
+        discovery.modules("adapters", saying="@provides")
     return PROVIDERS.get(kind)
 
 

@@ -82,7 +82,7 @@ class Limiter:
         """Count one request of those this process holds already; None when it holds none, and `take` is to be asked."""
         window = self._windows.get(key)
         now = self._now()
-        if window is None or not window.held or window.ends_at <= now:
+        if window is None or window.held <= 0 or window.ends_at <= now:
             return None
         window.held -= 1
         left = window.left + window.held

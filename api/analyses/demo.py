@@ -12,15 +12,17 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Struct, json
 
 from api.analyses.ports import Ports
-from api.auth import anonymous, counted_address
+from api.auth import anonymous
 from api.kernel import Url, check_url, stored
+from api.rates import by_address, rate
+from api.settings import Rates
 from commands.analyses.analyses import Item, RequestAnalyses
 from domain.analyses.analyses import NoSuchAnalysis
 from domain.ledger import PUBLIC
 from projections.analyses.analyses import AnalysisV1, analyses
 from projections.kernel import seconds
 
-HOUR_SECONDS = 3600
+DEMOS = by_address("demo", Rates, lambda rates: rates.demo_limit_per_hour)
 #: How long a demo can be looked at.
 LIFETIME = timedelta(hours=24)
 
@@ -41,14 +43,9 @@ class DemoAccepted(Struct):
     expires_at: str
 
 
-@post("/v1/demo/analyze/url", status_code=202, tags=["analysis v1"])
-async def analyze_demo(
-    request: Request[Any, Any, Any], data: JSONBody[DemoJob], ports: NamedDependency[Ports]
-) -> DemoAccepted:
+@post("/v1/demo/analyze/url", status_code=202, tags=["analysis v1"], opt=rate(DEMOS))
+async def analyze_demo(data: JSONBody[DemoJob], ports: NamedDependency[Ports]) -> DemoAccepted:
     """Analyse the recording at a public address without an account. Rate-limited; for evaluation."""
-    await ports.limits.take(
-        request, f"demo/{counted_address(request)}", ports.limits.rates.demo_limit_per_hour, HOUR_SECONDS
-    )
     check_url(ports.web, data.url, ("body", "url"))
     analysis_id = ports.vault.new_id()
     now = ports.now()

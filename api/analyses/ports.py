@@ -9,7 +9,6 @@ from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
 from adapters.storage.uploads import Uploads
-from api.auth import Limits
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.paging import Pages
@@ -34,6 +33,5 @@ class Ports:
     reports: Reports
     claims: Claims
     plans: Plans
-    limits: Limits
     settings: Analyses
     objects: StoredObjects

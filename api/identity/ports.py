@@ -10,9 +10,10 @@ from adapters.identity.last_uses import Uses
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
-from api.auth import Door, Limits
+from api.auth import Door
 from api.kernel import Execute
 from api.paging import Pages
+from api.rates import Limits
 from commands.identity.settings import Identity
 from commands.kernel import Now
 from commands.settings import Mail, Service

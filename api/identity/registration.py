@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, post
+from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import anonymous, counted_address, inside
+from api.auth import anonymous, inside
 from api.identity.ports import Ports
+from api.rates import by_address, by_subject, rate
+from api.settings import Rates
 from commands.identity.people import RegisterPerson, VerifyEmail
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import email_claims
 
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 
-HOUR_SECONDS = 3600
+
+REGISTRATIONS = by_address("register", Rates, lambda rates: rates.register_limit_per_hour)
+PROOFS = by_address("verify", Rates, lambda rates: rates.register_limit_per_hour)
+#: To one mailbox, which must not be filled: codes, and letters of invitation.
+LETTERS = by_subject("code", Rates, lambda rates: rates.code_limit_per_hour)
 
 
 class Registration(Struct):
@@ -51,13 +57,9 @@ class Proved(Struct):
     verified: bool
 
 
-@post("/v1/auth/register", tags=["analysis v1"])
-async def register(
-    request: Request[Any, Any, Any], data: JSONBody[Registration], ports: NamedDependency[Ports]
-) -> Registered:
+@post("/v1/auth/register", tags=["analysis v1"], opt=rate(REGISTRATIONS))
+async def register(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
-    address = counted_address(request)
-    await ports.limits.take(request, f"register/{address}", ports.limits.rates.register_limit_per_hour, HOUR_SECONDS)
     vault, context = ports.vault, anonymous()
     email = data.email.strip()
     key, prefix, digest = vault.new_api_key()
@@ -88,11 +90,9 @@ async def register(
     )
 
 
-@post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"])
-async def verify_email(request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]) -> Proved:
+@post("/v1/auth/verify-email", status_code=200, tags=["analysis v1"], opt=rate(PROOFS))
+async def verify_email(data: JSONBody[Proof], ports: NamedDependency[Ports]) -> Proved:
     """Prove an e-mail address with the code that was sent to it."""
-    address = counted_address(request)
-    await ports.limits.take(request, f"verify/{address}", ports.limits.rates.register_limit_per_hour, HOUR_SECONDS)
     right = ports.vault.same(ports.vault.code(data.challenge_id), data.code)
     context = anonymous()
     challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)

@@ -16,7 +16,6 @@ from api.auth import (
     COOKIE,
     Asker,
     anonymous,
-    counted_address,
     inside,
     needs,
     outside_session_id,
@@ -24,7 +23,9 @@ from api.auth import (
     refuse_other_sites,
 )
 from api.identity.ports import Ports
-from api.identity.registration import Email, Proof
+from api.identity.registration import LETTERS, Email, Proof
+from api.rates import by_address, rate
+from api.settings import Rates
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import AcceptInvitation
@@ -38,7 +39,9 @@ from domain.ledger import Context
 from projections.identity.sessions import sessions
 from projections.kernel import seconds
 
-HOUR_SECONDS = 3600
+SIGN_INS = by_address("sign-in", Rates, lambda rates: rates.sign_in_limit_per_hour)
+VERIFICATIONS = by_address("verify", Rates, lambda rates: 2 * rates.sign_in_limit_per_hour)
+
 USER_AGENT_LENGTH_MAX = 200
 #: How often we look again when an account changes under our hands.
 ATTEMPTS_MAX = 3
@@ -100,18 +103,15 @@ class ListedSession(Struct):
     last_used_at: str | None = None
 
 
-@post("/v1/auth/email/start", status_code=200, tags=["platform"])
+@post("/v1/auth/email/start", status_code=200, tags=["platform"], opt=rate(SIGN_INS, LETTERS))
 async def start_email_sign_in(
     request: Request[Any, Any, Any], data: JSONBody[Start], ports: NamedDependency[Ports]
 ) -> Started:
     """Send a code to an address. The answer is the same whether or not somebody is known by it."""
     vault = ports.vault
-    await ports.limits.take(
-        request, f"sign-in/{counted_address(request)}", ports.limits.rates.sign_in_limit_per_hour, HOUR_SECONDS
-    )
     email = data.email.strip()
     digest = vault.email_digest(email)
-    await ports.limits.take(request, f"code/{digest}", ports.limits.rates.code_limit_per_hour, HOUR_SECONDS)
+    await ports.limits.take(request, digest)
     is_development = ports.service.env == "development"
     if not ports.mail.can_mail and not is_development:
         raise MailIsNotSetUp
@@ -127,16 +127,13 @@ async def start_email_sign_in(
     )
 
 
-@post("/v1/auth/email/verify", status_code=200, tags=["platform"])
+@post("/v1/auth/email/verify", status_code=200, tags=["platform"], opt=rate(VERIFICATIONS))
 async def verify_email_sign_in(
     request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]
 ) -> Response[SignedIn]:
     """Sign in with the newest code. It works once; whoever is new gets a workspace of their own."""
     refuse_other_sites(request.headers, ports.service.url)
     vault = ports.vault
-    await ports.limits.take(
-        request, f"verify/{counted_address(request)}", 2 * ports.limits.rates.sign_in_limit_per_hour, HOUR_SECONDS
-    )
     challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:

@@ -10,10 +10,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
-from api.auth import Asker, anonymous, counted_address, inside, needs
+from api.auth import Asker, anonymous, inside, needs
 from api.identity.ports import Ports
-from api.identity.registration import HOUR_SECONDS, Email
+from api.identity.registration import LETTERS, Email
 from api.identity.sign_in import Revoked
+from api.rates import by_address, rate
+from api.settings import Rates
 from commands.identity.teams import (
     AcceptInvitation,
     ChangeRole,
@@ -33,6 +35,9 @@ from projections.kernel import seconds
 
 PersonId = FromPath[Annotated[str, Meta(max_length=64)]]
 InvitationId = FromPath[Annotated[str, Meta(max_length=64)]]
+
+
+DECLINES = by_address("decline", Rates, lambda rates: rates.sign_in_limit_per_hour)
 
 
 class Member(Struct):
@@ -136,7 +141,7 @@ async def get_team(ports: NamedDependency[Ports], asker: NamedDependency[Asker])
     )
 
 
-@post("/v1/account/team/invitations", tags=["platform"], opt=needs(None, "admin"))
+@post("/v1/account/team/invitations", tags=["platform"], opt={**needs(None, "admin"), **rate(LETTERS)})
 async def invite_member(
     request: Request[Any, Any, Any],
     data: JSONBody[NewInvitation],
@@ -147,7 +152,7 @@ async def invite_member(
     email = data.email.strip()
     digest = ports.vault.email_digest(email)
     # A letter to this mailbox, as a code is: inviting, revoking and inviting again must not fill it.
-    await ports.limits.take(request, f"code/{digest}", ports.limits.rates.code_limit_per_hour, HOUR_SECONDS)
+    await ports.limits.take(request, digest)
     invitation_id = ports.vault.new_id()
     await ports.execute(
         InviteMember(
@@ -208,20 +213,18 @@ async def accept_invitation(
     )
 
 
-@post("/v1/account/team/invitations/{invitation_id:str}/decline", status_code=200, tags=["platform"])
+@post(
+    "/v1/account/team/invitations/{invitation_id:str}/decline",
+    status_code=200,
+    tags=["platform"],
+    opt=rate(DECLINES),
+)
 async def decline_invitation(
-    request: Request[Any, Any, Any],
     invitation_id: InvitationId,
     data: JSONBody[Answer],
     ports: NamedDependency[Ports],
 ) -> Declined:
     """Say no. The letter's token is enough: nobody needs an account to be left in peace."""
-    await ports.limits.take(
-        request,
-        f"decline/{counted_address(request)}",
-        ports.limits.rates.sign_in_limit_per_hour,
-        HOUR_SECONDS,
-    )
     workspace_id = ports.vault.invited_to(data.token, invitation_id)
     if workspace_id is None:
         raise NoSuchInvitation

@@ -1,0 +1,99 @@
+"""How often something may be asked: declared on routes and surfaces, counted in all processes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from litestar import Request
+
+from adapters.web.rate_limits import Limiter
+from api.settings import Rates
+from domain.kernel import Exhausted, Value
+from domain.sections import Section, Sections
+
+S = TypeVar("S", bound=Section)
+
+HOUR_SECONDS = 3600
+MINUTE_SECONDS = 60
+#: Where the verdict on a request waits for its headers to be written.
+VERDICT = "ledgerline_rate"
+
+Connection = Request[Any, Any, Any]
+
+
+class RateLimitExceeded(Exhausted):
+    """Rate limit exceeded. {limit} requests per {window_seconds}s."""
+
+
+class Rate(Value):
+    """So many requests in a window, as a section of the settings says: by the client's address, or by a subject.
+
+    What counts by address is refused before the body of a request is read. For the rest the route says whom it is
+    about, once it knows: `ports.limits.take(request, mailbox)`. All rates of one name count together.
+    """
+
+    name: str
+    section: type[Section]
+    limit: Callable[[Any], int]
+    window_seconds: int
+    by: Literal["address", "subject"]
+
+    def key(self, subject: str) -> str:
+        """What it counts under."""
+        return f"{self.name}/{subject}" if self.name else subject
+
+
+def by_address(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
+    """A limit for each address that a route is asked from."""
+    return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="address")
+
+
+def by_subject(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
+    """A limit for each mailbox, key or whatever else a route names."""
+    return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="subject")
+
+
+#: What one key or session may ask in all.
+PER_KEY = by_subject("", Rates, lambda rates: rates.rate_limit_per_minute, MINUTE_SECONDS)
+#: Wrong keys: asking costs a look into the database, so nobody asks about made-up ones without end.
+REFUSED = by_address("refused", Rates, lambda rates: rates.refused_limit_per_minute, MINUTE_SECONDS)
+
+
+def rate(*rates: Rate) -> dict[str, tuple[Rate, ...]]:
+    """The `opt` of a route with limits of its own."""
+    return {"rates": rates}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Counts requests against what is declared."""
+
+    limiter: Limiter
+    sections: Sections
+
+    async def take_declared(self, connection: Connection, address: str) -> None:
+        """Count a request under those limits of its route that go by address."""
+        for each in connection.route_handler.opt.get("rates", ()):
+            if each.by == "address":
+                await self.count(connection, each, address)
+
+    async def take(self, connection: Connection, subject: str) -> None:
+        """Count a request under those limits of its route that go by a subject, which is known now."""
+        for each in connection.route_handler.opt["rates"]:
+            if each.by == "subject":
+                await self.count(connection, each, subject)
+
+    async def count(self, connection: Connection, limit: Rate, subject: str) -> None:
+        """Count a request, note what to tell about it, and refuse it when it is one too many."""
+        key, most = limit.key(subject), limit.limit(self.sections[limit.section])
+        # What can be decided without asking anybody is not waited for.
+        verdict = self.limiter.spend(key, most, limit.window_seconds)
+        if verdict is None:
+            verdict = await self.limiter.take(key, most, limit.window_seconds)
+        connection.scope["state"][VERDICT] = verdict
+        if not verdict.allowed:
+            raise RateLimitExceeded(
+                limit=verdict.limit, window_seconds=verdict.window_seconds, retry_after_seconds=verdict.reset_seconds
+            )
