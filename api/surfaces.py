@@ -100,7 +100,7 @@ class Surface:
     statuses: Mapping[type[Refusal], int] = field(default_factory=dict)
     codes: Mapping[type[Refusal], str] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
-    moment: Callable[[datetime], str] | None = seconds
+    moment: Callable[[datetime], str | int] | None = seconds
     name: Callable[[str], str] | None = None
     rate: Rate = PER_KEY
     rate_headers: Callable[[Verdict, datetime], list[tuple[bytes, bytes]]] = _headers_with_seconds_left

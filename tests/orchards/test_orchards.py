@@ -1,0 +1,151 @@
+"""The made-up context at work, end to end, in a service that knows of it only by `LEDGERLINE_EXTENSIONS`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from domain.discovery import EXTENSIONS
+from infra.embedded.blobs import EmbeddedBlobs
+from tests.identity.crowd import Visitor, sign_in
+from tests.journeys.kit import Neighbour, Stack, eventually, running_stack
+
+ROOT = Path(__file__).parents[2]
+TREES = "/orchards/v9/trees"
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+    """A whole service with the extension."""
+    databases = request.getfixturevalue("databases")
+    changed: dict[str, Any] = {"extensions": "tests.orchards", "rate_limit_per_minute": 1000}
+    with running_stack(
+        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"orchards-{uuid4().hex}", **changed
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def gardener(http: httpx.Client) -> Visitor:
+    return sign_in(http)
+
+
+def planted(who: Visitor, variety: str = "Boskoop") -> dict[str, Any]:
+    answer = who.post(TREES, {"variety": variety})
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_a_command_is_decided_and_its_document_read_in_the_words_of_the_surface(gardener: Visitor) -> None:
+    tree = planted(gardener)
+
+    assert set(tree) == {
+        "treeId", "workspaceId", "variety", "plantedAt", "harvestState", "harvestKilograms", "harvestProblem"
+    }  # fmt: skip
+    assert abs(tree["plantedAt"] / 1000 - time.time()) < 60
+    assert gardener.get(f"{TREES}/{tree['treeId']}").json() == tree
+
+
+def test_refusals_have_the_surface_s_own_bodies_statuses_and_codes(gardener: Visitor, http: httpx.Client) -> None:
+    tree = planted(gardener)
+    harvest = f"{TREES}/{tree['treeId']}/harvest"
+    assert gardener.post(harvest, {"apples": 5}).status_code == 200
+
+    bare = gardener.post(harvest, {"apples": 6})
+    assert (bare.status_code, bare.json()["why"]) == (410, "tree_is_bare")
+    absent = gardener.get(f"{TREES}/{uuid4()}")
+    assert (absent.status_code, absent.json()) == (404, {"oops": "There is no tree with this id.", "why": "no_tree"})
+    malformed = gardener.post(TREES, {"variety": ""})
+    assert (malformed.status_code, set(malformed.json())) == (400, {"oops", "why"})
+    nobody = http.get(f"{TREES}/{tree['treeId']}")
+    assert (nobody.status_code, set(nobody.json())) == (401, {"oops", "why"})
+    nowhere = http.get("/orchards/v9/cellars")
+    assert (nowhere.status_code, set(nowhere.json())) == (404, {"oops", "why"})
+
+
+def test_another_workspace_s_tree_is_not_found(gardener: Visitor, http: httpx.Client) -> None:
+    tree = planted(gardener)
+    stranger = sign_in(http)
+
+    assert stranger.get(f"{TREES}/{tree['treeId']}").status_code == 404
+    assert stranger.post(f"{TREES}/{tree['treeId']}/harvest", {"apples": 5}).status_code == 404
+
+
+def test_rate_headers_say_when_the_window_ends(gardener: Visitor) -> None:
+    answer = gardener.get(f"{TREES}/{uuid4()}")
+
+    assert answer.headers["x-ratelimit-limit"] == "1000"
+    assert 0 <= int(answer.headers["x-ratelimit-reset"]) - time.time() <= 61
+
+
+def weighed(who: Visitor, tree_id: str) -> dict[str, Any]:
+    def over() -> dict[str, Any] | None:
+        tree: dict[str, Any] = who.get(f"{TREES}/{tree_id}").json()
+        return tree if tree["harvestState"] in ("weighed", "lost") else None
+
+    found = eventually(over, timeout=30)
+    assert found is not None
+    return found
+
+
+def test_what_follows_is_done_on_a_queue_of_its_own_and_told_to_who_wants_to_know(
+    gardener: Visitor, receiver: Neighbour
+) -> None:
+    place = uuid4().hex
+    made = gardener.post("/v1/webhook-endpoints", {"url": receiver.at(place), "event_types": ["harvest.weighed"]})
+    assert made.status_code == 201, made.text
+    tree = planted(gardener, "Elstar")
+    gardener.post(f"{TREES}/{tree['treeId']}/harvest", {"apples": 50})
+
+    assert weighed(gardener, tree["treeId"])["harvestKilograms"] == 10.0
+    [post] = eventually(lambda: receiver.received(place), timeout=30)
+    assert post.json["type"] == "harvest.weighed"
+    assert post.json["data"] == {"tree_id": tree["treeId"], "variety": "Elstar", "kilograms": 10.0}
+
+
+def test_a_handler_that_hangs_ends_at_its_timeout_and_is_given_up_with_a_reason(gardener: Visitor) -> None:
+    tree = planted(gardener)
+    gardener.post(f"{TREES}/{tree['treeId']}/harvest", {"apples": 501})
+
+    lost = weighed(gardener, tree["treeId"])
+    assert lost["harvestState"] == "lost"
+    assert lost["harvestProblem"]
+
+
+def test_it_has_its_place_in_the_contract_and_in_the_audit(gardener: Visitor, http: httpx.Client) -> None:
+    assert f"{TREES}/{{tree_id}}" in http.get("/openapi.json").json()["paths"]
+    planted(gardener, "Topaz")
+    [newest, *_] = gardener.get("/v1/audit-events", params={"limit": 1}).json()
+    assert newest["action"] == "tree.planted"
+
+
+@pytest.mark.parametrize(("arguments", "words"), [(["orchards"], "7 apples"), (["settings"], "ORCHARD_APPLES_MAX")])
+def test_it_brings_a_command_and_settings(arguments: list[str], words: str) -> None:
+    environment = {**os.environ, EXTENSIONS: "tests.orchards", "LEDGERLINE_ORCHARD_APPLES_MAX": "7"}
+    answer = subprocess.run(
+        [sys.executable, "-m", "infra.cli", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert words in answer.stdout
+
+
+def test_nothing_outside_its_folders_knows_of_it() -> None:
+    for layer in ("domain", "commands", "projections", "adapters", "api", "infra"):
+        for path in (ROOT / layer).rglob("*.py"):
+            assert "orchards" not in path.read_text().lower(), path
