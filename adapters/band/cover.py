@@ -271,7 +271,7 @@ def _title(axes: Any, colours: Colours, chance: Chance, score: Score, artist: st
     axes.add_patch(Rectangle((0, bottom), 1, 0.2, color=colours[0], alpha=0.82, zorder=20, lw=0))
     left = chance.happens(0.5)
     place, side = (0.06, "left") if left else (0.5, "center")
-    size = min(76.0, 900.0 / max(8, len(words)))
+    size = min(68.0, 740.0 / max(8, len(words)))
     axes.text(
         place,
         bottom + 0.115,

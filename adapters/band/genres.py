@@ -756,6 +756,7 @@ REGGAETON = Profile(
         Lane(drum="kick", patterns=(FOUR,)),
         # Dembow: three, three, two against the four of the kick.
         Lane(drum="snare", patterns=("...X..x....X..x.",), level=0.8),
+        Lane(drum="clap", patterns=(BACKBEAT,), level=0.5, energy_min=0.9),
         Lane(drum="rim", patterns=("...x..x....x..x.",), level=0.35, energy_min=0.9),
         Lane(drum="hat", patterns=("x.o.x.o.x.o.x.o.", "X...o...X...o.o."), level=0.42, energy_min=0.5),
         Lane(drum="shaker", patterns=("oxoxoxoxoxoxoxox",), level=0.25, energy_min=0.7),
@@ -767,7 +768,8 @@ REGGAETON = Profile(
     ),
     bass=Bass(
         instruments=("808", "square bass", "sub"),
-        patterns=("r-----r-r-----r-", "r--...r.r--...f.", "r-----..r--..or."),
+        # The dembow already says three, three, two: a bass that says it too leaves nobody who counts to four.
+        patterns=("r-------r---r-a-", "r-------r-----f-", "r-------r---f-o-"),
         low=28,
         high=45,
         beats_max=1.5,
@@ -777,14 +779,14 @@ REGGAETON = Profile(
         minor=("i VI iv VII", "i iv VI V", "i VI iv V", "i VII VI V"),
         major=("I V vi IV", "I IV vi V"),
         bars=1,
-        patterns=("x..x..x.x..x..x.", "...x..x....x..x.", "x--x--x-x--x--x-"),
+        patterns=("x---------------", "x-------x-------", "x---x---x---x---"),
         low=55,
         high=74,
         voices=3,
     ),
     melody=Melody(
         instruments=("flute", "pluck", "brass", "bell"),
-        patterns=("x..x..x.x..x..x.", "x.x.x--.x.x.x---", "..x.x.x---x.x---", "x--x--x-x-------"),
+        patterns=("x---x---x-x-x---", "x--x--x-x-------", "x-x-x---x-x-x---", "x---x-x-x-------"),
         low=67,
         high=84,
         leap=0.25,
@@ -824,7 +826,7 @@ SYNTHWAVE = Profile(
     touch=0.05,
     kit="linn",
     lanes=(
-        Lane(drum="kick", patterns=("X.......X.......", "X.......X.x.....", FOUR)),
+        Lane(drum="kick", patterns=("X.......X.......", "X.......X.x.....", "X......xX.......")),
         Lane(drum="snare", patterns=(BACKBEAT,)),
         Lane(drum="hat", patterns=("x.x.x.x.x.x.x.x.", "xoxoxoxoxoxoxoxo"), level=0.42),
         Lane(drum="open_hat", patterns=("..............x.",), level=0.4, energy_min=0.8),
@@ -843,7 +845,7 @@ SYNTHWAVE = Profile(
     ),
     chords=Chords(
         instruments=("poly", "pad", "strings"),
-        minor=("i VI i VII", "i VI iv V", "i iv VI V", "i VII VI VII"),
+        minor=("i VI i V", "i VI iv V", "i iv VI V", "i VII VI V"),
         major=("I V vi IV", "I vi IV V"),
         bars=1,
         patterns=("x---------------", "x-------x-------"),
@@ -923,7 +925,7 @@ AMBIENT = Profile(
     chords=Chords(
         instruments=("pad", "choir", "strings"),
         minor=("iadd9 VImaj7 iv9 v", "iadd9 VImaj7 iadd9 iv9", "iadd9 iv9 iadd9 v"),
-        major=("Iadd9 IVmaj7 vi9 IVmaj7", "Imaj9 vi9 Imaj9 IVmaj7", "Iadd9 iii7 IVmaj7 Vsus4"),
+        major=("Iadd9 IVmaj7 Iadd9 V", "Iadd9 vi7 IVmaj7 V7", "Iadd9 IVmaj7 I V7"),
         bars=2,
         patterns=("x---------------",),
         low=53,

@@ -22,7 +22,7 @@ class Patch(Value):
     voices: int = 1
     detune: float = 0.0
     width: float = 0.0
-    #: A second wave an octave below (negative) or above, and how loud.
+    #: A second wave at its own pitch (a sine) or octaves above, and how loud.
     octave: int = 0
     octave_level: float = 0.0
     #: Where the filter rests, how far its envelope opens it, how fast that closes, and how much it whistles.
@@ -61,7 +61,7 @@ PATCHES = {
     "saw bass": Patch(
         voices=2,
         detune=7,
-        octave=-1,
+        octave=0,
         octave_level=0.6,
         cutoff=280,
         opening=1500,
@@ -74,7 +74,7 @@ PATCHES = {
     ),
     "square bass": Patch(
         shape="square",
-        octave=-1,
+        octave=0,
         octave_level=0.4,
         cutoff=300,
         opening=900,
@@ -99,7 +99,7 @@ PATCHES = {
     "reese": Patch(
         voices=3,
         detune=22,
-        octave=-1,
+        octave=0,
         octave_level=0.5,
         cutoff=420,
         opening=500,
@@ -115,7 +115,7 @@ PATCHES = {
     ),
     "rumble": Patch(
         shape="triangle",
-        octave=-1,
+        octave=0,
         octave_level=0.5,
         cutoff=180,
         opening=350,
@@ -450,11 +450,11 @@ class Instrument:
                 angle = np.pi / 4 * (1 + 0.9 * patch.width * spread)
                 sound[0] += np.float32(np.cos(angle)) * wave
                 sound[1] += np.float32(np.sin(angle)) * wave
-        if patch.octave:
-            below = waves.frequency(pitch + 12 * patch.octave)
-            # Below, a plain sine: a bass keeps one low tone, whatever its oscillators do.
-            kind = "sine" if patch.octave < 0 else patch.shape
-            deep = waves.filtered_tables(kind, round(below, 3), 0.7)
+        if patch.octave_level:
+            other = waves.frequency(pitch + 12 * patch.octave)
+            # At its own pitch a plain sine: a bass keeps one firm low tone, whatever its oscillators do.
+            kind = "sine" if patch.octave == 0 else patch.shape
+            deep = waves.filtered_tables(kind, round(other, 3), 0.7)
             sound += np.float32(patch.octave_level) * waves.scan(deep, phase * 2.0**patch.octave, 8000.0)
         if patch.breath:
             air = waves.bandpass(waves.noise(count, pitch), hertz * 0.9, min(16_000.0, hertz * 4))

@@ -91,7 +91,7 @@ def _filter(mix: Sound, bandwidth: float) -> None:
 
 def _warm(mix: Sound, decibels: float, level: float) -> None:
     """Round the highest peaks off, in place: a soft knee some decibels above the mean level."""
-    knee = np.float32(10 ** ((level + 15.0 - max(0.0, decibels)) / 20))
+    knee = np.float32(10 ** ((level + 18.0 - max(0.0, decibels)) / 20))
     for start in range(0, mix.shape[1], PIECE):
         piece = mix[:, start : start + PIECE]
         piece /= knee

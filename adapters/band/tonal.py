@@ -165,7 +165,7 @@ def bass_line(
             root = _nearest_root(chord.root, base, book)
             following = chord_at(chords, beat + beats + 0.01)
             pitch = _spell(sign, root, following, base, setting)
-            strong = 0.9 if beat % 1 == 0 else 0.8
+            strong = 0.95 if beat % 1 == 0 else 0.82 if beat % 0.5 == 0 else 0.68
             slide = None
             if (
                 notes
