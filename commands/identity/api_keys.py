@@ -133,7 +133,7 @@ async def revoke(wish: RevokeApiKey, transaction: Transaction) -> None:
     if wish.by is not None:
         (await transaction.load(workspaces, wish.workspace_id)).demand(wish.by, "admin")
     key = await _own(transaction, wish.api_key_id, wish.workspace_id)
-    if key.revoked and not wish.erased:
+    if key.erased or (key.revoked and not wish.erased):
         return
     transaction.record(
         api_keys,

@@ -68,6 +68,7 @@ class ApiKey(State):
     expires_at: datetime | None = None
     replaced_by: str | None = None
     revoked: bool = False
+    erased: bool = False
 
     def works(self, now: datetime) -> bool:
         """Whether the key opens anything."""
@@ -89,7 +90,7 @@ def evolve(key: ApiKey, event: Event) -> ApiKey:
         case ApiKeyRetired():
             return replace(key, replaced_by=event.replaced_by, expires_at=event.expires_at)
         case ApiKeyRevoked():
-            return replace(key, revoked=True)
+            return replace(key, revoked=True, erased=key.erased or event.erased)
     return key
 
 

@@ -835,7 +835,7 @@ def uploading(url: str, mine: Account, file: bytes) -> Iterator[socket.socket]:
     """A connection on which half of an upload has been sent."""
     form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + file + b"\r\n--b--\r\n"
     head = (
-        "POST /v1/analyze/upload HTTP/1.1\r\nHost: ledgerline\r\nConnection: close\r\nExpect: 100-continue\r\n"
+        "POST /v1/analyze/upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n"
         f"X-API-Key: {mine.key}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(form)}\r\n\r\n"
     )
     place = urlsplit(url)
@@ -871,7 +871,7 @@ def test_more_uploads_than_a_process_takes_at_once_are_told_to_come_again(stack:
 
         with socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 0)) as gone:
             gone.sendall(
-                b"POST /v1/analyze/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n"
+                b"POST /v1/analyze/upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\nX-API-Key: " + mine.key.encode() + b"\r\n\r\n--b\r\n"
             )
         with uploading(url, yours, clip):

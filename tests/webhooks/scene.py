@@ -19,6 +19,7 @@ from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist, Directory
 from commands.analyses.ports import Ears as Listens
 from commands.billing.ports import Subscriptions
+from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
 from commands.ports import Blobs, Letter, Post, Web
@@ -162,5 +163,6 @@ class Scene:
             SigningSecrets: self.vault,
             Artist: self.artist,
             Directory: self.directory,
+            Register: self.directory,
             Subscriptions: self.payments,
         }

@@ -1,0 +1,189 @@
+"""The law of reactions: whatever follows from an event may follow twice, and then has happened once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.identity.vault import Vault
+from commands.analyses.analyses import Item, RequestAnalyses
+from commands.billing.subscriptions import LinkCustomer
+from commands.identity.teams import ForgetWorkspace
+from commands.kernel import REACTIONS, Command, Reaction
+from commands.webhooks.deliveries import RecordAttempt
+from domain.analyses.analyses import AnalysisRequested
+from domain.discovery import modules
+from domain.identity.api_keys import ApiKeyIssued
+from domain.identity.sessions import SessionOpened
+from domain.ledger import Recorded
+from tests.analyses.examples import completed
+from tests.examples import Example, examples
+from tests.identity.examples import ada
+from tests.spec import CONTEXT, NOW
+from tests.webhooks.examples import begun, endpoint, queued
+from tests.webhooks.scene import Scene
+
+modules("commands")
+
+SONG = "https://example.com/a.mp3"
+
+
+class Known:
+    """Who is where, as the log says, and what has been erased."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.erased: set[str] = set()
+
+    def _ids(self, kind: Any, field: str, owner: str, value: str) -> list[str]:
+        events = [each.event for each in self._scene.log.all if isinstance(each.event, kind)]
+        return [getattr(event, field) for event in events if getattr(event, owner) == value]
+
+    async def sessions_of(self, person_id: str) -> Sequence[str]:
+        return self._ids(SessionOpened, "session_id", "person_id", person_id)
+
+    async def keys_of(self, workspace_id: str) -> Sequence[str]:
+        return self._ids(ApiKeyIssued, "api_key_id", "workspace_id", workspace_id)
+
+    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
+        return self._ids(AnalysisRequested, "analysis_id", "workspace_id", workspace_id)
+
+    async def erase(self, subject: str) -> None:
+        self.erased.add(subject)
+
+    async def forget_origins(self, workspace_id: str) -> None:
+        self.erased.add(f"origins of {workspace_id}")
+
+
+class Paid:
+    """What is paid for until it is ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    async def end_subscriptions(self, customer_id: str) -> Sequence[str]:
+        ended = [] if customer_id in self.ended else [customer_id]
+        self.ended += ended
+        return ended
+
+
+class Secrets(Vault):
+    """Makes tokens of invitations whose ids are only words."""
+
+    def invitation_token(self, workspace_id: str, invitation_id: str) -> str:
+        return f"token of {workspace_id} {invitation_id}"
+
+
+class Done(NamedTuple):
+    """Everything that a reaction can have done."""
+
+    events: int
+    letters: int
+    posts: int
+    objects: tuple[str, ...]
+    erased: frozenset[str]
+    ended: tuple[str, ...]
+
+
+class House:
+    """A world in memory in which something has just been done."""
+
+    def __init__(self) -> None:
+        self.scene = Scene(now=NOW, context=CONTEXT, vault=Secrets(b"a secret of the tests" * 2))
+        self.known, self.paid = Known(self.scene), Paid()
+        self.scene.directory, self.scene.payments = self.known, self.paid
+        self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
+
+    async def after(self, *wishes: Command) -> list[Recorded]:
+        """What the last of these wishes has written down."""
+        for key in ("details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json"):
+            await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
+        for wish in wishes:
+            await self.scene.when(wish)
+        return self.scene.log.all[len(self.scene.log.all) - len(self.scene.news) :]
+
+    async def does(self, reaction: Reaction, recorded: Recorded) -> Done:
+        """Everything that was done so far, this too."""
+        await reaction.handler(recorded, await self.scene.ports(reaction.ports))
+        return await self.done()
+
+    async def done(self) -> Done:
+        """Everything that was done so far."""
+        return Done(
+            len(self.scene.log.all),
+            len(self.scene.letters.sent),
+            len(self.scene.web.sent),
+            tuple(sorted([each.key async for each in self.scene.blobs.list("")])),
+            frozenset(self.known.erased),
+            tuple(self.paid.ended),
+        )
+
+
+_upload = RequestAnalyses(
+    subject_id="an-1",
+    workspace_id="w1",
+    items=(Item(analysis_id="an-1", origin="upload", source_url="a.wav", object_key="uploads/w1/an-1"),),
+)
+_told = RequestAnalyses(
+    subject_id="an-1",
+    workspace_id="w1",
+    items=(Item(analysis_id="an-1", origin="url", source_url=SONG, webhook_url="https://example.com/hook"),),
+)
+_queued = replace(queued, endpoint_id="end-1")
+#: Histories after which reactions have something to do that find nothing to do after the examples.
+FURTHER = (
+    Example(completed, [_upload]),
+    Example(completed, [_told]),
+    Example(
+        ForgetWorkspace(workspace_id="w1", by="ada"), [ada, _upload, LinkCustomer(workspace_id="w1", customer_id="c")]
+    ),
+    Example(replace(begun, force=True), [queued]),
+    Example(
+        RecordAttempt(
+            delivery_id="del-1",
+            attempt=1,
+            success=False,
+            status_code=410,
+            error_detail="gone",
+            signature=None,
+            duration_seconds=0.1,
+            next_attempt_at=None,
+            gives_up="gone",
+        ),
+        [ada, endpoint, _queued, begun],
+    ),
+)
+CASES = (*examples().values(), *FURTHER)
+
+#: The reactions that were seen to do something.
+ACTED: set[str] = set()
+
+
+async def twice(example: Example) -> None:
+    house = House()
+    for recorded in await house.after(*example.before, example.command):
+        for reaction in REACTIONS.values():
+            if reaction.concerns(recorded.event):
+                before = await house.done()
+                due = reaction.due(recorded.event)
+                house.scene.now = max(NOW, due + timedelta(seconds=1)) if due else NOW
+                once = await house.does(reaction, recorded)
+                assert await house.does(reaction, recorded) == once, f"{reaction.name} acted again"
+                if once != before:
+                    ACTED.add(reaction.name)
+
+
+@pytest.mark.parametrize("example", CASES, ids=lambda example: type(example.command).__name__)
+def test_what_follows_from_a_command_twice_has_happened_once(example: Example) -> None:
+    asyncio.run(twice(example))
+
+
+def test_the_law_was_put_to_every_reaction() -> None:
+    for example in CASES:
+        asyncio.run(twice(example))
+    assert set(REACTIONS) == ACTED
