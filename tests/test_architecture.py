@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from commands.kernel import HANDLERS, Command
-from domain.kernel import Refusal
+from domain.kernel import Category, Refusal
 from domain.vocabulary import personal_fields
 from tests.walking import descendants, modules, vocabulary
 
@@ -69,6 +69,37 @@ def test_a_layer_imports_only_what_it_may(layer: str) -> None:
         and not any(is_within(name, place) for place in (layer, *MAY_IMPORT[layer]))
     ]
     assert not wrong
+
+
+#: Which context may know which other: an arrow is a decision, and one that is not needed any more goes.
+KNOWS = {
+    "analyses": {"audit", "billing", "identity", "webhooks"},
+    "audit": set(),
+    "billing": {"analyses", "identity"},
+    "identity": set(),
+    "storage": {"analyses"},
+    # Version 1 shows the deliveries of an analysis.
+    "webhooks": {"analyses", "identity"},
+}
+
+
+def test_a_context_knows_only_the_contexts_it_may() -> None:
+    found: dict[str, set[str]] = {name: set() for name in KNOWS}
+    layers = ("domain", "commands", "projections", "api")
+    for layer in layers:
+        contexts = {path.name for path in (ROOT / layer).iterdir() if (path / "__init__.py").exists()}
+        assert contexts <= set(KNOWS), "a new context says whom it knows"
+        for context in contexts:
+            for path in (ROOT / layer / context).rglob("*.py"):
+                steps = [name.split(".") for name in imports(path) if name.split(".")[0] in layers]
+                found[context] |= {each[1] for each in steps if len(each) > 2 and each[1] in KNOWS} - {context}
+    assert found == KNOWS
+
+
+def test_two_kinds_of_streams_have_two_names() -> None:
+    kinds = {id(each): each for module in modules() for each in vars(module).values() if isinstance(each, Category)}
+    names = [each.name for each in kinds.values()]
+    assert len(names) == len(set(names)), sorted(names)
 
 
 def test_the_domain_needs_nothing_but_msgspec() -> None:
