@@ -133,7 +133,7 @@ def _key(brief: Brief, profile: Profile, felt: Feel, chance: Chance) -> tuple[in
     if brief.key is not None:
         tonic, wanted = theory.parse_key(brief.key)
     modes = [
-        (mode, weight * (1 + felt.bright_mode if theory.family(mode) == "major" else 1 - 0.9 * felt.bright_mode))
+        (mode, weight * max(0.02, 1 + felt.bright_mode * (1 if theory.family(mode) == "major" else -1)))
         for mode, weight in profile.modes
         if wanted is None or theory.family(mode) == wanted
     ]

@@ -285,6 +285,12 @@ def test_what_was_asked_for_is_what_is_played() -> None:
     assert score.key == "A# Minor"
 
 
+@pytest.mark.parametrize("genre", GENRES)
+@pytest.mark.parametrize(("word", "key"), [("Sad", "C Major"), ("Happy", "C Minor")])
+def test_a_key_against_the_mood_is_played_all_the_same(genre: str, word: str, key: str) -> None:
+    assert compose(Brief(genre=genre, style=word, mood=word, key=key, seconds=30)).key == key
+
+
 @pytest.mark.parametrize(
     ("brief", "problem"),
     [

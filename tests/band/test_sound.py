@@ -14,7 +14,7 @@ from adapters.band import effects, waves
 from adapters.band.compose import compose
 from adapters.band.instruments import PATCHES, Instrument
 from adapters.band.kit import KITS, Drums
-from adapters.band.master import CEILING_DBTP, TARGET_LUFS, Levels, master, measure
+from adapters.band.master import Levels, master, measure
 from adapters.band.render import STEMS, mixed, stems
 from adapters.band.score import Brief, Drum, Score
 from adapters.band.waves import RATE, Sound
@@ -126,8 +126,8 @@ def test_the_master_is_as_loud_as_it_should_be(genre: str) -> None:
     again = measure(sound)
     assert again.integrated is not None
     assert again.true_peak is not None
-    assert abs(again.integrated - TARGET_LUFS) <= 0.5
-    assert again.true_peak <= CEILING_DBTP
+    assert abs(again.integrated + 14) <= 0.5
+    assert again.true_peak <= -1.0
     assert levels.lufs == pytest.approx(again.integrated, abs=0.01)
     assert all(decibels(abs(float(side.mean()))) < -80 for side in sound)
 
