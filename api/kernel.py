@@ -15,7 +15,7 @@ from msgspec import Meta, json
 import commands.kernel
 from adapters.identity.origins import Origins
 from api.answers import Answer
-from commands.analyses.analyses import Once
+from commands.idempotency import Once
 from commands.kernel import Command
 from commands.ports import Web
 from commands.settings import Idempotency

@@ -18,7 +18,8 @@ from api.analyses.submissions import submit
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, Url, check_url, stored
 from api.paging import LIMIT, Before, Limit
-from commands.analyses.analyses import CancelAnalysis, Item, Once
+from commands.analyses.analyses import CancelAnalysis, Item
+from commands.idempotency import Once
 from domain.analyses.analyses import NoSuchAnalysis, analyses
 from domain.analyses.objects import NoSuchStorageObject, NothingUploaded, storage_objects
 from domain.kernel import Invalid, NotFound, TooLarge

@@ -14,7 +14,8 @@ from api.analyses.ports import Ports
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, RefusedUrl, Url, check_url
-from commands.analyses.analyses import Item, Once, RequestAnalyses
+from commands.analyses.analyses import Item, RequestAnalyses
+from commands.idempotency import Once
 from domain.idempotency import claims
 from domain.kernel import Invalid, Refusal, Unavailable
 from projections.analyses.analyses import AnalysisV1, analyses

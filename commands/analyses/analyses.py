@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
 from domain.analyses.analyses import (
     Analysis,
@@ -30,7 +31,6 @@ from domain.analyses.objects import (
     storage_objects,
 )
 from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas, seconds_left
-from domain.idempotency import IdempotencyKeyReused, IdempotencyKeyUsed, claims
 from domain.kernel import Event, Value
 from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 
@@ -46,14 +46,6 @@ class Item(Value):
     storage_object_id: str | None = None
     webhook_endpoint_id: str | None = None
     metadata: str | None = None
-
-
-class Once(Value):
-    """The idempotency key of a request, digested together with its workspace and route."""
-
-    claim_id: str
-    payload_digest: str
-    lifetime: timedelta
 
 
 class RequestAnalyses(Command):
@@ -73,24 +65,8 @@ class RequestAnalyses(Command):
 @handles(RequestAnalyses)
 async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
     """Each analysis is asked for once, under a key at most once, and within the month's quota."""
-    now = transaction.now
-    if wish.once is not None:
-        claim = await transaction.expect_new(claims, wish.once.claim_id)
-        if claim.holds(now):
-            if claim.payload_digest != wish.once.payload_digest:
-                raise IdempotencyKeyReused
-            return
-        transaction.record(
-            claims,
-            wish.once.claim_id,
-            IdempotencyKeyUsed(
-                claim_id=wish.once.claim_id,
-                payload_digest=wish.once.payload_digest,
-                subject_id=wish.subject_id,
-                used_at=now,
-                expires_at=now + wish.once.lifetime,
-            ),
-        )
+    if not await claim(transaction, wish.once, wish.subject_id):
+        return
     fresh = []
     for item in wish.items:
         analysis = await transaction.expect_new(analyses, item.analysis_id)
@@ -115,7 +91,7 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
                 storage_object_id=item.storage_object_id,
                 webhook_endpoint_id=item.webhook_endpoint_id,
                 metadata=item.metadata,
-                requested_at=now,
+                requested_at=transaction.now,
             ),
         )
 

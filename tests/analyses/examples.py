@@ -12,11 +12,11 @@ from commands.analyses.analyses import (
     Item,
     NoteReport,
     NoteSourceDeleted,
-    Once,
     RequestAnalyses,
     StartAnalysis,
 )
 from commands.analyses.objects import ExpireObject, OfferUpload
+from commands.idempotency import Once
 from domain.analyses.analyses import Artifact
 from domain.analyses.findings import Findings
 from tests.examples import Example
