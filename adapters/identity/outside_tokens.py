@@ -15,6 +15,7 @@ from msgspec import Struct
 from adapters.identity.settings import OutsideIdentity
 from adapters.provides import provides
 from adapters.web.http import default_tls
+from domain.identity.addresses import NotAnAddress, normal
 
 log = structlog.get_logger(__name__)
 
@@ -122,16 +123,26 @@ class OutsideTokens:
 
 
 def _claims(claims: dict[str, Any]) -> Claims | None:
-    subject, email = claims["sub"], claims.get("email")
-    vouched = claims.get("email_verified") is True and isinstance(email, str) and "@" in email
+    subject = claims["sub"]
     if not isinstance(subject, str) or not subject:
         return None
     return Claims(
         issuer=claims["iss"],
         subject=subject,
-        email=email if vouched else None,
+        email=_vouched(claims),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
+
+
+def _vouched(claims: dict[str, Any]) -> str | None:
+    """The address that the provider vouches for, in its normal form; one that has none is no address to us."""
+    email = claims.get("email")
+    if claims.get("email_verified") is not True or not isinstance(email, str):
+        return None
+    try:
+        return normal(email)
+    except NotAnAddress:
+        return None
 
 
 @provides

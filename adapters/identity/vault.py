@@ -11,6 +11,7 @@ from adapters.identity.settings import Sealing
 from adapters.provides import provides
 from commands.identity.ports import Secrets
 from commands.webhooks.ports import SigningSecrets
+from domain.identity.addresses import normal
 from domain.webhooks.signing import SECRET_PREFIX
 
 #: What tokens begin with, so that scanners and our own logs recognise them.
@@ -61,7 +62,14 @@ class Vault(Secrets, SigningSecrets):
         return workspace_id if self.same(self.invitation_token(workspace_id, invitation_id), token) else None
 
     def email_digest(self, email: str) -> str:
-        """The keyed digest of an address, the same however it is capitalised."""
+        """The keyed digest of an address, the same however it is written; raises NotAnAddress."""
+        return self._mac("email", normal(email)).hex()
+
+    def kept_email_digest(self, email: str) -> str:
+        """The digest under which an address was kept, perhaps before there was one normal form.
+
+        Of a normal form both digests are the same.
+        """
         return self._mac("email", email.strip().casefold()).hex()
 
     def token(self, purpose: str, subject: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -17,10 +16,8 @@ from adapters.provides import provides
 from adapters.web.http import default_tls
 from commands.ports import Letter, Post
 from commands.settings import Mail
+from domain.identity.addresses import NotAnAddress, normal
 
-#: One address and nothing else; quoted and non-ASCII names are too rare to be worth what they make possible.
-_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
 _PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -115,11 +112,11 @@ def sender_of(text: str) -> Address:
 
 
 def _address(name: str, spec: str) -> Address:
-    local, _, domain = spec.partition("@")
-    host = domain.encode("idna").decode()
-    if not _LOCAL.fullmatch(local) or not _DOMAIN.fullmatch(host):
-        raise ValueError("not an e-mail address")
-    return Address(display_name=name, username=local, domain=host)
+    try:
+        local, _, domain = normal(spec, whole=False).partition("@")
+    except NotAnAddress as problem:
+        raise ValueError("not an e-mail address") from problem
+    return Address(display_name=name, username=local, domain=domain)
 
 
 def _starttls(wish: list[str] | None, encrypted: bool, has_password: bool) -> bool | None:

@@ -93,7 +93,7 @@ async def forget_me(ports: NamedDependency[Ports], asker: NamedDependency[Asker]
     await ports.execute(
         ForgetPerson(
             person_id=asker.person_id,
-            email_digest=ports.vault.email_digest(person.email) if person.email else None,
+            email_digest=ports.vault.kept_email_digest(person.email) if person.email else None,
         ),
         asker.context,
     )

@@ -14,10 +14,19 @@ from api.identity.ports import Ports
 from api.rates import by_address, by_subject, rate
 from api.settings import Rates
 from commands.identity.people import RegisterPerson, VerifyEmail
+from domain.identity.addresses import LENGTH_MAX, NotAnAddress, normal
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import email_claims
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+Email = Annotated[str, Meta(max_length=LENGTH_MAX, extra_json_schema={"format": "email"})]
+
+
+def mailbox(email: str) -> str:
+    """The address that a body names, in its normal form."""
+    try:
+        return normal(email)
+    except NotAnAddress as problem:
+        raise NotAnAddress(**problem.facts, loc=("body", "email")) from None
 
 
 REGISTRATIONS = by_address("register", Rates, lambda rates: rates.register_limit_per_hour)
@@ -61,7 +70,7 @@ class Proved(Struct):
 async def register(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
     vault, context = ports.vault, anonymous()
-    email = data.email.strip()
+    email = mailbox(data.email)
     key, prefix, digest = vault.new_api_key()
     person_id, workspace_id = vault.new_id(), vault.new_id()
     required = ports.settings.email_verification_required

@@ -23,7 +23,7 @@ from api.auth import (
     refuse_other_sites,
 )
 from api.identity.ports import Ports
-from api.identity.registration import LETTERS, Email, Proof
+from api.identity.registration import LETTERS, Email, Proof, mailbox
 from api.rates import by_address, rate
 from api.settings import Rates
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
@@ -109,7 +109,7 @@ async def start_email_sign_in(
 ) -> Started:
     """Send a code to an address. The answer is the same whether or not somebody is known by it."""
     vault = ports.vault
-    email = data.email.strip()
+    email = mailbox(data.email)
     digest = vault.email_digest(email)
     await ports.limits.take(request, digest)
     is_development = ports.service.env == "development"

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api.auth import Asker, anonymous, inside, needs
 from api.identity.ports import Ports
-from api.identity.registration import LETTERS, Email
+from api.identity.registration import LETTERS, Email, mailbox
 from api.identity.sign_in import Revoked
 from api.rates import by_address, rate
 from api.settings import Rates
@@ -149,7 +149,7 @@ async def invite_member(
     asker: NamedDependency[Asker],
 ) -> Invitation:
     """Invite somebody by mail. Signing in with that address within seven days accepts; so does the letter's token."""
-    email = data.email.strip()
+    email = mailbox(data.email)
     digest = ports.vault.email_digest(email)
     # A letter to this mailbox, as a code is: inviting, revoking and inviting again must not fill it.
     await ports.limits.take(request, digest)

@@ -69,6 +69,31 @@ def test_a_vouched_for_address_leads_to_the_person_who_has_it(
     assert door.get("/v1/usage", headers={"X-API-Key": token}).status_code == 200
 
 
+@pytest.mark.parametrize(("place", "letter"), [("s", "ſ"), ("k", "\u212a"), ("ss", "ß"), ("fi", "ﬁ")])
+def test_an_address_that_only_looks_like_somebodys_leads_to_nobody(
+    door: httpx.Client, client: httpx.Client, provider: Provider, place: str, letter: str
+) -> None:
+    """Case folding makes one address of two that are different mailboxes to whoever vouches for them."""
+    email = f"{place}am-{new_email()}"
+    me = sign_in(client, email)
+    token = provider.token(email=email.replace(place, letter, 1), email_verified=True)
+    answer = ask(door, token).json()
+    assert answer["user_id"] != me.user_id
+    assert answer["email"] == ""
+
+
+def test_a_domain_that_only_looks_like_somebodys_leads_to_nobody(
+    door: httpx.Client, client: httpx.Client, provider: Provider
+) -> None:
+    name = new_email().partition("@")[0]
+    me = sign_in(client, f"{name}@strasse.example")
+    there = ask(door, provider.token(email=f"{name}@straße.example", email_verified=True)).json()
+    assert there["user_id"] != me.user_id
+    assert there["email"] == f"{name}@xn--strae-oqa.example"
+    again = ask(door, provider.token(email=f"{name}@STRA\u1e9eE.example".lower(), email_verified=True)).json()
+    assert again["user_id"] == there["user_id"]
+
+
 def test_a_vouched_for_address_takes_the_account_from_whoever_only_registered_it(
     door: httpx.Client, account: Callable[[], Account], provider: Provider
 ) -> None:
