@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import category
+
 import structlog
 
 from commands.identity.api_keys import RevokeApiKey
@@ -17,7 +19,21 @@ from domain.identity.workspaces import InvitationSent, WorkspaceForgotten, works
 from domain.kernel import ERASED
 from domain.ledger import Recorded
 
+#: How much of a workspace's name stands in a letter.
+NAME_LENGTH_MAX = 60
+
 log = structlog.get_logger(__name__)
+
+
+def named(name: str) -> str:
+    """A name that somebody chose, in quotes, as it may stand in a letter to a stranger.
+
+    Only letters, marks, digits, spaces, hyphens and apostrophes are left of it: mail programs make links of much that
+    has a dot, a colon, a slash or an @, and a letter from us must lead to nobody else.
+    """
+    plain = "".join(each if each in "-'’ " or category(each)[0] in "LMN" else " " for each in name)
+    words = " ".join(plain.split())
+    return f"“{words[:NAME_LENGTH_MAX].rstrip() or '-'}”"
 
 
 async def _post(ports: Ports, to: str, subject: str, text: str, letter_id: str) -> None:
@@ -59,12 +75,11 @@ async def mail_invitation(recorded: Recorded, ports: Ports) -> None:
     if event.invitation_id not in workspace.invitations or ports.now() >= event.expires_at:
         return
     token = ports.secrets.invitation_token(event.workspace_id, event.invitation_id)
-    name = " ".join(workspace.name.split())
     await _post(
         ports,
         event.email,
         "You are invited to a workspace on Ledgerline",
-        f"You are invited to join {name} as {event.role}.\n\n"
+        f"You are invited to join {named(workspace.name)} as {event.role}.\n\n"
         f"Sign in at {ports.service.url} with this address and you are in. To join with another account, send this\n"
         f"token to POST {ports.service.url}/v1/account/team/invitations/{event.invitation_id}/accept:\n\n{token}\n\n"
         f"It works once, until {event.expires_at:%d %B %Y, %H:%M} UTC. If you know nothing of this, ignore it.\n",

@@ -29,8 +29,8 @@ _NO_DOMAIN = (
     f"to {LABEL_LENGTH_MAX} characters, with dots between them."
 )
 _NO_LOCAL = (
-    "Before its @, an e-mail address has letters from a to z, digits, and signs such as . + - _ (no spaces, and no dots "
-    "side by side or at an end)."
+    "Before its @, an e-mail address has letters from a to z, digits, and signs such as . + - _ (no spaces, and no "
+    "dots side by side or at an end)."
 )
 
 
