@@ -118,7 +118,7 @@ def show(recorded: Recorded) -> None:
     recorded.stream.encode()
     json.encode((action_of(recorded.name), target_of(event), particulars(event)))
     for tally in TALLIES.values():
-        for key, _ in tally.counts(event):
+        for key, _ in tally.counted(event):
             assert is_text(key)
     for field in event.__struct_fields__:
         if isinstance(moment := getattr(event, field), datetime):

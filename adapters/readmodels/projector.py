@@ -19,7 +19,7 @@ from adapters.readmodels.writers import DocumentWriter, JobWriter, TallyWriter, 
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Ahead, Feed
 from commands.kernel import REACTIONS, Reaction
-from domain.kernel import Unavailable
+from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded, Unreadable
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
@@ -70,6 +70,11 @@ class Subscription:
         self.checkpoints = checkpoints
         self._live = live
         self._parked: dict[str, set[str]] = {writer.name: set() for writer in writers}
+        #: Whom each kind of event is handed to, so that nobody is asked about what is not theirs.
+        self._takers: dict[type[Event], list[Writer]] = {}
+        for writer in writers:
+            for kind in writer.kinds:
+                self._takers.setdefault(kind, []).append(writer)
 
     @property
     def position(self) -> int:
@@ -104,11 +109,9 @@ class Subscription:
         try:
             async with self._pool.connection() as connection, connection.transaction():
                 await self._advance(connection, end)
-                for writer in self.writers:
-                    seen, sick = self.checkpoints[writer.name].position, self._parked[writer.name]
-                    fresh = [each for each in page if each.position > seen and each.stream not in sick]
-                    fold = self._fold_suspicious if suspicious else self._fold
-                    parked += await fold(connection, writer, fresh)
+                fold = self._fold_suspicious if suspicious else self._fold
+                for writer, share in self._shares(page):
+                    parked += await fold(connection, writer, share)
         except BaseException:
             for writer in self.writers:
                 writer.forget()
@@ -119,6 +122,20 @@ class Subscription:
             name: checkpoint._replace(position=max(checkpoint.position, end))
             for name, checkpoint in self.checkpoints.items()
         }
+
+    def _shares(self, page: Sequence[Recorded | Unreadable]) -> list[tuple[Writer, list[Recorded | Unreadable]]]:
+        """What of a page is each writer's: events of its kinds and all unreadable ones, neither seen yet nor parked."""
+        shares: dict[str, list[Recorded | Unreadable]] = {writer.name: [] for writer in self.writers}
+        for each in page:
+            takers = self.writers if isinstance(each, Unreadable) else self._takers.get(type(each.event), ())
+            for writer in takers:
+                shares[writer.name].append(each)
+        found = []
+        for writer in self.writers:
+            seen, sick = self.checkpoints[writer.name].position, self._parked[writer.name]
+            fresh = [each for each in shares[writer.name] if each.position > seen and each.stream not in sick]
+            found.append((writer, fresh))
+        return found
 
     async def _advance(self, connection: AsyncConnection[TupleRow], end: int) -> None:
         """Compare and set: whoever finds the old checkpoints unchanged writes the new ones, before anybody else can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -38,6 +38,8 @@ class Writer(Protocol):
     name: str
     fold: int
     version: int
+    #: The kinds of events it looks at; it is handed no others.
+    kinds: Collection[type[Event]]
 
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:
         """Fold a page and write what changed; events that cannot be folded are left out and returned."""
@@ -66,6 +68,9 @@ class DocumentWriter:
         self.name = projection.name
         self.fold = projection.version
         self.version = version
+        self.kinds: Collection[type[Event]] = (
+            {*projection.on} if projection.outlives_workspaces else {*projection.on, WorkspaceForgotten}
+        )
         self._kept: OrderedDict[str, _Kept | None] = OrderedDict()
         self._decode = json.Decoder(projection.document).decode
         self._encode = json.Encoder().encode
@@ -76,8 +81,12 @@ class DocumentWriter:
 
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:
         """Fold a page: load the documents it touches with one query, write those that changed with one more."""
-        concerns = self.projection.concerns
-        touched = [(identity, each) for each in page if (identity := concerns(each.event)) is not None]
+        find_in = self.projection.finds.get
+        touched = [
+            (identity, each)
+            for each in page
+            if (find := find_in(type(each.event))) is not None and (identity := find(each.event)) is not None
+        ]
         forgotten = self._forgotten(page)
         if not touched and not forgotten:
             return []
@@ -191,9 +200,10 @@ class TallyWriter:
         self.name = tally.name
         self.fold = tally.version
         self.version = version
+        self.kinds: Collection[type[Event]] = tally.counts.keys()
 
     def forget(self) -> None:
-        """TallyWriter remember nothing."""
+        """It remembers nothing."""
 
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:
         """Add what a page adds."""
@@ -201,10 +211,11 @@ class TallyWriter:
         poison: list[Poison] = []
         sick: set[str] = set()
         for each in page:
-            if each.stream in sick:
+            counts = self.tally.counts.get(type(each.event))
+            if counts is None or each.stream in sick:
                 continue
             try:
-                counted = list(self.tally.counts(each.event))
+                counted = list(counts(each.event))
             except Exception as problem:  # noqa: BLE001 - as in DocumentWriter
                 poison.append(Poison(each, problem))
                 sick.add(each.stream)
@@ -238,10 +249,11 @@ class JobWriter:
         for reaction in reactions:
             for kind in reaction.kinds:
                 self._reactions[kind].append(reaction)
+        self.kinds: Collection[type[Event]] = self._reactions.keys()
         self.queues: set[str] = set()
 
     def forget(self) -> None:
-        """JobWriter remember only whom to wake, and that is not needed."""
+        """It remembers only whom to wake, and that is not needed."""
         self.queues.clear()
 
     async def absorb(self, connection: Connection, page: Sequence[Recorded]) -> list[Poison]:

@@ -29,14 +29,6 @@ class AnalysisV1(Document):
     completed_at: str | None = None
 
 
-def concerns(event: Event) -> str | None:
-    """The analysis an event is about."""
-    match event:
-        case AnalysisRequested() | AnalysisCompleted() | AnalysisFailed() | AnalysisCancelled():
-            return event.analysis_id
-    return None
-
-
 def evolve(analysis: AnalysisV1 | None, event: Event) -> AnalysisV1 | None:
     """The document after one more event."""
     match analysis, event:
@@ -60,5 +52,16 @@ def evolve(analysis: AnalysisV1 | None, event: Event) -> AnalysisV1 | None:
 
 
 analyses: Projection[Any] = projection(
-    "analyses", AnalysisV1, concerns=concerns, evolve=evolve, absent=NoSuchAnalysis, stream="analysis"
+    "analyses",
+    AnalysisV1,
+    on={
+        AnalysisRequested: "analysis_id",
+        AnalysisCompleted: "analysis_id",
+        AnalysisFailed: "analysis_id",
+        AnalysisCancelled: "analysis_id",
+    },
+    evolve=evolve,
+    begins=(AnalysisRequested,),
+    absent=NoSuchAnalysis,
+    stream="analysis",
 )

@@ -22,11 +22,6 @@ class Batch(Document):
     job_ids: tuple[str, ...]
 
 
-def concerns(event: Event) -> str | None:
-    """The batch an event is about."""
-    return event.batch_id if isinstance(event, AnalysisRequested) else None
-
-
 def evolve(batch: Batch | None, event: Event) -> Batch | None:
     """The batch after one more event."""
     match batch, event:
@@ -37,4 +32,13 @@ def evolve(batch: Batch | None, event: Event) -> Batch | None:
     return batch
 
 
-batches: Projection[Any] = projection("batches", Batch, concerns=concerns, evolve=evolve, absent=NoSuchBatch)
+batches: Projection[Any] = projection(
+    "batches",
+    Batch,
+    on={
+        AnalysisRequested: "batch_id",
+    },
+    evolve=evolve,
+    begins=(AnalysisRequested,),
+    absent=NoSuchBatch,
+)

@@ -47,14 +47,6 @@ class AnalysisV2(AnalysisFacts):
     idempotent_replay: bool = False
 
 
-def concerns(event: Event) -> str | None:
-    """The analysis an event is about."""
-    match event:
-        case AnalysisRequested() | AnalysisStarted() | AnalysisCompleted() | AnalysisFailed() | AnalysisCancelled():
-            return event.analysis_id
-    return None
-
-
 def evolve(analysis: AnalysisV2 | None, event: Event) -> AnalysisV2 | None:
     """The document after one more event."""
     match analysis, event:
@@ -97,7 +89,19 @@ def _metadata(text: str | None) -> dict[str, Any] | None:
 
 
 platform_analyses: Projection[Any] = projection(
-    "platform_analyses", AnalysisV2, concerns=concerns, evolve=evolve, absent=NoSuchAnalysis, stream="analysis"
+    "platform_analyses",
+    AnalysisV2,
+    on={
+        AnalysisRequested: "analysis_id",
+        AnalysisStarted: "analysis_id",
+        AnalysisCompleted: "analysis_id",
+        AnalysisFailed: "analysis_id",
+        AnalysisCancelled: "analysis_id",
+    },
+    evolve=evolve,
+    begins=(AnalysisRequested,),
+    absent=NoSuchAnalysis,
+    stream="analysis",
 )
 
 
@@ -122,11 +126,6 @@ class Outcome(Document):
         # A picture that was left out of a report, or came with another one only, will not come any more.
         missing: Drawn = "pending" if self.pictures == "pending" else "failed"
         return {name: "stored" if name in stored else missing for name in PICTURES}
-
-
-def concerns_outcome(event: Event) -> str | None:
-    """The analysis an event is about."""
-    return event.analysis_id if isinstance(event, ReportDrawn | ReportNotDrawn) else concerns(event)
 
 
 def evolve_outcome(outcome: Outcome | None, event: Event) -> Outcome | None:  # noqa: PLR0911 - one for each event
@@ -158,8 +157,17 @@ outcomes: Projection[Any] = projection(
     "outcomes",
     Outcome,
     version=2,
-    concerns=concerns_outcome,
+    on={
+        AnalysisRequested: "analysis_id",
+        AnalysisStarted: "analysis_id",
+        AnalysisCompleted: "analysis_id",
+        AnalysisFailed: "analysis_id",
+        AnalysisCancelled: "analysis_id",
+        ReportDrawn: "analysis_id",
+        ReportNotDrawn: "analysis_id",
+    },
     evolve=evolve_outcome,
+    begins=(AnalysisRequested,),
     absent=NoSuchAnalysis,
     stream="analysis",
 )

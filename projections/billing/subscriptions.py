@@ -27,14 +27,6 @@ class Billing(Document):
     cancel_at_period_end: bool = False
 
 
-def concerns(event: Event) -> str | None:
-    """The workspace an event is about."""
-    match event:
-        case CustomerLinked() | SubscriptionObserved():
-            return event.workspace_id
-    return None
-
-
 def evolve(billing: Billing | None, event: Event) -> Billing | None:
     """The document after one more event."""
     match event:
@@ -54,5 +46,14 @@ def evolve(billing: Billing | None, event: Event) -> Billing | None:
 
 
 billing: Projection[Any] = projection(
-    "billing", Billing, concerns=concerns, evolve=evolve, absent=NoBilling, stream="billing"
+    "billing",
+    Billing,
+    on={
+        CustomerLinked: "workspace_id",
+        SubscriptionObserved: "workspace_id",
+    },
+    evolve=evolve,
+    begins=(CustomerLinked, SubscriptionObserved),
+    absent=NoBilling,
+    stream="billing",
 )

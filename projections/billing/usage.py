@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from domain.analyses.analyses import AnalysisRequested
-from domain.kernel import Event
 from projections.kernel import tally
 
 
@@ -15,11 +14,9 @@ def analyses_in(workspace_id: str, moment: datetime) -> str:
     return f"{workspace_id}/{moment:%Y-%m}/analyses"
 
 
-def counts(event: Event) -> Iterable[tuple[str, int]]:
-    """What an event adds to."""
-    match event:
-        case AnalysisRequested():
-            yield analyses_in(event.workspace_id, event.requested_at), 1
+def asked_for(event: AnalysisRequested) -> Iterable[tuple[str, int]]:
+    """What an analysis adds to."""
+    yield analyses_in(event.workspace_id, event.requested_at), 1
 
 
-usage = tally("usage", counts)
+usage = tally("usage", {AnalysisRequested: asked_for})

@@ -26,14 +26,6 @@ class ApiKey(Document):
     replaced_by: str | None = None
 
 
-def concerns(event: Event) -> str | None:
-    """The key an event is about."""
-    match event:
-        case ApiKeyIssued() | ApiKeyRetired() | ApiKeyRevoked():
-            return event.api_key_id
-    return None
-
-
 def evolve(key: ApiKey | None, event: Event) -> ApiKey | None:
     """The key after one more event; nothing is left of one that was erased."""
     match key, event:
@@ -60,8 +52,13 @@ def evolve(key: ApiKey | None, event: Event) -> ApiKey | None:
 api_keys: Projection[Any] = projection(
     "api_keys",
     ApiKey,
-    concerns=concerns,
+    on={
+        ApiKeyIssued: "api_key_id",
+        ApiKeyRetired: "api_key_id",
+        ApiKeyRevoked: "api_key_id",
+    },
     evolve=evolve,
+    begins=(ApiKeyIssued,),
     absent=NoSuchApiKey,
     parent=lambda key: key.workspace_id,
     stream="apikey",

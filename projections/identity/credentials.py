@@ -43,14 +43,6 @@ class Access(Value):
     relies_on: tuple[tuple[str, int], ...] = ()
 
 
-def concerns(event: Event) -> str | None:
-    """The digest an event is about: every event of a key's or a session's stream."""
-    match event:
-        case ApiKeyIssued() | ApiKeyRetired() | ApiKeyRevoked() | SessionOpened() | SessionClosed():
-            return event.digest
-    return None
-
-
 def evolve(credential: Credential | None, event: Event) -> Credential | None:
     """The credential after one more event."""
     match credential, event:
@@ -87,8 +79,15 @@ def stream_of(credential: Credential) -> str:
 credentials: Projection[Any] = projection(
     "credentials",
     Credential,
-    concerns=concerns,
+    on={
+        ApiKeyIssued: "digest",
+        ApiKeyRetired: "digest",
+        ApiKeyRevoked: "digest",
+        SessionOpened: "digest",
+        SessionClosed: "digest",
+    },
     evolve=evolve,
+    begins=(ApiKeyIssued, SessionOpened),
     absent=NoSuchApiKey,
     parent=stream_of,
     version=3,

@@ -31,21 +31,6 @@ class Person(Document):
     forgotten: bool = False
 
 
-def concerns(event: Event) -> str | None:
-    """The person an event is about: every event of their stream."""
-    match event:
-        case (
-            PersonRegistered()
-            | EmailVerified()
-            | PreferencesChanged()
-            | WorkspaceJoined()
-            | WorkspaceLeft()
-            | PersonForgotten()
-        ):
-            return event.person_id
-    return None
-
-
 def evolve(person: Person | None, event: Event) -> Person | None:  # noqa: PLR0911 - one for each event
     """The person after one more event."""
     match person, event:
@@ -67,8 +52,16 @@ def evolve(person: Person | None, event: Event) -> Person | None:  # noqa: PLR09
 people: Projection[Any] = projection(
     "people",
     Person,
-    concerns=concerns,
+    on={
+        PersonRegistered: "person_id",
+        EmailVerified: "person_id",
+        PreferencesChanged: "person_id",
+        WorkspaceJoined: "person_id",
+        WorkspaceLeft: "person_id",
+        PersonForgotten: "person_id",
+    },
     evolve=evolve,
+    begins=(PersonRegistered,),
     absent=NoSuchPerson,
     stream="person",
     version=2,

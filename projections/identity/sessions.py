@@ -20,14 +20,6 @@ class Session(Document):
     user_agent: str | None = None
 
 
-def concerns(event: Event) -> str | None:
-    """The session an event is about."""
-    match event:
-        case SessionOpened() | SessionClosed():
-            return event.session_id
-    return None
-
-
 def evolve(session: Session | None, event: Event) -> Session | None:
     """The session after one more event; a closed one is not kept."""
     match event:
@@ -48,8 +40,12 @@ def evolve(session: Session | None, event: Event) -> Session | None:
 sessions: Projection[Any] = projection(
     "sessions",
     Session,
-    concerns=concerns,
+    on={
+        SessionOpened: "session_id",
+        SessionClosed: "session_id",
+    },
     evolve=evolve,
+    begins=(SessionOpened,),
     absent=NoSuchSession,
     parent=lambda session: session.user_id,
     stream="session",

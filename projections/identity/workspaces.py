@@ -57,28 +57,6 @@ class Workspace(Document):
     tenancy: int = 0
 
 
-def concerns(event: Event) -> str | None:
-    """The workspace an event is about: every event of its stream."""
-    match event:
-        case (
-            WorkspaceOpened()
-            | WorkspaceRenamed()
-            | MemberAdded()
-            | MemberRoleChanged()
-            | MemberRemoved()
-            | OwnershipTransferred()
-            | InvitationSent()
-            | InvitationRevoked()
-            | InvitationAccepted()
-            | InvitationDeclined()
-            | InviteeForgotten()
-            | WorkspaceReclaimed()
-            | WorkspaceForgotten()
-        ):
-            return event.workspace_id
-    return None
-
-
 def evolve(  # noqa: C901, PLR0911, PLR0912 - one for each event
     workspace: Workspace | None, event: Event
 ) -> Workspace | None:
@@ -154,8 +132,23 @@ def _without_address(workspace: Workspace, event: InviteeForgotten) -> Workspace
 workspaces: Projection[Any] = projection(
     "workspaces",
     Workspace,
-    concerns=concerns,
+    on={
+        WorkspaceOpened: "workspace_id",
+        WorkspaceRenamed: "workspace_id",
+        MemberAdded: "workspace_id",
+        MemberRoleChanged: "workspace_id",
+        MemberRemoved: "workspace_id",
+        OwnershipTransferred: "workspace_id",
+        InvitationSent: "workspace_id",
+        InvitationRevoked: "workspace_id",
+        InvitationAccepted: "workspace_id",
+        InvitationDeclined: "workspace_id",
+        InviteeForgotten: "workspace_id",
+        WorkspaceReclaimed: "workspace_id",
+        WorkspaceForgotten: "workspace_id",
+    },
     evolve=evolve,
+    begins=(WorkspaceOpened,),
     absent=NoSuchWorkspace,
     stream="workspace",
     version=2,

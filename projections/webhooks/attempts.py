@@ -35,16 +35,6 @@ class WebhookLog(Document):
     deliveries: tuple[Attempt, ...] = ()
 
 
-def concerns(event: Event) -> str | None:
-    """The analysis an event is about."""
-    match event:
-        case AnalysisRequested():
-            return event.analysis_id
-        case DeliveryAttempted(subject_kind="analysis"):
-            return event.subject_id
-    return None
-
-
 def evolve(log: WebhookLog | None, event: Event) -> WebhookLog | None:
     """The log after one more event."""
     match log, event:
@@ -68,5 +58,14 @@ def evolve(log: WebhookLog | None, event: Event) -> WebhookLog | None:
 
 
 webhook_logs: Projection[Any] = projection(
-    "webhook_logs", WebhookLog, version=2, concerns=concerns, evolve=evolve, absent=NoSuchAnalysis
+    "webhook_logs",
+    WebhookLog,
+    version=2,
+    on={
+        AnalysisRequested: "analysis_id",
+        DeliveryAttempted: lambda event: event.subject_id if event.subject_kind == "analysis" else None,
+    },
+    evolve=evolve,
+    begins=(AnalysisRequested,),
+    absent=NoSuchAnalysis,
 )

@@ -53,14 +53,6 @@ class DeliveryLog(Document):
     attempts: tuple[SentOnce, ...] = ()
 
 
-def concerns(event: Event) -> str | None:
-    """The delivery an event is about."""
-    match event:
-        case DeliveryQueued() | DeliveryBegun() | DeliveryAttempted() | DeliveryGivenUp():
-            return event.delivery_id
-    return None
-
-
 def evolve(log: DeliveryLog | None, event: Event) -> DeliveryLog | None:
     """The delivery after one more event."""
     match log, event:
@@ -110,8 +102,14 @@ def _attempted(log: DeliveryLog, event: DeliveryAttempted) -> DeliveryLog:
 delivery_logs: Projection[Any] = projection(
     "delivery_logs",
     DeliveryLog,
-    concerns=concerns,
+    on={
+        DeliveryQueued: "delivery_id",
+        DeliveryBegun: "delivery_id",
+        DeliveryAttempted: "delivery_id",
+        DeliveryGivenUp: "delivery_id",
+    },
     evolve=evolve,
+    begins=(DeliveryQueued,),
     absent=NoSuchDelivery,
     parent=lambda log: log.job_id or None,
     stream="delivery",

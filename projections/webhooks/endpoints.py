@@ -40,25 +40,6 @@ class EndpointView(Document):
     updated_at: str = ""
 
 
-def concerns(event: Event) -> str | None:
-    """The endpoint an event is about."""
-    match event:
-        case (
-            EndpointRegistered()
-            | EndpointMoved()
-            | EndpointDescribed()
-            | EndpointSubscribed()
-            | EndpointSecretRotated()
-            | EndpointFailing()
-            | EndpointRecovered()
-            | EndpointDisabled()
-            | EndpointEnabled()
-            | EndpointRemoved()
-        ):
-            return event.endpoint_id
-    return None
-
-
 def evolve(endpoint: EndpointView | None, event: Event) -> EndpointView | None:
     """The endpoint after one more event; a removed one is gone."""
     match endpoint, event:
@@ -121,5 +102,21 @@ def _said(endpoint: EndpointView) -> EndpointView:
 
 
 webhook_endpoints: Projection[Any] = projection(
-    "webhook_endpoints", EndpointView, concerns=concerns, evolve=evolve, absent=NoSuchEndpoint
+    "webhook_endpoints",
+    EndpointView,
+    on={
+        EndpointRegistered: "endpoint_id",
+        EndpointMoved: "endpoint_id",
+        EndpointDescribed: "endpoint_id",
+        EndpointSubscribed: "endpoint_id",
+        EndpointSecretRotated: "endpoint_id",
+        EndpointFailing: "endpoint_id",
+        EndpointRecovered: "endpoint_id",
+        EndpointDisabled: "endpoint_id",
+        EndpointEnabled: "endpoint_id",
+        EndpointRemoved: "endpoint_id",
+    },
+    evolve=evolve,
+    begins=(EndpointRegistered,),
+    absent=NoSuchEndpoint,
 )

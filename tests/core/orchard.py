@@ -195,15 +195,13 @@ def show(tree: TreeView | None, event: Event) -> TreeView | None:
     return tree
 
 
-def about(event: Event) -> str | None:
-    match event:
-        case TreeCursed(manner="unwritable"):
+def cursed(event: TreeCursed) -> str:
+    match event.manner:
+        case "unwritable":
             return event.tree_id + "\0"  # a text that Postgres refuses
-        case TreeCursed(manner="too long"):
+        case "too long":
             return "".join(chr(0x4E00 + (i * 7919) % 20_000) for i in range(9_000))  # a key that no index holds
-        case TreePlanted() | TreeWatered() | TreeFelled() | TreeCursed():
-            return event.tree_id
-    return None
+    return event.tree_id
 
 
 def forest(version: int = 1) -> Projection[TreeView]:
@@ -211,8 +209,9 @@ def forest(version: int = 1) -> Projection[TreeView]:
     return Projection(
         name="trees",
         document=TreeView,
-        concerns=about,
+        on={TreePlanted: "tree_id", TreeWatered: "tree_id", TreeFelled: "tree_id", TreeCursed: cursed},
         evolve=show,
+        begins=(TreePlanted, TreeCursed),
         version=version,
         absent=NoSuchTree,
         stream="tree",
@@ -220,20 +219,23 @@ def forest(version: int = 1) -> Projection[TreeView]:
     )
 
 
-def counts(event: Event) -> list[tuple[str, int]]:
-    match event:
-        case TreePlanted():
-            return [("trees", 1)]
-        case TreeWatered():
-            return [("litres", event.litres), (f"litres/{event.tree_id}", event.litres)]
-        case TreeCursed(manner="raises"):
-            raise Curse(event.tree_id)
+def count_curse(event: TreeCursed) -> list[tuple[str, int]]:
+    if event.manner == "raises":
+        raise Curse(event.tree_id)
     return []
 
 
 def figures(version: int = 1) -> Tally:
     """How many trees, how much water."""
-    return Tally(name="figures", counts=counts, version=version)
+    return Tally(
+        name="figures",
+        counts={
+            TreePlanted: lambda _: [("trees", 1)],
+            TreeWatered: lambda event: [("litres", event.litres), (f"litres/{event.tree_id}", event.litres)],
+            TreeCursed: count_curse,
+        },
+        version=version,
+    )
 
 
 class GardenerView(Document):
@@ -246,7 +248,8 @@ def gardeners() -> Projection[GardenerView]:
     return Projection(
         name="gardeners",
         document=GardenerView,
-        concerns=lambda event: event.gardener_id if isinstance(event, GardenerHired) else None,
+        on={GardenerHired: "gardener_id"},
+        begins=(GardenerHired,),
         evolve=lambda _, event: (
             GardenerView(id=event.gardener_id, email=event.email) if isinstance(event, GardenerHired) else None
         ),

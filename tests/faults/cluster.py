@@ -276,6 +276,6 @@ def compare(cluster: Cluster, history: list[Recorded]) -> None:
     counted: Counter[tuple[str, str]] = Counter()
     for tally in TALLIES.values():
         for each in history:
-            for key, amount in tally.counts(each.event):
+            for key, amount in tally.counted(each.event):
                 counted[tally.name, key] += amount
     assert sums == {key: amount for key, amount in counted.items() if amount}
