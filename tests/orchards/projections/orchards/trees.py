@@ -24,11 +24,6 @@ class TreeDocument(Document):
     harvest_problem: str | None = None
 
 
-def concerns(event: Event) -> str | None:
-    """The tree an event is about."""
-    return event.tree_id if isinstance(event, TreePlanted | TreeHarvested | HarvestWeighed | HarvestLost) else None
-
-
 def evolve(tree: TreeDocument | None, event: Event) -> TreeDocument | None:
     """A tree after one more event."""
     match tree, event:
@@ -49,5 +44,16 @@ def evolve(tree: TreeDocument | None, event: Event) -> TreeDocument | None:
 
 
 tree_documents: Projection[TreeDocument] = projection(
-    "trees", TreeDocument, concerns=concerns, evolve=evolve, absent=NoSuchTree, stream="tree"
+    "trees",
+    TreeDocument,
+    on={
+        TreePlanted: "tree_id",
+        TreeHarvested: "tree_id",
+        HarvestWeighed: "tree_id",
+        HarvestLost: "tree_id",
+    },
+    evolve=evolve,
+    begins=(TreePlanted,),
+    absent=NoSuchTree,
+    stream="tree",
 )
