@@ -109,18 +109,21 @@ def chorus(sound: Sound, depth: float) -> None:
     if depth <= 0 or sound.shape[1] < RATE // 10:
         return
     count = sound.shape[1]
-    piece = 1 << 19
+    piece, reach = 1 << 17, round(0.02 * RATE)
     for side, sign in ((0, 1.0), (1, -1.0)):
-        dry = sound[side].copy()
-        for start in range(0, count, piece):
-            index = np.arange(start, min(count, start + piece))
+        # From the end to the beginning, so that what a piece listens back to is still dry, and no copy of all is kept.
+        for start in reversed(range(0, count, piece)):
+            end, first = min(count, start + piece), max(0, start - reach)
+            dry = sound[side, first:end].copy()
+            index = np.arange(start, end)
             delay = RATE * (0.011 + sign * 0.0032 * np.sin(2 * np.pi * 0.63 * index / RATE))
             place = np.maximum(index - delay, 0)
             whole = place.astype(np.int64)
             part = (place - whole).astype(np.float32)
-            following = np.minimum(whole + 1, count - 1)
+            whole -= first
+            following = np.minimum(whole + 1, len(dry) - 1)
             wet = dry[whole] + part * (dry[following] - dry[whole])
-            sound[side, start : start + piece] += np.float32(0.7 * depth) * wet
+            sound[side, start:end] += np.float32(0.7 * depth) * wet
     sound *= np.float32(1 / (1 + 0.35 * depth))
 
 
@@ -162,7 +165,7 @@ def compress(sound: Sound, *, threshold: float, ratio: float, attack: float, rel
 def apply_gain(sound: Sound, steps: Array) -> None:
     """Multiply (2, samples) in place by a gain that is known every `STEP` samples and glides between."""
     count = sound.shape[1]
-    piece = 1 << 14
+    piece = 1 << 11
     places = np.arange(len(steps)) * STEP + STEP // 2
     for start in range(0, count, piece * STEP):
         index = np.arange(start, min(count, start + piece * STEP))

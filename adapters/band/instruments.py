@@ -366,6 +366,8 @@ BODIES = {
 }
 #: A note gets as loud as this many steps of strength say, each with its own brightness.
 STRENGTHS = 4
+#: Notes that are kept: a chord of eight bars takes three megabytes.
+KEPT_MAX = 8
 
 
 class Instrument:
@@ -383,6 +385,8 @@ class Instrument:
         held = max(1, int(seconds * 100))
         key = (pitch, held, strength, -1 if slide_from is None else slide_from)
         if key not in self._kept:
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.clear()
             self._kept[key] = self._play(pitch, held / 100, strength / STRENGTHS, slide_from)
         return self._kept[key]
 

@@ -147,7 +147,8 @@ class _Desk:
         if part is None:
             return track
         instrument = Instrument(part.instrument, brightness=self._score.brightness, drive=self._score.drive)
-        for note in part.notes:
+        # Like beside like, so that the instrument need not keep many notes.
+        for note in sorted(part.notes, key=lambda note: (note.pitch, note.beats, note.velocity)):
             self._play(track, part, note, instrument, pan)
         patch = instrument.patch
         effects.chorus(track, patch.chorus)
@@ -199,9 +200,10 @@ class _Desk:
         if above:
             sos = signal.butter(1, above, "high", fs=RATE, output="sos").astype(np.float32)
             middle = signal.sosfilt(sos, middle)
-        self._hall += np.float32(10 ** ((hall + self._wet) / 20)) * middle
+        middle *= np.float32(10 ** ((hall + self._wet) / 20))
+        self._hall += middle
         if echo is not None:
-            middle *= np.float32(10 ** ((echo + self._wet) / 20))
+            middle *= np.float32(10 ** ((echo - hall) / 20))
             self._echo += middle
 
 
