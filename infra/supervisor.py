@@ -203,7 +203,7 @@ class Supervisor:
             first = (
                 "" if (server.directory / "server.json").exists() else " for the first time, which may take a minute"
             )
-            self._say(f"Starting {server.title}{first} ...")
+            self._say(f"{server.title} is starting{first} ...")
         results = await asyncio.gather(
             *(asyncio.to_thread(server.start) for server in self.servers), return_exceptions=True
         )

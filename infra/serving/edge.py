@@ -52,6 +52,10 @@ def own_hosts(service: Service) -> Callable[[str], bool] | None:
     return is_own
 
 
+#: What supervisors and load balancers ask all the while.
+PROBES = ("/health", "/ready")
+
+
 class Edge:
     """The application as the server sees it."""
 
@@ -96,7 +100,9 @@ class Edge:
         finally:
             asker = ASKING.get(None)
             # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets.
-            log.info(
+            # Probes come every few seconds for ever, and say nothing while all is well.
+            write = log.debug if status < 400 and scope["path"] in PROBES else log.info
+            write(
                 "request.answered",
                 method=method,
                 path=scope.get("path_template", ""),

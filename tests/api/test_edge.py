@@ -107,3 +107,11 @@ def test_each_request_is_one_line_in_the_log_without_what_was_asked(stack: Stack
     assert line["milliseconds"] > 0
     assert not {"hidden-value", "no-such-thing", somebody.token} & set(json.dumps(line).replace('"', " ").split())
     assert "hidden-value" not in json.dumps(line)
+
+
+def test_a_probe_is_no_line_in_the_log_while_all_is_well(stack: Stack, client: httpx.Client) -> None:
+    assert client.get("/ready", headers={"X-Request-ID": "probe-of-log"}).status_code == 200
+    client.get("/version", headers={"X-Request-ID": "after-the-probe"})
+
+    assert eventually(lambda: lines(stack, "after-the-probe"))
+    assert not lines(stack, "probe-of-log")
