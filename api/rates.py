@@ -38,7 +38,7 @@ class Rate(Value):
     section: type[Section]
     limit: Callable[[Any], int]
     window_seconds: int
-    by: Literal["address", "subject"]
+    by: Literal["address", "subject", "both"]
 
     def key(self, subject: str) -> str:
         """What it counts under."""
@@ -53,6 +53,11 @@ def by_address(name: str, section: type[S], limit: Callable[[S], int], window_se
 def by_subject(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
     """A limit for each mailbox, key or whatever else a route names."""
     return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="subject")
+
+
+def by_both(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
+    """A limit for what one address asks about one subject, so that nobody spends what others may ask about it."""
+    return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="both")
 
 
 #: What one key or session may ask in all.
@@ -79,11 +84,17 @@ class Limits:
             if each.by == "address":
                 await self.count(connection, each, address)
 
-    async def take(self, connection: Connection, subject: str) -> None:
-        """Count a request under those limits of its route that go by a subject, which is known now."""
+    async def take(self, connection: Connection, subject: str, source: str = "") -> None:
+        """Count a request under those limits of its route that go by a subject, which is known now.
+
+        `source` is where it comes from, for limits that go by both. They are counted in the order in which the route
+        names them: what one has stopped is not counted under the next.
+        """
         for each in connection.route_handler.opt["rates"]:
             if each.by == "subject":
                 await self.count(connection, each, subject)
+            elif each.by == "both":
+                await self.count(connection, each, f"{subject}/{source}")
 
     async def count(self, connection: Connection, limit: Rate, subject: str) -> None:
         """Count a request, note what to tell about it, and refuse it when it is one too many."""

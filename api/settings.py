@@ -31,7 +31,7 @@ class Rates(Section, frozen=True):
     code_limit_per_hour: Annotated[
         Count,
         says(
-            f"Codes and invitations to one mailbox; {DEVELOPMENT_LIMIT} in development on loopback",
+            f"Codes and invitations to one mailbox from one source; {DEVELOPMENT_LIMIT} in development on loopback",
             development=DEVELOPMENT_LIMIT,
         ),
     ] = 5

@@ -11,12 +11,16 @@ from msgspec import Meta, Struct
 
 from api.auth import anonymous, inside
 from api.identity.ports import Ports
-from api.rates import by_address, by_subject, rate
+from api.rates import by_address, by_both, by_subject, rate
 from api.settings import Rates
+from commands.identity.challenges import WRONG_CODES_MAX
 from commands.identity.people import RegisterPerson, VerifyEmail
 from domain.identity.addresses import LENGTH_MAX, NotAnAddress, normal
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import email_claims
+
+#: How many sources may have all their letters sent to one mailbox in an hour.
+MAILBOX_FACTOR = 4
 
 Email = Annotated[str, Meta(max_length=LENGTH_MAX, extra_json_schema={"format": "email"})]
 
@@ -31,8 +35,14 @@ def mailbox(email: str) -> str:
 
 REGISTRATIONS = by_address("register", Rates, lambda rates: rates.register_limit_per_hour)
 PROOFS = by_address("verify", Rates, lambda rates: rates.register_limit_per_hour)
-#: To one mailbox, which must not be filled: codes, and letters of invitation.
-LETTERS = by_subject("code", Rates, lambda rates: rates.code_limit_per_hour)
+#: Codes, and letters of invitation, to one mailbox from one address or workspace: a stranger spends only their own.
+LETTERS = by_both("code", Rates, lambda rates: rates.code_limit_per_hour)
+#: To one mailbox from anywhere, which must not be filled.
+MAILBOX = by_subject("mailbox", Rates, lambda rates: MAILBOX_FACTOR * rates.code_limit_per_hour)
+#: Answers to codes of one mailbox from anywhere: as many as so many codes took before they were counted by source.
+ANSWERS = by_subject("answer", Rates, lambda rates: WRONG_CODES_MAX * rates.code_limit_per_hour)
+#: Answers to codes of one mailbox from one address, so that one stranger's guesses are not all there are.
+ANSWERS_FROM = by_both("answer-from", Rates, lambda rates: 2 * rates.code_limit_per_hour)
 
 
 class Registration(Struct):

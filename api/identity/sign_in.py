@@ -16,6 +16,7 @@ from api.auth import (
     COOKIE,
     Asker,
     anonymous,
+    counted_address,
     inside,
     needs,
     outside_session_id,
@@ -23,7 +24,7 @@ from api.auth import (
     refuse_other_sites,
 )
 from api.identity.ports import Ports
-from api.identity.registration import LETTERS, Email, Proof, mailbox
+from api.identity.registration import ANSWERS, ANSWERS_FROM, LETTERS, MAILBOX, Email, Proof, mailbox
 from api.rates import by_address, rate
 from api.settings import Rates
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
@@ -103,7 +104,7 @@ class ListedSession(Struct):
     last_used_at: str | None = None
 
 
-@post("/v1/auth/email/start", status_code=200, tags=["platform"], opt=rate(SIGN_INS, LETTERS))
+@post("/v1/auth/email/start", status_code=200, tags=["platform"], opt=rate(SIGN_INS, LETTERS, MAILBOX))
 async def start_email_sign_in(
     request: Request[Any, Any, Any], data: JSONBody[Start], ports: NamedDependency[Ports]
 ) -> Started:
@@ -111,7 +112,7 @@ async def start_email_sign_in(
     vault = ports.vault
     email = mailbox(data.email)
     digest = vault.email_digest(email)
-    await ports.limits.take(request, digest)
+    await ports.limits.take(request, digest, counted_address(request))
     is_development = ports.service.env == "development"
     if not ports.mail.can_mail and not is_development:
         raise MailIsNotSetUp
@@ -127,7 +128,7 @@ async def start_email_sign_in(
     )
 
 
-@post("/v1/auth/email/verify", status_code=200, tags=["platform"], opt=rate(VERIFICATIONS))
+@post("/v1/auth/email/verify", status_code=200, tags=["platform"], opt=rate(VERIFICATIONS, ANSWERS_FROM, ANSWERS))
 async def verify_email_sign_in(
     request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]
 ) -> Response[SignedIn]:
@@ -138,6 +139,7 @@ async def verify_email_sign_in(
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
         raise CodeIsWrong
+    await ports.limits.take(request, challenge.email_digest, counted_address(request))
     context = anonymous()
     token, digest = vault.new_session_token()
     door = _door(request, ports, digest)

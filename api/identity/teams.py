@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from api.auth import Asker, anonymous, inside, needs
 from api.identity.ports import Ports
-from api.identity.registration import LETTERS, Email, mailbox
+from api.identity.registration import LETTERS, MAILBOX, Email, mailbox
 from api.identity.sign_in import Revoked
 from api.rates import by_address, rate
 from api.settings import Rates
@@ -141,7 +141,7 @@ async def get_team(ports: NamedDependency[Ports], asker: NamedDependency[Asker])
     )
 
 
-@post("/v1/account/team/invitations", tags=["platform"], opt={**needs(None, "admin"), **rate(LETTERS)})
+@post("/v1/account/team/invitations", tags=["platform"], opt={**needs(None, "admin"), **rate(LETTERS, MAILBOX)})
 async def invite_member(
     request: Request[Any, Any, Any],
     data: JSONBody[NewInvitation],
@@ -152,7 +152,7 @@ async def invite_member(
     email = mailbox(data.email)
     digest = ports.vault.email_digest(email)
     # A letter to this mailbox, as a code is: inviting, revoking and inviting again must not fill it.
-    await ports.limits.take(request, digest)
+    await ports.limits.take(request, digest, asker.workspace_id)
     invitation_id = ports.vault.new_id()
     await ports.execute(
         InviteMember(

@@ -210,6 +210,47 @@ def test_what_is_no_address_is_refused(client: httpx.Client, body: dict[str, obj
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(stack: Stack) -> None:
+    """Each source has its own codes and answers; all together guess no more often than one of them could."""
+    with (
+        stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url,
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
+        email = new_email()
+
+        def ask(number: int) -> httpx.Response:
+            source = {"X-Forwarded-For": f"198.51.100.{number}"}
+            return http.post("/v1/auth/email/start", json={"email": email}, headers=source)
+
+        assert [ask(1).status_code for _ in range(20)] == [200] * 3 + [429] * 17
+        mine = ask(2).json()
+        guesses = [
+            verify(http, mine["challenge_id"], other_than(mine["dev_code"]), **{"X-Forwarded-For": "198.51.100.1"})
+            for _ in range(4)
+        ]
+        assert {each.status_code for each in guesses} == {422}
+        answer = verify(http, mine["challenge_id"], mine["dev_code"], **{"X-Forwarded-For": "198.51.100.2"})
+        assert answer.status_code == 200
+        # Twelve letters in all, of which four have been sent.
+        sent = [ask(number).status_code for number in range(3, 13)]
+        assert sent == [200] * 8 + [429] * 2
+
+
+def test_many_sources_guess_no_more_often_than_one_mailbox_allows(stack: Stack) -> None:
+    with (
+        stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url,
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
+        email, statuses = new_email(), []
+        for number in range(1, 6):
+            source = {"X-Forwarded-For": f"198.51.100.{number}"}
+            started = http.post("/v1/auth/email/start", json={"email": email}, headers=source).json()
+            wrong = other_than(started["dev_code"])
+            statuses += [verify(http, started["challenge_id"], wrong, **source).status_code for _ in range(5)]
+        # Three codes of five tries each is what one mailbox allowed before there were sources.
+        assert statuses.count(422) == 15
+
+
 def test_one_mailbox_gets_so_many_codes_an_hour_known_or_not(client: httpx.Client, strict: httpx.Client) -> None:
     registered = client.post("/v1/auth/register", json={"email": new_email()}).json()["email"]
     for email in (registered, new_email()):
