@@ -81,7 +81,8 @@ def sections() -> tuple[type[Section], ...]:
 @cache
 def _sections(_extended_by: tuple[str, ...]) -> tuple[type[Section], ...]:
     found: dict[type[Section], None] = {}
-    for layer in LAYERS:
+    # What contexts limit stands last: the domain is the layer of few settings.
+    for layer in (*LAYERS[1:], LAYERS[0]):
         for module in sorted(modules(layer, "settings"), key=lambda each: each.__name__.count(".")):
             for value in vars(module).values():
                 if isinstance(value, type) and issubclass(value, Section) and value.__module__ == module.__name__:

@@ -16,6 +16,7 @@ from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, RefusedUrl, Url, check_url
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.idempotency import Once
+from domain.analyses.analyses import ANALYSES
 from domain.idempotency import claims
 from domain.kernel import Invalid, Refusal, Unavailable
 from projections.analyses.analyses import AnalysisV1, analyses
@@ -203,7 +204,7 @@ async def submit(
             workspace_id=asker.workspace_id,
             items=items,
             once=claim,
-            monthly_limit=await ports.plans.monthly_limit(asker.workspace_id),
+            monthly_limit=await ports.plans.monthly_limit(asker.workspace_id, ANALYSES),
             is_batch=is_batch,
         ),
         asker.context,

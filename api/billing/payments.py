@@ -15,7 +15,9 @@ from adapters.payments.stripe import Payments
 from api.auth import Asker, needs
 from api.billing.ports import Ports
 from api.kernel import Url
+from commands.billing import settings
 from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
+from domain.analyses.analyses import ANALYSES
 from domain.billing.subscriptions import (
     FREE,
     PAYING,
@@ -28,7 +30,7 @@ from domain.billing.subscriptions import (
 )
 from domain.kernel import Invalid, Unavailable
 from domain.ledger import Context
-from projections.billing.usage import analyses_in, usage
+from projections.billing.usage import usage
 from projections.kernel import seconds
 
 log = structlog.get_logger(__name__)
@@ -90,8 +92,8 @@ def _payments(ports: Ports) -> Payments:
 async def get_billing_status(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> BillingStatus:
     """Read the plan of this workspace and what is left of the month."""
     found = await ports.plans.of(asker.workspace_id)
-    limit = await ports.plans.monthly_limit(asker.workspace_id)
-    key = analyses_in(asker.workspace_id, ports.now())
+    limit = await ports.plans.monthly_limit(asker.workspace_id, ANALYSES)
+    key = ANALYSES.used_in(asker.workspace_id, ports.now())
     used = (await ports.views.sums(usage, [key], asker.workspace_id))[key]
     return BillingStatus(
         local_credit_balance=0 if limit is None else max(0, limit - used),
@@ -108,7 +110,7 @@ async def get_billing_status(ports: NamedDependency[Ports], asker: NamedDependen
 async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Page:
     """Open a page on which this workspace subscribes to a plan."""
     payments = _payments(ports)
-    prices = ports.plans.settings.stripe_prices
+    prices = ports.plans.settings[settings.Plans].stripe_prices
     plan = data.plan or next(iter(prices), "")
     if plan not in prices:
         raise NoSuchPlan(loc=("body", "plan"))
@@ -202,7 +204,7 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
         # Written down, a word that this version does not know would make the whole history unreadable.
         log.error("billing.unknown_status", subscription_id=subscription_id, status=found.status)
         return
-    plans = {price: plan for plan, price in ports.plans.settings.stripe_prices.items()}
+    plans = {price: plan for plan, price in ports.plans.settings[settings.Plans].stripe_prices.items()}
     context = _context(workspace_id)
     await ports.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
     await ports.execute(

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from api.auth import Asker, needs
 from api.billing.ports import Ports
-from projections.billing.usage import analyses_in, usage
+from domain.analyses.analyses import ANALYSES
+from projections.billing.usage import usage
 
 
 class Usage(Struct):
@@ -29,9 +30,9 @@ class Usage(Struct):
 async def get_usage(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Usage:
     """Read what this workspace has used in the month (UTC)."""
     now = ports.now()
-    key = analyses_in(asker.workspace_id, now)
+    key = ANALYSES.used_in(asker.workspace_id, now)
     count = (await ports.views.sums(usage, [key], asker.workspace_id))[key]
-    limit = await ports.plans.monthly_limit(asker.workspace_id)
+    limit = await ports.plans.monthly_limit(asker.workspace_id, ANALYSES)
     remaining = None if limit is None else max(0, limit - count)
     return Usage(
         month=f"{now:%Y-%m}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from commands.billing.quotas import count
 from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
 from domain.analyses.analyses import (
+    ANALYSES,
     Analysis,
     AnalysisCancelled,
     AnalysisCompleted,
@@ -30,7 +32,6 @@ from domain.analyses.objects import (
     StorageObjectIsUsed,
     storage_objects,
 )
-from domain.billing.quotas import MonthlyQuotaExceeded, QuotaUsed, quota_id, quotas, seconds_left
 from domain.kernel import Event, Value
 from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 
@@ -75,7 +76,8 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
     for item in fresh:
         await _take_object(wish, item, transaction)
         await _know_endpoint(wish, item, transaction)
-    await _count(wish, fresh, transaction)
+    ids = [item.analysis_id for item in fresh]
+    await count(transaction, ANALYSES, wish.workspace_id, ids, wish.monthly_limit)
     for item in fresh:
         transaction.record(
             analyses,
@@ -120,26 +122,6 @@ async def _know_endpoint(wish: RequestAnalyses, item: Item, transaction: Transac
     book = await transaction.find(endpoint_books, wish.workspace_id)
     if item.webhook_endpoint_id not in book.endpoints:
         raise NoSuchEndpoint
-
-
-async def _count(wish: RequestAnalyses, fresh: list[Item], transaction: Transaction) -> None:
-    if wish.monthly_limit is None or not fresh:
-        return
-    month = quota_id(wish.workspace_id, transaction.now)
-    quota = await transaction.find(quotas, month)
-    if quota.used + len(fresh) > wish.monthly_limit:
-        raise MonthlyQuotaExceeded(limit=wish.monthly_limit, retry_after_seconds=seconds_left(transaction.now))
-    transaction.record(
-        quotas,
-        month,
-        QuotaUsed(
-            quota_id=month,
-            workspace_id=wish.workspace_id,
-            analysis_ids=tuple(item.analysis_id for item in fresh),
-            used_at=transaction.now,
-            used=quota.used + len(fresh),
-        ),
-    )
 
 
 class StartAnalysis(Command):

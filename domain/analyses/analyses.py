@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from msgspec.structs import replace
 
 from domain.analyses.findings import Findings
+from domain.analyses.settings import AnalysisLimits
+from domain.billing.quotas import Meter
 from domain.kernel import Category, Conflict, Event, NotFound, State, Upcasters, Value, personal, personal_since_then
 
 Origin = Literal["url", "upload", "object"]
@@ -153,3 +155,9 @@ class AnalysisIsNotOver(Conflict):
 
 
 analyses = Category(name="analysis", initial=Analysis(), evolve=evolve, absent=NoSuchAnalysis)
+
+ANALYSES = Meter(
+    kind="analyses",
+    on={AnalysisRequested: "requested_at"},
+    limits=lambda settings: settings[AnalysisLimits].monthly_analysis_limits,
+)
