@@ -76,7 +76,39 @@ def _fault(extra: dict[str, Any], otherwise: str, path_in_body: str, request: Re
             message = f"Input should be {expected}"
             return Fault(loc=(where, *path), message=message, kind="literal_error", context={"expected": expected})
     kind = "type_error" if re.match(r"Expected `[^`]+`, got `", message) else "value_error"
-    return Fault(loc=(where, *path), message=message, kind=kind)
+    return Fault(loc=(where, *path), message=in_words(message), kind=kind)
+
+
+#: What the decoder calls things, and what people do.
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+    "datetime": "a time such as 2026-01-31T12:00:00Z",
+    "uuid": "an id",
+}
+_SIZED = {"str": "characters", "array": "items", "object": "fields"}
+_BOUNDS = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}
+
+
+def in_words(message: str) -> str:
+    """What the decoder says of a value, as a sentence for whoever sent it; other sentences are left as they are."""
+    if found := re.fullmatch(r"Expected `([^`]+)`, got `([^`]+)`", message):
+        wanted, got = ([_WORDS.get(each, each) for each in re.split(r" ?\| ?", side)] for side in found.groups())
+        return f"This should be {' or '.join(wanted)}, and is {' or '.join(got)}."
+    if found := re.fullmatch(r"Expected `(\w+)` of length (<=|>=) (\d+)", message):
+        return f"This should have {_BOUNDS[found[2]]} {found[3]} {_SIZED.get(found[1], 'parts')}."
+    if found := re.fullmatch(r"Expected `(\w+)` (<=|>=|<|>) (\S+)", message):
+        return f"This should be {_BOUNDS[found[2]]} {found[3]}."
+    if message.startswith("Expected `str` matching regex"):
+        return "This is not in the form that is taken here; the documentation shows it."
+    if found := re.fullmatch(r"Invalid RFC3339 encoded (\w+)", message):
+        return f"This should be {_WORDS.get(found[1], 'a ' + found[1])}."
+    return message
 
 
 def http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
