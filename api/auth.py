@@ -290,9 +290,9 @@ async def _welcome(door: Door, claims: Claims, correlation: UUID) -> None:
     for attempt in (1, 2, 3):
         person_id, workspace_id = vault.new_id(), vault.new_id()
         if digest is not None:
-            claim = email_claims.fold((await door.log.read(email_claims.stream(digest))).events)
+            claim = await door.log.state(email_claims, digest)
             if claim.person_id is not None:
-                person = people.fold((await door.log.read(people.stream(claim.person_id))).events)
+                person = await door.log.state(people, claim.person_id)
                 person_id = claim.person_id
                 workspace_id = next(iter(person.workspaces), workspace_id)
         context = Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation)

@@ -42,6 +42,21 @@ class Log(Protocol):
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none; the position of the last event. Raises StaleVersion and AuthorityChanged."""
 
+    async def state(self, category: Category[S], identity: str) -> S:
+        """What a thing's events add up to: the empty state where there are none."""
+        return (await self.look(category, identity))[1]
+
+    async def look(self, category: Category[S], identity: str) -> tuple[int, S]:
+        """The version of a thing (0: it has no events) and its state, from its last event alone where that tells."""
+        stream = category.stream(identity)
+        if category.snapshot is not None:
+            last = await self.last(stream)
+            state = category.snapshot(last.events[0]) if last.events else category.initial
+            if state is not None:
+                return last.version, state
+        history = await self.read(stream)
+        return history.version, category.fold(history.events)
+
 
 class TooBusy(Unavailable):
     """Too many changes to the same thing at once. Try again."""
@@ -71,18 +86,9 @@ class Transaction:
         """The state of a thing that may not exist yet."""
         stream = category.stream(identity)
         if stream not in self._states:
-            self._versions[stream], self._states[stream] = await self._look(category, stream)
+            self._versions[stream], self._states[stream] = await self._log.look(category, identity)
         state: S = self._states[stream]
         return state
-
-    async def _look(self, category: Category[S], stream: str) -> tuple[int, S]:
-        if category.snapshot is not None:
-            last = await self._log.last(stream)
-            state = category.snapshot(last.events[0]) if last.events else category.initial
-            if state is not None:
-                return last.version, state
-        history = await self._log.read(stream)
-        return history.version, category.fold(history.events)
 
     async def expect_new(self, category: Category[S], identity: str) -> S:
         """The state of a thing that most likely does not exist yet: read only once writing has proved otherwise."""

@@ -27,7 +27,7 @@ async def sweep_uploads(blobs: Blobs, ledger: EventLog) -> int:
     async for stored in blobs.list("uploads/"):
         if stored.modified_at > before:
             continue
-        analysis = analyses.fold((await ledger.read(analyses.stream(stored.key.rsplit("/", 1)[-1]))).events)
+        analysis = await ledger.state(analyses, stored.key.rsplit("/", 1)[-1])
         if analysis.status == "absent" or analysis.is_over:
             await blobs.delete(stored.key)
             swept += 1

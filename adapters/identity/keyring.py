@@ -227,7 +227,7 @@ class Keyring:
         refused = sessions.stream(refused_id)
         if (await self._ledger.read(refused)).version:
             return None
-        identity = identities.fold((await self._ledger.read(identities.stream(identity_id))).events)
+        identity = await self._ledger.state(identities, identity_id)
         if identity.person_id is None:
             return None
         person = await self._directory.find(people, identity.person_id)

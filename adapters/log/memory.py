@@ -9,6 +9,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from adapters.log import codec
+from commands.kernel import Log
 from domain.keeping import check_text
 from domain.kernel import Event
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
@@ -28,7 +29,7 @@ class _Unsealed:
 _UNSEALED = _Unsealed()
 
 
-class MemoryLedger:
+class MemoryLedger(Log):
     """Keeps what `adapters.log.eventlog.EventLog` keeps, and passes the same contract."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:

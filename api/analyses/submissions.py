@@ -211,7 +211,7 @@ async def submit(
     )
     if claim is None:
         return subject_id
-    return claims.fold((await ports.log.read(claims.stream(claim.claim_id))).events).subject_id
+    return (await ports.log.state(claims, claim.claim_id)).subject_id
 
 
 async def accepted(ports: Ports, asker: Asker, proposed: str, made: str) -> Accepted:

@@ -118,7 +118,7 @@ async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports],
         url = getattr(data, name)
         if url is not None and not url.startswith(("http://", "https://")):
             raise BadReturnUrl(loc=("body", name))
-    known = billings.fold((await ports.log.read(billings.stream(asker.workspace_id))).events)
+    known = await ports.log.state(billings, asker.workspace_id)
     if known.status in PAYING:
         raise AlreadySubscribed
     customer_id = await _customer(ports, payments, asker)
@@ -137,7 +137,7 @@ async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports],
 async def open_portal(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Page:
     """Open a page on which this workspace changes or ends its subscription."""
     payments = _payments(ports)
-    known = billings.fold((await ports.log.read(billings.stream(asker.workspace_id))).events)
+    known = await ports.log.state(billings, asker.workspace_id)
     if known.customer_id is None:
         raise NoCustomerYet
     opened = await payments.open_portal(known.customer_id, f"{ports.service.url}/docs")
@@ -146,12 +146,11 @@ async def open_portal(ports: NamedDependency[Ports], asker: NamedDependency[Aske
 
 async def _customer(ports: Ports, payments: Payments, asker: Asker) -> str:
     """The customer of this workspace, made on the first occasion; two occasions at once make one."""
-    stream = billings.stream(asker.workspace_id)
-    known = billings.fold((await ports.log.read(stream)).events)
+    known = await ports.log.state(billings, asker.workspace_id)
     if known.customer_id is None:
         customer_id = await payments.create_customer(asker.workspace_id)
         await ports.execute(LinkCustomer(workspace_id=asker.workspace_id, customer_id=customer_id), asker.context)
-        known = billings.fold((await ports.log.read(stream)).events)
+        known = await ports.log.state(billings, asker.workspace_id)
     if known.customer_id is None:
         raise CustomerIsAnothers
     return known.customer_id
@@ -239,7 +238,7 @@ async def _note_invoice(ports: Ports, invoice: Any, *, paid: bool) -> None:
 
 
 async def _workspace(ports: Ports, customer_id: str) -> str | None:
-    claim = customers.fold((await ports.log.read(customers.stream(customer_id))).events)
+    claim = await ports.log.state(customers, customer_id)
     return claim.workspace_id
 
 

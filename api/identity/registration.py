@@ -114,8 +114,8 @@ async def verify_email(data: JSONBody[Proof], ports: NamedDependency[Ports]) -> 
     """Prove an e-mail address with the code that was sent to it."""
     right = ports.vault.same(ports.vault.code(data.challenge_id), data.code)
     context = anonymous()
-    challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)
-    claim = email_claims.fold((await ports.log.read(email_claims.stream(challenge.email_digest))).events)
+    challenge = await ports.log.state(challenges, data.challenge_id)
+    claim = await ports.log.state(email_claims, challenge.email_digest)
     if challenge.expires_at is not None and (claim.person_id is None or claim.workspace_id is None):
         raise CodeIsWrong
     person_id, workspace_id = claim.person_id or "", claim.workspace_id or ""

@@ -135,7 +135,7 @@ async def verify_email_sign_in(
     """Sign in with the newest code. It works once; whoever is new gets a workspace of their own."""
     refuse_other_sites(request.headers, ports.service.url)
     vault = ports.vault
-    challenge = challenges.fold((await ports.log.read(challenges.stream(data.challenge_id))).events)
+    challenge = await ports.log.state(challenges, data.challenge_id)
     right = vault.same(vault.code(data.challenge_id), data.code)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
         raise CodeIsWrong
@@ -186,9 +186,9 @@ async def _held_key(request: Request[Any, Any, Any], ports: Ports) -> str | None
 async def _whose(ports: Ports, email_digest: str) -> tuple[str, str]:
     """Whose address it is, and where they work; new ids if it is nobody's."""
     person_id, workspace_id = ports.vault.new_id(), ports.vault.new_id()
-    claim = email_claims.fold((await ports.log.read(email_claims.stream(email_digest))).events)
+    claim = await ports.log.state(email_claims, email_digest)
     if claim.person_id is not None:
-        person = person_streams.fold((await ports.log.read(person_streams.stream(claim.person_id))).events)
+        person = await ports.log.state(person_streams, claim.person_id)
         person_id = claim.person_id
         workspace_id = next(iter(person.workspaces), workspace_id)
     return person_id, workspace_id
@@ -196,7 +196,7 @@ async def _whose(ports: Ports, email_digest: str) -> tuple[str, str]:
 
 async def _accept_invitations(ports: Ports, email_digest: str, person_id: str, context: Context) -> None:
     """Whoever has just proved to read mail at an address comes to where it is invited to."""
-    claim = email_claims.fold((await ports.log.read(email_claims.stream(email_digest))).events)
+    claim = await ports.log.state(email_claims, email_digest)
     for workspace_id, invitation_id in claim.invitations:
         try:
             await ports.execute(
@@ -233,7 +233,7 @@ async def enter(request: Request[Any, Any, Any], ports: Ports, asker: Asker, wor
 
 async def _end_of(ports: Ports, door: NewSession) -> datetime:
     """When the session ends, as it was written down."""
-    opened = session_streams.fold((await ports.log.read(session_streams.stream(door.session_id))).events)
+    opened = await ports.log.state(session_streams, door.session_id)
     assert opened.expires_at is not None
     return opened.expires_at
 

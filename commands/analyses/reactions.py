@@ -108,7 +108,7 @@ async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
 
 
 async def _known(analysis_id: str, ports: Ports) -> Analysis:
-    return analyses.fold((await ports.log.read(analyses.stream(analysis_id))).events)
+    return await ports.log.state(analyses, analysis_id)
 
 
 async def _is_forgotten(workspace_id: str | None, ports: Ports) -> bool:
@@ -231,6 +231,6 @@ async def expire_object(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, UploadOffered)
     await ports.execute(ExpireObject(storage_object_id=event.storage_object_id), recorded.context())
-    stored = storage_objects.fold((await ports.log.read(storage_objects.stream(event.storage_object_id))).events)
+    stored = await ports.log.state(storage_objects, event.storage_object_id)
     if stored.analysis_id is None or (await _known(stored.analysis_id, ports)).is_over:
         await ports.blobs.delete(event.object_key)

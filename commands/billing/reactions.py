@@ -28,7 +28,7 @@ async def end_subscriptions(recorded: Recorded, ports: Ports) -> None:
     history = await ports.log.read(workspaces.stream(event.workspace_id))
     if not is_forgotten(history.events):
         return
-    billing = billings.fold((await ports.log.read(billings.stream(event.workspace_id))).events)
+    billing = await ports.log.state(billings, event.workspace_id)
     if billing.customer_id is None:
         return
     ended = [] if ports.payments is None else await ports.payments.end_subscriptions(billing.customer_id)

@@ -71,7 +71,7 @@ async def mail_invitation(recorded: Recorded, ports: Ports) -> None:
     """Send the invitation, unless it has been withdrawn or answered meanwhile."""
     event = recorded.event
     assert isinstance(event, InvitationSent)
-    workspace = workspaces.fold((await ports.log.read(workspaces.stream(event.workspace_id))).events)
+    workspace = await ports.log.state(workspaces, event.workspace_id)
     if event.invitation_id not in workspace.invitations or ports.now() >= event.expires_at:
         return
     token = ports.secrets.invitation_token(event.workspace_id, event.invitation_id)

@@ -139,11 +139,11 @@ async def mail_endpoint_disabled(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, EndpointDisabled)
     if ports.post is None:
         return
-    book = endpoint_books.fold((await ports.log.read(endpoint_books.stream(event.workspace_id))).events)
+    book = await ports.log.state(endpoint_books, event.workspace_id)
     endpoint = book.endpoints.get(event.endpoint_id)
     if endpoint is None or endpoint.enabled:
         return
-    workspace = workspaces.fold((await ports.log.read(workspaces.stream(event.workspace_id))).events)
+    workspace = await ports.log.state(workspaces, event.workspace_id)
     why = (
         "It answered that it is gone for good (410)."
         if event.because == "gone"

@@ -69,7 +69,7 @@ async def send(
     Raises DeliveryInProgress while another sender is at it. `force` ignores that it was given up, or its endpoint
     disabled.
     """
-    delivery = deliveries.fold((await ports.log.read(deliveries.stream(delivery_id))).events)
+    delivery = await ports.log.state(deliveries, delivery_id)
     if not delivery.queued:
         raise NoSuchDelivery
     turn = delivery.attempts + 1
@@ -138,7 +138,7 @@ async def send(
 
 async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) -> None:
     """Write down that an attempt came to nothing when whoever began it is gone; raises DeliveryInProgress before."""
-    delivery = deliveries.fold((await ports.log.read(deliveries.stream(begun.delivery_id))).events)
+    delivery = await ports.log.state(deliveries, begun.delivery_id)
     if delivery.begun_at != begun.begun_at or delivery.begun_by != begun.begun_by:
         return
     now = ports.now()
@@ -225,7 +225,7 @@ def reader(log: Log) -> Find:
     """Looks up how things stand in the log."""
 
     async def find(category: Category[S], identity: str) -> S:
-        return category.fold((await log.read(category.stream(identity))).events)
+        return await log.state(category, identity)
 
     return find
 

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.eventlog import EventLog
 from adapters.log.memory import MemoryLedger
@@ -27,6 +28,7 @@ from tests.core.orchard import (
     NameTree,
     NoSuchTree,
     PlantTree,
+    Tree,
     TreePlanted,
     TreeWatered,
     WaterTree,
@@ -60,6 +62,11 @@ async def test_a_stream_is_read_as_it_was_written(ledger: Ledger) -> None:
 
     assert history.version == 3
     assert trees.fold(history.events).litres == 7
+    assert await ledger.state(trees, "1") == trees.fold(history.events)
+    assert await ledger.state(trees, "2") == trees.initial
+    # Where the last event tells all, it is all that is looked at.
+    by_last = replace(trees, snapshot=lambda event: Tree(litres=event.litres) if type(event) is TreeWatered else None)
+    assert await ledger.state(by_last, "1") == Tree(litres=4)
     assert [each.version for each in await ledger.stream("tree-1", after=1)] == [2, 3]
     assert (await ledger.read("tree-2")).version == 0
     assert (await ledger.read("tree-\0")).version == 0
