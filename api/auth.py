@@ -88,6 +88,8 @@ class Asker(Value):
     expires_at: datetime | None = None
     #: The token is another service's, so that only its own service could take it back.
     is_outsider: bool = False
+    #: How often its workspace has begun anew.
+    tenancy: int = 0
     authority: Authority | None = None
 
     @property
@@ -234,6 +236,7 @@ def _asker(connection: Connection, door: Door, token: str, needed: Needs, access
         email=access.email,
         expires_at=credential.expires_at,
         is_outsider=credential.kind == "outside",
+        tenancy=access.tenancy,
         authority=Authority(access.relies_on, partial(_renewed, connection, door, token, needed, access)),
     )
 

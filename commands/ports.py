@@ -62,13 +62,29 @@ class Stored(Protocol):
     def sha256(self) -> str:
         """Digest of its content, hexadecimal."""
 
+    @property
+    def etag(self) -> str:
+        """What its content is known by, without quotes."""
+
 
 class Stat(Protocol):
     """What the store knows about an object."""
 
     @property
+    def key(self) -> str:
+        """Its key."""
+
+    @property
     def size(self) -> int:
         """Its bytes."""
+
+    @property
+    def etag(self) -> str:
+        """What its content is known by, without quotes."""
+
+    @property
+    def content_type(self) -> str:
+        """What it was stored as."""
 
 
 class Keyed(Protocol):
@@ -94,6 +110,9 @@ class Blobs(Protocol):
     async def stat(self, key: str) -> Stat:
         """What is known about an object; raises NotFound."""
 
+    def read(self, found: Stat, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of an object from an offset on, all or so many, piece by piece; NotFound when it is another now."""
+
     async def delete(self, key: str) -> None:
         """Remove an object; nothing happens when it is not there."""
 
@@ -103,8 +122,10 @@ class Blobs(Protocol):
     async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
         """A link that stores an object of this type (and size) for some time."""
 
-    async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
-        """A link that downloads an object for some time."""
+    async def presigned_get(
+        self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
+    ) -> str:
+        """A link that downloads an object for some time, as this type and disposition whatever was stored with it."""
 
 
 class Letter(Value):

@@ -8,6 +8,7 @@ import structlog
 
 from adapters.log.eventlog import EventLog
 from adapters.storage.blobs import Blobs
+from domain.analyses import keys
 from domain.analyses.analyses import analyses
 
 log = structlog.get_logger(__name__)
@@ -24,7 +25,7 @@ async def sweep_uploads(blobs: Blobs, ledger: EventLog) -> int:
     """
     before = datetime.now(UTC) - LEFT_BEHIND
     swept = await blobs.sweep(before)
-    async for stored in blobs.list("uploads/"):
+    async for stored in blobs.list(keys.uploads()):
         if stored.modified_at > before:
             continue
         analysis = await ledger.state(analyses, stored.key.rsplit("/", 1)[-1])

@@ -46,7 +46,7 @@ PART_BYTES = 5 * 1024 * 1024
 PARTS_MAX = 10_000
 KEY_BYTES_MAX = 1024
 
-_READ_BYTES = 1024 * 1024
+READ_BYTES = 1024 * 1024
 _PAGE = 1000
 
 
@@ -120,12 +120,18 @@ class BlobStore(Protocol):
         """Whether there is such an object."""
         ...
 
+    def read(self, found: ports.Stat, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from an offset on; raises NoSuchObject when it is gone, or no longer what was found."""
+        ...
+
     async def delete(self, key: str) -> None:
         """See to it that there is no such object."""
         ...
 
-    async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
-        """A URL with which anybody may read the object for so long."""
+    async def presigned_get(
+        self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
+    ) -> str:
+        """A URL with which anybody may read the object for so long, under these headers whatever it was stored with."""
         ...
 
     async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
@@ -149,6 +155,11 @@ def check_key(key: str) -> str:
     if not key.isprintable():
         raise BadKey(key=key)
     return key
+
+
+def disposition(name: str, *, inline: bool = True) -> str:
+    """The header Content-Disposition for a file of this name."""
+    return f"{'inline' if inline else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def check_size(size: int, size_max: int | None) -> None:
@@ -281,7 +292,8 @@ class Blobs(ports.Blobs):
         try:
             check_size(int(response.headers.get("Content-Length", "0")), size_max)
             mode, size = "wb", 0
-            while piece := await self._call(response.read, _READ_BYTES):
+            # As it was stored, whatever whoever uploaded it said about its encoding.
+            while piece := await self._call(response.read, READ_BYTES, decode_content=False):
                 # What is announced is believed only as far as it saves reading: some stores announce nothing.
                 size += len(piece)
                 check_size(size, size_max)
@@ -303,6 +315,36 @@ class Blobs(ports.Blobs):
             modified_at=found.last_modified or datetime.fromtimestamp(0, UTC),
         )
 
+    async def read(self, found: ports.Stat, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from an offset on; raises NoSuchObject when it is gone, or no longer what was found.
+
+        Each piece of up to 1 MiB is a request of its own, so that a slow reader holds neither a thread nor a
+        connection, and a connection that breaks costs one piece.
+        """
+        end = found.size if length is None else min(found.size, offset + length)
+        while offset < end:
+            size = min(READ_BYTES, end - offset)
+            try:
+                piece = await self._call(self._piece, found, offset, size)
+            except BlobsUnavailable:
+                piece = await self._call(self._piece, found, offset, size)
+            yield piece
+            offset += size
+
+    def _piece(self, found: ports.Stat, offset: int, size: int) -> bytes:
+        response = self._client.get_object(self._bucket, check_key(found.key), offset=offset, length=size)
+        try:
+            piece: bytes = response.read(size, decode_content=False)
+        except BaseException:
+            response.close()  # with what it still holds it serves nobody else
+            raise
+        response.release_conn()
+        if (response.headers.get("ETag") or "").strip('"') != found.etag:
+            raise NoSuchObject
+        if len(piece) != size:
+            raise BlobsUnavailable
+        return piece
+
     async def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
@@ -318,14 +360,21 @@ class Blobs(ports.Blobs):
         except NoSuchObject:
             return
 
-    async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
-        """A URL with which anybody may read the object for so long."""
-        disposition = f"attachment; filename*=UTF-8''{quote(download_name or '', safe='')}"
+    async def presigned_get(
+        self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
+    ) -> str:
+        """A URL with which anybody may read the object for so long, under these headers whatever it was stored with.
+
+        What a client sent with a presigned PUT besides its type is not signed, and kept by the store all the same.
+        """
+        headers: dict[str, str | list[str] | tuple[str]] = {}
+        if content_type is not None:
+            headers |= {"response-content-type": content_type, "response-content-encoding": "identity"}
+        if disposition is not None:
+            headers["response-content-disposition"] = disposition
+        headers["response-cache-control"] = "private, no-cache"
         return self._public.presigned_get_object(
-            self._bucket,
-            check_key(key),
-            timedelta(seconds=seconds),
-            {"response-content-disposition": disposition} if download_name else None,
+            self._bucket, check_key(key), timedelta(seconds=seconds), response_headers=headers
         )
 
     async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:

@@ -13,7 +13,17 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
-from adapters.storage.blobs import BlobsUnavailable, Listed, NoSuchObject, Stat, Stored, check_key, check_size
+from adapters.storage.blobs import (
+    READ_BYTES,
+    BlobsUnavailable,
+    Listed,
+    NoSuchObject,
+    Stat,
+    Stored,
+    check_key,
+    check_size,
+)
+from commands import ports
 
 
 class _Object(Struct, frozen=True, kw_only=True):
@@ -70,6 +80,17 @@ class MemoryBlobs:
             modified_at=found.modified_at,
         )
 
+    async def read(self, found: ports.Stat, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from an offset on; raises NoSuchObject when it is gone, or no longer what was found."""
+        end = found.size if length is None else min(found.size, offset + length)
+        while offset < end:
+            data = (await self._find(found.key)).data
+            if _etag(data) != found.etag:
+                raise NoSuchObject
+            piece = data[offset : min(end, offset + READ_BYTES)]
+            yield piece
+            offset += len(piece)
+
     async def exists(self, key: str) -> bool:
         """Whether there is such an object."""
         try:
@@ -84,9 +105,12 @@ class MemoryBlobs:
         await self._reach()
         self._objects.pop(key, None)
 
-    async def presigned_get(self, key: str, seconds: int, *, download_name: str | None = None) -> str:
+    async def presigned_get(
+        self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
+    ) -> str:
         """A URL that says what it would be for; nobody serves it."""
-        return _url(key, method="GET", seconds=str(seconds), download_name=download_name or "")
+        said = {"content_type": content_type or "", "disposition": disposition or ""}
+        return _url(key, method="GET", seconds=str(seconds), **said)
 
     async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
         """A URL that says what it would be for; nobody serves it."""

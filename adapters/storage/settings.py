@@ -19,7 +19,10 @@ class S3(Section, frozen=True):
     s3_region: Annotated[str, says("Region that S3 requests are signed for")] = "us-east-1"
     s3_public_url: Annotated[
         Url,
-        says("How clients reach the S3 store in signed links; empty means `s3_url`", schemes=("http", "https")),
+        says(
+            "How clients reach the S3 store in signed links; empty means that objects go through the service itself",
+            schemes=("http", "https"),
+        ),
     ] = Url("")
 
 

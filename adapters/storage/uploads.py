@@ -27,7 +27,7 @@ from adapters.provides import provides
 from adapters.storage import settings
 from commands.analyses.settings import Analyses
 from commands.ports import Blobs, Stored
-from domain.kernel import Invalid, Refusal, TooLarge, Unavailable
+from domain.kernel import Forbidden, Invalid, Refusal, TooLarge, Unavailable
 
 T = TypeVar("T")
 
@@ -57,6 +57,10 @@ class NotAudio(Invalid):
 
 class UploadStalled(Invalid):
     """The upload stopped before its end, or came too slowly."""
+
+
+class NotAsAnnounced(Forbidden):
+    """This link takes a recording of {announced}. Ask for another link for this one."""
 
 
 class TooManyUploads(Unavailable):
@@ -179,6 +183,45 @@ class Uploads:
 
         async with self._room.place(body, holder):
             return await read_upload(content_type, body, store, discard, limits=self._limits, content_length=length)
+
+    async def take(
+        self,
+        body: AsyncIterator[bytes],
+        key: str,
+        holder: str,
+        *,
+        content_type: str,
+        size: int | None,
+        still_wanted: Callable[[], Awaitable[None]],
+    ) -> Stored:
+        """Store a body of a holder as it comes, of exactly this size if one is given, under a key.
+
+        `still_wanted` is asked when the body is here, which may be long after it was announced; what it raises is
+        raised, and nothing stays. Raises UploadTooLarge, NotAsAnnounced, UploadStalled, TooManyUploads, and what the
+        store does.
+        """
+        incoming = _Incoming(body, self._limits)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            received = 0
+            while (chunk := await incoming.next_chunk()) is not None:
+                received += len(chunk)
+                self.check_announced(received, size, so_far=True)
+                yield chunk
+            self.check_announced(received, size)
+            await still_wanted()
+
+        async with self._room.place(body, holder):
+            return await self._blobs.put_stream(
+                key, chunks(), content_type=content_type, size_max=self._limits.file_size_max
+            )
+
+    def check_announced(self, received: int, size: int | None, *, so_far: bool = False) -> None:
+        """Refuse a body of so many bytes, or one that has so many so far: NotAsAnnounced, UploadTooLarge."""
+        if size is not None and (received > size if so_far else received != size):
+            raise NotAsAnnounced(announced=f"{size} bytes")
+        if received > self._limits.file_size_max:
+            raise UploadTooLarge(size_max=self._limits.file_size_max)
 
 
 @provides

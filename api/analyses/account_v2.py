@@ -54,6 +54,7 @@ async def list_account_analysis_events(
 
 @get("/v1/account/analyses/{job_id:str}/result", tags=["platform"], opt=needs(None, "viewer"))
 async def get_account_analysis_result(
+    request: Request[Any, Any, Any],
     job_id: FromPath[str],
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
@@ -62,4 +63,4 @@ async def get_account_analysis_result(
     ] = None,
 ) -> Result:
     """Read what was heard, with links to the report. The result is null until the job has succeeded."""
-    return await result(ports, asker, job_id, format)
+    return await result(request, ports, asker, job_id, format)

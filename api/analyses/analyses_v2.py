@@ -136,6 +136,7 @@ async def list_analysis_events(
 
 @get("/v1/analyses/{job_id:str}/result", tags=["platform"], opt=needs("analyses:read", "viewer"))
 async def get_analysis_result(
+    request: Request[Any, Any, Any],
     job_id: FromPath[str],
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
@@ -144,7 +145,7 @@ async def get_analysis_result(
     ] = None,
 ) -> Result:
     """Read what was heard, with links to the report. The result is null until the job has succeeded."""
-    return await result(ports, asker, job_id, format)
+    return await result(request, ports, asker, job_id, format)
 
 
 @post(
@@ -225,7 +226,9 @@ async def history(ports: Ports, asker: Asker, job_id: str) -> list[JobEvent]:
     return [told(each) for each in past]
 
 
-async def result(ports: Ports, asker: Asker, job_id: str, schema: Format | None) -> Result:
+async def result(
+    request: Request[Any, Any, Any], ports: Ports, asker: Asker, job_id: str, schema: Format | None
+) -> Result:
     """What was heard, in our words or in others'."""
     outcome = json.decode(await ports.views.get(outcomes, job_id, asker.workspace_id), type=Outcome)
     heard: dict[str, Any] | None = None
@@ -237,7 +240,7 @@ async def result(ports: Ports, asker: Asker, job_id: str, schema: Format | None)
             heard = json.decode(await _rewritten(ports, outcome, schema))
     return Result(
         job_id=job_id,
-        report_artifact=await _report(ports, outcome),
+        report_artifact=await _report(request, ports, asker, outcome),
         result=heard,
         status=outcome.status,
     )
@@ -252,14 +255,16 @@ async def _rewritten(ports: Ports, outcome: Outcome, schema: Format) -> bytes:
     return await ports.reports.rewrite(schema, outcome.job_id, outcome.result, detail)
 
 
-async def _report(ports: Ports, outcome: Outcome) -> ReportArtifact | None:
+async def _report(
+    request: Request[Any, Any, Any], ports: Ports, asker: Asker, outcome: Outcome
+) -> ReportArtifact | None:
     if not outcome.artifacts:
         return None
     lifetime = ports.objects.presigned_seconds
     files = [
         ReportFile(
             name=each.name,
-            url=await ports.blobs.presigned_get(each.object_key, lifetime),
+            url=await ports.links.to_read(request, asker, each.object_key, lifetime, content_type=each.content_type),
             content_type=each.content_type,
             size_bytes=each.size or None,
         )

@@ -11,6 +11,7 @@ from adapters.readmodels.views import Views
 from adapters.storage.uploads import Uploads
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
+from api.links import Links
 from api.paging import Pages
 from commands.analyses.settings import Analyses, StoredObjects
 from commands.kernel import Now
@@ -28,6 +29,7 @@ class Ports:
     now: Now
     vault: Vault
     blobs: Blobs
+    links: Links
     web: Web
     uploads: Uploads
     reports: Reports

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, json
 from api.analyses.ports import Ports
 from api.auth import Asker, needs
 from api.kernel import stored
+from domain.analyses import keys
 from projections.analyses.analyses import AnalysisV1, analyses
 from projections.webhooks.attempts import WebhookLog, webhook_logs
 
@@ -49,7 +50,7 @@ async def get_full_analysis(
     fields: dict[str, Raw] = json.decode(body, type=dict[str, Raw])
     detail = Raw(b"null")
     if bytes(fields["status"]) == b'"completed"':
-        async with ports.blobs.fetch(f"analyses/{job_id}/detail.json") as path:
+        async with ports.blobs.fetch(keys.report(job_id)) as path:
             detail = Raw(path.read_bytes())
     return json.decode(json.encode({**fields, "detail": detail}), type=Full)
 

@@ -16,6 +16,7 @@ from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, RefusedUrl, Url, check_url
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.idempotency import Once
+from domain.analyses import keys
 from domain.analyses.analyses import ANALYSES
 from domain.idempotency import claims
 from domain.kernel import Invalid, Refusal, Unavailable
@@ -113,7 +114,7 @@ async def analyze_upload(
 ) -> Response[Accepted]:
     """Analyse an uploaded recording: multipart/form-data with `file`, and `webhook_url` if somebody is to be told."""
     analysis_id = ports.vault.new_id()
-    key = f"uploads/{asker.workspace_id}/{analysis_id}"
+    key = keys.upload(asker.workspace_id, analysis_id)
     length = request.headers.get("content-length", "")
     upload = await ports.uploads.receive(
         request.headers.get("content-type"),

@@ -1,20 +1,28 @@
-"""Room for recordings that clients upload straight to the object store."""
+"""Room for recordings that clients upload, and the objects themselves behind signed links."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import post
+from litestar import Request, Response, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.response import Stream
 from msgspec import Meta, Struct
 
+from adapters.storage.uploads import NotAsAnnounced
 from api.analyses.analyses_v2 import UploadIsTooLarge
 from api.auth import Asker, needs
+from api.links import PATH, Link, LinkIsVoid, shown_as
+from api.problems import refuse
 from api.storage.ports import Ports
 from commands.analyses.objects import OfferUpload
-from domain.analyses.objects import Purpose
+from domain.analyses import keys
+from domain.analyses.objects import Purpose, StorageObjectHasExpired, StorageObjectIsUsed, storage_objects
+from domain.kernel import Invalid
 from projections.kernel import seconds
 
 
@@ -42,17 +50,25 @@ class Offer(Struct):
 
 @post("/v1/storage-objects", status_code=201, tags=["platform"], opt=needs("storage:write", "member"))
 async def create_storage_object(
-    data: JSONBody[NewObject], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
+    request: Request[Any, Any, Any],
+    data: JSONBody[NewObject],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
 ) -> Offer:
     """Ask for room for one recording. It is analysed with its id, and deleted afterwards."""
     if data.size_bytes is not None and data.size_bytes > ports.settings.upload_bytes_max:
         raise UploadWillBeTooLarge(size=data.size_bytes, size_max=ports.settings.upload_bytes_max)
     object_id = ports.vault.new_id()
-    key = f"storage/{asker.workspace_id}/{object_id}"
+    key = keys.room(asker.workspace_id, object_id)
     lifetime = timedelta(seconds=ports.objects.upload_link_seconds)
     now = ports.now()
-    signed_url = await ports.blobs.presigned_put(
-        key, content_type=data.content_type, seconds=ports.objects.upload_link_seconds, size=data.size_bytes
+    signed_url = await ports.links.to_write(
+        request,
+        asker,
+        key,
+        ports.objects.upload_link_seconds,
+        content_type=data.content_type,
+        size=data.size_bytes,
     )
     await ports.execute(
         OfferUpload(
@@ -69,3 +85,149 @@ async def create_storage_object(
     return Offer(
         bucket=ports.objects.s3_bucket, expires_at=seconds(now + lifetime), id=object_id, key=key, signed_url=signed_url
     )
+
+
+class SentEncoded(Invalid):
+    """Send the recording as it is and whole: without Content-Encoding and Content-Range."""
+
+
+_WORD = Meta(max_length=2048, pattern=r"^[\x20-\x7e]*$")
+_NUMBER = Meta(ge=0, le=2**53)
+
+Expires = Annotated[int, _NUMBER, QueryParameter(description="When the link ends, in seconds since 1970")]
+Workspace = Annotated[str, _WORD, QueryParameter(description="To whom the link was given")]
+Tenancy = Annotated[int, _NUMBER, QueryParameter(description="How often that workspace had begun anew")]
+Signature = Annotated[str, _WORD, QueryParameter(description="Our signature over all of the link")]
+
+
+@get(
+    "/objects/{key:path}",
+    tags=["objects"],
+    opt={"statuses": ("206", "304", "403", "404", "416")},
+)
+async def get_object(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    key: FromPath[str],  # noqa: ARG001 - read from the path as it came, declared here for the contract
+    expires: Expires = 0,
+    workspace: Workspace = "",
+    tenancy: Tenancy = 0,
+    signature: Signature = "",
+) -> Response[Any]:
+    """Read an object by a link that was given out: all of it or, with `Range`, one part of it."""
+    link = Link(method="GET", key=_key(request), expires=expires, workspace=workspace, tenancy=tenancy)
+    ports.links.check(link, signature)
+    await ports.links.check_holder(link)
+    found = await ports.blobs.stat(link.key)
+    etag = f'"{found.etag}"'
+    headers = {
+        "ETag": etag,
+        # Whoever keeps it asks again whether the link still holds.
+        "Cache-Control": "private, no-cache",
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": shown_as(found.content_type, found.key),
+    }
+    known = request.headers.get("if-none-match", "")
+    if known == "*" or etag in {each.strip().removeprefix("W/") for each in known.split(",")}:
+        return Response(b"", status_code=304, headers=headers)
+    first, size, status = 0, found.size, 200
+    asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if asked is not None and request.headers.get("if-range", etag) == etag:
+        first, size = _part(asked[1], asked[2], found.size)
+        if size <= 0:
+            sentence = f"The object has {found.size} bytes, and none of those that were asked for."
+            return refuse(request, 416, sentence, {"Content-Range": f"bytes */{found.size}"})
+        status = 206
+        headers["Content-Range"] = f"bytes {first}-{first + size - 1}/{found.size}"
+    headers |= {"Content-Length": str(size), "Content-Type": found.content_type}
+    # To HEAD the server sends no body, so none is fetched.
+    content = _nothing() if "is_head" in request.scope else ports.blobs.read(found, offset=first, length=size)
+    return Stream(content, status_code=status, headers=headers)
+
+
+@put(
+    "/objects/{key:path}",
+    tags=["objects"],
+    opt={
+        "statuses": ("403", "409", "413"),
+        "request_body": {"required": True, "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},
+    },
+    request_max_body_size=None,
+)
+async def put_object(
+    request: Request[Any, Any, Any],
+    ports: NamedDependency[Ports],
+    key: FromPath[str],  # noqa: ARG001 - read from the path as it came, declared here for the contract
+    expires: Expires = 0,
+    workspace: Workspace = "",
+    tenancy: Tenancy = 0,
+    content_type: Annotated[str, _WORD, QueryParameter(description="The Content-Type that was announced")] = "",
+    size: Annotated[int, _NUMBER, QueryParameter(description="The size that was announced")] | None = None,
+    signature: Signature = "",
+) -> Response[bytes]:
+    """Upload a recording by the link of a storage object: the bytes, with the announced Content-Type."""
+    link = Link(
+        method="PUT",
+        key=_key(request),
+        expires=expires,
+        workspace=workspace,
+        tenancy=tenancy,
+        content_type=content_type,
+        size=size,
+    )
+    ports.links.check(link, signature)
+    await _check_offer(ports, link)
+    if request.headers.get("content-type", "").strip().casefold() != content_type.strip().casefold():
+        raise NotAsAnnounced(announced=f"the type {content_type}")
+    # What else a client says about its file (disposition, caching) is nobody's concern and is not kept.
+    if request.headers.get("content-encoding", "identity") != "identity" or "content-range" in request.headers:
+        raise SentEncoded(loc=("header",))
+    length = request.headers.get("content-length", "")
+    if length.isdigit():
+        ports.uploads.check_announced(int(length), size)
+    stored = await ports.uploads.take(
+        request.stream(),
+        link.key,
+        workspace,
+        content_type=content_type,
+        size=size,
+        still_wanted=lambda: _check_offer(ports, link),
+    )
+    return Response(b"", status_code=200, headers={"ETag": f'"{stored.etag}"'})
+
+
+async def _check_offer(ports: Ports, link: Link) -> None:
+    """Refuse an upload that nobody waits for any more: LinkIsVoid, StorageObjectIsUsed, StorageObjectHasExpired."""
+    await ports.links.check_holder(link)
+    history = await ports.log.read(storage_objects.stream(link.key.rpartition("/")[2]))
+    offer = storage_objects.fold(history.events)
+    if offer.object_key != link.key:
+        raise LinkIsVoid
+    if offer.analysis_id is not None:
+        raise StorageObjectIsUsed
+    if not offer.is_kept(ports.now()):
+        raise StorageObjectHasExpired
+
+
+def _key(request: Request[Any, Any, Any]) -> str:
+    """The key of an object, as it was signed."""
+    return str(request.scope["path"]).removeprefix(PATH)
+
+
+#: One part; where several are asked for, the whole is sent, as RFC 9110 (14.2) allows.
+_RANGE = re.compile(r"bytes=(?=.*[0-9])([0-9]{0,18})-([0-9]{0,18})")
+
+
+def _part(first: str, last: str, size: int) -> tuple[int, int]:
+    """Where the part of a range begins, and how many bytes it has: none when the object has none of them."""
+    if not first:  # so many from the end
+        length = min(int(last), size)
+        return size - length, length
+    begin = int(first)
+    end = min(int(last), size - 1) if last else size - 1
+    return begin, end - begin + 1
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

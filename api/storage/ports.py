@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.storage.uploads import Uploads
 from api.kernel import Execute
+from api.links import Links
 from commands.analyses.settings import Analyses, StoredObjects
 from commands.kernel import Now
 from commands.ports import Blobs
@@ -19,5 +22,8 @@ class Ports:
     now: Now
     vault: Vault
     blobs: Blobs
+    log: EventLog
+    links: Links
+    uploads: Uploads
     settings: Analyses
     objects: StoredObjects

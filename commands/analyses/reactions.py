@@ -24,6 +24,7 @@ from commands.analyses.objects import ExpireObject
 from commands.analyses.ports import Ports
 from commands.analyses.settings import Analyses, Listening
 from commands.kernel import Queue, reacts_to
+from domain.analyses import keys
 from domain.analyses.analyses import (
     Analysis,
     AnalysisCancelled,
@@ -97,7 +98,7 @@ async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
         return
     if heard is None:
         return
-    detail_key = f"analyses/{event.analysis_id}/detail.json"
+    detail_key = keys.report(event.analysis_id)
     await ports.blobs.put_bytes(detail_key, json.encode(heard.detail), content_type="application/json")
     completed = CompleteAnalysis(analysis_id=event.analysis_id, findings=heard.findings, detail_key=detail_key)
     if await ports.execute(completed, recorded.context()):
@@ -171,7 +172,7 @@ async def draw_report(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, AnalysisCompleted)
     if await _is_forgotten(recorded.workspace_id, ports):
         # It may have been forgotten while we listened.
-        await _delete_below(f"analyses/{event.analysis_id}/", ports)
+        await _delete_below(keys.reports(event.analysis_id), ports)
         return
     if event.detail_key is None or (await _known(event.analysis_id, ports)).report_drawn:
         return
@@ -179,12 +180,12 @@ async def draw_report(recorded: Recorded, ports: Ports) -> None:
         detail = await asyncio.to_thread(path.read_bytes)
     artifacts = []
     for name, picture in (await ports.artist.draw(event.findings, detail)).items():
-        key = f"analyses/{event.analysis_id}/{name}"
+        key = keys.report(event.analysis_id, name)
         await ports.blobs.put_bytes(key, picture, content_type=PICTURE_TYPE)
         artifacts.append(Artifact(name=name, object_key=key, content_type=PICTURE_TYPE, size=len(picture)))
     await ports.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
     if await _is_forgotten(recorded.workspace_id, ports):
-        await _delete_below(f"analyses/{event.analysis_id}/", ports)
+        await _delete_below(keys.reports(event.analysis_id), ports)
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, name="delete-source")
@@ -210,10 +211,10 @@ async def forget_objects(recorded: Recorded, ports: Ports) -> None:
     """
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    for kind in ("storage", "uploads"):
-        await _delete_below(f"{kind}/{event.workspace_id}/", ports)
+    for prefix in keys.of_workspace(event.workspace_id):
+        await _delete_below(prefix, ports)
     for analysis_id in await ports.directory.analyses_of(event.workspace_id):
-        await _delete_below(f"analyses/{analysis_id}/", ports)
+        await _delete_below(keys.reports(analysis_id), ports)
 
 
 async def _delete_below(prefix: str, ports: Ports) -> None:

@@ -91,7 +91,7 @@ class Edge:
 
         if method == "HEAD":
             # The server leaves out the body by itself; the rest is what GET would answer.
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", "is_head": True}
         try:
             if self._is_own is not None and host is not None and not self._is_own(host.decode("latin-1")):
                 await self._misdirected(scope["path"], answer)

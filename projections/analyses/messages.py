@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
+from domain.analyses import keys
 from domain.analyses.analyses import (
     PICTURES,
     AnalysisCompleted,
@@ -94,7 +95,7 @@ _BEGUN = (
 _COMPLETED = AnalysisCompleted(
     analysis_id="0b9e9a5e-6f4c-4f0e-8d0c-3f1c7a1f5b1e",
     findings=Findings(duration_seconds=184.2, bpm=122.0, key="A", scale="minor", loudness_lufs=-9.4),
-    detail_key="analyses/0b9e9a5e-6f4c-4f0e-8d0c-3f1c7a1f5b1e/detail.json",
+    detail_key=keys.report("0b9e9a5e-6f4c-4f0e-8d0c-3f1c7a1f5b1e"),
     completed_at=_NOON,
 )
 _FAILED = AnalysisFailed(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import DecodeError, json
 from msgspec.structs import replace
 
+from domain.analyses import keys
 from domain.analyses.analyses import (
     PICTURES,
     AnalysisCancelled,
@@ -150,7 +151,7 @@ def evolve_outcome(outcome: Outcome | None, event: Event) -> Outcome | None:  # 
 
 
 def _detail(key: str) -> Artifact:
-    return Artifact(name="detail.json", object_key=key, content_type="application/json", size=0)
+    return Artifact(name=keys.DETAIL, object_key=key, content_type="application/json", size=0)
 
 
 outcomes: Projection[Any] = projection(

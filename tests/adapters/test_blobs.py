@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import os
 import socket
@@ -25,6 +26,8 @@ from adapters.storage.blobs import (
     BlobsUnavailable,
     NoSuchObject,
     ObjectTooLarge,
+    Stat,
+    disposition,
 )
 from adapters.storage.memory import MemoryBlobs
 from tests.conftest import Bucket
@@ -144,6 +147,35 @@ async def test_an_object_that_is_not_there_is_named_as_such(store: BlobStore) ->
     with pytest.raises(NoSuchObject):
         async with store.fetch("nothing"):
             pytest.fail("there is nothing to fetch")
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, None), (0, 1), (1, 3 * MIB), (MIB, MIB), (3 * MIB, 100), (3 * MIB + 4, None), (9, 0)]
+)
+async def test_any_part_of_an_object_is_read_piece_by_piece(store: BlobStore, offset: int, length: int | None) -> None:
+    data = os.urandom(3 * MIB + 5)
+    await store.put_bytes("a b/ü", data, content_type="audio/wav")
+    read = [piece async for piece in store.read(await store.stat("a b/ü"), offset=offset, length=length)]
+    assert sha256(b"".join(read)) == sha256(data[offset:] if length is None else data[offset : offset + length])
+    assert all(len(piece) <= MIB for piece in read)
+
+
+async def test_an_empty_object_has_nothing_to_read(store: BlobStore) -> None:
+    await store.put_bytes("k", b"", content_type="audio/wav")
+    assert [piece async for piece in store.read(await store.stat("k"))] == []
+
+
+async def test_what_is_replaced_or_deleted_while_it_is_read_is_never_mixed(store: BlobStore) -> None:
+    await store.put_bytes("k", bytes(2 * MIB), content_type="audio/wav")
+    found = await store.stat("k")
+    replaced, deleted = store.read(found), store.read(found)
+    assert await anext(replaced) == await anext(deleted) == bytes(MIB)
+    await store.put_bytes("k", b"x" * 2 * MIB, content_type="audio/wav")
+    with pytest.raises(NoSuchObject):
+        await anext(replaced)
+    await store.delete("k")
+    with pytest.raises(NoSuchObject):
+        await anext(deleted)
 
 
 async def test_deleting_twice_is_as_good_as_once(store: BlobStore) -> None:
@@ -285,12 +317,35 @@ async def test_the_event_loop_does_not_wait_for_the_store(real: Blobs, monkeypat
 
 async def test_a_presigned_get_serves_anybody_under_the_name_it_was_given(real: Blobs) -> None:
     await real.put_bytes("a b/ü.mp3", b"music", content_type="audio/mpeg")
-    url = await real.presigned_get("a b/ü.mp3", 60, download_name="Süß; 1.mp3")
+    url = await real.presigned_get(
+        "a b/ü.mp3", 60, content_type="audio/mpeg", disposition=disposition("Süß; 1.mp3", inline=False)
+    )
     async with httpx.AsyncClient() as anybody:
         answer = await anybody.get(url)
         assert (answer.status_code, answer.content) == (200, b"music")
         assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''S%C3%BC%C3%9F%3B%201.mp3"
         assert (await anybody.get(url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"))).status_code == 403
+
+
+async def test_what_was_said_with_an_upload_besides_its_type_changes_nothing(real: Blobs) -> None:
+    packed = gzip.compress(b"<script>")
+    said = {
+        "Content-Type": "audio/mpeg",
+        "Content-Encoding": "gzip",
+        "Content-Disposition": "inline; filename=evil.html",
+        "Cache-Control": "public, max-age=99999",
+    }
+    async with httpx.AsyncClient() as anybody:
+        url = await real.presigned_put("k", content_type="audio/mpeg", seconds=60)
+        assert (await anybody.put(url, content=packed, headers=said)).status_code == 200
+        shown = await real.presigned_get("k", 60, content_type="audio/mpeg", disposition=disposition("a.mp3"))
+        answer = await anybody.get(shown)
+    assert answer.content == packed
+    assert answer.headers["content-type"] == "audio/mpeg"
+    assert answer.headers["content-disposition"] == "inline; filename*=UTF-8''a.mp3"
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert await content(real, "k") == packed
+    assert b"".join([piece async for piece in real.read(await real.stat("k"))]) == packed
 
 
 async def test_a_presigned_put_takes_the_declared_type_and_no_other(real: Blobs) -> None:
@@ -354,6 +409,11 @@ def everything_that_reaches_the_store(store: BlobStore) -> list[Callable[[], Awa
         async with store.fetch("k"):
             pytest.fail("nothing can be fetched")
 
+    async def read() -> None:
+        found = Stat(key="k", size=1, etag="", content_type="audio/mpeg", modified_at=datetime.now(UTC))
+        async for _ in store.read(found):
+            pytest.fail("nothing can be read")
+
     return [
         store.ensure_bucket,
         lambda: store.put_bytes("k", b"x", content_type="audio/mpeg"),
@@ -361,6 +421,7 @@ def everything_that_reaches_the_store(store: BlobStore) -> list[Callable[[], Awa
         lambda: store.put_stream("k", pieces(b"x" * PART_BYTES), content_type="audio/mpeg", size_max=PART_BYTES),
         fetch,
         lambda: store.stat("k"),
+        read,
         lambda: store.exists("k"),
         lambda: store.delete("k"),
         lambda: keys(store),

@@ -31,6 +31,9 @@ PUBLIC = {
     "GET /docs",
     "GET /docs/api.md",
     "GET /openapi.json",
+    # what a signed link opens
+    "GET /objects/{key}",
+    "PUT /objects/{key}",
     # becoming known, and proving it
     "POST /v1/auth/register",
     "POST /v1/auth/verify-email",

@@ -176,15 +176,22 @@ class Stack:
 
     def objects(self, prefix: str = "") -> list[str]:
         """The keys of what lies in its bucket."""
+        found = self._store().list_objects(self.settings.s3_bucket, prefix, recursive=True)
+        return [str(thing.object_name) for thing in found]
+
+    def delete_object(self, key: str) -> None:
+        """Take something out of its bucket."""
+        self._store().remove_object(self.settings.s3_bucket, key)
+
+    def _store(self) -> Minio:
         settings = self.settings
-        place = Minio(
+        return Minio(
             settings.s3_url.removeprefix("http://"),
             settings.s3_access_key,
             settings.s3_secret_key.reveal(),
             secure=False,
             region=settings.s3_region,
         )
-        return [str(thing.object_name) for thing in place.list_objects(settings.s3_bucket, prefix, recursive=True)]
 
     @contextmanager
     def doorway(self, **changed: Any) -> Iterator[Process]:
@@ -192,7 +199,7 @@ class Stack:
         settings = self.settings.changed(port=free_ports(1)[0], **changed)
         process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
-            await_ready(process, settings.url)
+            await_ready(process, f"http://127.0.0.1:{settings.port}")
             yield process
         finally:
             process.stop()
@@ -201,7 +208,7 @@ class Stack:
     def door(self, **changed: Any) -> Iterator[str]:
         """The URL of one more API process over the same data, with other settings."""
         with self.doorway(**changed) as process:
-            yield process.settings.url
+            yield f"http://127.0.0.1:{process.settings.port}"
 
 
 def await_ready(process: Process, url: str, timeout: float = 60.0) -> None:
