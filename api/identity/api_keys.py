@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
@@ -17,20 +17,15 @@ from api.identity.sign_in import Revoked
 from api.paging import LIMIT, Before, Limit, listed
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey, RotateApiKey
 from domain.kernel import Invalid
+from domain.scopes import scopes
 from projections.identity.api_keys import ApiKey, api_keys
 from projections.kernel import seconds
 
-Scope = Literal[
-    "analyses:create",
-    "analyses:read",
-    "storage:write",
-    "webhooks:manage",
-    "usage:read",
-    "catalogue:read",
-    "builds:write",
-    "licences:manage",
-    "events:read",
-]
+if TYPE_CHECKING:
+    Scope = str
+else:
+    # The words of the contract, of whichever contexts there are.
+    Scope = Literal[tuple(scopes())]
 
 OVERLAP_SECONDS_MAX = 30 * 86_400
 

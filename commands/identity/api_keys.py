@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 from commands.kernel import Command, Transaction, handles
 from domain.identity.api_keys import (
-    SCOPES,
     ApiKey,
     ApiKeyIsOver,
     ApiKeyIssued,
@@ -18,6 +17,7 @@ from domain.identity.api_keys import (
     api_keys,
 )
 from domain.identity.workspaces import workspaces
+from domain.scopes import scopes
 
 
 class IssueApiKey(Command):
@@ -36,8 +36,8 @@ class IssueApiKey(Command):
 @handles(IssueApiKey)
 async def issue(wish: IssueApiKey, transaction: Transaction) -> None:
     """A key can do what there is a scope for, until a time that is still to come; an admin answers for it."""
-    if not wish.scopes or not set(wish.scopes) <= set(SCOPES):
-        raise UnknownScope(scopes=", ".join(SCOPES), loc=("body", "scopes"))
+    if not wish.scopes or not set(wish.scopes) <= set(scopes()):
+        raise UnknownScope(scopes=", ".join(scopes()), loc=("body", "scopes"))
     if wish.expires_at is not None and wish.expires_at <= transaction.now:
         raise ExpiryIsPast(loc=("body", "expires_at"))
     workspace = await transaction.load(workspaces, wish.workspace_id)
@@ -55,7 +55,7 @@ async def issue(wish: IssueApiKey, transaction: Transaction) -> None:
             name=wish.name,
             prefix=wish.prefix,
             digest=wish.digest,
-            scopes=tuple(scope for scope in SCOPES if scope in wish.scopes),
+            scopes=tuple(scope for scope in scopes() if scope in wish.scopes),
             issued_at=transaction.now,
             expires_at=wish.expires_at,
         ),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from commands.identity.challenges import answer, send_code
 from commands.kernel import Command, Transaction, decides, handles
-from domain.identity.api_keys import SCOPES, ApiKeyIssued, ApiKeyRevoked, api_keys
+from domain.identity.api_keys import ApiKeyIssued, ApiKeyRevoked, api_keys
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import (
     AccountHasChanged,
@@ -28,6 +28,7 @@ from domain.identity.people import (
 )
 from domain.identity.workspaces import MemberAdded, Role, WorkspaceOpened, WorkspaceReclaimed, workspaces
 from domain.kernel import Event
+from domain.scopes import scopes
 
 
 class RegisterPerson(Command):
@@ -71,7 +72,7 @@ async def register(wish: RegisterPerson, transaction: Transaction) -> None:
             name="First key",
             prefix=wish.key_prefix,
             digest=wish.key_digest,
-            scopes=SCOPES,
+            scopes=tuple(scopes()),
             issued_at=transaction.now,
         ),
     )

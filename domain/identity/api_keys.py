@@ -9,19 +9,6 @@ from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, personal
 
-#: What a key may be allowed to do.
-SCOPES = (
-    "analyses:create",
-    "analyses:read",
-    "storage:write",
-    "webhooks:manage",
-    "usage:read",
-    "catalogue:read",
-    "builds:write",
-    "licences:manage",
-    "events:read",
-)
-
 
 class ApiKeyIssued(Event):
     """A key has been made and shown once; `replaces` is the key it was made to follow."""

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from domain.identity.api_keys import SCOPES
+from domain.scopes import scopes
 from tests.identity.crowd import join, sign_in
 from tests.journeys.kit import Stack, eventually
 
@@ -185,4 +185,4 @@ def test_a_key_belongs_to_its_workspace_and_outlives_the_membership_of_its_maker
 
 
 def test_a_key_may_have_every_scope_there_is(client: httpx.Client) -> None:
-    assert sign_in(client).key(*reversed(SCOPES))["scopes"] == list(SCOPES)
+    assert sign_in(client).key(*reversed(scopes()))["scopes"] == list(scopes())

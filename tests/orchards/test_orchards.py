@@ -16,7 +16,7 @@ import pytest
 
 from domain.discovery import EXTENSIONS
 from infra.embedded.blobs import EmbeddedBlobs
-from tests.identity.crowd import Visitor, sign_in
+from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Neighbour, Stack, eventually, running_stack
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +92,18 @@ def test_rate_headers_say_when_the_window_ends(gardener: Visitor) -> None:
 
     assert answer.headers["x-ratelimit-limit"] == "1000"
     assert 0 <= int(answer.headers["x-ratelimit-reset"]) - time.time() <= 61
+
+
+def test_a_scope_of_its_own_opens_its_routes_and_no_other_does(gardener: Visitor) -> None:
+    right = gardener.key("orchards:tend")["plaintext_key"]
+    wrong = gardener.key("usage:read")["plaintext_key"]
+
+    def plant(key: str) -> httpx.Response:
+        return gardener.http.post(TREES, json={"variety": "Cox"}, headers={"X-API-Key": key})
+
+    assert plant(right).status_code == 201
+    assert plant(wrong).status_code == 403
+    assert join(gardener, "viewer").post(TREES, {"variety": "Cox"}).status_code == 403
 
 
 def weighed(who: Visitor, tree_id: str) -> dict[str, Any]:

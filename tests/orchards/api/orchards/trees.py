@@ -27,7 +27,7 @@ class Picked(Struct):
     apples: Annotated[int, Meta(ge=1)]
 
 
-@post("/orchards/v9/trees", status_code=201, tags=["orchards"], opt=needs(None, "member"))
+@post("/orchards/v9/trees", status_code=201, tags=["orchards"], opt=needs("orchards:tend", "member"))
 async def plant_tree(
     data: JSONBody[NewTree], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> TreeDocument:
@@ -39,7 +39,7 @@ async def plant_tree(
     return await _tree(tree_id, ports, asker)
 
 
-@post("/orchards/v9/trees/{tree_id:str}/harvest", status_code=200, opt=needs(None, "member"))
+@post("/orchards/v9/trees/{tree_id:str}/harvest", status_code=200, opt=needs("orchards:tend", "member"))
 async def harvest_tree(
     tree_id: FromPath[str], data: JSONBody[Picked], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> TreeDocument:
@@ -49,7 +49,7 @@ async def harvest_tree(
     return await _tree(tree_id, ports, asker)
 
 
-@get("/orchards/v9/trees/{tree_id:str}", tags=["orchards"], opt=needs(None, "viewer"))
+@get("/orchards/v9/trees/{tree_id:str}", tags=["orchards"], opt=needs("orchards:tend", "viewer"))
 async def get_tree(
     tree_id: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> TreeDocument:

@@ -1,0 +1,1 @@
+"""The audit: what was done in a workspace, and who may read it."""

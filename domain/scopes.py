@@ -1,0 +1,42 @@
+"""What an API key may be allowed to do: a scope, declared by the context whose routes it opens, and found."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from domain.discovery import extensions, modules
+from domain.kernel import Value
+
+
+class Scope(Value):
+    """One thing that a key may do, in a sentence.
+
+    Keys list their scopes by `place` and then by name. What is `promised` is in the published list of scopes, and
+    opens nothing until the context that it is for is there.
+    """
+
+    name: str
+    says: str
+    place: int = 100
+    promised: bool = False
+
+
+#: The published list has scopes of contexts that are still to come; keys that have them already will open those.
+CATALOGUE_READ = Scope(name="catalogue:read", says="Read the catalogue and its plays", place=6, promised=True)
+BUILDS_WRITE = Scope(name="builds:write", says="Ask for builds of plug-ins", place=7, promised=True)
+LICENCES_MANAGE = Scope(name="licences:manage", says="Make and revoke activation keys", place=8, promised=True)
+
+
+def scopes() -> dict[str, Scope]:
+    """Every scope by its name, in the order in which keys list them."""
+    return _scopes(extensions())
+
+
+@cache
+def _scopes(_: tuple[str, ...]) -> dict[str, Scope]:
+    found = {
+        id(thing): thing for each in modules("domain") for thing in vars(each).values() if isinstance(thing, Scope)
+    }
+    named = {each.name: each for each in sorted(found.values(), key=lambda each: (each.place, each.name))}
+    assert len(named) == len(found), "two scopes have one name"
+    return named
