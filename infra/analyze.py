@@ -4,61 +4,195 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import csv
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
+import structlog
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from adapters.ears.listening import Ears
-from domain.analyses.findings import Analysis, Findings, Section, Unreadable
+from domain.analyses.findings import WARNINGS, Analysis, Detail, Findings, Section, Unreadable
+
+#: Endings of files that are looked at in folders; a file that is named itself may have any.
+ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "au", "avi", "caf", "dff", "dsf", "dts", "eac3", "flac"),
+        *("flv", "m4a", "m4b", "m4r", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "oga", "ogg", "opus", "snd", "spx"),
+        *("ts", "tta", "w64", "wav", "wave", "webm", "wma", "wv"),
+    )
+)
+#: The columns of `--csv`, in order; all but the first three are findings of the same name.
+COLUMNS = (
+    "path", "bytes", "error", "duration_seconds", "complete", "bpm", "bpm_confidence", "bpm_stdev",
+    "first_beat_seconds",
+    "time_signature_text", "time_signature_confidence", "key_notation", "camelot", "key_confidence", "loudness_lufs",
+    "loudness_range_lu", "true_peak_dbtp", "energy", "danceability", "valence", "mood_tags", "genre_suggestions",
+    "genre_confidence", "warnings",
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What may be said after `ledgerline analyze`."""
     parser.description = "Listen to audio files and say what is in them: tempo, key, loudness, sections, moods."
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an audio file of any common format")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an audio file, or a folder of them")
+    parser.add_argument("-r", "--recursive", action="store_true", help="look into folders within folders as well")
     parser.add_argument("--json", action="store_true", help="one line of JSON per file instead of tables")
     parser.add_argument("--detail", action="store_true", help="with --json: beats, chords, segments and curves as well")
+    parser.add_argument(
+        "--csv", type=Path, metavar="OUT.csv", help="a row per file, written as each is done; those in it are left out"
+    )
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the first file's picture into this file")
+    parser.add_argument("--click", type=Path, metavar="OUT.wav", help="the first file with a click on every beat")
+    parser.add_argument("--rekordbox", type=Path, metavar="OUT.xml", help="grids, keys and cue points for DJ programs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="files at once (all cores)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Analyse all files; 0 if every one could be heard, 1 otherwise."""
+    """Analyse all files; 0 if every one could be heard, 1 otherwise, 2 if what was asked for cannot be done."""
+    # Standard output is for results alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    fault = _fault(args)
+    if fault is not None:
+        Console(stderr=True).print(fault, style="red", markup=False)
+        return 2
     return asyncio.run(_run(args))
 
 
+def _fault(args: argparse.Namespace) -> str | None:
+    """Why something that was asked for cannot be written; looked at before hours are spent."""
+    for target, endings in (
+        (args.plot, (".png",)),
+        (args.click, (".wav",)),
+        (args.csv, (".csv",)),
+        (args.rekordbox, (".xml",)),
+    ):
+        if target is None:
+            continue
+        if target.suffix.lower() not in endings:
+            return f"{target} must end in {' or '.join(endings)}."
+        if not target.absolute().parent.is_dir():
+            return f"{target} cannot be written: there is no folder {target.parent}."
+        if target.is_dir():
+            return f"{target} is a folder."
+    return None
+
+
+def _found(paths: Sequence[Path], *, recursive: bool) -> Iterator[Path]:
+    """The files that were named, and those of named folders that have the ending of a recording, in order."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = path.rglob("*") if recursive else path.glob("*")
+        yield from sorted(file for file in inside if file.suffix.lower() in ENDINGS and file.is_file())
+
+
 async def _run(args: argparse.Namespace) -> int:
-    results = await _listen(args.files, args.jobs)
+    files = list(_found(args.files, recursive=args.recursive))
+    if not files:
+        further = "" if args.recursive else " (-r looks into folders within it as well)"
+        Console(stderr=True).print(f"There are no recordings in {args.files[0]}{further}.", markup=False)
+        return 1
+    if args.csv is not None:
+        done = _done(args.csv)
+        left = [file for file in files if (str(file), _bytes(file)) not in done]
+        if len(left) < len(files):
+            Console(stderr=True).print(f"{len(files) - len(left)} of {len(files)} are in {args.csv} already.")
+        files = left
+    everything = args.rekordbox is not None or (args.json and args.detail)
+    results: list[Analysis | Unreadable | None] = [None] * len(files)
+
+    def keep(number: int, result: Analysis | Unreadable) -> None:
+        if args.csv is not None:
+            _append(args.csv, files[number], result)
+        first = number == 0 and (args.plot is not None or args.click is not None)
+        if isinstance(result, Analysis) and not everything and not first:
+            # Of a library of thousands only the summaries stay in memory.
+            result = replace(result, detail=Detail())
+        results[number] = result
+
+    await _listen(files, args.jobs, keep)
+    heard = [result for result in results if result is not None]
+    _tell(args, files, heard)
+    if heard and isinstance(heard[0], Analysis):
+        _write_first(args, files[0], heard[0])
+    if args.rekordbox is not None:
+        from adapters.ears.players import rekordbox
+
+        pairs = [(file, one) for file, one in zip(files, heard, strict=True) if isinstance(one, Analysis)]
+        args.rekordbox.write_bytes(rekordbox(pairs))
+        Console(stderr=True).print(f"The collection is in {args.rekordbox}.")
+    return 1 if any(isinstance(result, Unreadable) for result in heard) else 0
+
+
+def _tell(args: argparse.Namespace, files: list[Path], results: list[Analysis | Unreadable]) -> None:
     console = Console()
-    failed = False
-    for path, result in zip(args.files, results, strict=True):
-        if isinstance(result, Unreadable):
-            failed = True
+    for path, result in zip(files, results, strict=True):
         if args.json:
             sys.stdout.buffer.write(_line(path, result, detail=args.detail) + b"\n")
         elif isinstance(result, Unreadable):
             console.print(Text.assemble((f"{path}: ", "bold"), (str(result), "red")))
-        elif len(args.files) == 1:
+        elif len(files) == 1:
             console.print(_portrait(path, result.findings))
             console.print(_sections(result.findings.sections))
-    if not args.json and len(args.files) > 1:
-        console.print(_overview(args.files, results))
-    if args.plot is not None and isinstance(results[0], Analysis):
+    if not args.json and len(files) > 1 and args.csv is None:
+        console.print(_overview(files, results))
+
+
+def _write_first(args: argparse.Namespace, path: Path, analysis: Analysis) -> None:
+    if args.plot is not None:
         from adapters.ears.pictures import overview
 
-        args.plot.write_bytes(overview(results[0], title=args.files[0].name))
+        args.plot.write_bytes(overview(analysis, title=path.name))
         Console(stderr=True).print(f"The picture is in {args.plot}.")
-    return 1 if failed else 0
+    if args.click is not None:
+        from adapters.ears.players import write_click
+
+        write_click(path, analysis, args.click)
+        Console(stderr=True).print(f"The recording with its clicks is in {args.click}.")
 
 
-async def _listen(paths: list[Path], jobs: int) -> list[Analysis | Unreadable]:
-    """What each file sounds like, or why it cannot be told, with a progress bar on a terminal."""
+def _bytes(path: Path) -> str:
+    return str(path.stat().st_size) if path.exists() else ""
+
+
+def _done(table: Path) -> set[tuple[str, str]]:
+    """(path, bytes) of the rows that an earlier run wrote; a row that it was stopped in counts as none."""
+    if not table.exists():
+        return set()
+    content = table.read_bytes()
+    if content and not content.endswith(b"\n"):
+        table.write_bytes(content[: content.rfind(b"\n") + 1])
+    with table.open(newline="", encoding="utf-8") as lines:
+        return {(row.get("path") or "", row.get("bytes") or "") for row in csv.DictReader(lines)}
+
+
+def _append(table: Path, path: Path, result: Analysis | Unreadable) -> None:
+    new = not table.exists() or table.stat().st_size == 0
+    values: dict[str, object] = {"path": str(path), "bytes": _bytes(path)}
+    if isinstance(result, Unreadable):
+        values["error"] = str(result)
+    else:
+        values |= {name: getattr(result.findings, name) for name in COLUMNS[3:]}
+    row = [" ".join(value) if isinstance(value, tuple) else value for value in (values.get(name) for name in COLUMNS)]
+    with table.open("a", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines)
+        if new:
+            writer.writerow(COLUMNS)
+        writer.writerow(row)
+
+
+async def _listen(paths: list[Path], jobs: int, keep: Callable[[int, Analysis | Unreadable], None]) -> None:
+    """Tell what each file sounds like, or why it cannot be told, with a progress bar on a terminal."""
     ears = Ears(workers=max(1, min(jobs, len(paths))))
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -73,19 +207,19 @@ async def _listen(paths: list[Path], jobs: int) -> list[Analysis | Unreadable]:
             title = paths[0].name if len(paths) == 1 else "Listening"
             task = bar.add_task(title, total=len(paths))
 
-            async def hear(number: int, path: Path) -> Analysis | Unreadable:
+            async def hear(number: int, path: Path) -> None:
                 def advance(share: float) -> None:
+                    bar.advance(task, share - shares[number])
                     shares[number] = share
-                    bar.update(task, completed=sum(shares.values()))
 
                 try:
-                    return await ears.listen(path, progress=advance)
+                    result: Analysis | Unreadable = await ears.listen(path, progress=advance)
                 except Unreadable as problem:
-                    return problem
-                finally:
-                    advance(1.0)
+                    result = problem
+                advance(1.0)
+                keep(number, result)
 
-            return list(await asyncio.gather(*(hear(number, path) for number, path in enumerate(paths))))
+            await asyncio.gather(*(hear(number, path) for number, path in enumerate(paths)))
     finally:
         await ears.close()
 
@@ -125,6 +259,7 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
     ]
     rows = [
         ("Length", _clock(f.duration_seconds)),
+        ("Mind", " ".join(WARNINGS[warning] for warning in f.warnings)),
         ("Tempo", f"{f.bpm:g} BPM, {_sure(f.bpm_confidence)}" if f.bpm is not None else "no steady beat"),
         ("", f"or {others}" if others and f.bpm is not None else ""),
         ("Metre", f"{f.time_signature_text}, {_sure(f.time_signature_confidence)}" if f.time_signature_text else ""),

@@ -1,9 +1,12 @@
 """`ledgerline evaluate MANIFEST`: how often the ears are right about recordings whose truth is known.
 
-The manifest is CSV with a header: `path` (beside the manifest), and where known `bpm`, `key`, `time_signature`, `lufs`;
-`kind` and `trust` group the figures. Tempo counts as right within 4 % (Accuracy1), also at a half, double, third or
-triple (Accuracy2; Gouyon et al. 2006); keys are weighed as in MIREX: exact 1, fifth .5, relative .3, parallel .2.
-A `sections.csv` beside it (`path`, `start_s`) has the borders of sections: they count as found within 0.5 and 3 s.
+The manifest is CSV with a header: `path` (beside the manifest), and where known `bpm` (a number), `key` (`D minor` or
+`Dm`, `F# major` or `F#`), `time_signature` (`6/8`, or its upper number), `lufs` (a number); `kind` and `trust` group
+the figures, other columns are ignored. A value that is none of these stops the evaluation before it begins.
+
+Tempo counts as right within 4 % (Accuracy1), also at a half, double, third or triple (Accuracy2; Gouyon et al. 2006);
+keys are weighed as in MIREX: exact 1, fifth .5, relative .3, parallel .2. A `sections.csv` beside it (`path`,
+`start_s`) has the borders of sections: they count as found within 0.5 and 3 s.
 """
 
 from __future__ import annotations
@@ -125,7 +128,29 @@ def read_manifest(manifest: Path) -> list[Truth]:
         truths = [Truth(**{name: value or "" for name, value in row.items() if name in known}) for row in rows]
     if not truths:
         raise ValueError("it has no rows")
+    for line, truth in enumerate(truths, 2):
+        _check(truth, line)
     return truths
+
+
+def _check(truth: Truth, line: int) -> None:
+    """Raise ValueError where a truth is none."""
+    for name, value in (("bpm", truth.bpm), ("lufs", truth.lufs)):
+        if value and not _is_number(value):
+            raise ValueError(f"{name} in line {line} is {value!r}, which is no number")
+    if truth.bpm and float(truth.bpm) <= 0:
+        raise ValueError(f"bpm in line {line} is {truth.bpm!r}, which is no tempo")
+    if truth.time_signature and not truth.time_signature.split("/")[0].isdecimal():
+        raise ValueError(f"time_signature in line {line} is {truth.time_signature!r}, which is none such as 4/4")
+    if truth.key and parsed_key(truth.key) is None:
+        raise ValueError(f"key in line {line} is {truth.key!r}, which is none such as D minor, Dm or F# major")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def read_borders(path: Path) -> dict[str, list[float]]:
@@ -135,7 +160,9 @@ def read_borders(path: Path) -> dict[str, list[float]]:
     starts: dict[str, list[float]] = defaultdict(list)
     with path.open(newline="", encoding="utf-8-sig") as lines:
         for row in csv.DictReader(lines):
-            starts[row.get("path") or ""].append(float(row.get("start_s") or "nan"))
+            if not _is_number(start := row.get("start_s") or ""):
+                raise ValueError(f"start_s in {path.name} is {start!r}, which is no number")
+            starts[row.get("path") or ""].append(float(start))
     return {name: sorted(times)[1:] for name, times in starts.items()}
 
 
@@ -170,7 +197,7 @@ def estimate_of(name: str, path: Path) -> Estimate:
     return Estimate(
         path=name,
         bpm=heard.bpm,
-        key=heard.key_notation if parsed_key(heard.key_notation) else _spelled(heard.key, heard.scale),
+        key=_spelled(heard.key, heard.scale),
         time_signature=heard.time_signature,
         lufs=heard.loudness_lufs,
         seconds=time.process_time() - started,
@@ -187,9 +214,12 @@ def _spelled(key: str | None, scale: str | None) -> str | None:
 
 
 def parsed_key(text: str | None) -> tuple[int, bool] | None:
-    """Pitch class and whether it is major, of a key such as "F# minor" or "B♭ major"; None if it is no key."""
+    """Pitch class and whether it is major, of a key such as "F# minor", "F#m" or "B♭ major"; None if it is no key."""
     parts = (text or "").replace("♯", "#").replace("♭", "b").split()
-    if len(parts) != 2 or parts[0] not in NOTES:
+    if len(parts) == 1:
+        name = parts[0].removesuffix("m")
+        parts = [name, "minor" if name != parts[0] else "major"]
+    if len(parts) != 2 or parts[0] not in NOTES or parts[1].lower()[:3] not in {"maj", "min"}:
         return None
     return NOTES[parts[0]], parts[1].lower().startswith("maj")
 

@@ -15,6 +15,7 @@ from adapters.ears import descriptors, genres, structure
 from adapters.ears.decode import open_audio
 from adapters.ears.key import Key, chroma, key_probabilities, ranked, sureness
 from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
+from adapters.ears.players import cue_points
 from adapters.ears.rhythm import Rhythm, hear_rhythm
 from adapters.ears.silence import sounding
 from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, MOMENT_RATE
@@ -28,6 +29,7 @@ from domain.analyses.findings import (
     Findings,
     KeyCandidate,
     Relation,
+    Scale,
     Section,
     TempoCandidate,
     Waveform,
@@ -36,6 +38,8 @@ from domain.analyses.findings import (
 Array = NDArray[np.float32]
 Half = NDArray[np.float16]
 Float64 = NDArray[np.float64]
+#: A key by its tonic and scale.
+Named = tuple[int, Scale]
 
 #: A curve or outline that is kept for pictures has at most so many points.
 POINTS_MAX = 4000
@@ -132,7 +136,7 @@ def _music(heard: Heard) -> Analysis:
     traits = descriptors.observe(
         trace,
         pitch_classes,
-        loudness_lufs=_level(loudness),
+        loudness_lufs=_level(loudness) - _ceiling(loudness),
         loudness_range_lu=loudness.range,
         bpm=rhythm.bpm,
         bpm_confidence=rhythm.bpm_confidence,
@@ -143,6 +147,7 @@ def _music(heard: Heard) -> Analysis:
     if max(rhythm.bpm_confidence, key.confidence if key else 0.0) < MUSIC_SURE:
         genre = replace(genre, confidence=min(genre.confidence, MUSIC_SURE), review=genre.review or "low_confidence")
     sections = _sections(heard, rhythm, salience, pitch_classes, traits)
+    key = _settled(key, salience, sections) if key else None
     chords = _chords(heard, rhythm, salience, tonality)
     fades = structure.hear_fades(loudness.short_term, STEPS_PER_SECOND)
     bar_seconds = (rhythm.beats_per_bar or 4) * 60.0 / (rhythm.bpm or 120.0)
@@ -172,7 +177,7 @@ def _music(heard: Heard) -> Analysis:
         fade_out_start_seconds=_seconds(fades.out_start),
         chord_progression=harmony.progression(chords, bar_seconds),
     )
-    return Analysis(findings=findings, detail=_detail(heard, rhythm, pitch_classes, chords))
+    return Analysis(findings=findings, detail=_detail(heard, rhythm, pitch_classes, chords, sections))
 
 
 def _keys(probabilities: Float64, pitch_classes: Array) -> tuple[Key, ...]:
@@ -189,8 +194,10 @@ def _tempo(rhythm: Rhythm) -> dict[str, Any]:
     if rhythm.beats_per_bar is not None:
         text = f"{rhythm.beats_per_bar}/{rhythm.beat_unit or 4}"
     return {
-        "bpm": None if rhythm.bpm is None else round(rhythm.bpm, 2),
+        "bpm": None if rhythm.bpm is None else round(rhythm.bpm, 3 if rhythm.on_grid else 2),
         "bpm_confidence": _share(rhythm.bpm_confidence),
+        "bpm_stdev": None if rhythm.bpm_stdev is None else round(rhythm.bpm_stdev, 4),
+        "first_beat_seconds": round(float(rhythm.beats[0]), 4) if rhythm.on_grid and len(rhythm.beats) else None,
         "bpm_candidates": tuple(
             TempoCandidate(bpm=round(bpm, 2), confidence=_share(confidence), relation=_relation(bpm, rhythm.bpm))
             for bpm, confidence in rhythm.candidates
@@ -238,6 +245,11 @@ def _level(loudness: Loudness) -> float:
     return next(level for level in (loudness.integrated, loudness.rms, -70.0) if level is not None)
 
 
+def _ceiling(loudness: Loudness) -> float:
+    """The highest sample in dBFS: feelings are those of the music at full scale, wherever the volume knob stood."""
+    return loudness.sample_peak or 0.0
+
+
 def _sections(
     heard: Heard, rhythm: Rhythm, salience: Half, pitch_classes: Array, traits: descriptors.Traits
 ) -> tuple[Section, ...]:
@@ -253,7 +265,7 @@ def _sections(
             count = np.count_nonzero((rhythm.onsets >= stretch.start) & (rhythm.onsets < stretch.end))
             centroid = _rows(trace.centroid, MOMENT_RATE, stretch)
             energy = descriptors.arousal(
-                level,
+                level - _ceiling(heard.loudness),
                 count / max(stretch.end - stretch.start, 1e-3),
                 traits.attack,
                 float(centroid[centroid > 0].mean(dtype=np.float64)) if (centroid > 0).any() else 0.0,
@@ -273,19 +285,47 @@ def _sections(
     return tuple(sections)
 
 
-def _modulates(key: Key, salience: Half, sections: tuple[Section, ...]) -> bool:
-    """Whether a section of ten seconds or more is surely in another key, its relative aside, which is but a shade."""
-    relative = (key.tonic + 9) % 12 if key.scale == "major" else (key.tonic + 3) % 12
+def _sure_keys(salience: Half, sections: tuple[Section, ...]) -> list[tuple[Key, float]]:
+    """The key and the seconds of each section of ten seconds or more whose key is sure."""
+    found: list[tuple[Key, float]] = []
     for section in sections:
-        if section.duration < MODULATION_SECONDS_MIN:
-            continue
-        rows = salience[round(section.start * CHORD_RATE) : round(section.end * CHORD_RATE)]
-        there = ranked(key_probabilities(rows), 1)[0]
-        same = (there.tonic, there.scale) == (key.tonic, key.scale)
-        shade = there.scale != key.scale and there.tonic == relative
-        if there.confidence >= MODULATION_SURE and not same and not shade:
-            return True
-    return False
+        if section.duration >= MODULATION_SECONDS_MIN:
+            rows = salience[round(section.start * CHORD_RATE) : round(section.end * CHORD_RATE)]
+            there = ranked(key_probabilities(rows), 1)[0]
+            if there.confidence >= MODULATION_SURE:
+                found.append((there, section.duration))
+    return found
+
+
+def _settled(key: Key, salience: Half, sections: tuple[Section, ...]) -> Key:
+    """The key of a piece that may be in several: one in which much of it surely is, no mean of two that it is not in.
+
+    Where other keys hold for long, it is as much less sure.
+    """
+    seconds: dict[Named, float] = {}
+    keys: dict[Named, Key] = {}
+    for there, length in _sure_keys(salience, sections):
+        name = (there.tonic, there.scale)
+        seconds[name] = seconds.get(name, 0.0) + length
+        keys.setdefault(name, there)
+    if len(seconds) < 2:
+        return key
+    home = (key.tonic, key.scale)
+    name = home if home in seconds else max(seconds, key=lambda one: seconds[one])
+    others = sum(length for other, length in seconds.items() if other not in _relatives(keys[name]))
+    share = seconds[name] / (seconds[name] + others)
+    return replace(keys[name], confidence=min(key.confidence, keys[name].confidence) * share)
+
+
+def _relatives(key: Key) -> set[Named]:
+    """The key and its relative, which is but a shade of it."""
+    other: Named = ((key.tonic + 9) % 12, "minor") if key.scale == "major" else ((key.tonic + 3) % 12, "major")
+    return {(key.tonic, key.scale), other}
+
+
+def _modulates(key: Key, salience: Half, sections: tuple[Section, ...]) -> bool:
+    """Whether a section of ten seconds or more is surely in another key, its relative aside."""
+    return any((there.tonic, there.scale) not in _relatives(key) for there, _ in _sure_keys(salience, sections))
 
 
 def _chords(heard: Heard, rhythm: Rhythm, salience: Half, tonality: float) -> tuple[Chord, ...]:
@@ -301,7 +341,11 @@ def _rows(values: NDArray[Any], rate: float, stretch: structure.Stretch) -> NDAr
 
 
 def _detail(
-    heard: Heard, rhythm: Rhythm | None = None, pitch_classes: Array | None = None, chords: tuple[Chord, ...] = ()
+    heard: Heard,
+    rhythm: Rhythm | None = None,
+    pitch_classes: Array | None = None,
+    chords: tuple[Chord, ...] = (),
+    sections: tuple[Section, ...] = (),
 ) -> Detail:
     loudness, trace = heard.loudness, heard.trace
     detail = Detail(
@@ -324,6 +368,7 @@ def _detail(
         chords=chords,
         segments=structure.hear_segments(rhythm.onsets, pitch_classes, trace.cepstrum, trace.rms, clocks),
         chromagram=_chromagram(pitch_classes),
+        cue_points=cue_points(sections, _times(rhythm.downbeats)),
     )
 
 

@@ -20,6 +20,8 @@ Times = NDArray[np.float64]
 METRES = (2, 3, 4, 5, 6, 7, 9, 12)
 #: The material holds more marches and polkas than the world does: a bar of two is likelier half a bar of four.
 PRIOR = np.log(np.array([0.35, 1, 1, 1, 1, 1, 1, 1], np.float32))
+#: How sure the network of many grooves must be of a metre to overrule the other.
+OVERRULED = 0.6
 #: Beats before and after a beat that the network hears when it weighs whether the beat begins a bar.
 AROUND = 4
 #: What losing count costs, in the logarithm of a likelihood: less than once in a hundred beats.
@@ -43,8 +45,11 @@ class Metre(NamedTuple):
 
 def hear_metre(heard: Pulse, period: float) -> Metre:
     """The likeliest metre when beats are `period` seconds apart."""
-    scores = trained("metre")(metre_features(heard, period)[None])[0] + PRIOR
-    shares = chances(scores)
+    measured = metre_features(heard, period)[None]
+    # The network of many grooves overrules the one of songs and scores where it is sure enough.
+    shares = chances(trained("metre_wide")(measured)[0] + PRIOR)
+    if float(shares.max()) < OVERRULED:
+        shares = chances(trained("metre")(measured)[0] + PRIOR)
     best = int(np.argmax(shares))
     numerator = METRES[best]
     return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(shares[best]))

@@ -90,7 +90,7 @@ class Mixer:
         """(n,) how much of the side counts: all of it from where it is as strong as the middle."""
         self._energies = MEMORY * self._energies + [np.var(mid), np.var(side)]
         middle, sides = self._energies.tolist()
-        share = min(1.0, 2 * sides / (middle + sides)) if sides > 0 else 0.0
+        share = min(1.0, 2 * sides / (middle + sides)) ** 2 if sides > 0 else 0.0
         before, self._share = share if self._share is None else self._share, share
         return np.linspace(before, share, len(mid), dtype=np.float32)
 

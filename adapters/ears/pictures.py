@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from adapters.ears.key import NOTE_NAMES
-from domain.analyses.findings import Analysis, Findings
+from domain.analyses.findings import Analysis, Chord, Findings
 
 NIGHT, PANEL, INK, FAINT = "#12141c", "#191c27", "#e8e6df", "#6f7385"
 #: One colour per section letter, told apart by eye and by most colour-blind eyes.
@@ -91,6 +91,9 @@ def _headline(figure: Figure, title: str, findings: Findings) -> None:
         f"{findings.key} {findings.scale}  {findings.camelot}" if findings.key is not None else "",
         f"{findings.loudness_lufs:.1f} LUFS" if findings.loudness_lufs is not None else "silence",
         ", ".join(findings.mood_tags),
+        f"only {findings.duration_seconds:.0f} of {findings.claimed_seconds:.0f} s are in the file"
+        if findings.complete is False and findings.claimed_seconds is not None
+        else "",
     ]
     figure.text(0.055, 0.9, "     ".join(fact for fact in facts if fact), color=LETTERS[0], fontsize=12.5, va="center")
 
@@ -144,7 +147,7 @@ def _draw_wave(axes: Any, analysis: Analysis) -> None:
         if moment is not None:
             axes.axvline(moment, color=INK, lw=0.9, ls=(0, (4, 3)))
             axes.text(moment, top, f" {words} ", color=INK, fontsize=9, va="top",
-                      ha="left" if words == "fade in" else "right")  # fmt: skip
+                      ha="left" if words == "fade in" else "right", bbox=_CAPTION, zorder=6)  # fmt: skip
 
 
 def _ticks(axes: Any, times: Sequence[float], low: float, high: float, colour: str, width: float) -> None:
@@ -168,14 +171,20 @@ def _draw_pitches(axes: Any, analysis: Analysis) -> None:
         tonic = NOTE_NAMES.index(findings.key)
         axes.get_yticklabels()[tonic].set_color(LETTERS[0])
         axes.get_yticklabels()[tonic].set_fontweight("bold")
-    last = -1.0
-    gap = findings.duration_seconds * 0.027
-    for chord in detail.chords:
-        if chord.name != "N" and chord.start >= last + gap and chord.end - chord.start >= 0.25 * gap:
-            axes.text(
-                chord.start, 12.05, chord.name, color=INK, fontsize=8, va="center", alpha=0.35 + 0.65 * chord.confidence
-            )
-            last = chord.start
+    for chord in _named(detail.chords, findings.duration_seconds * 0.027):
+        axes.text(
+            chord.start, 12.05, chord.name, color=INK, fontsize=8, va="center", alpha=0.35 + 0.65 * chord.confidence
+        )
+
+
+def _named(chords: Sequence[Chord], gap: float) -> list[Chord]:
+    """The chords whose names fit beside each other, so many seconds apart, the longest first."""
+    kept: list[Chord] = []
+    long = [chord for chord in chords if chord.name != "N" and chord.end - chord.start >= 0.25 * gap]
+    for chord in sorted(long, key=lambda one: one.start - one.end):
+        if all(abs(chord.start - other.start) >= gap for other in kept):
+            kept.append(chord)
+    return sorted(kept, key=lambda one: one.start)
 
 
 def _draw_loudness(axes: Any, analysis: Analysis) -> None:
@@ -201,7 +210,11 @@ def _draw_loudness(axes: Any, analysis: Analysis) -> None:
             words += f", {findings.loudness_range_lu:.1f} LU range"
         if findings.true_peak_dbtp is not None:
             words += f", {findings.true_peak_dbtp:+.1f} dBTP peak"
-        axes.text(0.006, 0.05, words, color=LETTERS[0], fontsize=9.5, transform=axes.transAxes)
+        axes.text(0.006, 0.05, words, color=LETTERS[0], fontsize=9.5, transform=axes.transAxes, bbox=_CAPTION, zorder=6)
+
+
+#: Behind words, so that no line crosses them.
+_CAPTION = {"facecolor": PANEL, "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
 
 
 def _line(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
+from adapters.ears.grid import Grid, beats_of, fit_grid, usual_place
 from adapters.ears.metre import Metre, bar_positions, downbeat_odds, hear_metre
 from adapters.ears.onsets import onset_curve, onset_frames
 from adapters.ears.silence import audible, sounding
@@ -50,6 +51,10 @@ class Rhythm(Struct, frozen=True):
     bpm: float | None
     #: 0 .. 1: how likely `bpm` is within 4 % of what people would say.
     bpm_confidence: float
+    #: The standard error of `bpm` where one grid holds, elsewhere the standard deviation of local tempi.
+    bpm_stdev: float | None
+    #: Whether all beats lie on one even grid.
+    on_grid: bool
     #: (bpm, likelihood) of this and other readings, likeliest first.
     candidates: tuple[tuple[float, float], ...]
     #: Whether the tempo changes or wanders by more than 4 %; None without a beat.
@@ -87,17 +92,31 @@ def _heard_in(trace: Trace) -> Rhythm:
     tempo = hear_tempo(heard, periods, trace.seconds) if len(periods) else []
     if not tempo or tempo[0].probability < BEAT_SURE:
         return _unmeasured(onsets)
-    period = tempo[0].period
-    locally = local_periods(heard.looks, period)
-    followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
-    tapped = in_phase(heard.signals, followed)
-    metre = hear_metre(heard, period)
-    beats, downbeats = _counted(heard, trace, tapped, locally, metre)
+    locally = local_periods(heard.looks, tempo[0].period)
     spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
+    # What is at another tempo has no phase at this one that could stray: a change is seen by the lags.
+    grid = fit_grid(heard.curve, tempo[0].period) if spread <= VARIABLE else None
+    steady = grid if grid is not None and grid.holds else None
+    period = tempo[0].period if steady is None else steady.period
+    followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
+    metre = hear_metre(heard, period)
+    if steady is None:
+        tapped = in_phase(heard.signals, followed)
+        beats, downbeats = _counted(heard, trace, tapped, locally, metre)
+    else:
+        beats, downbeats = _on_grid(heard, trace, steady, followed, metre)
+    local = _local_tempi(beats)
+    if steady is not None:
+        spread = 0.0
+    elif len(local):
+        spread = max(spread, float(np.percentile(local, 90) / np.percentile(local, 10)) - 1)
+    first = (60 / period, tempo[0].probability)
     return Rhythm(
         bpm=60 / period,
         bpm_confidence=tempo[0].probability,
-        candidates=tuple((60 / one.period, one.probability) for one in tempo[:6]),
+        bpm_stdev=60 / period**2 * steady.spread if steady else (float(local.std()) if len(local) else None),
+        on_grid=steady is not None,
+        candidates=(first, *((60 / one.period, one.probability) for one in tempo[1:6])),
         tempo_varies=spread > VARIABLE,
         stability=float(np.clip(1 - spread / 0.2, 0, 1)),
         beats=beats,
@@ -107,6 +126,24 @@ def _heard_in(trace: Trace) -> Rhythm:
         beat_unit=metre.unit,
         metre_confidence=_metre_sureness(metre.confidence, tempo[0].probability, lone),
     )
+
+
+def _on_grid(heard: Pulse, trace: Trace, grid: Grid, followed: Times, metre: Metre) -> tuple[Times, Times]:
+    """Seconds of the beats and of the first beats of bars of a recording that one grid fits."""
+    anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
+    beats = in_phase(heard.signals, beats_of(grid, heard.curve, anchor))
+    beats = beats_of(grid, heard.curve, float(beats[0])) if len(beats) else beats
+    if metre.numerator == 7:
+        return _in_seven(heard, beats_of(grid._replace(period=grid.period / 2), heard.curve, float(beats[0])))
+    if len(beats) < 4:
+        return beats / FRAME_RATE, np.zeros(0)
+    odds = downbeat_odds(heard, trace, beats)
+    return beats / FRAME_RATE, beats[bar_positions(odds, round(metre.beats)) == 0] / FRAME_RATE
+
+
+def _local_tempi(beats: Times) -> Times:
+    """(n,) beats per minute over each four beats in a row."""
+    return 240 / (beats[4:] - beats[:-4]) if len(beats) > 4 else np.zeros(0)
 
 
 def _clear_onsets(strengths: NDArray[np.float16]) -> NDArray[np.intp]:
@@ -167,16 +204,10 @@ def _log_odds(probability: float) -> float:
 def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
     """Seconds of the beats (given in frames) and of the first beats of bars."""
     if metre.numerator == 7:
-        # Two, two and three: followed in eighths, of which the first, third and fifth are beats.
         everywhere = frame_periods(periods, len(heard.curve)) / np.float32(2)
         eighths = follow(heard.curve, everywhere).astype(np.float64)
-        if len(eighths) < 7:
-            return sharpened(heard.curve, eighths), np.zeros(0)
-        weight = heard.signals[eighths.astype(np.intp)].sum(axis=1, dtype=np.float32)
-        first = int(np.argmax([weight[place::7].mean() for place in range(7)]))
-        place = (np.arange(len(eighths)) - first) % 7
-        times = sharpened(heard.curve, eighths)
-        return times[np.isin(place, (0, 2, 4))], times[place == 0]
+        first, bars = _in_seven(heard, eighths)
+        return sharpened(heard.curve, first * FRAME_RATE), sharpened(heard.curve, bars * FRAME_RATE)
     times = sharpened(heard.curve, beats)
     if len(beats) < 4:
         return times, np.zeros(0)
@@ -184,11 +215,23 @@ def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Me
     return times, times[bar_positions(odds, round(metre.beats)) == 0]
 
 
+def _in_seven(heard: Pulse, eighths: Times) -> tuple[Times, Times]:
+    """Seconds of the first, third and fifth of each seven eighths (given in frames), and of the first."""
+    if len(eighths) < 7:
+        return eighths / FRAME_RATE, np.zeros(0)
+    weight = heard.signals[np.rint(eighths).astype(np.intp)].sum(axis=1, dtype=np.float32)
+    first = int(np.argmax([weight[place::7].mean() for place in range(7)]))
+    place = (np.arange(len(eighths)) - first) % 7
+    return eighths[np.isin(place, (0, 2, 4))] / FRAME_RATE, eighths[place == 0] / FRAME_RATE
+
+
 def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:
     none = np.zeros(0)
     return Rhythm(
         bpm=None,
         bpm_confidence=0.0,
+        bpm_stdev=None,
+        on_grid=False,
         candidates=(),
         tempo_varies=None,
         stability=None,

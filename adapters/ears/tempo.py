@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.network import chances, trained
+from adapters.ears.network import chances, overruled, trained
 from adapters.ears.onsets import CHUNK, salient
 from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, portions
 from adapters.ears.tapping import tapped_period
@@ -40,6 +40,8 @@ RATIOS = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 3 / 8, 1 / 2, 2 / 3, 3 / 4, 1, 4 / 3, 3 / 
 REPETITIONS = 6
 #: Multiples of the beat's frequency at which the onset curves are looked up.
 HARMONICS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3, 4, 6, 8)
+#: The network of many grooves overrules the one of songs and scores when it is at least this sure.
+OVERRULED = 0.9
 #: How aubio's taps may relate to the beat.
 TAPPED = (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3)
 
@@ -307,11 +309,12 @@ def sureness_features(heard: Pulse, periods: Array, likely: Array, seconds: floa
 
 def hear_tempo(heard: Pulse, periods: Array, seconds: float) -> list[Candidate]:
     """The periods and how likely each is tapped, likeliest first; where there is no beat none is likely."""
-    likely = chances(trained("tempo")(features(heard, periods))[:, 0])
+    likely = overruled(trained("tempo"), trained("tempo_wide"), features(heard, periods), OVERRULED)
     order = np.argsort(-likely, kind="stable")
     sure = float(chances(trained("sureness")(sureness_features(heard, periods, likely, seconds)[None])[0])[1])
     # What the best one lacks goes to the others, but they cannot be likelier than the chance that there is a beat.
     rest = float(likely[order[1:]].sum())
     left = min(rest, 1 - sure)
-    shares = [sure, *(float(likely[index]) / max(rest, 1e-9) * left for index in order[1:])]
+    # And none is likelier than the chosen one, or it would have been chosen.
+    shares = [sure, *(min(sure, float(likely[index]) / max(rest, 1e-9) * left) for index in order[1:])]
     return [Candidate(float(periods[index]), share) for index, share in zip(order, shares, strict=True)]

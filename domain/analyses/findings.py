@@ -22,6 +22,15 @@ FileWarning = Literal[
     "rate_changes",
 ]
 
+WARNINGS: dict[FileWarning, str] = {
+    "shorter_than_claimed": "The file holds less than its header promises.",
+    "longer_than_claimed": "The file holds more than its header promises.",
+    "packets_broken": "Parts of the file could not be decoded.",
+    "samples_mended": "Some samples were no levels and were put right.",
+    "channels_change": "The channels change on the way.",
+    "rate_changes": "The sample rate changes on the way.",
+}
+
 
 class Unreadable(Exception):
     """These bytes cannot be heard. The message is one sentence for the person who sent them."""
@@ -115,6 +124,10 @@ class Findings(Value, frozen=True):
     #: Whether all that was promised came out; None where nothing was promised.
     complete: bool | None = None
     warnings: tuple[FileWarning, ...] = ()
+    #: The standard error of `bpm` where one even grid of beats holds from end to end, elsewhere the standard deviation
+    #: of local tempi; and where such a grid holds, its first beat: beat n is at `first_beat_seconds` + n * 60 / `bpm`.
+    bpm_stdev: float | None = None
+    first_beat_seconds: float | None = None
 
 
 class Chord(Value, frozen=True):
@@ -161,6 +174,13 @@ class Chromagram(Value, frozen=True):
     rows: tuple[tuple[float, ...], ...] = ()
 
 
+class Cue(Value, frozen=True):
+    """A place to start playing from: the first beat of a bar at which a section begins."""
+
+    seconds: float
+    label: str
+
+
 class Detail(Value, frozen=True):
     """Everything that grows with the length of the recording; kept beside the event log, not in it."""
 
@@ -177,6 +197,7 @@ class Detail(Value, frozen=True):
     sample_rate: int = 0
     channels: int = 0
     sample_count: int = 0
+    cue_points: tuple[Cue, ...] = ()
 
 
 class Analysis(Value, frozen=True):

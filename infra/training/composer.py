@@ -6,6 +6,7 @@ given random generator, so that one seed always makes the same pieces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -208,11 +209,24 @@ TEMPI: dict[str, tuple[float, float, float, float, float]] = {
     "piano": (88, 22, 52, 140, 5),
     "song": (84, 20, 50, 150, 16),
     "waltz": (126, 34, 66, 200, 6),
+    "viennese": (174, 14, 140, 210, 5),
     "jig": (108, 14, 80, 140, 6),
     "slip": (106, 10, 88, 126, 2),
-    "slow6": (58, 10, 42, 80, 4),
-    "five": (138, 26, 84, 184, 3),
+    "slow6": (56, 11, 38, 80, 6),
+    "five": (130, 28, 80, 184, 5),
     "seven": (128, 22, 80, 180, 3),
+    "dembow": (94, 7, 78, 112, 6),
+    "onedrop": (76, 9, 58, 100, 7),
+    "ska": (148, 20, 110, 190, 3),
+    "shuffle": (118, 24, 68, 180, 7),
+    "jazz": (138, 38, 76, 230, 7),
+    "salsa": (98, 12, 76, 130, 4),
+    "samba": (104, 14, 80, 136, 3),
+    "afrobeat": (112, 10, 92, 134, 3),
+    "cumbia": (92, 8, 76, 110, 2),
+    "amen": (160, 18, 120, 180, 5),
+    "rumble": (136, 8, 118, 155, 4),
+    "metronome": (108, 28, 58, 176, 6),
 }
 
 PROGRESSIONS = (
@@ -265,6 +279,175 @@ CHARACTER: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "percussion": (("slow",), ("halves",)),
 }
 
+
+class Band(NamedTuple):
+    """How the players of a style share a bar of four: drums, bass and chords, each on the same number of places."""
+
+    #: Places in a bar of four beats: 16, or 12 where beats are in three.
+    places: int
+    drums: tuple[dict[int, str], ...]
+    #: Bass by place: 1 3 5 6 7 8 are steps above the root, a is the root of the chord to come, . is silence.
+    basses: tuple[str, ...]
+    #: Chords by place: x is short, X is held to the next one, . is silence.
+    chords: tuple[str, ...]
+    #: Bars that one chord lasts.
+    bars: tuple[float, ...] = (1, 1, 2)
+    bass_programs: tuple[int, ...] = (32, 33, 34, 35, 36, 38, 39)
+    chord_programs: tuple[int, ...] = (0, 4, 16, 24, 26, 27, 28)
+    #: How often each of bass, chords and melody is there; drums nearly always are.
+    parts: tuple[float, float, float] = (0.95, 0.85, 0.5)
+    swing: float = 0.0
+
+
+#: Grooves of the Caribbean, of jazz, blues and Brazil, of West Africa and of breaks, as their players learn them.
+BANDS: dict[str, Band] = {
+    "dembow": Band(
+        16,
+        (
+            {KICK: "9000900090009000", SNARE: "0009009000090090", HAT: "9090909090909090"},
+            {KICK: "9000900090009000", RIM: "0009009000090090", SHAKER: "9393939393939393"},
+            {KICK: "9000000090000000", SNARE: "0009009000090090", HAT: "4040404040404040"},
+            {KICK: "9000900090009000", SNARE: "0009009000090090"},
+        ),
+        ("1...............", "1.....1.1.....1.", "1..1..1.1..1..1.", "1...1...1...1...", "1.......1......."),
+        ("X...............", "x..x..x.x..x..x.", "..x...x...x...x.", "X.......X......."),
+    ),
+    "onedrop": Band(
+        16,
+        (
+            {KICK: "0000000090000000", RIM: "0000000090000000", HAT: "9090909090909090"},
+            {KICK: "0000000090000000", SNARE: "0000000090000000", HAT: "9060906090609060"},
+            {KICK: "9000900090009000", RIM: "0000000090000000", HAT: "6090609060906090"},
+            {KICK: "9000000090000000", SNARE: "0000000090000000", HAT: "9090909090909090", OPEN: "0000000000000040"},
+        ),
+        ("1.....1.5...8.5.", "1...1.3.5.......", "1..1..5.8..5....", "1.......5.3.1...", "..1.1.5...3.5..."),
+        ("..x...x...x...x.", "..x...x...x...x.", "..xx..xx..xx..xx"),
+        (1, 1, 2, 0.5),
+    ),
+    "ska": Band(
+        16,
+        (
+            {KICK: "9000000090000000", SNARE: "0000900000009000", HAT: "9090909090909090"},
+            {KICK: "0000900000009000", SNARE: "0000900000009000", HAT: "9090909090909090"},
+            {KICK: "9000900090009000", RIM: "0000900000009000", HAT: "0090009000900090"},
+        ),
+        ("1...3...5...6...", "1.1.3.3.5.5.6.5.", "1...5...8...5..."),
+        ("..x...x...x...x.",),
+    ),
+    "shuffle": Band(
+        12,
+        (
+            {KICK: "900000900000", SNARE: "000900000900", HAT: "909909909909"},
+            {KICK: "900000900009", SNARE: "000900000900", RIDE: "909909909909"},
+            {KICK: "900900900900", SNARE: "000900000900", HAT: "906906906906"},
+            {KICK: "900000900009", SNARE: "002900002902", HAT: "909909909909"},
+            {KICK: "900009900009", RIM: "000900000900", HAT: "999999999999"},
+        ),
+        ("1.13.35.56.6", "1..3..5..6..", "1.15.56.65.5", "1..1..1..1..", "1.1.....5.57"),
+        ("x.xx.xx.xx.x", "X...........", "x..x..x..x..", "..x..x..x..x", "...x.....x.."),
+    ),
+    "jazz": Band(
+        12,
+        (
+            {RIDE: "900906900906", PEDAL: "000900000900"},
+            {RIDE: "900906900906", PEDAL: "000900000900", KICK: "300300300300", SNARE: "002000002003"},
+            {RIDE: "900909900909", PEDAL: "000900000900", RIM: "000000000900"},
+        ),
+        ("1..3..5..6..", "1..5..3..6..", "1..3..5..a..", "1..8..6..5.."),
+        ("..x......x..", "x....x......", ".....x..x...", "..x..x......", "X..........."),
+        (1, 1, 2, 0.5),
+        (32, 33, 35),
+        (0, 1, 4, 16, 26),
+        (0.97, 0.75, 0.5),
+    ),
+    "salsa": Band(
+        16,
+        (
+            {CLAVES: "9000009000009000", CONGA_HIGH: "0000900000009090", CONGA_LOW: "0000000000900090",
+             COWBELL: "9000906090009060"},
+            {CLAVES: "0000900090009000", CONGA_MUTE: "9030903090309030", CONGA_HIGH: "0000009900000099"},
+            {COWBELL: "9060906090609060", CONGA_LOW: "0000000000009090", BONGO_HIGH: "9353935393539353"},
+            {KICK: "0000009000000090", SNARE: "0000000000003000", COWBELL: "9000909090009090"},
+        ),
+        ("......5.....a...", "1.....5.....a...", "......1.....5..."),
+        ("x.x..x.x..x.x.x.", "..x.x.x..x.x.x.x", "x..x..x..x.x..x."),
+        (1, 1, 2), (32, 33, 35), (0, 0, 0, 4, 11, 24),
+    ),
+    "samba": Band(
+        16,
+        (
+            {KICK: "9009900990099009", HAT: "9090909090909090", TAMBOURINE: "9369936993699369"},
+            {KICK: "3000900030009000", SHAKER: "9696969696969696", CONGA_HIGH: "0090009000900090"},
+            {KICK: "9000009090000090", RIM: "9000009000900000", SHAKER: "9393939393939393"},
+        ),
+        ("1.....5.5.....1.", "1...5...1...5...", "1.....5.8.....5."),
+        ("x.x..x.x..x.x...", "x..x..x...x..x..", "..x.x...x..x.x.."),
+        (1, 1, 2), (32, 33, 35), (24, 24, 25, 26, 0),
+    ),
+    "afrobeat": Band(
+        16,
+        (
+            {KICK: "9000009000900000", SNARE: "0000900100009020", HAT: "9090909090909090",
+             CONGA_HIGH: "0030003300300033"},
+            {KICK: "9000003000900300", RIM: "0003000000930000", HAT: "9393939393939393", SHAKER: "9090909090909090"},
+            {COWBELL: "9090990909099090", KICK: "9000900090009000", CONGA_LOW: "0000009000000090"},
+        ),
+        ("1..1..5...7.8...", "1.1...1.5.7.....", "1......57.5.1..."),
+        ("..x..x....x..x..", "x..x..x..x..x...", "..x...x...x...x."),
+        (2, 4, 4),
+    ),
+    "cumbia": Band(
+        16,
+        (
+            {KICK: "9000000090000000", SHAKER: "9099909990999099", COWBELL: "9000900090009000"},
+            {KICK: "9000000090000000", CONGA_HIGH: "0090009000900090", SHAKER: "9099909990999099"},
+        ),
+        ("1...5...1...5...", "1.....5.1.....5.", "1...3.5.1...3.5."),
+        ("..x...x...x...x.", "....x.......x..."),
+        (1, 2), (32, 33, 38), (21, 23, 24, 0),
+    ),
+    "amen": Band(
+        16,
+        (
+            {KICK: "9090000000990000", SNARE: "0000900402009004", RIDE: "9090909090909090"},
+            {KICK: "9090000000900000", SNARE: "0000900402000090", RIDE: "9090909090909090"},
+            {KICK: "0099000000900000", SNARE: "0400900402000090", RIDE: "9090909090909090"},
+            {KICK: "9000000000900000", SNARE: "0000900402009004", HAT: "9090909090909090"},
+            {KICK: "9000009000900000", SNARE: "0000900900009009", HAT: "9393939393939393"},
+        ),
+        ("1...............", "1.....1...8.....", "1.........5....."),
+        ("X...............",),
+        (2, 4),
+        parts=(0.5, 0.35, 0.1),
+    ),
+    "rumble": Band(
+        16,
+        (
+            {KICK: "9000900090009000", OPEN: "0090009000900090", HAT: "9999999999999999"},
+            {KICK: "9000900090009000", OPEN: "0090009000900090"},
+            {KICK: "9000900090009000", CLAP: "0000900000009000", HAT: "0090009000900090", RIDE: "0090009000900090"},
+            {KICK: "9000900090009000", HAT: "0099009900990099"},
+        ),
+        ("..1...1...1...1.", ".111.111.111.111", "..11..11..11..11", "..1..1..1.1..1.."),
+        ("..x...x...x...x.", "X...............", "..x..x..x.....x."),
+        (2, 4, 4), (38, 39, 87), (81, 90, 50, 4),
+        (0.95, 0.4, 0.15),
+    ),
+    "metronome": Band(
+        16,
+        (
+            {RIM: "9000900090009000"}, {CLAVES: "9000900090009000"}, {HAT: "9000900090009000"},
+            {COWBELL: "9000500050005000"}, {KICK: "9000900090009000"},
+            {CLAVES: "9000000090000000", HAT: "9000900090009000"},
+        ),
+        ("1.......1.......", "1...............", "1.......5......."),
+        ("X.......X.......", "X...............", "X...X...X...X...", "X.......X......."),
+        (0.5, 0.5, 1, 2),
+        chord_programs=(0, 4, 16, 48, 89, 90),
+        parts=(0.4, 0.85, 0.15),
+    ),
+}  # fmt: skip
+
 KEYS_PROGRAMS = (0, 1, 2, 4, 5, 6, 7, 11, 16, 18, 19)
 GUITAR_PROGRAMS = (24, 25, 26, 27, 28, 29, 30, 46)
 PAD_PROGRAMS = (48, 49, 50, 52, 88, 89, 90, 91, 94, 95)
@@ -279,7 +462,22 @@ DRESSES = (
     "funk",
 )  # fmt: skip
 
-ELECTRONIC = frozenset({"house", "techno", "trance", "rave", "dnb", "breakbeat", "electro", "halftime", "arpeggio"})
+ELECTRONIC = frozenset(
+    {
+        "rumble",
+        "amen",
+        "dembow",
+        "house",
+        "techno",
+        "trance",
+        "rave",
+        "dnb",
+        "breakbeat",
+        "electro",
+        "halftime",
+        "arpeggio",
+    }
+)
 
 
 def compose(rng: np.random.Generator, style: str | None = None, seconds: float = 24.0) -> Piece:
@@ -292,7 +490,16 @@ def compose(rng: np.random.Generator, style: str | None = None, seconds: float =
     bpm = float(np.clip(rng.normal(mean, spread), low, high))
     if style in ELECTRONIC and rng.random() < 0.6:
         bpm = round(bpm)
-    maker = {"waltz": _waltz, "jig": _compound, "slip": _compound, "slow6": _compound, "five": _odd, "seven": _odd}
+    maker: dict[str, Callable[[np.random.Generator, str, float, float], Piece]] = dict.fromkeys(BANDS, _played_by)
+    maker |= {
+        "waltz": _waltz,
+        "viennese": _waltz,
+        "jig": _compound,
+        "slip": _compound,
+        "slow6": _compound,
+        "five": _odd,
+        "seven": _odd,
+    }
     piece = maker.get(style, _common)(rng, style, bpm, seconds)
     piece.pump = style in {"house", "techno", "trance", "electro"} and rng.random() < 0.4
     return piece
@@ -366,6 +573,120 @@ def _common(rng: np.random.Generator, style: str, bpm: float, seconds: float) ->
         piece.programs[4] = int(rng.choice(LEAD_PROGRAMS + KEYS_PROGRAMS))
         notes += _melody(rng, chords, root, scale, dense=dense)
     piece.notes = _swung(_repeated(rng, notes, pattern_bars, piece.bars, 4.0, exact=looped), swing)
+    return piece
+
+
+def _played_by(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Piece:
+    """A piece of one of the `BANDS`: the bass names the chord where it changes, and the drums keep their part."""
+    band = BANDS[style]
+    piece = Piece(style=style, bpm=bpm, beats_per_bar=4, beat_unit=4, bars=0, bar_beats=4.0)
+    bars = 8
+    piece.bars = max(4, round(seconds * bpm / 60 / 4))
+    step = 4.0 / band.places
+    root, scale = int(rng.integers(0, 12)), (MAJOR if rng.random() < 0.5 else MINOR)
+    progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
+    lasts = float(rng.choice(band.bars))
+    per_bar = max(1, round(1 / lasts))
+    chords = [
+        [_triad(root, scale, progression[int((bar + part / per_bar) / lasts) % 4]) for part in range(per_bar)]
+        for bar in range(bars)
+    ]
+    bass, comping, tune = (rng.random() < chance for chance in band.parts)
+    notes: list[Note] = []
+    if rng.random() < 0.93 or not (bass or comping):
+        # Breaks turn through several bars; elsewhere the drums keep one, and now and then a part is silent for a while.
+        rows = [dict(band.drums[int(rng.integers(len(band.drums)))]) for _ in range(4 if style == "amen" else 1)]
+        for turn in range(bars // 4 if len(rows) == 1 else bars):
+            length = 4 if len(rows) == 1 else 1
+            part = dict(rows[turn % len(rows)])
+            if len(part) > 2 and rng.random() < 0.15:
+                part.pop(list(part)[int(rng.integers(len(part)))])
+            stroke = _rows(rng, part, length, step, fill=style not in {"metronome", "rumble"} and rng.random() < 0.3)
+            notes += [note._replace(start=note.start + turn * length * 4.0) for note in stroke]
+        piece.programs[DRUM] = int(rng.choice(KITS))
+    if bass:
+        piece.programs[1] = int(rng.choice(band.bass_programs))
+        notes += _bass_line(rng, band, chords, step)
+    if comping:
+        piece.programs[2] = int(rng.choice(band.chord_programs))
+        notes += _chord_part(rng, band, chords, step)
+    if tune:
+        piece.programs[4] = int(rng.choice(LEAD_PROGRAMS + KEYS_PROGRAMS))
+        third = 1 / 3
+        values = (third, 2 * third, 1.0, 1.0, 2.0) if band.places == 12 else None
+        first = [chord[0] for chord in chords]
+        notes += _melody(rng, first, root, scale, dense=bpm < 100, values=values)
+    if bass or comping or tune:
+        piece.tonic, piece.minor = root, scale is MINOR
+    piece.notes = _repeated(rng, notes, bars, piece.bars, 4.0, exact=rng.random() < 0.3)
+    return piece
+
+
+def _bass_line(rng: np.random.Generator, band: Band, chords: list[list[tuple[int, ...]]], step: float) -> list[Note]:
+    pattern = band.basses[int(rng.integers(len(band.basses)))]
+    low = 28 if rng.random() < 0.7 else 36
+    length = float(rng.choice([0.9, 1.6]))
+    notes = []
+    for bar, parts in enumerate(chords):
+        for place, mark in enumerate(pattern):
+            if mark == ".":
+                continue
+            chord = parts[place * len(parts) // band.places]
+            coming = chords[(bar + 1) % len(chords)][0]
+            rise = {"1": 0, "3": chord[1] - chord[0], "5": chord[2] - chord[0], "6": 9, "7": 10, "8": 12}.get(mark, 0)
+            pitch = low + ((coming if mark == "a" else chord)[0] - low) % 12 + rise
+            velocity = int(np.clip((102 if place == 0 else 88) + rng.normal(0, 8), 30, 127))
+            notes.append(Note(bar * 4.0 + place * step, length * step, pitch, velocity, 1))
+    return notes
+
+
+def _chord_part(rng: np.random.Generator, band: Band, chords: list[list[tuple[int, ...]]], step: float) -> list[Note]:
+    pattern = band.chords[int(rng.integers(len(band.chords)))]
+    base = int(rng.choice([48, 55, 60]))
+    notes = []
+    for bar, parts in enumerate(chords):
+        for place, mark in enumerate(pattern):
+            if mark == ".":
+                continue
+            held = next((at for at in range(place + 1, len(pattern)) if pattern[at] != "."), len(pattern)) - place
+            length = (held if mark == "X" else 1) * step * 0.9
+            velocity = int(np.clip(78 + rng.normal(0, 8), 30, 120))
+            notes += [
+                Note(bar * 4.0 + place * step, length, base + (tone - base) % 12, velocity, 2)
+                for tone in parts[place * len(parts) // band.places]
+            ]
+    return notes
+
+
+def compose_sparse(rng: np.random.Generator, seconds: float = 24.0) -> Piece:
+    """Strokes too rare to be a beat, or a player so free that nobody could count along."""
+    piece = Piece(style="sparse", bpm=60.0, beats_per_bar=4, beat_unit=4, bars=round(seconds / 4), bar_beats=4.0)
+    piece.counted = False
+    piece.programs = {4: int(rng.choice((0, 0, 9, 10, 11, 12, 14, 14, 46, 112, 113))), DRUM: int(rng.choice(KITS))}
+    if rng.random() < 0.55:
+        gap = float(rng.uniform(1.9, 4.5))
+        wander = float(rng.choice([0.0, 0.0, 0.02, 0.15]))
+        voice, pitch = (
+            (4, int(rng.integers(48, 84))) if rng.random() < 0.7 else (DRUM, int(rng.choice([36, 38, 49, 56])))
+        )
+        several = rng.random() < 0.3
+        at = float(rng.uniform(0, gap))
+        while at < seconds:
+            tone = pitch + (int(rng.choice([0, 4, 7, 12])) if several and voice == 4 else 0)
+            piece.notes.append(Note(at, gap, tone, int(rng.integers(60, 110)), voice))
+            at += gap * float(np.exp(rng.normal(0, wander)))
+        return piece
+    beat, at, index = 60 / float(rng.uniform(50, 110)), float(rng.uniform(0, 1)), 0
+    turn, depth = float(rng.uniform(3, 8)), float(rng.uniform(0.15, 0.35))
+    root, scale = 48 + int(rng.integers(0, 12)), MAJOR
+    while at < seconds:
+        length = beat * (1 + depth * np.sin(index / turn) + float(rng.normal(0, 0.08)))
+        piece.notes.append(Note(at, 2 * length, root - (12 if index % 4 == 0 else 0), 80, 4))
+        for part in range(int(rng.integers(0, 3))):
+            tone = root + 12 + scale[int(rng.integers(7))]
+            piece.notes.append(Note(at + length * (part + 1) / 3, length, tone, int(rng.integers(45, 85)), 4))
+        at += max(0.15, length)
+        index += 1
     return piece
 
 
@@ -555,7 +876,7 @@ def _waltz(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> 
         2: int(rng.choice(KEYS_PROGRAMS + GUITAR_PROGRAMS)),
         4: int(rng.choice(LEAD_PROGRAMS + FOLK_PROGRAMS)),
     }
-    oompah = rng.random()
+    oompah = rng.random() * (0.75 if style == "viennese" else 1.0)
     for index, chord in enumerate(chords):
         notes.append(Note(index * 3.0, 0.9 if oompah < 0.6 else 2.8, 36 + (chord[0] - 36) % 12, 92, 1))
         if oompah < 0.6:

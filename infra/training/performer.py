@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.decode import ANALYSIS_RATE
-from infra.training.composer import DRUM, ELECTRONIC, Note, Piece
+from infra.training.composer import BANDS, DRUM, ELECTRONIC, Note, Piece
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -19,6 +19,7 @@ Times = NDArray[np.float64]
 RATE = ANALYSIS_RATE
 #: How often a style that is no electronic one is played on the synthesizer all the same.
 SYNTHETIC = dict.fromkeys(("hiphop", "pop", "rock", "disco", "percussion", "funk"), 0.3)
+SYNTHETIC |= dict.fromkeys((*BANDS, "waltz", "viennese", "slow6", "five", "seven", "sparse"), 0.45)
 TICKS = 480
 
 
@@ -96,7 +97,23 @@ def _fluid(
         midi, raw = Path(folder) / "piece.mid", Path(folder) / "piece.raw"
         midi.write_bytes(_midi(piece, played, rng))
         wet = "1" if rng.random() < 0.6 else "0"
-        quiet = ["-niq", "-R", wet, "-C", "0", "-g", "0.5", "-r", str(RATE), "-T", "raw", "-O", "float"]
+        quiet = [
+            "-niq",
+            "-o",
+            "synth.dynamic-sample-loading=1",
+            "-R",
+            wet,
+            "-C",
+            "0",
+            "-g",
+            "0.5",
+            "-r",
+            str(RATE),
+            "-T",
+            "raw",
+            "-O",
+            "float",
+        ]
         player = ["fluidsynth", *quiet, "-F", str(raw), str(font), str(midi)]
         subprocess.run(player, check=True, capture_output=True, timeout=120)  # noqa: S603 - our own files
         stereo = np.fromfile(raw, np.float32).reshape(-1, 2)

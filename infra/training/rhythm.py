@@ -1,7 +1,8 @@
 """Trains the rhythm networks on the material and says how well they do on pieces they have not seen.
 
-    python -m infra.training.rhythm MATERIAL... --weights adapters/ears/weights
+    python -m infra.training.rhythm --weights adapters/ears/weights --count 6000 --font A.sf2 --font B.sf3 ...
 
+The material is made on the way, shard by shard from its number, on all cores, and only what the networks look at stays.
 Every figure printed is of pieces that the network behind it was not fitted on (three folds); the sureness of a tempo is
 learned from such figures too, since a network is always too sure of what it has learned by heart.
 """
@@ -9,9 +10,12 @@ learned from such figures too, since a network is always too sure of what it has
 from __future__ import annotations
 
 import argparse
-import pickle
+import math
+import multiprocessing
+import os
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.beats import PARTS, folded, follow, frame_periods, local_periods, rotations
+from adapters.ears.grid import beats_of, fit_grid, usual_place
 from adapters.ears.metre import METRES, bar_positions, beat_features, metre_features
 from adapters.ears.network import Network, chances
 from adapters.ears.spectrum import FRAME_RATE, Spectra
 from adapters.ears.tempo import CANDIDATES, candidate_periods, features, pulse, sureness_features
 from adapters.ears.trace import Trace, trace_of
 from infra.training.fit import fit_choice, save, vote
+from infra.training.material import SHARD, Sources, add_sources, shard_of
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -62,26 +68,96 @@ class Case(NamedTuple):
 def main() -> None:
     """Report on three folds, then fit on everything and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("material", type=Path, nargs="+")
+    add_sources(parser)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--beatless", type=int, default=400, help="how many pieces without a beat are added")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no new shard is begun after so long")
     parser.add_argument("--weights", type=Path, required=True)
     options = parser.parse_args()
-    cases = [_case(piece) for folder in options.material for piece in pieces(folder)]
+    sources = Sources.of(options)
+    shards = [
+        *((9100 + number, True) for number in range(-(-options.beatless // SHARD))),
+        *((number, False) for number in range(options.first, options.first + -(-options.count // SHARD))),
+    ]
+    started = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+        arguments = [(sources, number, beatless, started + options.seconds) for number, beatless in shards]
+        made = pool.starmap(_shard, arguments, chunksize=1)
+    cases = [case for shard in made for case in shard]
+    print(f"{time.monotonic() - started:.0f} s, shards without cases:", sum(not shard for shard in made), flush=True)
     order = np.random.default_rng(0).permutation(len(cases))
     cases = [cases[index] for index in order]
     counted = [case for case in cases if case.bpm]
-    print(len(cases), "pieces,", len(counted), "of them with a beat")
+    print(len(cases), "pieces,", len(counted), "of them with a beat", flush=True)
 
-    likely = _tempo(cases, options.weights)
-    _sureness(cases, likely, options.weights)
-    _metre(counted, options.weights)
-    _phase(counted, options.weights)
-    _downbeats(counted, options.weights)
+    tables = {
+        "tempo": _tempo_table(cases),
+        "phase": _phase_table(counted),
+        "downbeat": _downbeat_table(counted),
+        "metre": _metre_table(counted),
+    }
+    networks = _fit_all(tables, options.jobs)
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
+    likely = _tempo(cases, networks["tempo"], options.weights)
+    _metre(counted, networks["metre"], tables["metre"], options.weights)
+    _phase(counted, networks["phase"], options.weights)
+    _downbeats(counted, networks["downbeat"], options.weights)
+    sure = {"sureness": _sureness_table(cases, likely)}
+    _sureness(_fit_all(sure, options.jobs)["sureness"], sure["sureness"], options.weights)
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
-def pieces(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every heard piece of the material."""
-    for shard in sorted(folder.glob("*.pkl")):
-        yield from pickle.loads(shard.read_bytes())  # noqa: S301 - our own files
+def _shard(sources: Sources, number: int, beatless: bool, until: float) -> list[Case]:
+    """The cases of one shard of the material; none when it is too late to begin."""
+    if time.monotonic() > until:
+        return []
+    cases = (_case(piece) for piece in shard_of(sources, number, beatless=beatless))
+    return [case for case in cases if case is not None]
+
+
+class Table(NamedTuple):
+    """What a network is fitted to: (cases, alternatives, features), which are present, and which are right."""
+
+    measured: Array
+    present: NDArray[np.bool_]
+    right: Array
+    #: The piece each case belongs to; those of one piece are always in the same fold.
+    piece: NDArray[np.intp]
+    options: dict[str, Any]
+    #: Networks that vote, in each fold and in the end.
+    tried: int
+    voters: int
+
+
+#: The tables that the processes of a pool fit networks to; they are forked, and share them.
+_TABLES: dict[str, Table] = {}
+
+
+def _fit_all(tables: dict[str, Table], jobs: int) -> dict[str, list[Network]]:
+    """For each table the networks of the three folds, and last the one of everything."""
+    _TABLES.clear()
+    _TABLES.update(tables)
+    tasks = [
+        (name, fold, seed)
+        for name, table in tables.items()
+        for fold in range(FOLDS + 1)
+        for seed in range(table.tried if fold < FOLDS else table.voters)
+    ]
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        fitted = dict(zip(tasks, pool.starmap(_fit_one, tasks, chunksize=1), strict=True))
+    return {
+        name: [
+            vote([network for (whose, of, _), network in fitted.items() if (whose, of) == (name, fold)])
+            for fold in range(FOLDS + 1)
+        ]
+        for name in tables
+    }
+
+
+def _fit_one(name: str, fold: int, seed: int) -> Network:
+    table = _TABLES[name]
+    some = table.piece % FOLDS != fold if fold < FOLDS else np.ones(len(table.piece), np.bool_)
+    return fit_choice(table.measured[some], table.present[some], table.right[some], seed=seed, **table.options)
 
 
 def heard_in(piece: dict[str, Any]) -> Trace:
@@ -100,10 +176,13 @@ def heard_in(piece: dict[str, Any]) -> Trace:
     return trace_of(spectra, piece["taps"])
 
 
-def _case(piece: dict[str, Any]) -> Case:
+def _case(piece: dict[str, Any]) -> Case | None:
+    """What the networks see of a piece; None where nothing repeats, so that there is nothing to choose from."""
     trace = heard_in(piece)
     heard = pulse(trace)
     periods = candidate_periods(heard)
+    if not len(periods):
+        return None
     right = np.abs(60 / periods - piece["bpm"]) <= NEAR * piece["bpm"]
     light = heard._replace(curve=heard.curve[:0], signals=heard.signals[:0], looks=heard.looks[:0])
     true = piece["beats"] * FRAME_RATE
@@ -112,6 +191,9 @@ def _case(piece: dict[str, Any]) -> Case:
     if len(true) >= 8 and piece["bpm"]:
         locally = frame_periods(local_periods(heard.looks, 60 / piece["bpm"]), len(heard.curve))
         followed = follow(heard.curve, locally).astype(np.float64)
+        grid = fit_grid(heard.curve, 60 / piece["bpm"])
+        if grid is not None and grid.holds and len(followed):
+            followed = beats_of(grid, heard.curve, usual_place(grid, followed))
         metre = metre_features(heard, 60 / piece["bpm"])
         found = _place(followed, true)
         if found is not None:
@@ -148,14 +230,7 @@ def _place(followed: Times, true: Times) -> int | None:
     return round(float(np.angle(turn)) / (2 * np.pi) * PARTS) % PARTS if abs(turn) > 0.7 else None
 
 
-def _folds(count: int) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """(fitted on, asked about) indices; pieces are in random order already."""
-    index = np.arange(count)
-    return [(index[index % FOLDS != fold], index[index % FOLDS == fold]) for fold in range(FOLDS)]
-
-
-def _tempo(cases: Sequence[Case], weights: Path) -> list[Array]:
-    """Fit the choice among candidates; returns the likelihoods that networks which did not see a piece give it."""
+def _tempo_table(cases: Sequence[Case]) -> Table:
     count, width = len(cases), cases[0].measured.shape[1]
     measured = np.zeros((count, CANDIDATES + 1, width), np.float32)
     present = np.zeros(measured.shape[:2], np.bool_)
@@ -164,11 +239,12 @@ def _tempo(cases: Sequence[Case], weights: Path) -> list[Array]:
         some = len(case.periods)
         measured[index, :some], present[index, :some] = case.measured, True
         right[index, :some] = case.right / max(1, case.right.sum())
-    scores: dict[int, Array] = {}
-    for fitted, asked in _folds(count):
-        network = vote([fit_choice(measured[fitted], present[fitted], right[fitted], seed=seed) for seed in range(2)])
-        scores |= {int(index): network(cases[index].measured)[:, 0] for index in asked}
-    ordered = [scores[index] for index in range(count)]
+    return Table(measured, present, right, np.arange(count), {}, 1, VOTERS)
+
+
+def _tempo(cases: Sequence[Case], networks: Sequence[Network], weights: Path) -> list[Array]:
+    """Save the choice among candidates; returns the likelihoods that networks which did not see a piece give it."""
+    ordered = [networks[index % FOLDS](case.measured)[:, 0] for index, case in enumerate(cases)]
     sharpness = _sharpness(cases, ordered)
     first, second = [], []
     styles: dict[str, list[bool]] = defaultdict(list)
@@ -182,8 +258,7 @@ def _tempo(cases: Sequence[Case], weights: Path) -> list[Array]:
         styles[case.style].append(first[-1])
     print(f"tempo: Accuracy1 {np.mean(first):.3f} Accuracy2 {np.mean(second):.3f}, sharpness {sharpness:.2f}")
     print("  ", ", ".join(f"{style} {np.mean(hits):.2f}" for style, hits in sorted(styles.items())))
-    network = vote([fit_choice(measured, present, right, seed=seed) for seed in range(VOTERS)])
-    save(network, weights / "tempo.npz", sharpness)
+    save(networks[-1], weights / "tempo_wide.npz", sharpness)
     return [chances(score * np.float32(sharpness)) for score in ordered]
 
 
@@ -202,8 +277,17 @@ def _sharpness(cases: Sequence[Case], scores: Sequence[Array]) -> float:
     return trials[int(np.argmin([loss(trial) for trial in trials]))]
 
 
-def _sureness(cases: Sequence[Case], likely: Sequence[Array], weights: Path) -> None:
-    """Fit how likely the first choice is right, sound without a beat included."""
+def _classes(measured: Array, label: NDArray[np.intp], classes: int, **options: Any) -> Table:
+    """The table of a classifier: one alternative a case, one output a class."""
+    right = np.zeros((len(label), 1, classes), np.float32)
+    right[np.arange(len(label)), 0, label] = 1
+    return Table(
+        measured[:, None], np.ones((len(label), 1), np.bool_), right, np.arange(len(label)), options, 1, VOTERS
+    )
+
+
+def _sureness_table(cases: Sequence[Case], likely: Sequence[Array]) -> Table:
+    """How likely the first choice is right, sound without a beat included."""
     measured = np.stack(
         [
             sureness_features(case.sureness[0], case.periods, chance, case.sureness[1])
@@ -211,7 +295,12 @@ def _sureness(cases: Sequence[Case], likely: Sequence[Array], weights: Path) -> 
         ]
     )
     right = np.array([bool(case.right[int(np.argmax(chance))]) for case, chance in zip(cases, likely, strict=True)])
-    sure = _classified(measured, right.astype(np.intp), 2, weights / "sureness.npz", decay=0.01)[:, 1]
+    return _classes(measured, right.astype(np.intp), 2, decay=0.01)
+
+
+def _sureness(networks: Sequence[Network], table: Table, weights: Path) -> None:
+    sure = _told(networks, table, weights / "sureness.npz")[:, 1]
+    right = table.right[:, 0, 1] > 0
     print("sureness: said, right, n")
     for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 0.9), (0.9, 0.97), (0.97, 1.01)):
         within = (sure >= low) & (sure < high)
@@ -219,90 +308,90 @@ def _sureness(cases: Sequence[Case], likely: Sequence[Array], weights: Path) -> 
             print(f"   {low:.2f}..{high:.2f}: {sure[within].mean():.2f} {right[within].mean():.2f} {within.sum()}")
 
 
-def _metre(cases: Sequence[Case], weights: Path) -> None:
+def _metre_table(cases: Sequence[Case]) -> Table:
     known = [case for case in cases if case.metre is not None and case.numerator in METRES]
     measured = np.stack([case.metre for case in known if case.metre is not None])
     label = np.array([METRES.index(case.numerator) for case in known])
-    told = _classified(measured, label, len(METRES), weights / "metre.npz", noise=0.5, drop=0.3, decay=0.01)
-    table = np.zeros((len(METRES), len(METRES)), int)
-    np.add.at(table, (label, told.argmax(axis=1)), 1)
-    print(f"metre: {np.trace(table) / table.sum():.3f}, truth by row of {METRES}:", table.tolist())
+    return _classes(measured, label, len(METRES), noise=0.5, drop=0.3, decay=0.01)
 
 
-def _phase(cases: Sequence[Case], weights: Path) -> None:
-    """Fit which place in the folded pattern is the beat."""
+def _metre(cases: Sequence[Case], networks: Sequence[Network], table: Table, weights: Path) -> None:
+    told = _told(networks, table, weights / "metre_wide.npz")
+    label = table.right[:, 0].argmax(axis=1)
+    matrix = np.zeros((len(METRES), len(METRES)), int)
+    np.add.at(matrix, (label, told.argmax(axis=1)), 1)
+    print(f"metre: {np.trace(matrix) / matrix.sum():.3f}, truth by row of {METRES}:", matrix.tolist())
+    styles: dict[str, list[bool]] = defaultdict(list)
+    known = [case for case in cases if case.metre is not None and case.numerator in METRES]
+    for case, row, one in zip(known, told, label, strict=True):
+        styles[case.style].append(int(row.argmax()) == one)
+    print("  ", ", ".join(f"{style} {np.mean(hits):.2f}" for style, hits in sorted(styles.items())))
+
+
+def _phase_table(cases: Sequence[Case]) -> Table:
+    """Which place in the folded pattern is the beat."""
     known = [case for case in cases if case.rotated is not None]
     rotated = np.stack([case.rotated for case in known if case.rotated is not None])
-    present = np.ones(rotated.shape[:2], np.bool_)
     right = np.zeros(rotated.shape[:2], np.float32)
     label = np.array([case.place for case in known])
     for half in (0, PARTS):
         right[np.arange(len(known)), label + half] = 0.5
-    guess = np.zeros(len(known), int)
     options: dict[str, Any] = {"rounds": 25, "hidden": (48, 24)}
-    for fitted, asked in _folds(len(known)):
-        network = vote(
-            [fit_choice(rotated[fitted], present[fitted], right[fitted], seed=seed, **options) for seed in range(2)]
-        )
-        for index in asked:
-            likely = chances(network(rotated[index])[:, 0])
-            guess[index] = int(np.argmax(likely[:PARTS] + likely[PARTS:]))
-    print(f"phase: {np.mean(guess == label):.3f} right, {np.mean(label == 0):.3f} if never moved, n={len(known)}")
-    network = vote([fit_choice(rotated, present, right, seed=seed, **options) for seed in range(VOTERS)])
-    save(network, weights / "phase.npz")
+    return Table(rotated, np.ones(rotated.shape[:2], np.bool_), right, np.arange(len(known)), options, 1, VOTERS)
 
 
-def _downbeats(cases: Sequence[Case], weights: Path) -> None:
-    """Fit whether a beat begins a bar, from itself and its neighbours."""
+def _phase(cases: Sequence[Case], networks: Sequence[Network], weights: Path) -> None:
+    known = [case for case in cases if case.rotated is not None]
+    styles: dict[str, list[bool]] = defaultdict(list)
+    label = np.array([case.place for case in known])
+    for index, case in enumerate(known):
+        assert case.rotated is not None
+        likely = chances(networks[index % FOLDS](case.rotated)[:, 0])
+        guess = int(np.argmax(likely[:PARTS] + likely[PARTS:]))
+        for group in ("all", case.style):
+            styles[group].append(guess == case.place)
+    print(f"phase: {np.mean(label == 0):.3f} if never moved, n={len(known)};", end=" ")
+    print(", ".join(f"{style} {np.mean(hits):.2f}" for style, hits in sorted(styles.items())))
+    save(networks[-1], weights / "phase.npz")
+
+
+def _downbeat_table(cases: Sequence[Case]) -> Table:
+    """Whether a beat begins a bar, from itself and its neighbours."""
     known = [case for case in cases if len(case.beats)]
-    options: dict[str, Any] = {"rounds": 6, "noise": 0.2, "drop": 0.25}
+    measured = np.concatenate([case.beats for case in known])
+    first = np.concatenate([case.first for case in known])
+    table = _classes(measured, first.astype(np.intp), 2, rounds=5, noise=0.2, drop=0.25)
+    piece = np.repeat(np.arange(len(known)), [len(case.beats) for case in known])
+    return table._replace(piece=piece, tried=1, voters=3)
+
+
+def _downbeats(cases: Sequence[Case], networks: Sequence[Network], weights: Path) -> None:
+    known = [case for case in cases if len(case.beats)]
     hits: dict[str, list[float]] = defaultdict(list)
-
-    def fitted_on(some: Sequence[Case], seed: int) -> Network:
-        measured = np.concatenate([case.beats for case in some])[:, None]
-        first = np.concatenate([case.first for case in some])
-        right = np.zeros((len(first), 1, 2), np.float32)
-        right[np.arange(len(first)), 0, first.astype(int)] = 1
-        return fit_choice(measured, np.ones(measured.shape[:2], np.bool_), right, seed=seed, **options)
-
-    for fitted, asked in _folds(len(known)):
-        network = fitted_on([known[index] for index in fitted], 0)
-        for index in asked:
-            case = known[index]
-            scores = network(case.beats)
-            begins = bar_positions(scores[:, 1] - scores[:, 0], case.beats_per_bar) == 0
-            found = float(2 * (begins & case.first).sum() / max(1, begins.sum() + case.first.sum()))
-            for group in ("all", case.style):
-                hits[group].append(found)
+    for index, case in enumerate(known):
+        scores = networks[index % FOLDS](case.beats)
+        begins = bar_positions(scores[:, 1] - scores[:, 0], case.beats_per_bar) == 0
+        found = float(2 * (begins & case.first).sum() / max(1, begins.sum() + case.first.sum()))
+        for group in ("all", case.style):
+            hits[group].append(found)
     print("downbeats, F:", ", ".join(f"{group} {np.mean(values):.2f}" for group, values in sorted(hits.items())))
-    save(vote([fitted_on(known, seed) for seed in range(3)]), weights / "downbeat.npz")
+    save(networks[-1], weights / "downbeat.npz")
 
 
-def _classified(measured: Array, label: NDArray[np.intp], classes: int, path: Path, **options: Any) -> Array:
-    """Fit a classifier and save it; returns the (n, classes) likelihoods from networks that did not see the case."""
-    right = np.zeros((len(label), 1, classes), np.float32)
-    right[np.arange(len(label)), 0, label] = 1
-    present = np.ones((len(label), 1), np.bool_)
-    told = np.zeros((len(label), classes), np.float32)
-    for fitted, asked in _folds(len(label)):
-        network = vote(
-            [
-                fit_choice(measured[fitted][:, None], present[fitted], right[fitted], seed=seed, **options)
-                for seed in range(2)
-            ]
-        )
-        told[asked] = network(measured[asked])
+def _told(networks: Sequence[Network], table: Table, path: Path) -> Array:
+    """Save a classifier; returns the (n, classes) likelihoods from networks that did not see the case."""
+    scores = np.stack([networks[index % FOLDS](row)[0] for index, row in enumerate(table.measured)])
+    label = table.right[:, 0].argmax(axis=1)
     trials = [float(trial) for trial in np.linspace(0.3, 1.5, 25)]
 
     def loss(factor: float) -> float:
-        return -float(
-            np.mean([np.log(chances(row * factor)[one] + 1e-6) for row, one in zip(told, label, strict=True)])
-        )
+        raised = np.exp(scores * factor - (scores * factor).max(axis=1, keepdims=True))
+        shares = raised / raised.sum(axis=1, keepdims=True)
+        return -float(np.log(shares[np.arange(len(label)), label] + 1e-6).mean())
 
     sharpness = trials[int(np.argmin([loss(trial) for trial in trials]))]
-    network = vote([fit_choice(measured[:, None], present, right, seed=seed, **options) for seed in range(VOTERS)])
-    save(network, path, sharpness)
-    return np.stack([chances(row * np.float32(sharpness)) for row in told])
+    save(networks[-1], path, sharpness)
+    return np.stack([chances(row * np.float32(sharpness)) for row in scores])
 
 
 if __name__ == "__main__":
