@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.network import chances, trained
+from adapters.ears.network import Network, chances, trained
 from adapters.ears.onsets import CHUNK
 from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import LAGS, LOOK, LOOK_EVERY, at_lags
@@ -30,6 +30,8 @@ PARTS = 12
 BEATS_AT_ONCE = 512
 #: Beats are moved away from the strongest onsets only when it is this likely.
 PHASE_SURE = 0.5
+#: The network of many grooves overrules the one of songs and scores when it is at least this sure.
+OVERRULED = 0.75
 
 
 def local_periods(looks: Array, period: float) -> Array:
@@ -126,9 +128,10 @@ def in_phase(signals: NDArray[np.floating], beats: Times) -> Times:
     """The same beats (in frames) moved to the place in the pattern where people would tap, from (frames, n) signals."""
     if len(beats) < 4:
         return beats
-    scores = trained("phase")(rotations(folded(signals, beats)))[:, 0]
-    likely = chances(scores)
-    likely = likely[:PARTS] + likely[PARTS:]
+    turned = rotations(folded(signals, beats))
+    likely = _places(trained("phase_wide"), turned)
+    if float(likely.max()) < OVERRULED:
+        likely = _places(trained("phase"), turned)
     place = int(np.argmax(likely))
     if place == 0 or likely[place] < PHASE_SURE:
         return beats
@@ -139,6 +142,12 @@ def in_phase(signals: NDArray[np.floating], beats: Times) -> Times:
     moved = np.interp(index, np.arange(len(extended)) - 1.0, extended)
     inside: Times = moved[(moved >= 0) & (moved <= len(signals) - 1)]
     return inside
+
+
+def _places(network: Network, turned: Array) -> Array:
+    """(PARTS,) how likely each place in a beat is the one people tap, from (2 * PARTS, features) rotations."""
+    likely = chances(network(turned)[:, 0])
+    return likely[:PARTS] + likely[PARTS:]
 
 
 def sharpened(curve: Array, beats: Times) -> Times:

@@ -289,11 +289,13 @@ def _sure_keys(salience: Half, sections: tuple[Section, ...]) -> list[tuple[Key,
     """The key and the seconds of each section of ten seconds or more whose key is sure."""
     found: list[tuple[Key, float]] = []
     for section in sections:
-        if section.duration >= MODULATION_SECONDS_MIN:
+        if section.key is not None and section.duration >= MODULATION_SECONDS_MIN:
             rows = salience[round(section.start * CHORD_RATE) : round(section.end * CHORD_RATE)]
+            # A last chord before a long silence is no other key.
+            sounds = np.count_nonzero(rows.any(axis=1)) / CHORD_RATE
             there = ranked(key_probabilities(rows), 1)[0]
-            if there.confidence >= MODULATION_SURE:
-                found.append((there, section.duration))
+            if there.confidence >= MODULATION_SURE and sounds >= MODULATION_SECONDS_MIN:
+                found.append((there, sounds))
     return found
 
 

@@ -352,7 +352,7 @@ def _phase(cases: Sequence[Case], networks: Sequence[Network], weights: Path) ->
             styles[group].append(guess == case.place)
     print(f"phase: {np.mean(label == 0):.3f} if never moved, n={len(known)};", end=" ")
     print(", ".join(f"{style} {np.mean(hits):.2f}" for style, hits in sorted(styles.items())))
-    save(networks[-1], weights / "phase.npz")
+    save(networks[-1], weights / "phase_wide.npz")
 
 
 def _downbeat_table(cases: Sequence[Case]) -> Table:
