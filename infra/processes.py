@@ -36,7 +36,8 @@ COLLECT_AFTER_OBJECTS = 10_000
 
 
 class _Readiness(Protocol):
-    is_ready: bool
+    @property
+    def is_ready(self) -> bool: ...
 
 
 async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -114,9 +115,7 @@ async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     async with container(settings) as here:
         work = await here.get(Relay)
         _collect_less_often()
-        # A relay that stands by is as ready as the one at work.
-        ready(True)
-        await work.run(stop)
+        await _work(work.run(stop), work, stop, ready)
 
 
 async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:

@@ -38,6 +38,9 @@ ACK_PATIENCE = 20
 #: carried at once, and of many more go in one page.
 REST_SECONDS_PER_EVENT = 0.00025
 REST_SECONDS_MAX = 0.01
+#: A stream that takes nothing for so long is made anew. A server whose disk was full goes on refusing what comes to a
+#: stream after there is room again, until the stream is gone; and everything that was in it is in the log.
+STUCK_SECONDS_MAX = 15.0
 _RELAYING = 0x1ED6E3
 
 
@@ -65,8 +68,16 @@ class Relay:
         self._sequence = 0
         self._first = 1
         self._round = self._last_id = ""
+        #: When events began to wait that the stream does not take, and whether that has been said.
+        self._refused_since: float | None = None
+        self._is_stuck = False
         self.position = 0
         self.is_active = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether events can be carried; one that stands by is as ready as the one at work."""
+        return not self._is_stuck
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until told to stop; stand by while another relay is at work."""
@@ -76,14 +87,40 @@ class Relay:
                 async with self._leadership(stop) as lease:
                     if lease is not None and await self._bus.connected(1.0):
                         await self._relay(stop, lease)
+                    # A server that is away refuses nothing.
+                    self._refused_since = None
             except OutOfStep as reason:
                 log.info("relay.out_of_step", reason=str(reason))
+                await self._refused(str(reason))
                 await _pause(stop, 0.05)
             except (nats.errors.Error, APIError, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
                 log.warning("relay.interrupted", problem=repr(problem))
+                await self._refused(repr(problem))
                 await _pause(stop, 0.2)
             finally:
                 self.is_active = False
+
+    async def _refused(self, reason: str) -> None:
+        """The stream did not take what was to come next; one that takes nothing for long is made anew."""
+        now = asyncio.get_running_loop().time()
+        if self._refused_since is None:
+            self._refused_since = now
+        if now - self._refused_since < STUCK_SECONDS_MAX:
+            return
+        if not self._is_stuck:
+            self._is_stuck = True
+            log.error("relay.stuck", reason=reason, seconds=round(now - self._refused_since))
+        self._refused_since = now
+        with contextlib.suppress(nats.errors.Error, APIError, OSError, TimeoutError):
+            await self._bus.client.jetstream().delete_stream(self._bus.stream)
+            log.warning("relay.stream_made_anew")
+
+    def _taken(self) -> None:
+        """The stream has taken an event."""
+        self._refused_since = None
+        if self._is_stuck:
+            self._is_stuck = False
+            log.info("relay.recovered", position=self.position)
 
     async def _wake(self, _: bytes) -> None:
         self._rung.set()
@@ -113,6 +150,7 @@ class Relay:
                     if len(rows) < PAGE_EVENTS:
                         await asyncio.sleep(min(len(rows) * REST_SECONDS_PER_EVENT, REST_SECONDS_MAX))
                 else:
+                    self._taken()
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)
                 now = asyncio.get_running_loop().time()
@@ -213,6 +251,7 @@ class Relay:
         for row in rows:
             self._settle(self._acks.get_nowait() if self._acks.qsize() else await self._next_ack())
             self.position = row[0]
+        self._taken()
 
     async def _next_ack(self) -> bytes:
         """Wait for the server; when it is silent, see whether the stream is still there to answer."""

@@ -58,7 +58,11 @@ class EmbeddedNats(EmbeddedServer):
         settings = {
             "listen": f"{LOOPBACK}:{self.ports[0]}",
             "server_name": self._server_name,
-            "jetstream": {"store_dir": str(self.directory / "data"), "max_memory_store": 64 << 20},
+            "jetstream": {
+                "store_dir": str(self.directory / "data"),
+                "max_memory_store": 64 << 20,
+                "max_file_store": 1 << 50,
+            },
             "authorization": {"user": self.user, "password": self._secret("password")},
             "max_payload": 8 << 20,
             "lame_duck_duration": "30s",

@@ -10,9 +10,11 @@ from typing import Any
 import nats
 import pytest
 from msgspec import DecodeError, json
-from nats.js.api import RawStreamMsg
+from nats.js.api import DiscardPolicy, RawStreamMsg, StreamConfig
 from nats.js.errors import NotFoundError
+from structlog.testing import capture_logs
 
+from adapters.stream import relay as relays
 from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire
 from adapters.stream.feed import Feed
 from adapters.stream.relay import OutOfStep, Relay
@@ -44,6 +46,27 @@ async def the_stream_holds_the_ledger(house: House) -> bool:
     except (DecodeError, NotFoundError, nats.errors.Error, TimeoutError):
         return False
     return ids == [each.event_id for each in await house.everything()]
+
+
+async def test_a_stream_that_takes_nothing_any_more_is_made_anew_and_it_is_said_once(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "STUCK_SECONDS_MAX", 0.3)
+    full = StreamConfig(
+        name=house.bus.stream,
+        subjects=[house.bus.events],
+        max_bytes=2_000,
+        discard=DiscardPolicy.NEW,
+        allow_direct=True,
+    )
+    await house.bus.client.jetstream().add_stream(full)
+    with capture_logs() as lines:
+        async with house.relaying():
+            await plant(house, 30)
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+            await eventually(lambda: any(line["event"] == "relay.recovered" for line in lines))
+
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["relay.stuck"]
 
 
 # --- the relay -------------------------------------------------------------------------------------------------------
