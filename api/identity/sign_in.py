@@ -29,14 +29,12 @@ from api.rates import by_address, rate
 from api.settings import Rates
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
-from commands.identity.teams import AcceptInvitation
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import AccountHasChanged, email_claims
 from domain.identity.people import people as person_streams
 from domain.identity.sessions import sessions as session_streams
 from domain.identity.workspaces import Role
-from domain.kernel import Refusal, Unavailable
-from domain.ledger import Context
+from domain.kernel import Unavailable
 from projections.identity.sessions import sessions
 from projections.kernel import seconds
 
@@ -164,7 +162,6 @@ async def verify_email_sign_in(
                 raise
     if not right:
         raise CodeIsWrong
-    await _accept_invitations(ports, challenge.email_digest, person_id, context)
     expires_at = await _end_of(ports, door)
     body = SignedIn(
         email=challenge.email,
@@ -192,22 +189,6 @@ async def _whose(ports: Ports, email_digest: str) -> tuple[str, str]:
         person_id = claim.person_id
         workspace_id = next(iter(person.workspaces), workspace_id)
     return person_id, workspace_id
-
-
-async def _accept_invitations(ports: Ports, email_digest: str, person_id: str, context: Context) -> None:
-    """Whoever has just proved to read mail at an address comes to where it is invited to."""
-    claim = await ports.log.state(email_claims, email_digest)
-    for workspace_id, invitation_id in claim.invitations:
-        try:
-            await ports.execute(
-                AcceptInvitation(workspace_id=workspace_id, invitation_id=invitation_id, person_id=person_id),
-                inside(context, workspace_id, person_id),
-            )
-        except Unavailable:
-            raise
-        except Refusal:
-            # It has expired or was withdrawn this very moment: signing in goes on without it.
-            continue
 
 
 def _door(request: Request[Any, Any, Any], ports: Ports, digest: str) -> NewSession:

@@ -130,9 +130,13 @@ def join(transaction: Transaction, workspace_id: str, person_id: str, role: Role
         workspaces,
         workspace_id,
         MemberAdded(workspace_id=workspace_id, person_id=person_id, role=role, added_at=now),
+        workspace_id=workspace_id,
     )
     transaction.record(
-        people, person_id, WorkspaceJoined(person_id=person_id, workspace_id=workspace_id, joined_at=now)
+        people,
+        person_id,
+        WorkspaceJoined(person_id=person_id, workspace_id=workspace_id, joined_at=now),
+        workspace_id=workspace_id,
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from commands.identity.challenges import answer
 from commands.identity.people import enrol, found, prove
+from commands.identity.teams import accept_all
 from commands.kernel import Command, Transaction, decides, handles
 from domain.identity.challenges import CodeIsWrong, challenges
 from domain.identity.people import AccountHasChanged, email_claims, people
@@ -65,6 +66,7 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     elif wish.workspace_id not in person.workspaces:
         raise AccountHasChanged
     await prove(transaction, wish.person_id, challenge.email_digest, keeps=wish.first_key_id)
+    await accept_all(transaction, wish.person_id, challenge.email_digest)
     await _open(transaction, wish.door, wish.person_id, wish.workspace_id)
 
 

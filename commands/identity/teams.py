@@ -18,6 +18,7 @@ from domain.identity.people import (
 from domain.identity.workspaces import (
     AlreadyInvited,
     AlreadyMember,
+    Invitation,
     InvitationAccepted,
     InvitationDeclined,
     InvitationIsOver,
@@ -48,6 +49,8 @@ INVITATION_LIFETIME = timedelta(days=7)
 OPEN_INVITATIONS_MAX = 100
 #: Of one person, so that nobody fills the house with empty rooms.
 WORKSPACES_MAX = 50
+#: Invitations that proving an address accepts by itself.
+ACCEPTED_AT_ONCE_MAX = 10
 
 
 class OpenWorkspace(Command):
@@ -227,31 +230,46 @@ class AcceptInvitation(Command):
 @handles(AcceptInvitation)
 async def accept(wish: AcceptInvitation, transaction: Transaction) -> None:
     """An invitation lets one person in, once and in time; whoever is a member already keeps their role."""
-    now = transaction.now
     workspace = await transaction.find(workspaces, wish.workspace_id)
     made = workspace.answering(wish.invitation_id, "accepted")
     if made is None and wish.person_id in workspace.roles:
         return
-    # Invitations of admins who went before these ended with them are over all the same.
-    if made is None or now >= made.expires_at or not workspace.is_led_by(made.invited_by):
+    if made is None or not _is_open(made, workspace, transaction.now):
         raise InvitationIsOver
-    person = await transaction.load(people, wish.person_id)
-    if person.forgotten:
+    if (await transaction.load(people, wish.person_id)).forgotten:
         raise NoSuchPerson
-    transaction.record(
-        workspaces,
-        wish.workspace_id,
-        InvitationAccepted(
-            workspace_id=wish.workspace_id,
-            invitation_id=wish.invitation_id,
-            person_id=wish.person_id,
-            accepted_at=now,
-        ),
+    await _let_in(transaction, wish.workspace_id, wish.invitation_id, made, wish.person_id)
+
+
+def _is_open(made: Invitation, workspace: Workspace, now: datetime) -> bool:
+    """Whether an invitation may still be answered: those of admins who have gone are over, however they went."""
+    return now < made.expires_at and workspace.is_led_by(made.invited_by)
+
+
+async def _let_in(
+    transaction: Transaction, workspace_id: str, invitation_id: str, made: Invitation, person_id: str
+) -> None:
+    """Accept an invitation, in the name of the workspace that it leads to."""
+    accepted = InvitationAccepted(
+        workspace_id=workspace_id, invitation_id=invitation_id, person_id=person_id, accepted_at=transaction.now
     )
-    await _end(transaction, wish.workspace_id, wish.invitation_id, made.email_digest)
-    if wish.person_id in workspace.roles:
-        return
-    join(transaction, wish.workspace_id, wish.person_id, made.role)
+    transaction.record(workspaces, workspace_id, accepted, workspace_id=workspace_id)
+    await _end(transaction, workspace_id, invitation_id, made.email_digest)
+    if person_id not in (await transaction.find(workspaces, workspace_id)).roles:
+        join(transaction, workspace_id, person_id, made.role)
+
+
+async def accept_all(transaction: Transaction, person_id: str, email_digest: str) -> None:
+    """Whoever has just proved to read mail at an address comes to where it is invited to, oldest invitations first.
+
+    At most so many at once: what is left waits for the next time, and can be answered by its letter.
+    """
+    claim = await transaction.find(email_claims, email_digest)
+    for workspace_id, invitation_id in claim.invitations[:ACCEPTED_AT_ONCE_MAX]:
+        workspace = await transaction.find(workspaces, workspace_id)
+        made = workspace.invitations.get(invitation_id)
+        if made is not None and _is_open(made, workspace, transaction.now):
+            await _let_in(transaction, workspace_id, invitation_id, made, person_id)
 
 
 class DeclineInvitation(Command):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import reduce
@@ -17,7 +17,9 @@ from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from commands.identity.challenges import IssueChallenge
 from commands.identity.people import ForgetPerson, RegisterPerson
+from commands.identity.sessions import NewSession, SignIn
 from commands.identity.teams import (
     INVITATION_LIFETIME,
     OPEN_INVITATIONS_MAX,
@@ -36,6 +38,7 @@ from commands.identity.teams import (
 )
 from commands.kernel import Command
 from domain.identity.people import email_claims, people
+from domain.identity.sessions import SessionOpened
 from domain.identity.workspaces import (
     ROLES,
     AlreadyInvited,
@@ -53,7 +56,7 @@ from domain.identity.workspaces import (
     workspaces,
 )
 from domain.kernel import Refusal
-from domain.ledger import PUBLIC, Context
+from domain.ledger import PUBLIC, Change, Context
 from projections.identity.people import Person as PersonDocument
 from projections.identity.people import people as people_view
 from projections.identity.workspaces import Workspace as WorkspaceDocument
@@ -491,3 +494,61 @@ async def test_a_forgotten_address_is_struck_from_invitations(ledger: Ledger) ->
     assert [(each.email, each.status) for each in view.invitations] == [("[erased]", "revoked")]
     with pytest.raises(NoSuchInvitation):
         await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+
+
+# --- coming by oneself ------------------------------------------------------------------------------------------------
+
+
+async def invited_by(ledger: Ledger, who: str, name: str) -> None:
+    """Somebody with a home invites ben there."""
+    await ledger.ask(
+        RegisterPerson(
+            person_id=who,
+            workspace_id=f"{who}-home",
+            api_key_id=f"key of {who}",
+            email=f"{who}@example.com",
+            email_digest=f"digest of {who}",
+            key_prefix="ll",
+            key_digest=f"digest of key of {who}",
+        ),
+        InviteMember(
+            workspace_id=f"{who}-home",
+            invitation_id=name,
+            by=who,
+            email="ben@example.com",
+            email_digest="digest of ben",
+            role="member",
+        ),
+    )
+
+
+async def test_signing_in_comes_to_where_one_is_invited_in_one_transaction_and_to_ten_places_at_most() -> None:
+    ledger = Ledger()
+    for number in range(12):
+        await invited_by(ledger, f"host{number}", f"letter{number}")
+    await ledger.ask(
+        IssueChallenge(challenge_id="code", purpose="sign_in", email="ben@example.com", email_digest="digest of ben")
+    )
+    before = len(ledger.all)
+    session = NewSession(session_id="session", digest="digest of token", lifetime=timedelta(days=1))
+    appended: list[int] = []
+    append = ledger.append
+
+    async def counted(changes: Sequence[Change], context: Context) -> int:
+        appended.append(len(changes))
+        return await append(changes, context)
+
+    ledger.append = counted  # type: ignore[method-assign]
+    await ledger.ask(SignIn(challenge_id="code", right=True, person_id="ben", workspace_id="ben-home", door=session))
+
+    assert len(appended) == 1, "what a crash could part is one transaction"
+    person = people.fold(ledger.events(people.stream("ben")))
+    assert person.workspaces == ("ben-home", *(f"host{number}-home" for number in range(10)))
+    news = ledger.all[before:]
+    assert [each.event.workspace_id for each in news if isinstance(each.event, SessionOpened)] == ["ben-home"], (
+        "nobody is taken out of their own workspace"
+    )
+    joined = [
+        (each, each.event) for each in news if isinstance(each.event, MemberAdded) and each.event.role == "member"
+    ]
+    assert all(each.workspace_id == event.workspace_id for each, event in joined), "and each host's audit shows it"
