@@ -32,5 +32,7 @@ def examples() -> dict[type[Command], Example]:
 
 
 def _modules() -> Iterator[str]:
-    yield from sorted(f"tests.{path.parent.name}.examples" for path in _TESTS.glob("*/examples.py"))
-    yield from (f"{name}.examples" for name in extensions() if not name.startswith("tests."))
+    # A folder with layers of its own is an extension, whose commands are there only when it is named as one.
+    ours = (path.parent for path in _TESTS.glob("*/examples.py") if not (path.parent / "domain").exists())
+    yield from sorted(f"tests.{folder.name}.examples" for folder in ours)
+    yield from (f"{name}.examples" for name in extensions())

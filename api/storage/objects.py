@@ -145,12 +145,15 @@ async def get_object(
     return Stream(content, status_code=status, headers=headers)
 
 
+_BYTES = {"type": "string", "format": "binary"}
+
+
 @put(
     "/objects/{key:path}",
     tags=["objects"],
     opt={
         "statuses": ("403", "409", "413"),
-        "request_body": {"required": True, "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}}},
+        "request_body": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}},
     },
     request_max_body_size=None,
 )
@@ -162,7 +165,7 @@ async def put_object(
     workspace: Workspace = "",
     tenancy: Tenancy = 0,
     content_type: Annotated[str, _WORD, QueryParameter(description="The Content-Type that was announced")] = "",
-    size: Annotated[int, _NUMBER, QueryParameter(description="The size that was announced")] | None = None,
+    size: Annotated[int | None, _NUMBER, QueryParameter(description="The size that was announced")] = None,
     signature: Signature = "",
 ) -> Response[bytes]:
     """Upload a recording by the link of a storage object: the bytes, with the announced Content-Type."""

@@ -333,12 +333,12 @@ def test_signing_out_ends_this_session_and_no_other(client: httpx.Client) -> Non
 
 def test_a_session_ends_by_itself_and_leaves_the_list(client: httpx.Client, strict: httpx.Client) -> None:
     email = new_email()
-    stays = sign_in(client, email)
-    # How long a session lasts is up to the door where the code is given.
+    # How long a session lasts is up to the server where the code is given.
     started = start(client, email)
     opened = verify(strict, started["challenge_id"], started["dev_code"]).json()
     brief = Visitor(strict, email, opened["user_id"], opened["workspace_id"], opened["session_token"])
     assert brief.get(SESSION).status_code == 200
+    stays = sign_in(client, email)
     eventually(lambda: brief.get(SESSION).status_code == 401, timeout=4.0)
     assert stays.get(SESSION).status_code == 200
     # Its closing is a fact in the audit too, not only a time that has passed.

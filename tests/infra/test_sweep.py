@@ -10,10 +10,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from adapters.log.memory import MemoryLedger
 from adapters.storage.blobs import Listed
 from domain.analyses.analyses import AnalysisFailed, AnalysisRequested
 from domain.kernel import Event
-from domain.ledger import History
+from domain.ledger import Context
 from infra.embedded.nats import EmbeddedNats
 from infra.migrate import migrate
 from infra.processes import tick
@@ -43,15 +44,13 @@ class Shelf:
         del self.objects[key]
 
 
-class Past:
+def past(streams: dict[str, list[Event]]) -> MemoryLedger:
     """The ledger as the sweep knows it."""
-
-    def __init__(self, streams: dict[str, list[Event]]) -> None:
-        self.streams = streams
-
-    async def read(self, stream: str) -> History:
-        events = self.streams.get(stream, [])
-        return History(events=events, version=len(events))
+    log = MemoryLedger(lambda: NOW)
+    for stream, events in streams.items():
+        for event in events:
+            log.keep(stream, event, Context(correlation_id=uuid4()))
+    return log
 
 
 def requested(analysis_id: str) -> AnalysisRequested:
@@ -78,7 +77,7 @@ async def test_a_file_goes_only_when_nobody_waits_for_it(history: str, age: time
     }
     shelf = Shelf({f"uploads/w/{analysis_id}": age})
 
-    await sweep_uploads(shelf, Past({f"analysis-{analysis_id}": events[history]}))  # type: ignore[arg-type]  # twins
+    await sweep_uploads(shelf, past({f"analysis-{analysis_id}": events[history]}))  # type: ignore[arg-type]  # twins
 
     assert (len(shelf.objects) == 1) is stays
 
