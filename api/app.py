@@ -22,6 +22,7 @@ from api.auth import SAFE_METHODS, Door, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
 from api.rates import VERDICT
+from api.strictness import check_query
 from api.surfaces import PLATFORM, now, surface_at, surface_of
 from domain.discovery import modules
 from domain.kernel import Refusal
@@ -75,6 +76,10 @@ async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsync
         The framework's own guards cost a copy of the whole handler for every request.
         """
         await guard(request, door)
+        scope = request.scope
+        if scope["query_string"]:
+            lenient = surface_of(scope).lenient
+            check_query(request.route_handler, request.method, scope["path_template"], scope["query_string"], lenient)
         if request.method not in SAFE_METHODS:
             # What this request changes is remembered with where it came from.
             agent, request_id = header(request, b"user-agent"), header(request, b"x-request-id")

@@ -75,6 +75,12 @@ def _fault(extra: dict[str, Any], otherwise: str, path_in_body: str, request: Re
             expected = " or ".join(filter(None, (", ".join(taken[:-1]), taken[-1])))
             message = f"Input should be {expected}"
             return Fault(loc=(where, *path), message=message, kind="literal_error", context={"expected": expected})
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", message):
+        known = sorted(_fields(request, path))
+        message = (
+            f"There is no such field here. It knows {', '.join(known)}." if known else "There is no such field here."
+        )
+        return Fault(loc=(where, *path, unknown[1][:64]), message=message, kind="extra_forbidden")
     kind = "type_error" if re.match(r"Expected `[^`]+`, got `", message) else "value_error"
     return Fault(loc=(where, *path), message=in_words(message), kind=kind)
 
@@ -140,6 +146,14 @@ def _choices(request: Request[Any, Any, Any], path_in_body: list[str | int], par
     for step in ["data", *path_in_body] if path_in_body else [parameter]:
         places = [inner for place in places for inner in _inside(place, step)]
     return [f"'{word}'" for place in places if isinstance(place, inspect.LiteralType) for word in place.values]
+
+
+def _fields(request: Request[Any, Any, Any], path_in_body: list[str | int]) -> set[str]:
+    """The fields that an object in the body may have."""
+    places = [inspect.type_info(request.route_handler.signature_model)]
+    for step in ["data", *path_in_body]:
+        places = [inner for place in places for inner in _inside(place, step)]
+    return {each.encode_name for place in places if isinstance(place, inspect.StructType) for each in place.fields}
 
 
 def _inside(place: inspect.Type, step: str | int) -> Iterator[inspect.Type]:

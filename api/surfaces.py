@@ -17,6 +17,7 @@ from msgspec import json, to_builtins
 
 from adapters.web.rate_limits import Verdict
 from api.rates import PER_KEY, Rate
+from api.strictness import LENIENT
 from domain.discovery import modules
 from domain.kernel import (
     Conflict,
@@ -102,6 +103,8 @@ class Surface:
     meanings: Mapping[str, str] = field(default_factory=dict)
     moment: Callable[[datetime], str | int] | None = seconds
     name: Callable[[str], str] | None = None
+    #: Routes (`GET /v1/things/{}`) that take whatever is asked beside what they know, because their originals did.
+    lenient: frozenset[str] = frozenset()
     rate: Rate = PER_KEY
     rate_headers: Callable[[Verdict, datetime], list[tuple[bytes, bytes]]] = _headers_with_seconds_left
     security: Mapping[str, dict[str, str]] = field(
@@ -167,6 +170,7 @@ PLATFORM = Surface(
     problem=_detail,
     # Its documents and answers hold their times as it writes them.
     moment=None,
+    lenient=LENIENT,
     shapes={
         "default": {
             "title": "Problem",

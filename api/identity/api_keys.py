@@ -42,7 +42,7 @@ class NewApiKey(Struct):
     expires_at: datetime | None = None
 
 
-class Rotation(Struct):
+class Rotation(Struct, forbid_unknown_fields=True):
     """How long the old key goes on working."""
 
     overlap_seconds: Annotated[int, Meta(ge=0, le=OVERLAP_SECONDS_MAX)] = 86_400

@@ -76,7 +76,7 @@ class NewInvitation(Struct):
     role: Role = "member"
 
 
-class Answer(Struct):
+class Answer(Struct, forbid_unknown_fields=True):
     """The token of the letter."""
 
     token: Annotated[str, Meta(min_length=1, max_length=256)]

@@ -38,7 +38,7 @@ class Memberships(Struct):
     workspaces: list[Membership]
 
 
-class Named(Struct):
+class Named(Struct, forbid_unknown_fields=True):
     """What a workspace is called."""
 
     workspace_name: WorkspaceName

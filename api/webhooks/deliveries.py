@@ -50,7 +50,7 @@ class BackwardsRange(Invalid):
     """The range ends before it begins."""
 
 
-class Replay(Struct):
+class Replay(Struct, forbid_unknown_fields=True):
     """What to send again: messages of this time, to one endpoint or to all, those that failed or all of them."""
 
     since: Annotated[datetime, Meta(tz=True)]

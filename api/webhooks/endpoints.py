@@ -52,7 +52,7 @@ class CreatedEndpoint(Struct):
     enabled: bool
 
 
-class EndpointChange(Struct):
+class EndpointChange(Struct, forbid_unknown_fields=True):
     """What is to be different; what is left out stays as it is."""
 
     url: Url | None = None
