@@ -102,6 +102,11 @@ class Asker(Value):
             authority=self.authority,
         )
 
+    @property
+    def tenant(self) -> str:
+        """The workspace in its present hands: what whoever had it before has left behind is not theirs."""
+        return self.workspace_id if not self.tenancy else f"{self.workspace_id}/{self.tenancy}"
+
     def may(self, needed: Needs) -> None:
         """Refuse what a key was not made for, or what a person's role does not allow."""
         if self.role is None:

@@ -83,20 +83,20 @@ class Claims:
 
     settings: Idempotency
 
-    def of(self, request: Request[Any, Any, Any], workspace_id: str, payload: object) -> Once | None:
+    def of(self, request: Request[Any, Any, Any], tenant: str, payload: object) -> Once | None:
         """The claim of a request that came with an `Idempotency-Key`, within its workspace and route."""
         key = request.headers.get("idempotency-key")
         if key is None:
             return None
         if not 1 <= len(key) <= 255 or not key.isprintable():
             raise BadIdempotencyKey(loc=("header", "Idempotency-Key"))
-        return self.under(key, request, workspace_id, payload)
+        return self.under(key, request, tenant, payload)
 
-    def under(self, key: str, request: Request[Any, Any, Any], workspace_id: str, payload: object) -> Once:
+    def under(self, key: str, request: Request[Any, Any, Any], tenant: str, payload: object) -> Once:
         """The claim of a request under a key, within its workspace and route."""
         # By its handler, which may answer under more than one path.
         route = f"{request.method} {request.route_handler.handler_name} {sorted(request.path_params.items())}"
-        claim = hashlib.sha256(f"{workspace_id}\n{route}\n{key}".encode()).hexdigest()
+        claim = hashlib.sha256(f"{tenant}\n{route}\n{key}".encode()).hexdigest()
         digest = hashlib.sha256(json.encode(payload, order="sorted")).hexdigest()
         lifetime = timedelta(hours=self.settings.idempotency_hours)
         return Once(claim_id=claim, payload_digest=digest, lifetime=lifetime)

@@ -21,10 +21,14 @@ from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Progress
-from domain.kernel import Event, Unavailable
+from domain.kernel import Conflict, Event, Unavailable
 from domain.vocabulary import addresses
 
 log = structlog.get_logger(__name__)
+
+
+class PositionIsAhead(Conflict):
+    """There is no position {position} yet: the newest one is {head}. Go on from there, or from an earlier one."""
 
 
 class AuditUnavailable(Unavailable):
@@ -161,11 +165,16 @@ class Audit:
     async def follow(
         self, workspace_id: str, after: int, limit: int, wait_seconds: float
     ) -> tuple[Sequence[Entry], int]:
-        """The events after a position, so many at most, and where to go on; waits so long for the first."""
+        """The events after a position, so many at most, and where to go on; waits so long for the first.
+
+        Raises PositionIsAhead for a position that the log has not reached: it is another log's, or made up.
+        """
         began = monotonic()
         needed: int | None = None
         while True:
             passage = await self._passage(workspace_id, after, limit)
+            if needed is None and after > (newest := max(passage.head, passage.frontier)):
+                raise PositionIsAhead(position=after, head=newest)
             needed = passage.head if needed is None else needed
             waited = monotonic() - began
             is_full = len(passage.entries) == limit

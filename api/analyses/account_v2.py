@@ -32,7 +32,7 @@ async def create_account_analysis(
     asker: NamedDependency[Asker],
 ) -> AnalysisV2:
     """Analyse an uploaded recording."""
-    claim = ports.claims.under(data.idempotency_key, request, asker.workspace_id, data)
+    claim = ports.claims.under(data.idempotency_key, request, asker.tenant, data)
     return await hand_in(ports, asker, NewAnalysis(storage_object_id=data.storage_object_id), claim)
 
 

@@ -98,7 +98,7 @@ async def create_analysis(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `once`, declared here for the contract
 ) -> AnalysisV2:
     """Analyse the recording at a public address, or one that was uploaded to a storage object."""
-    return await hand_in(ports, asker, data, ports.claims.of(request, asker.workspace_id, data))
+    return await hand_in(ports, asker, data, ports.claims.of(request, asker.tenant, data))
 
 
 @get(

@@ -73,7 +73,7 @@ async def analyze_url(
         check_url(ports.web, data.webhook_url, ("body", "webhook_url"))
     analysis_id = ports.vault.new_id()
     item = Item(analysis_id=analysis_id, origin="url", source_url=data.url, webhook_url=data.webhook_url)
-    claim = ports.claims.of(request, asker.workspace_id, data)
+    claim = ports.claims.of(request, asker.tenant, data)
     job_id = await submit(ports, asker, analysis_id, (item,), claim)
     return Answer(await accepted(ports, asker, analysis_id, job_id), status_code=202)
 
@@ -136,7 +136,7 @@ async def analyze_upload(
             object_key=key,
             webhook_url=webhook_url,
         )
-        claim = ports.claims.of(request, asker.workspace_id, {"file": upload.stored.sha256, "webhook_url": webhook_url})
+        claim = ports.claims.of(request, asker.tenant, {"file": upload.stored.sha256, "webhook_url": webhook_url})
         job_id = await submit(ports, asker, analysis_id, (item,), claim)
     except Refusal as refusal:
         # With the ledger away nobody knows whether the job has been written down; if it has, it needs its file.
@@ -173,7 +173,7 @@ async def analyze_batch(
         )
         for item in data.items
     )
-    claim = ports.claims.of(request, asker.workspace_id, data)
+    claim = ports.claims.of(request, asker.tenant, data)
     made = await submit(ports, asker, batch_id, items, claim, is_batch=True)
     if made == batch_id:
         jobs = [Accepted(job_id=item.analysis_id) for item in items]

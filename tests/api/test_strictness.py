@@ -56,3 +56,16 @@ def test_every_lenient_route_is_there() -> None:
         for method in route.http_methods
     }
     assert there >= LENIENT
+
+
+def test_a_position_that_the_log_has_not_reached_is_a_conflict_that_names_the_newest(client: httpx.Client) -> None:
+    me = sign_in(client)
+    newest = me.get("/v1/events?after=0&limit=1000").json()["next"]
+
+    assert me.get(f"/v1/events?after={newest}").status_code == 200
+    ahead = me.get(f"/v1/events?after={2**40}")
+    assert ahead.status_code == 409
+    assert str(2**40) in ahead.json()["detail"]
+    assert any(
+        int(word.strip(".:,")) >= newest for word in ahead.json()["detail"].split() if word.strip(".:,").isdigit()
+    )
