@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
 from importlib.metadata import version
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from litestar import Litestar, Request
+from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.handlers import HTTPRouteHandler
@@ -65,8 +66,15 @@ class Asked(Request[Any, Any, Any]):
             raise SerializationException(str(odd)) from odd
 
 
-async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]]) -> Litestar:
-    """The application over what `build` makes; `lifespan` opens and closes what it stands on."""
+async def create_app(
+    build: Build,
+    *lifespan: Callable[[Litestar], AbstractAsyncContextManager[None]],
+    cors_origins: Sequence[str] = (),
+) -> Litestar:
+    """The application over what `build` makes; `lifespan` opens and closes what it stands on.
+
+    Pages of `cors_origins` may read its answers, and send a cookie along.
+    """
 
     door = await build(Door)
 
@@ -101,6 +109,7 @@ async def create_app(build: Build, *lifespan: Callable[[Litestar], AbstractAsync
         lifespan=list(lifespan),
         request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
+        cors_config=_cors(cors_origins) if cors_origins else None,
         openapi_config=OpenAPIConfig(
             title=PLATFORM.title,
             version=version("ledgerline"),
@@ -124,6 +133,12 @@ async def _with_ports(handler: HTTPRouteHandler, build: Build) -> HTTPRouteHandl
 
 def _given(ports: Any) -> Provide:
     return Provide(lambda: ports, sync_to_thread=False)
+
+
+def _cors(origins: Sequence[str]) -> CORSConfig:
+    told = ["ETag", "Location", "Retry-After", "X-Request-ID"]
+    told += [f"X-RateLimit-{part}" for part in ("Limit", "Remaining", "Reset")]
+    return CORSConfig(allow_origins=list(origins), allow_credentials=True, expose_headers=told)
 
 
 def _operation_id(handler: HTTPRouteHandler, _method: object, path: list[str | PathParameterDefinition]) -> str:

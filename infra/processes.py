@@ -48,7 +48,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from commands.settings import Service
     from infra.serving.connections import Gate, with_files
     from infra.serving.edge import Edge
-    from infra.serving.settings import Connections, Proxies
+    from infra.serving.settings import Browsers, Connections, Proxies
 
     class Server(uvicorn.Server):
         """Uvicorn without its signal handlers: the process has its own."""
@@ -58,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             yield
 
     async with container(settings) as here:
-        app = await create_app(here.get)
+        app = await create_app(here.get, cors_origins=settings[Browsers].cors_origins)
         _collect_less_often()
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
         gate = Gate(limits, proxies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -33,6 +34,20 @@ class Connections(Section, frozen=True):
     send_seconds_max: Annotated[Seconds, says("How long a client may leave an answer unread before it is cut off")] = (
         60.0
     )
+
+
+class Browsers(Section, frozen=True):
+    """Pages of other sites that may ask."""
+
+    cors_origins: Annotated[
+        tuple[str, ...], says("Origins (commas), such as `https://app.example.com`, whose pages may read answers")
+    ] = ()
+
+    def problems(self) -> Iterator[str]:
+        """What is no origin."""
+        for origin in self.cors_origins:
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                yield f"{variable('cors_origins')} must be origins such as https://app.example.com, not {origin!r}."
 
 
 class Proxies(Section, frozen=True):
