@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 from msgspec.structs import replace
+from structlog.testing import CapturingLogger
 
 from infra.serving.connections import DROPPED_BYTES_MAX, PIPELINED_MAX, Gate, with_files
 from infra.serving.settings import Connections, Proxies
@@ -366,6 +367,8 @@ def test_the_number_of_files_is_raised_and_the_limit_lowered_to_what_was_allowed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raised = []
+    # Another test of this process may have closed what the log was written to.
+    monkeypatch.setattr("infra.serving.connections.log", CapturingLogger())
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 2048))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limit: raised.append(limit))
 
