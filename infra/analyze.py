@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Analyse all files; 0 if every one could be heard, 1 otherwise, 2 if what was asked for cannot be done."""
-    # Standard output is for results alone.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Standard output is for results alone; the stream is looked up at each line, for whoever changes it in between.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     fault = _fault(args)
     if fault is not None:
         Console(stderr=True).print(fault, style="red", markup=False)

@@ -18,6 +18,7 @@ import hypothesis
 import nats
 import psycopg
 import pytest
+import structlog
 import uvloop
 from minio import Minio
 from psycopg import sql
@@ -98,6 +99,13 @@ def blobs(servers_dir: Path) -> Iterator[EmbeddedBlobs]:
     """An S3 store of this test process."""
     with EmbeddedBlobs(servers_dir / "blobs") as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a test makes of the log lines ends with it, and so never writes into what the test has closed."""
+    yield
+    structlog.reset_defaults()
 
 
 # --- a corner of each server for one test ----------------------------------------------------------------------------
