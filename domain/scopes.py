@@ -23,7 +23,6 @@ class Scope(Value):
 
 #: The published list has scopes of contexts that are still to come; keys that have them already will open those.
 CATALOGUE_READ = Scope(name="catalogue:read", says="Read the catalogue and its plays", place=6, promised=True)
-BUILDS_WRITE = Scope(name="builds:write", says="Ask for builds of plug-ins", place=7, promised=True)
 LICENCES_MANAGE = Scope(name="licences:manage", says="Make and revoke activation keys", place=8, promised=True)
 
 

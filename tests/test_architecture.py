@@ -78,6 +78,7 @@ KNOWS = {
     "billing": {"analyses", "identity"},
     "identity": set(),
     "storage": {"analyses"},
+    "studio": {"identity"},
     # Version 1 shows the deliveries of an analysis.
     "webhooks": {"analyses", "identity"},
 }

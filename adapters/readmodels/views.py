@@ -79,7 +79,7 @@ LEFT JOIN LATERAL (
     SELECT d.created, d.body FROM documents d
     WHERE d.projection = f.name AND d.version = f.version AND d.workspace_id = %(workspace_id)s
       AND d.created < %(before)s {parent}
-    ORDER BY d.created DESC LIMIT %(limit)s
+    ORDER BY d.created DESC LIMIT %(limit)s OFFSET %(offset)s
 ) page ON true
 WHERE f.name = %(name)s AND f.live
 """
@@ -212,9 +212,13 @@ class Views:
         *,
         limit: int,
         before: int | None = None,
+        offset: int = 0,
         parent: str | None = None,
     ) -> list[Listed]:
-        """The JSON of documents of this workspace, newest first, those created before a place in that order."""
+        """The JSON of documents of this workspace, newest first, those created before a place in that order.
+
+        An `offset` leaves out so many of them, for contracts that count pages in this way.
+        """
         query = _LIST.format(parent="AND d.parent = %(parent)s" if parent is not None else "")
         rows = await self._rows(
             query,
@@ -222,6 +226,7 @@ class Views:
                 "workspace_id": workspace_id,
                 "before": 2**62 if before is None else before,
                 "limit": limit,
+                "offset": offset,
                 "name": projection.name,
                 "parent": parent,
             },

@@ -208,6 +208,7 @@ def _delivery(them: Visitor, neighbour: Neighbour) -> str:
 THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "api_key_id": lambda them, _: str(them.key()["id"]),
     "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
+    "project_id": lambda them, _: _made(them, "/functions/v1/projects", {"name": "Theirs"}),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
     "user_id": lambda them, _: them.user_id,

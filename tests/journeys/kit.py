@@ -63,6 +63,7 @@ PLENTY: dict[str, Any] = {
     "log_format": "json",
     "outbound_allow": ("127.0.0.1",),
     "rate_limit_per_minute": 1_000_000,
+    "studio_limit_per_minute": 1_000_000,
     "demo_limit_per_hour": 1_000_000,
     "register_limit_per_hour": 1_000_000,
     "sign_in_limit_per_hour": 1_000_000,

@@ -1,0 +1,195 @@
+"""A project: one plug-in of a workspace, which builds and activation keys belong to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal, get_args
+
+from msgspec.structs import replace
+
+from domain.kernel import Category, Event, Invalid, NotFound, State, Value, personal
+
+Platform = Literal["macos", "windows", "linux"]
+Format = Literal["vst3", "au", "standalone", "clap", "lv2"]
+ReleaseType = Literal["major", "minor", "patch", "dev", "release"]
+Visibility = Literal["private", "public"]
+
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class BuildConfig(Value):
+    """What a build that a rule asks for is made with; what is empty is as the project says."""
+
+    platforms: tuple[Platform, ...] = ()
+    formats: tuple[Format, ...] = ()
+    release_type: ReleaseType = "dev"
+
+
+class Paths(Value):
+    """Which changed files count, as globs: one of `include` (none: all), and none of `exclude`."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class OnPush(Value):
+    """Build what is pushed to these branches (globs)."""
+
+    branches: tuple[str, ...] = ("main",)
+    paths: Paths = Paths()
+    build_config: BuildConfig = BuildConfig()
+
+
+class OnTag(Value):
+    """Build the commits that get these tags (globs)."""
+
+    tags: tuple[str, ...] = ("v*",)
+    build_config: BuildConfig = BuildConfig(release_type="release")
+
+
+class OnRelease(Value):
+    """Build what is released."""
+
+    release_types: tuple[Literal["published", "prereleased", "created"], ...] = ("published",)
+    build_config: BuildConfig = BuildConfig(release_type="release")
+
+
+class BuildRules(Value):
+    """What leads to a build by itself; without a rule nothing does."""
+
+    push: OnPush | None = None
+    tag: OnTag | None = None
+    release: OnRelease | None = None
+
+
+class ProjectCreated(Event):
+    """A workspace has a new plug-in. No platforms or formats means all that there are runners for."""
+
+    project_id: str
+    workspace_id: str
+    name: Annotated[str, personal("workspace_id")]
+    created_at: datetime
+    description: Annotated[str, personal("workspace_id")] = ""
+    visibility: Visibility = "private"
+    platforms: tuple[Platform, ...] = ()
+    formats: tuple[Format, ...] = ()
+    rules: BuildRules = BuildRules()
+
+
+class ProjectRenamed(Event):
+    """It is called something else, or somebody has written down anew what it is."""
+
+    project_id: str
+    workspace_id: str
+    name: Annotated[str, personal("workspace_id")]
+    description: Annotated[str, personal("workspace_id")]
+    renamed_at: datetime
+
+
+class ProjectShown(Event):
+    """It is for these to see now."""
+
+    project_id: str
+    visibility: Visibility
+    shown_at: datetime
+
+
+class ProjectTargeted(Event):
+    """It is built for other platforms and in other formats, where a build does not say."""
+
+    project_id: str
+    platforms: tuple[Platform, ...]
+    formats: tuple[Format, ...]
+    targeted_at: datetime
+
+
+class BuildRulesSet(Event):
+    """Other things lead to a build by themselves now."""
+
+    target: ClassVar[str] = "project"
+
+    project_id: str
+    rules: BuildRules
+    set_at: datetime
+
+
+class ProjectWebhookSet(Event):
+    """This address is told of its builds, in messages signed with a secret of this id."""
+
+    project_id: str
+    workspace_id: str
+    url: Annotated[str, personal("workspace_id", address=True)]
+    secret_id: str
+    set_at: datetime
+
+
+class ProjectWebhookRemoved(Event):
+    """No address is told of its builds."""
+
+    project_id: str
+    removed_at: datetime
+
+
+class Project(State):
+    """What rules know of a project."""
+
+    workspace_id: str = ""
+    name: str = ""
+    description: str = ""
+    visibility: Visibility = "private"
+    platforms: tuple[Platform, ...] = ()
+    formats: tuple[Format, ...] = ()
+    rules: BuildRules = BuildRules()
+    webhook_url: str | None = None
+    webhook_secret_id: str | None = None
+
+    def belongs_to(self, workspace_id: str) -> None:
+        """Refuse it to everybody but its workspace."""
+        if self.workspace_id != workspace_id:
+            raise NoSuchProject
+
+
+def evolve(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for each event
+    """A project after one more event."""
+    match event:
+        case ProjectCreated():
+            return Project(
+                workspace_id=event.workspace_id,
+                name=event.name,
+                description=event.description,
+                visibility=event.visibility,
+                platforms=event.platforms,
+                formats=event.formats,
+                rules=event.rules,
+            )
+        case ProjectRenamed():
+            return replace(project, name=event.name, description=event.description)
+        case ProjectShown():
+            return replace(project, visibility=event.visibility)
+        case ProjectTargeted():
+            return replace(project, platforms=event.platforms, formats=event.formats)
+        case BuildRulesSet():
+            return replace(project, rules=event.rules)
+        case ProjectWebhookSet():
+            return replace(project, webhook_url=event.url, webhook_secret_id=event.secret_id)
+        case ProjectWebhookRemoved():
+            return replace(project, webhook_url=None, webhook_secret_id=None)
+    return project
+
+
+class NoSuchProject(NotFound):
+    """There is no project with this id."""
+
+
+class AuNeedsMacos(Invalid):
+    """Audio Units exist on macOS only. Add the platform macos, or leave out the format au."""
+
+
+def check_targets(platforms: tuple[Platform, ...], formats: tuple[Format, ...]) -> None:
+    """Refuse formats that no platform among those named has; no platforms are all of them."""
+    if "au" in formats and platforms and "macos" not in platforms:
+        raise AuNeedsMacos(loc=("body", "formats"))
+
+
+projects = Category(name="project", initial=Project(), evolve=evolve, absent=NoSuchProject)
