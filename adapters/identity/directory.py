@@ -12,14 +12,12 @@ from psycopg.rows import TupleRow
 import commands.analyses.ports
 import commands.identity.ports
 from adapters.log.data_keys import DataKeys
-from adapters.log.eventlog import EventLog
-from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
+from adapters.postgres.retrying import retrying
 from adapters.provides import provides
-from adapters.readmodels.settings import Reading
-from adapters.readmodels.views import Progress, ReadsUnavailable, Seen
+from adapters.readmodels.views import Reads, ReadsUnavailable, Seen
 from projections.identity.api_keys import api_keys
 from projections.identity.sessions import sessions
-from projections.kernel import Document, Projection
+from projections.kernel import D, Projection
 
 # The document's own position tells whether it has every event of its stream, also while the projector lags behind or
 # has parked the stream: each of these projections is moved by every event of the stream it is named after.
@@ -59,22 +57,9 @@ class Found(NamedTuple):
 class Directory(commands.identity.ports.Directory, commands.analyses.ports.Directory):
     """Reads across workspaces, for whoever asks who somebody is."""
 
-    def __init__(
-        self,
-        ledger: EventLog,
-        pool: Pool,
-        keys: DataKeys,
-        progress: Progress,
-        *,
-        wait_seconds_max: float = 2.0,
-        retry_seconds: float = 10.0,
-    ) -> None:
-        self._ledger = ledger
-        self._pool = pool
+    def __init__(self, reads: Reads, keys: DataKeys) -> None:
+        self._reads = reads
         self._keys = keys
-        self._progress = progress
-        self._wait_seconds_max = wait_seconds_max
-        self._retry_seconds = retry_seconds
 
     async def find(self, projection: Projection[Any], identity: str) -> Any:
         """The document as of this moment, or None."""
@@ -91,35 +76,34 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
 
     async def _standings(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, tuple[Any, int]]:
         found: dict[str, tuple[Any, int]] = {}
-        rows = await self.ask(_DOCUMENTS, (list(identities), f"{projection.stream}-", projection.name))
+        rows = await self._reads.ask(_DOCUMENTS, (list(identities), f"{projection.stream}-", projection.name))
         if identities and not rows:
             raise ReadsUnavailable
         for identity, position, body, newest in rows:
             document = json.decode(body, type=projection.document) if body is not None else None
             if (position or 0) < newest:
-                document = await self.caught_up(projection, f"{projection.stream}-{identity}", position or 0, document)
+                stream = f"{projection.stream}-{identity}"
+                document = await self.caught_up(projection, identity, stream, position or 0, document)
             found[identity] = (document, newest)
         return found
 
     async def caught_up(
-        self, projection: Projection[Any], stream: str, position: int, document: Document | None
-    ) -> Document | None:
+        self, projection: Projection[D], identity: str, stream: str, position: int, document: D | None
+    ) -> D | None:
         """The document with the events of its stream after a position."""
-        for each in await self._ledger.stream(stream):
-            if each.position > position and projection.concerns(each.event) is not None:
-                document = projection.evolve(document, each.event)
-        return document
+        tail = await self._reads.log.since(stream, position)
+        return projection.fold(identity, [each.event for each in tail], document)
 
     async def children(self, projection: Projection[Any], parent: str) -> list[tuple[str, bytes]]:
         """Id and JSON of everything listed under something, newest first, with all that had happened when asked."""
 
         async def look() -> Seen[list[tuple[str, bytes]]]:
-            rows = await self.ask(_CHILDREN, (parent, projection.name))
+            rows = await self._reads.ask(_CHILDREN, (parent, projection.name))
             if not rows:
                 raise ReadsUnavailable
             return Seen(rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
 
-        return await self._progress.caught_up(look, self._wait_seconds_max)
+        return await self._reads.caught_up(look)
 
     async def sessions_of(self, person_id: str) -> list[str]:
         """The open sessions of a person."""
@@ -131,7 +115,7 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
 
     async def analyses_of(self, workspace_id: str) -> list[str]:
         """All analyses that were ever asked for in a workspace, from the log: its read models may be cleared."""
-        return [row[0] for row in await self.ask(_ANALYSES, (workspace_id,))]
+        return [row[0] for row in await self._reads.ask(_ANALYSES, (workspace_id,))]
 
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject."""
@@ -143,21 +127,10 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
         async def remove(connection: AsyncConnection[TupleRow]) -> None:
             await connection.execute("DELETE FROM request_origins WHERE workspace_id = %s", (workspace_id,))
 
-        await retrying(self._pool, remove, seconds=self._retry_seconds, refusal=ReadsUnavailable)
-
-    async def ask(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
-        """The rows of a query."""
-
-        async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
-            cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
-            return await cursor.fetchall()
-
-        return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=ReadsUnavailable)
+        await retrying(self._reads.pool, remove, seconds=self._reads.retry_seconds, refusal=ReadsUnavailable)
 
 
 @provides
-def directory(log: EventLog, pool: Pool, keys: DataKeys, progress: Progress, settings: Reading) -> Directory:
+def directory(reads: Reads, keys: DataKeys) -> Directory:
     """Who is where."""
-    return Directory(
-        log, pool, keys, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS
-    )
+    return Directory(reads, keys)

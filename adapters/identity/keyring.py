@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 from msgspec import json
 
 from adapters.identity.directory import Directory
-from adapters.log.eventlog import GROWN, EventLog
+from adapters.log.eventlog import GROWN
 from adapters.provides import provides
-from adapters.readmodels.settings import Reading
-from adapters.readmodels.views import Progress, ReadsBehind, ReadsUnavailable, Seen
+from adapters.readmodels.views import Reads, ReadsBehind, ReadsUnavailable, Seen
 from adapters.stream.bus import Bus
 from commands.identity.settings import Identity
 from domain.identity.people import identities
@@ -57,19 +56,16 @@ class Keyring:
 
     def __init__(
         self,
-        ledger: EventLog,
+        reads: Reads,
         directory: Directory,
-        progress: Progress,
         bus: Bus,
         *,
-        wait_seconds_max: float = 2.0,
         remembers_unverified: bool = True,
     ) -> None:
-        self._ledger = ledger
+        self._reads = reads
+        self._ledger = reads.log
         self._directory = directory
-        self._progress = progress
         self._bus = bus
-        self._wait_seconds_max = wait_seconds_max
         self._remembers_unverified = remembers_unverified
         self._known: dict[str, _Known] = {}
         self._relying: dict[str, set[str]] = {}
@@ -171,7 +167,7 @@ class Keyring:
         """A key nobody knows may have been made a moment ago: believe that only of a read model that is up to date."""
 
         async def look() -> Seen[tuple[Credential, tuple[str, int]] | None]:
-            rows = await self._directory.ask(_FIND, (digest,))
+            rows = await self._reads.ask(_FIND, (digest,))
             if not rows:
                 raise ReadsUnavailable
             reached, head, position, body, stream, newest = rows[0]
@@ -179,11 +175,11 @@ class Keyring:
                 return Seen(reached, head, None)
             credential: Any = json.decode(body, type=Credential)
             if position < newest:
-                credential = await self._directory.caught_up(credentials, stream, position, credential)
+                credential = await self._directory.caught_up(credentials, digest, stream, position, credential)
             return Seen(head, head, None if credential is None else (credential, (stream, newest)))
 
         try:
-            return await self._progress.caught_up(look, self._wait_seconds_max)
+            return await self._reads.caught_up(look)
         except ReadsBehind as behind:
             raise ReadsUnavailable from behind
 
@@ -244,16 +240,12 @@ class Keyring:
 
 
 @provides
-def keyring(
-    log: EventLog, directory: Directory, progress: Progress, bus: Bus, reading: Reading, identity: Identity
-) -> Keyring:
+def keyring(reads: Reads, directory: Directory, bus: Bus, identity: Identity) -> Keyring:
     """Who may come in."""
     made = Keyring(
-        log,
+        reads,
         directory,
-        progress,
         bus,
-        wait_seconds_max=reading.read_wait_seconds_max,
         # Where an address must be proved, that it has been must count at once.
         remembers_unverified=not identity.email_verification_required,
     )

@@ -422,6 +422,16 @@ class EventLog(Log):
             )
         )
 
+    async def since(self, stream: str, position: int) -> list[Recorded]:
+        """The events of a stream after a position of the log, with their envelopes."""
+        return await self._readable(
+            await self._fetch(
+                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id > %s "
+                "ORDER BY originator_version",
+                (stream, position),
+            )
+        )
+
     def loader(
         self,
         statement: str,

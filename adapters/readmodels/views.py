@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -142,6 +143,30 @@ class Progress:
                 await self._moved.wait_for(lambda: self.position >= position)
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What every read relies on: the read models, how far they are, and the log for what they do not have yet."""
+
+    log: EventLog
+    pool: Pool
+    progress: Progress
+    wait_seconds_max: float = 2.0
+    retry_seconds: float = 10.0
+
+    async def ask(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """The rows of a query, asked again while connections break; raises ReadsUnavailable in the end."""
+
+        async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
+            cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
+            return await cursor.fetchall()
+
+        return await retrying(self.pool, ask, seconds=self.retry_seconds, refusal=ReadsUnavailable)
+
+    async def caught_up(self, look: Callable[[], Awaitable[Seen[T]]]) -> T:
+        """What a look finds once the projector is where the log was at first; raises ReadsBehind in the end."""
+        return await self.progress.caught_up(look, self.wait_seconds_max)
+
+
 class Views:
     """Read models as everybody reads them.
 
@@ -150,21 +175,9 @@ class Views:
     brought up to date from the log where its projection allows it, and a list is refused as unavailable.
     """
 
-    def __init__(
-        self,
-        ledger: EventLog,
-        pool: Pool,
-        progress: Progress,
-        *,
-        wait_seconds_max: float = 2.0,
-        retry_seconds: float = 10.0,
-    ) -> None:
-        self._ledger = ledger
-        self._pool = pool
-        self._progress = progress
-        self._wait_seconds_max = wait_seconds_max
-        self._retry_seconds = retry_seconds
-        self._documents: BatchLoader[_Question, _Found | None] = ledger.loader(
+    def __init__(self, reads: Reads) -> None:
+        self._reads = reads
+        self._documents: BatchLoader[_Question, _Found | None] = reads.log.loader(
             _GET,
             [arrays.TextColumn.array_oid] * 3,
             lambda questions: [
@@ -185,7 +198,7 @@ class Views:
             return Seen(found.position, found.head, found)
 
         try:
-            found = await self._progress.caught_up(look, self._wait_seconds_max)
+            found = await self._reads.caught_up(look)
         except ReadsBehind:
             if projection.stream is None:
                 raise
@@ -242,36 +255,27 @@ class Views:
         """The rows of a query, once the projection is where the workspace's log was when we first looked."""
 
         async def look() -> Seen[list[tuple[Any, ...]]]:
-            rows = await self._fetch(query, parameters)
+            rows = await self._reads.ask(query, parameters)
             if not rows:
                 raise ReadsUnavailable
             return Seen(rows[0][1], rows[0][2], rows)
 
-        return await self._progress.caught_up(look, self._wait_seconds_max)
-
-    async def _fetch(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
-        async def ask(connection: AsyncConnection[TupleRow]) -> list[tuple[Any, ...]]:
-            cursor = await connection.execute(query.encode(), parameters, prepare=True, binary=True)
-            return await cursor.fetchall()
-
-        return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=ReadsUnavailable)
+        return await self._reads.caught_up(look)
 
     async def _brought_up_to_date(
         self, projection: Projection[Any], identity: str, workspace_id: str, found: _Found
     ) -> bytes | None:
         """The document with the events of its stream that the projector has not folded yet."""
         document: Document | None = json.decode(found.body, type=projection.document) if found.body else None
-        owner = found.owner
         try:
-            for each in await self._ledger.stream(f"{projection.stream}-{identity}"):
-                owner = owner or each.workspace_id
-                if each.position > found.seen and projection.concerns(each.event) == identity:
-                    document = projection.evolve(document, each.event)
+            tail = await self._reads.log.since(f"{projection.stream}-{identity}", found.seen)
+            document = projection.fold(identity, [each.event for each in tail], document)
         except Unavailable:
             raise
         except Exception as problem:
             # An event that cannot be folded waits for its repair; until then nobody can say what the thing is.
             raise ReadsBehind from problem
+        owner = found.owner or next((each.workspace_id for each in tail), None)
         return json.encode(document) if document and owner == workspace_id else None
 
 
@@ -299,6 +303,12 @@ async def progress(bus: Bus) -> Progress:
 
 
 @provides
-def views(log: EventLog, pool: Pool, progress: Progress, settings: Reading) -> Views:
+def reads(log: EventLog, pool: Pool, progress: Progress, settings: Reading) -> Reads:
+    """What every read relies on."""
+    return Reads(log, pool, progress, settings.read_wait_seconds_max, RETRY_SECONDS)
+
+
+@provides
+def views(reads: Reads) -> Views:
     """What routes read."""
-    return Views(log, pool, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS)
+    return Views(reads)

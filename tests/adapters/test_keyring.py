@@ -15,7 +15,7 @@ from adapters.identity import keyring as keyrings
 from adapters.identity.directory import Directory
 from adapters.identity.keyring import Keyring
 from adapters.log.eventlog import EventLog, announce
-from adapters.readmodels.views import ReadsUnavailable
+from adapters.readmodels.views import Reads, ReadsUnavailable
 from commands.identity.api_keys import IssueApiKey, RevokeApiKey
 from commands.identity.people import RegisterPerson
 from commands.identity.sessions import CloseSession, NewSession, OpenSession
@@ -115,8 +115,8 @@ async def projecting(house: House) -> AsyncIterator[None]:
 async def ringing(house: House, *, wait_seconds_max: float = 2.0) -> AsyncIterator[Keyring]:
     """The keyring of one process."""
     bus = await house.new_bus()
-    directory = Directory(house.ledger, house.pool, house.keys, house.progress)
-    keyring = Keyring(house.ledger, directory, house.progress, bus, wait_seconds_max=wait_seconds_max)
+    reads = Reads(house.ledger, house.pool, house.progress, wait_seconds_max=wait_seconds_max)
+    keyring = Keyring(reads, Directory(reads, house.keys), bus)
     keyring.start()
     await asyncio.sleep(0)
     try:

@@ -15,7 +15,7 @@ from msgspec import json
 
 from adapters.jobs.worker import ring
 from adapters.readmodels.projector import Projector
-from adapters.readmodels.views import Progress, Views
+from adapters.readmodels.views import Progress, Reads, Views
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Feed
 from adapters.stream.relay import Relay
@@ -39,7 +39,7 @@ async def main() -> None:
         async with ledger(url, bus) as (log, pool):
             progress = Progress(bus)
             await progress.start()
-            views = Views(log, pool, progress, wait_seconds_max=30)
+            views = Views(Reads(log, pool, progress, wait_seconds_max=30))
             numbers = count()
 
             async def plant_and_look(latencies: list[float]) -> None:

@@ -16,7 +16,7 @@ import structlog
 from litestar import Litestar, Response, get
 
 from adapters.readmodels.projector import Projector
-from adapters.readmodels.views import Progress, Views
+from adapters.readmodels.views import Progress, Reads, Views
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Feed
 from infra.embedded.processes import free_ports
@@ -71,7 +71,7 @@ def app() -> Litestar:
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with ledger(os.environ["BENCH_DATABASE_URL"]) as (log, pool):
-            app.state.views = Views(log, pool, Progress(Bus("nats://127.0.0.1:1", "none")))
+            app.state.views = Views(Reads(log, pool, Progress(Bus("nats://127.0.0.1:1", "none"))))
             yield
 
     @get("/trees")

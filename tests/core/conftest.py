@@ -16,7 +16,7 @@ from adapters.jobs.worker import Worker, ring
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.projector import Projector
-from adapters.readmodels.views import Progress, Views
+from adapters.readmodels.views import Progress, Reads, Views
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Feed
 from adapters.stream.relay import Relay
@@ -88,7 +88,7 @@ class House:
         return ledger
 
     def new_views(self, **options: Any) -> Views:
-        return Views(self.ledger, self.pool, self.progress, **options)
+        return Views(Reads(self.ledger, self.pool, self.progress, **options))
 
     async def fetch(self, query: str, *parameters: Any) -> list[TupleRow]:
         async with self.pool.connection() as connection:
