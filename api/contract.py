@@ -25,6 +25,7 @@ from domain.kernel import (
 
 #: What a status means wherever it is not said otherwise.
 MEANINGS = {
+    "304": "It still is what the client has, as its `If-None-Match` says.",
     "400": "The signature is missing or does not match.",
     "401": "There is no valid key or session.",
     "403": "The key or the person may not do this.",
@@ -36,6 +37,11 @@ MEANINGS = {
     "429": "A limit has been reached; see the X-RateLimit headers and Retry-After.",
     "503": "Something this needs is away for the moment.",
 }
+
+
+_JSON = "application/json"
+#: Answers with these have no body.
+_BARE = frozenset({"304"})
 
 
 @cache
@@ -87,12 +93,27 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
         statuses.add("415")
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own shape, which is never sent
+    statuses |= _tagged(responses) if "GET" in handler.http_methods else set()
     for status in sorted(statuses - set(responses)):
+        if status in _BARE:
+            responses[status] = {"description": MEANINGS[status]}
+            continue
         reference = f"#/components/schemas/{surface.shape(status)['title']}"
         responses[status] = {
             "description": surface.meanings.get(status) or MEANINGS.get(status) or HTTPStatus(int(status)).phrase,
-            "content": {"application/json": {"schema": {"$ref": reference}}},
+            "content": {_JSON: {"schema": {"$ref": reference}}},
         }
+
+
+def _tagged(responses: dict[str, Any]) -> set[str]:
+    """Say of an answer in JSON that it has a tag; the statuses that come with it."""
+    if _JSON not in responses.get("200", {}).get("content", {}):
+        return set()
+    responses["200"].setdefault("headers", {})["ETag"] = {
+        "description": "Send it as `If-None-Match` to be sent nothing (304) while nothing has changed.",
+        "schema": {"type": "string"},
+    }
+    return {"304"}
 
 
 def _untitled(shape: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from msgspec import Meta, json
 
 import commands.kernel
 from adapters.identity.origins import Origins
-from api.answers import Answer
+from api.answers import Kept
 from commands.idempotency import Once
 from commands.kernel import Command
 from commands.ports import Web
@@ -31,7 +31,7 @@ class BadIdempotencyKey(Invalid):
 
 def stored(body: bytes, status: int = 200) -> Response[bytes]:
     """JSON as it lies in the read model, untouched."""
-    return Answer(body, status_code=status, media_type="application/json")
+    return Kept(body, status_code=status, media_type="application/json")
 
 
 @dataclass(frozen=True)

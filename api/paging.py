@@ -13,7 +13,7 @@ from msgspec import json
 
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
-from api.answers import Answer
+from api.answers import Kept
 from domain.kernel import Invalid
 from projections.kernel import Projection
 
@@ -78,4 +78,4 @@ def listed(request: Request[Any, Any, Any], bodies: Sequence[bytes], last: str |
     if last is not None:
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
         headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("before", last)])}>; rel="next"'
-    return Answer(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)
+    return Kept(b"[%b]" % b",".join(bodies), media_type="application/json", headers=headers)

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from msgspec import inspect, json
 
-from api.surfaces import Fault, Problem, Surface, surface_of
+from api.surfaces import Fault, Problem, Surface, surface_at, surface_of
 from domain.kernel import Exhausted, Invalid, Refusal, TooLarge, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -135,8 +135,17 @@ def refuse(
     request: Request[Any, Any, Any], status: int, sentence: str, headers: dict[str, str] | None = None
 ) -> Response[bytes]:
     """What is refused before any rule has seen it, in the shape of the surface it was sent to."""
+    return _answer(surface_of(request.scope), _of_http(status, sentence), headers)
+
+
+def wording(path: str, status: int, sentence: str) -> tuple[str, bytes]:
+    """What is refused before there is a request, in the shape of the surface of its path: media type and body."""
+    return "application/json", json.encode(surface_at(path).problem(_of_http(status, sentence)))
+
+
+def _of_http(status: int, sentence: str) -> Problem:
     code = re.sub(r"\W+", "_", HTTPStatus(status).phrase).lower()
-    return _answer(surface_of(request.scope), Problem(status=status, code=code, sentence=sentence), headers)
+    return Problem(status=status, code=code, sentence=sentence)
 
 
 def _choices(request: Request[Any, Any, Any], path_in_body: list[str | int], parameter: str) -> list[str]:

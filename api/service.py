@@ -9,6 +9,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from adapters.readiness import Readiness
+from api.answers import Answer
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ async def get_ready(ports: NamedDependency[Ports]) -> Response[dict[str, str]]:
     """
     parts = await ports.readiness.parts()
     ready = all(state == "ok" for part, state in parts.items() if part != "objects")
-    return Response({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
+    return Answer({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
 
 
 #: Asked for once: it is read from a file.

@@ -45,6 +45,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     import uvicorn
 
     from api.app import create_app
+    from api.problems import wording
     from commands.settings import Service
     from infra.serving.connections import Gate, with_files
     from infra.serving.edge import Edge
@@ -61,9 +62,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         app = await create_app(here.get, cors_origins=settings[Browsers].cors_origins)
         _collect_less_often()
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
-        gate = Gate(limits, proxies)
+        gate = Gate(limits, proxies, wording)
         config = uvicorn.Config(
-            Edge(app, settings[Service]),
+            Edge(app, settings[Service], wording),
             host=settings.host,
             port=settings.port,
             loop="none",

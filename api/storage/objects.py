@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from adapters.storage.uploads import NotAsAnnounced
 from api.analyses.analyses_v2 import UploadIsTooLarge
+from api.answers import is_known
 from api.auth import Asker, needs
 from api.links import PATH, Link, LinkIsVoid, shown_as
 from api.problems import refuse
@@ -127,8 +128,7 @@ async def get_object(
         "Accept-Ranges": "bytes",
         "Content-Disposition": shown_as(found.content_type, found.key),
     }
-    known = request.headers.get("if-none-match", "")
-    if known == "*" or etag in {each.strip().removeprefix("W/") for each in known.split(",")}:
+    if is_known(request, etag):
         return Response(b"", status_code=304, headers=headers)
     first, size, status = 0, found.size, 200
     asked = _RANGE.fullmatch(request.headers.get("range", "").strip())

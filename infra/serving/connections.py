@@ -7,6 +7,7 @@ keeps us waiting is given a deadline, and one look at all connections a second c
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,6 +16,7 @@ from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from msgspec import json
@@ -37,9 +39,27 @@ DROPPED_BYTES_MAX = 64 * 1024 * 1024
 LINGER_SECONDS = 5.0
 #: Files that a process needs besides its connections.
 FILES_RESERVED = 256
+#: Of the connections that are too many so many may say what they want before they are told so, and for so long:
+#: a refusal has the shape of what was asked for, and few clients hear one that comes before they have spoken.
+SURPLUS_MAX = 128
+SURPLUS_SECONDS_MAX = 1.0
+#: So many refusals a second have a line of their own in the log: whoever floods us shall not also fill it.
+REFUSALS_TOLD_MAX = 20
+
+#: What is taken for the id of a request; anything else is replaced by one of ours.
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]+")
+#: So much of it is repeated; the audit remembers as much.
+REQUEST_ID_LENGTH = 128
 
 #: Writes a refusal in the words of the surface that a path belongs to: media type and body.
 Wording = Callable[[str, int, str], tuple[str, bytes]]
+
+
+def request_id(said: bytes | None) -> bytes:
+    """The id of a request: what its client says, as far as that can be one, or a new one."""
+    if said is not None and _REQUEST_ID.fullmatch(said):
+        return said[:REQUEST_ID_LENGTH]
+    return uuid4().hex.encode()
 
 
 def plainly(_path: str, _status: int, sentence: str) -> tuple[str, bytes]:
@@ -60,6 +80,8 @@ class Gate:
         self._connections: set[Connection] = set()
         self._held: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
+        self._told: list[dict[str, Any]] = []
+        self._surplus = 0
 
     @property
     def protocol(self) -> Callable[..., asyncio.Protocol]:
@@ -77,17 +99,27 @@ class Gate:
             return "There are too many connections from your address. Use those that are open."
         return None
 
-    def leave(self, connection: Connection, address: str) -> None:
+    def let_speak(self) -> bool:
+        """Whether one of those that are too many may say what it wants."""
+        if self._surplus >= SURPLUS_MAX:
+            return False
+        self._surplus += 1
+        return True
+
+    def leave(self, connection: Connection, address: str, *, is_surplus: bool) -> None:
         """Forget a connection that is closed."""
         self._connections.discard(connection)
+        self._surplus -= is_surplus
         holder = network_of(address)
         self._held[holder] -= 1
         if not self._held[holder]:
             del self._held[holder]
 
-    def note(self, reason: str) -> None:
-        """Remember that a client was sent away, until the log is written."""
+    def note(self, reason: str, **facts: Any) -> None:
+        """Remember that a client was sent away, and what it was told if anything, until the log is written."""
         self._refused[reason] += 1
+        if facts and len(self._told) < REFUSALS_TOLD_MAX:
+            self._told.append({"reason": reason, **facts})
 
     async def watch(self) -> None:
         """Close what keeps us waiting for too long, until cancelled."""
@@ -98,8 +130,10 @@ class Gate:
             now = monotonic()
             for connection in tuple(self._connections):
                 connection.check(now)
+            for facts in self._told:
+                log.info("request.refused", **facts)
+            self._told.clear()
             if self._refused:
-                # One line for all of them: whoever floods us shall not also fill the log.
                 log.warning("connections.refused", open=len(self._connections), **self._refused)
                 self._refused.clear()
 
@@ -153,7 +187,10 @@ class Connection(HttpToolsProtocol):
         self._address = ""
         #: We have said the last word; what comes now is not read.
         self._is_deaf = False
-        self._is_too_large = False
+        #: Why the parser was stopped: a status, a sentence, and a word for the log.
+        self._refusal: tuple[int, str, str] | None = None
+        #: What a connection is told that is one too many, and was let speak.
+        self._surplus: str | None = None
         #: Bytes since there was a part of a body, or a request was whole: of a head, of its end, or of neither.
         self._fruitless = 0
         self._head_bytes = 0
@@ -172,10 +209,13 @@ class Connection(HttpToolsProtocol):
         self._head_began = monotonic()
         self._address = self.client[0] if self.client else ""
         if sentence := self._gate.enter(self, self._address):
-            self._refuse(503, sentence, "too_many")
+            if self._gate.let_speak():
+                self._surplus = sentence
+            else:
+                self._refuse(503, sentence, "too_many")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gate.leave(self, self._address)
+        self._gate.leave(self, self._address, is_surplus=self._surplus is not None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -188,7 +228,7 @@ class Connection(HttpToolsProtocol):
             self._fruitless += len(piece)
             super().data_received(piece)
             if self._fruitless - len(piece) > self._gate.limits.header_bytes_max:
-                self._refuse_head()
+                self._refuse(431, self._too_large, "large_head")
 
     # --- what the parser tells ----------------------------------------------------------------------------------------
 
@@ -214,10 +254,16 @@ class Connection(HttpToolsProtocol):
         self._head_bytes += size
         limits = self._gate.limits
         if self._head_bytes > limits.header_bytes_max or self._head_count > limits.headers_max:
-            self._is_too_large = True
-            raise ValueError("the head of the request is too large")
+            self._stop(431, self._too_large, "large_head")
+
+    def _stop(self, status: int, sentence: str, reason: str) -> None:
+        """Read no further, and say why."""
+        self._refusal = (status, sentence, reason)
+        raise ValueError(reason)
 
     def on_headers_complete(self) -> None:
+        if self._surplus is not None:
+            self._stop(503, self._surplus, "too_many")
         self._head_began = None
         self._body_began = monotonic()
         self._body_bytes = 0
@@ -235,20 +281,20 @@ class Connection(HttpToolsProtocol):
         self._fruitless = 0
         self._body_began = None
         super().on_message_complete()
+        # What comes next may be no request at all, and then nothing of this one is said of it.
+        self.url, self.headers = b"", []
 
     def send_400_response(self, msg: str) -> None:
         """The parser stumbled, or one of the above stopped it."""
-        if self._is_too_large:
-            self._refuse_head()
-        else:
-            self._refuse(400, f"This is not HTTP that can be read: {msg.rstrip('.')}.", "malformed")
+        self._refuse(
+            *self._refusal or (400, f"This is not HTTP that can be read: {msg.rstrip('.')}.", "malformed"),
+        )
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
         """Close this connection if it has kept us waiting for too long; called about once a second."""
-        limits = self._gate.limits
-        if self.flow.unread_since is not None and now - self.flow.unread_since > limits.send_seconds_max:
+        if self.flow.unread_since is not None and now - self.flow.unread_since > self._gate.limits.send_seconds_max:
             self._gate.note("unread_answer")
             self.transport.abort()
         elif self.transport.is_closing():
@@ -257,12 +303,19 @@ class Connection(HttpToolsProtocol):
                 if now - self._closing_since > LINGER_SECONDS:
                     self.transport.abort()
         elif self._body_began is not None:
-            waited = now - self._body_began - (self.flow.paused_seconds(now) - self._paused_before)
-            if waited > limits.body_seconds_grace + self._body_bytes / limits.body_bytes_per_second_min:
-                self._refuse(408, "The body of the request stopped before its end, or came too slowly.", "slow_body")
-        elif self.flow.read_paused or self._head_began is None:
-            return
-        elif now - self._head_began > limits.header_seconds_max:
+            self._check_body(now - self._body_began - (self.flow.paused_seconds(now) - self._paused_before))
+        elif self._head_began is not None and not self.flow.read_paused:
+            self._check_head(now - self._head_began)
+
+    def _check_body(self, waited: float) -> None:
+        limits = self._gate.limits
+        if waited > limits.body_seconds_grace + self._body_bytes / limits.body_bytes_per_second_min:
+            self._refuse(408, "The body of the request stopped before its end, or came too slowly.", "slow_body")
+
+    def _check_head(self, waited: float) -> None:
+        if self._surplus is not None and waited > SURPLUS_SECONDS_MAX:
+            self._refuse(503, self._surplus, "too_many")
+        elif waited > self._gate.limits.header_seconds_max:
             if self._fruitless:
                 self._refuse(408, "The head of the request did not come in time.", "slow_head")
             else:
@@ -270,13 +323,12 @@ class Connection(HttpToolsProtocol):
 
     # --- the last word ------------------------------------------------------------------------------------------------
 
-    def _refuse_head(self) -> None:
+    @property
+    def _too_large(self) -> str:
         limits = self._gate.limits
-        self._refuse(
-            431,
+        return (
             f"The URL and headers of a request have {limits.header_bytes_max} bytes and {limits.headers_max} headers "
-            "at most.",
-            "large_head",
+            "at most."
         )
 
     def _refuse(self, status: int, sentence: str, reason: str) -> None:
@@ -293,18 +345,28 @@ class Connection(HttpToolsProtocol):
             else:
                 self._close(reason)
             return
-        path = self.url.partition(b"?")[0].decode("latin-1") if self.scope is not None else ""
+        has_begun = self.scope is not None
+        path = self.url.partition(b"?")[0].decode("latin-1") if has_begun else ""
+        known = request_id(dict(self.headers).get(b"x-request-id") if has_begun else None)
         media_type, body = self._gate.wording(path, status, sentence)
-        self.transport.write(
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {media_type}\r\n"
-            f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n".encode()
-            + body
-        )
-        self._close(reason)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-request-id", known),
+            (b"connection", b"close"),
+        ]
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        if has_begun and self.parser.get_method() == b"HEAD":
+            body = b""
+        self.transport.write(b"%b%b\r\n%b" % (head, b"".join(b"%b: %b\r\n" % each for each in headers), body))
+        self._close(reason, status=status, request_id=known.decode())
 
-    def _close(self, reason: str) -> None:
+    def _close(self, reason: str, **told: Any) -> None:
         self._is_deaf = True
-        self._gate.note(reason)
+        self._gate.note(reason, **told)
         if self.cycle is not None and not self.cycle.response_complete:
             # Whoever works on it learns at once that nobody listens.
             self.cycle.disconnected = True

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import structlog
 
 from api.auth import ASKING
 from commands.settings import Service
-from infra.serving.connections import Wording, plainly
+from infra.serving.connections import Wording, plainly, request_id
 
 log = structlog.get_logger(__name__)
-
-#: What is taken for the id of a request; anything else is replaced by one of ours.
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]+")
-#: So much of it is repeated; the audit remembers as much.
-REQUEST_ID_LENGTH = 128
 
 Receive = Callable[[], Any]
 Send = Callable[[Any], Any]
@@ -70,21 +63,20 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began, method = perf_counter(), scope["method"]
-        host = request_id = None
+        host = said_id = None
         for name, value in scope["headers"]:
             if name == b"host":
                 host = value
-            elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                request_id = value[:REQUEST_ID_LENGTH]
-        if request_id is None:
-            request_id = uuid4().hex.encode()
+            elif name == b"x-request-id":
+                said_id = value
+        known_id = request_id(said_id)
         status = size = 0
 
         async def answer(message: Any) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", known_id)]
             else:
                 size += len(message.get("body", b""))
             await send(message)
@@ -110,7 +102,7 @@ class Edge:
                 milliseconds=round((perf_counter() - began) * 1000, 1),
                 bytes=0 if method == "HEAD" else size,
                 workspace_id=None if asker is None else asker.workspace_id,
-                request_id=request_id.decode(),
+                request_id=known_id.decode(),
             )
 
     async def _misdirected(self, path: str, send: Send) -> None:

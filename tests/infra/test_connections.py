@@ -14,7 +14,15 @@ import uvicorn
 from msgspec.structs import replace
 from structlog.testing import CapturingLogger
 
-from infra.serving.connections import DROPPED_BYTES_MAX, PIPELINED_MAX, Gate, with_files
+from infra.serving.connections import (
+    DROPPED_BYTES_MAX,
+    PIPELINED_MAX,
+    SURPLUS_MAX,
+    Gate,
+    Wording,
+    plainly,
+    with_files,
+)
 from infra.serving.settings import Connections, Proxies
 
 PATIENCE_SECONDS = 10.0
@@ -59,9 +67,11 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: Any, limits: Connections = QUICK, trusted: tuple[str, ...] = ()) -> AsyncIterator[int]:
+async def served(
+    app: Any, limits: Connections = QUICK, trusted: tuple[str, ...] = (), wording: Wording = plainly
+) -> AsyncIterator[int]:
     """The port of a server within limits."""
-    gate = Gate(limits, trusted)
+    gate = Gate(limits, trusted, wording)
     config = uvicorn.Config(
         app,
         port=0,
@@ -380,3 +390,95 @@ def test_the_number_of_files_is_raised_and_the_limit_lowered_to_what_was_allowed
 def test_a_proxy_is_an_address_or_a_network() -> None:
     assert not list(Proxies(trusted_proxies=("10.0.0.0/8", "::1", "127.0.0.1")).problems())
     assert list(Proxies(trusted_proxies=("proxy.example",)).problems())
+
+
+def worded(path: str, code: int, sentence: str) -> tuple[str, bytes]:
+    return "application/vnd.here+json", f"{code} of {path}: {sentence}".encode()
+
+
+NAMED = b"host: here\r\nx-request-id: mine-7\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "owner", "is_named"),
+    [
+        (b"GET /herbs?a=1 HTTP/1.1\r\n" + NAMED + b"x: y\r\n" * 101, 431, "/herbs", True),
+        (b"GET /herbs HTTP/1.1\r\n" + NAMED + b"x: y\r\n", 408, "/herbs", True),
+        (b"POST /herbs HTTP/1.1\r\n" + NAMED + b"content-length: 9\r\n\r\nabc", 408, "/herbs", True),
+        (b"POST /herbs HTTP/1.1\r\n" + NAMED + b"content-length: x\r\n\r\n", 400, "/herbs", True),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400, "", False),
+    ],
+)
+async def test_a_refusal_below_the_application_has_the_shape_of_its_surface_and_the_id_of_its_request(
+    asked: bytes, code: int, owner: str, is_named: bool
+) -> None:
+    async with served(Echo(), wording=worded) as port:
+        answer = await said(port, asked)
+
+    head, body = answer[answer.rindex(b"HTTP/1.1 ") :].split(b"\r\n\r\n", 1)
+    assert status(head) == code
+    assert body.startswith(f"{code} of {owner}: ".encode())
+    assert b"content-length: %d\r\n" % len(body) in head
+    assert b"\r\ncontent-type: application/vnd.here+json\r\n" in head
+    ids = [line.partition(b": ")[2] for line in head.split(b"\r\n") if line.startswith(b"x-request-id: ")]
+    assert len(ids) == 1
+    assert (ids[0] == b"mine-7") is is_named
+    assert ids[0]
+
+
+async def test_of_the_request_before_nothing_is_said_of_what_is_none() -> None:
+    async with served(Echo(), wording=worded) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /herbs HTTP/1.1\r\n" + NAMED + b"\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"\x16\x03\r\n\r\n")
+        answer = await heard(reader)
+        writer.close()
+
+    assert b"400 of : " in answer
+    assert b"mine-7" not in answer
+
+
+async def test_one_connection_too_many_is_told_so_in_the_shape_of_what_it_asks_for() -> None:
+    limits = replace(QUICK, header_seconds_max=60, connections_max=3)
+    async with served(Echo(), limits, wording=worded) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        answer = await said(port, b"GET /herbs HTTP/1.1\r\n" + NAMED + b"\r\n")
+        bare = await said(port, b"HEAD /herbs HTTP/1.1\r\n" + NAMED + b"\r\n")
+        for _, writer in silent:
+            writer.close()
+
+    assert status(answer) == 503
+    assert b"\r\nx-request-id: mine-7\r\n" in answer
+    assert b"503 of /herbs: " in answer
+    assert status(bare) == 503
+    assert bare.endswith(b"\r\n\r\n")
+
+
+async def test_of_those_that_are_too_many_only_so_many_may_speak_first() -> None:
+    limits = replace(QUICK, header_seconds_max=60, connections_max=1)
+    async with served(Echo(), limits) as port:
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1 + SURPLUS_MAX)]
+        began = time.monotonic()
+        assert status(await said(port)) == 503
+        assert time.monotonic() - began < 0.5
+        told = await asyncio.gather(*(heard(reader) for reader, _ in silent[1:]))
+        for _, writer in silent:
+            writer.close()
+
+    assert {status(answer) for answer in told} == {503}
+
+
+async def test_refusals_are_in_the_log_with_their_ids_as_far_as_they_do_not_fill_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr("infra.serving.connections.log", log)
+    async with served(Echo()) as port:
+        asked = b"GET / HTTP/1.1\r\n" + NAMED + b"x: y\r\n" * 101 + b"\r\n"
+        await asyncio.gather(*(said(port, asked) for _ in range(50)))
+        await until(lambda: sum(call.kwargs.get("large_head", 0) for call in log.calls) == 50)
+
+    lines = [call.kwargs for call in log.calls if call.args == ("request.refused",)]
+    assert lines[0] == {"reason": "large_head", "status": 431, "request_id": "mine-7"}
+    assert len(lines) < 50 + 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +79,24 @@ def test_refusals_have_the_surface_s_own_bodies_statuses_and_codes(gardener: Vis
     assert (nobody.status_code, set(nobody.json())) == (401, {"oops", "why"})
     nowhere = http.get("/orchards/v9/cellars")
     assert (nowhere.status_code, set(nowhere.json())) == (404, {"oops", "why"})
+
+
+def test_what_the_server_itself_refuses_is_in_the_words_of_the_surface_too(stack: Stack) -> None:
+    def said(request: bytes) -> tuple[bytes, dict[str, Any]]:
+        with socket.create_connection(("127.0.0.1", stack.settings.port), timeout=10) as connection:
+            connection.sendall(request)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return head, json.loads(body)
+
+    many = b"host: localhost\r\nx-request-id: mine\r\n" + b"a: b\r\n" * 101 + b"\r\n"
+    head, body = said(b"GET /orchards/v9/trees HTTP/1.1\r\n" + many)
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert b"\r\nx-request-id: mine\r\n" in head
+    assert (set(body), body["why"]) == ({"oops", "why"}, "request_header_fields_too_large")
+    assert set(said(b"GET /v1/usage HTTP/1.1\r\n" + many)[1]) == {"detail"}
+    elsewhere = b"GET /orchards/v9/trees HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n"
+    assert said(elsewhere)[1]["why"] == "misdirected_request"
 
 
 def test_another_workspace_s_tree_is_not_found(gardener: Visitor, http: httpx.Client) -> None:
