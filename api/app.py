@@ -19,12 +19,12 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from api.answers import Answer
-from api.auth import SAFE_METHODS, Door, asker, client_address, guard, header
+from api.auth import Door, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
 from api.rates import VERDICT
 from api.strictness import check_query
-from api.surfaces import PLATFORM, now, surface_at, surface_of
+from api.surfaces import PLATFORM, SAFE_METHODS, now, surface_at, surface_of
 from domain.discovery import modules
 from domain.kernel import Refusal
 

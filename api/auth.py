@@ -28,7 +28,7 @@ from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from api.kernel import Execute
 from api.rates import REFUSED, Limits
-from api.surfaces import surface_of
+from api.surfaces import SAFE_METHODS, surface_of
 from commands.identity.people import LinkIdentity
 from commands.identity.settings import Identity
 from commands.kernel import Now, derived_id
@@ -41,7 +41,6 @@ from projections.identity.credentials import Access
 
 #: The cookie of a session, for browsers; it names this service, since cookies know no ports.
 COOKIE = "ledgerline_session"
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: A bearer of several workspaces says in which one to act, where the token itself does not.
 WORKSPACE_HEADER = "x-workspace-id"
 TOKEN_LENGTH_MAX = 256
@@ -218,7 +217,7 @@ async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
         await door.limits.count(connection, REFUSED, counted_address(connection))
         raise MissingOrInvalidKey
     credential = access.credential
-    await door.limits.count(connection, surface_of(connection.scope).rate, credential.subject_id)
+    await door.limits.count(connection, surface_of(connection.scope).rate_of(connection.method), credential.subject_id)
     if credential.kind != "outside":
         door.uses.note(credential.subject_id)
     return _asker(connection, door, token, needed, access)

@@ -74,6 +74,8 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     if body := handler.opt.get("request_body"):
         operation["requestBody"] = body
     surface: Surface = handler.opt["surface"]
+    if notes := handler.opt.get("security_notes"):
+        operation["x-security-notes"] = list(notes)
     kinds: set[type[Refusal]] = {Unavailable}
     if "requestBody" in operation or operation.get("parameters"):
         kinds |= {Invalid, Exhausted}

@@ -123,6 +123,10 @@ def _operation(schema: dict[str, Any], method: str, path: str, operation: dict[s
         scope = operation["x-scope"]
         key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
         yield f"{key}; a person needs the role `{operation['x-role']}`.\n"
+    for note in operation.get("x-security-notes", ()):
+        yield f"- {note}"
+    if "x-security-notes" in operation:
+        yield ""
     if parameters := operation.get("parameters"):
         yield "| parameter | in | type | |\n|---|---|---|---|"
         for each in parameters:

@@ -34,6 +34,8 @@ from domain.kernel import (
 )
 from projections.kernel import seconds
 
+#: What changes nothing.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a refusal is in HTTP wherever a surface does not say otherwise.
 STATUSES: Mapping[type[Refusal], int] = {
     Refusal: 422,
@@ -106,6 +108,8 @@ class Surface:
     #: Routes (`GET /v1/things/{}`) that take whatever is asked beside what they know, because their originals did.
     lenient: frozenset[str] = frozenset()
     rate: Rate = PER_KEY
+    #: What of it may change something, where that is counted apart.
+    writes: Rate | None = None
     rate_headers: Callable[[Verdict, datetime], list[tuple[bytes, bytes]]] = _headers_with_seconds_left
     security: Mapping[str, dict[str, str]] = field(
         default_factory=lambda: {
@@ -121,6 +125,10 @@ class Surface:
     @property
     def _known(self) -> set[type[Refusal]]:
         return {*self.statuses, *STATUSES}
+
+    def rate_of(self, method: str) -> Rate:
+        """What a request of this method counts under."""
+        return self.rate if self.writes is None or method in SAFE_METHODS else self.writes
 
     def code(self, refusal: Refusal) -> str:
         """What machines call a refusal."""

@@ -22,7 +22,6 @@ class Scope(Value):
 
 
 #: The published list has scopes of contexts that are still to come; keys that have them already will open those.
-CATALOGUE_READ = Scope(name="catalogue:read", says="Read the catalogue and its plays", place=6, promised=True)
 LICENCES_MANAGE = Scope(name="licences:manage", says="Make and revoke activation keys", place=8, promised=True)
 
 

@@ -76,6 +76,7 @@ KNOWS = {
     "analyses": {"audit", "billing", "identity", "webhooks"},
     "audit": set(),
     "billing": {"analyses", "identity"},
+    "catalogue": set(),
     "identity": set(),
     "storage": {"analyses"},
     "studio": {"identity"},

@@ -67,7 +67,11 @@ class Route(NamedTuple):
 
     def at(self, things: dict[str, str]) -> str:
         """Its path with these ids, and ids of nothing for the others."""
-        return re.sub(r"{(\w+)}", lambda found: things.get(found[1], str(uuid4())), self.path)
+        return re.sub(r"{(\w+)}", lambda found: things.get(found[1]) or NOBODYS.get(found[1], str(uuid4())), self.path)
+
+
+#: What nobody has, where that is known by something else than an id.
+NOBODYS = {"isrc": "ZZZZZ0000000"}
 
 
 def every_route() -> list[Route]:
@@ -194,6 +198,13 @@ def _made(them: Visitor, path: str, body: Json) -> str:
     return str(answer.json()["id"])
 
 
+def _track(them: Visitor) -> str:
+    isrc = "ZZZZZ0000001"
+    answer = them.post("/api/v1/tracks", {"isrc": isrc, "title": "Theirs", "artist": "They"})
+    assert answer.status_code == 201, answer.text
+    return isrc
+
+
 def _endpoint(them: Visitor, neighbour: Neighbour) -> str:
     return _made(them, "/v1/webhook-endpoints", {"url": neighbour.at("somebody-else")})
 
@@ -209,6 +220,7 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "api_key_id": lambda them, _: str(them.key()["id"]),
     "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
     "project_id": lambda them, _: _made(them, "/functions/v1/projects", {"name": "Theirs"}),
+    "isrc": lambda them, _: _track(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
     "user_id": lambda them, _: them.user_id,

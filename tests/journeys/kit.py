@@ -64,6 +64,8 @@ PLENTY: dict[str, Any] = {
     "outbound_allow": ("127.0.0.1",),
     "rate_limit_per_minute": 1_000_000,
     "studio_limit_per_minute": 1_000_000,
+    "catalogue_reads_per_minute": 1_000_000,
+    "catalogue_writes_per_minute": 1_000_000,
     "demo_limit_per_hour": 1_000_000,
     "register_limit_per_hour": 1_000_000,
     "sign_in_limit_per_hour": 1_000_000,

@@ -1,0 +1,20 @@
+"""What the catalogue needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from adapters.readmodels.views import Views
+from api.kernel import Execute
+from commands.kernel import Now
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Commands, read models, the time and new ids."""
+
+    execute: Execute
+    views: Views
+    now: Now
+    vault: Vault
