@@ -210,7 +210,7 @@ async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
         if token is not None and connection.method not in SAFE_METHODS:
             demand_own_site(connection.headers, door.service.url)
     if not token:
-        raise MissingOrInvalidKey
+        return await _guest(connection, door, needed)
     # What is known is used without waiting, because most requests come from those who asked a moment ago.
     access = door.keyring.known(door.vault.key_digest(token)) or await _access(connection, door, token)
     if access is None or _expired(access, door.now()):
@@ -221,6 +221,26 @@ async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
     if credential.kind != "outside":
         door.uses.note(credential.subject_id)
     return _asker(connection, door, token, needed, access)
+
+
+async def _guest(connection: Connection, door: Door, needed: Needs) -> Asker:
+    """Whoever shows no credential, where a surface lets them in: they may do what a key of one workspace may."""
+    surface = surface_of(connection.scope)
+    workspace_id = surface.guest(door.limits.sections)
+    if workspace_id is None:
+        raise MissingOrInvalidKey
+    if connection.method not in SAFE_METHODS:
+        # There is no secret that a page of another site would lack.
+        refuse_other_sites(connection.headers, door.service.url)
+    await door.limits.count(connection, surface.rate, f"guest/{counted_address(connection)}")
+    return Asker(
+        workspace_id=workspace_id,
+        person_id="",
+        actor="guest",
+        scopes=() if needed.scope is None else (needed.scope,),
+        correlation_id=correlation_id(),
+        credential_id="guest",
+    )
 
 
 def _asker(connection: Connection, door: Door, token: str, needed: Needs, access: Access) -> Asker:

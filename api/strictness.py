@@ -111,5 +111,5 @@ def _known(handler: HTTPRouteHandler) -> frozenset[str]:
             getattr(told, "header", None) or getattr(told, "cookie", None)
         )
         if name not in in_path | _NOT_ASKED and not elsewhere:
-            known.add(getattr(told, "query", None) or name)
+            known.add(getattr(told, "query", None) or getattr(told, "name", None) or name)
     return frozenset(known)

@@ -32,6 +32,7 @@ from domain.kernel import (
     Untrusted,
     Value,
 )
+from domain.sections import Sections
 from projections.kernel import seconds
 
 #: What changes nothing.
@@ -107,6 +108,8 @@ class Surface:
     name: Callable[[str], str] | None = None
     #: Routes (`GET /v1/things/{}`) that take whatever is asked beside what they know, because their originals did.
     lenient: frozenset[str] = frozenset()
+    #: The workspace, by the settings, in which somebody may act who shows no credential at all: nowhere, by default.
+    guest: Callable[[Sections], str | None] = lambda _: None
     rate: Rate = PER_KEY
     #: What of it may change something, where that is counted apart.
     writes: Rate | None = None

@@ -37,6 +37,11 @@ class Section(Value, frozen=True):
         """What is wrong beyond the types, each a sentence that names the variable."""
         yield from ()
 
+    def conflicts(self, others: Sections) -> Iterator[str]:
+        """What is wrong with it beside what other sections say, each a sentence that names the variable."""
+        del others
+        yield from ()
+
 
 class Sections(Protocol):
     """One value of every section: the settings as a declaration that depends on them sees them."""

@@ -349,6 +349,7 @@ def _problems(settings: Settings) -> Iterator[str]:
             if isinstance(number, float) and not math.isfinite(number):
                 yield f"{variable(name)} must be a finite number, not {number}."
     yield from chain.from_iterable(settings[section].problems() for section in sections())
+    yield from chain.from_iterable(settings[section].conflicts(settings) for section in sections())
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

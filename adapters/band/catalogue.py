@@ -10,25 +10,10 @@ from importlib import resources
 import msgspec
 
 from adapters.band.score import Brief
-from domain.kernel import Value
+from domain.beats.templates import Template
 
 #: The hyphens and dashes that people write between genre and style.
 DASHES = re.compile(r"\s*[-\u2010-\u2015\u2212]+\s*")
-
-
-class Template(Value):
-    """A category: what its beats have in common."""
-
-    category: str
-    genre: str
-    style: str
-    mood: str
-    use_case: str
-    tags: tuple[str, ...]
-    prompt: str
-    #: Narrower than what is usual in the genre, or null.
-    bpm_min: int | None = None
-    bpm_max: int | None = None
 
 
 class UnknownCategory(ValueError):

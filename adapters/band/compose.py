@@ -75,7 +75,7 @@ def compose(brief: Brief) -> Score:
         engine=ENGINE_VERSION,
         brief=brief,
         genre=profile.name,
-        title=title_of(felt, Chance(*words, "title")),
+        title=title(brief),
         bpm=bpm,
         key=theory.key_name(tonic, mode),
         tonic=tonic,
@@ -92,6 +92,12 @@ def compose(brief: Brief) -> Score:
         drive=round(felt.drive, 3),
         space=round(felt.space, 3),
     )
+
+
+def title(brief: Brief) -> str:
+    """What the pieces of a brief are called, without composing them; raises `UnknownGenre`."""
+    words = (profile_of(brief.genre).name, brief.style.lower(), brief.mood.lower(), brief.seed)
+    return title_of(feel(brief.style, brief.mood), Chance(*words, "title"))
 
 
 def _check(brief: Brief) -> None:

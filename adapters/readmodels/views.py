@@ -85,6 +85,23 @@ LEFT JOIN LATERAL (
 WHERE f.name = %(name)s AND f.live
 """
 
+# A search names its projection in the text, or no index of that projection could be used. Which documents there are is
+# decided once, before the page is cut out of them, so that the total goes with the page.
+_SEARCH = """
+SELECT f.version, f.position,
+       (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE workspace_id = %(workspace_id)s),
+       found.total, page.created, page.body
+FROM checkpoints f
+CROSS JOIN LATERAL (
+    SELECT count(*) AS total FROM documents d WHERE {where}
+) found
+LEFT JOIN LATERAL (
+    SELECT d.created, d.body FROM documents d WHERE {where}
+    ORDER BY d.created DESC LIMIT %(limit)s OFFSET %(offset)s
+) page ON true
+WHERE f.name = %(name)s AND f.live
+"""
+
 _SUMS = """
 SELECT f.version, f.position,
        (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE workspace_id = %s),
@@ -245,6 +262,38 @@ class Views:
             },
         )
         return [Listed(row[3], row[4]) for row in rows if row[4] is not None]
+
+    async def search(
+        self,
+        projection: Projection[Any],
+        workspace_id: str,
+        *,
+        limit: int,
+        offset: int,
+        all_of: Sequence[str] = (),
+        any_of: Sequence[str] = (),
+    ) -> tuple[list[Listed], int]:
+        """A page of documents of this workspace, newest first, and how many there are in all.
+
+        The documents have `facets`: all of some, and any of others (none: whichever) are in each that is found.
+        """
+        where = f"d.projection = '{projection.name}' AND d.version = f.version AND d.workspace_id = %(workspace_id)s"
+        if all_of:
+            where += " AND document_facets(d.body) @> %(all_of)s::text[]"
+        if any_of:
+            where += " AND document_facets(d.body) && %(any_of)s::text[]"
+        rows = await self._rows(
+            _SEARCH.format(where=where),
+            {
+                "workspace_id": workspace_id,
+                "limit": limit,
+                "offset": offset,
+                "all_of": list(all_of),
+                "any_of": list(any_of),
+                "name": projection.name,
+            },
+        )
+        return [Listed(row[4], row[5]) for row in rows if row[5] is not None], rows[0][3]
 
     async def sums(self, tally: Tally, keys: Sequence[str], workspace_id: str) -> dict[str, int]:
         """The sums under these keys; a key nothing was counted under is 0."""

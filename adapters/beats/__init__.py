@@ -1,0 +1,1 @@
+"""What beats need of the outside: spreadsheets, and a provider of music."""

@@ -1,0 +1,31 @@
+"""What the routes of beats need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Views
+from api.billing.plans import Plans
+from api.kernel import Claims, Execute
+from api.links import Links
+from commands.analyses.settings import StoredObjects
+from commands.beats.settings import Generation
+from commands.kernel import Now
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What is wished for and read, and links to files."""
+
+    execute: Execute
+    log: EventLog
+    views: Views
+    now: Now
+    vault: Vault
+    links: Links
+    claims: Claims
+    plans: Plans
+    objects: StoredObjects
+    settings: Generation

@@ -1,0 +1,1 @@
+"""Asking for beats, and making them."""

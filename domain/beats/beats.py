@@ -1,0 +1,356 @@
+"""A beat: what it is to sound like, and its versions, of which one is the primary. A generation makes two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec.structs import replace
+
+from domain.beats.settings import GenerationLimits
+from domain.billing.quotas import Meter
+from domain.kernel import Category, Conflict, Event, Exhausted, Invalid, NotFound, State, Value, personal
+
+#: Who makes the sound: our own band, or a service elsewhere that is paid for it.
+Provider = Literal["band", "sunoapi"]
+#: What the contract calls the origin of a version, whoever made it: the first one, a further one, a file of one's own.
+Source = Literal["suno", "suno_retry", "upload"]
+Stage = Literal["composing", "rendering", "mastering", "storing"]
+FileKind = Literal["audio", "master", "preview", "cover", "midi", "score", "peaks"]
+
+#: Versions of one beat: all of them are in one stream.
+VERSIONS_MAX = 100
+SECONDS_MIN, SECONDS_MAX = 8.0, 600.0
+BPM_MIN, BPM_MAX = 50, 200
+
+
+class Brief(Value):
+    """What is asked of whoever makes the sound; what is null is chosen by the seed."""
+
+    genre: str
+    style: str = ""
+    mood: str = ""
+    bpm: int | None = None
+    #: Such as "C Minor".
+    key: str | None = None
+    seconds: float = 180.0
+    seed: int = 0
+    bpm_min: int | None = None
+    bpm_max: int | None = None
+
+
+class StoredFile(Value):
+    """One file of a version, and where it is kept."""
+
+    kind: FileKind
+    object_key: str
+    content_type: str
+    size: int
+
+
+class Stem(Value):
+    """One part of the sound for itself, or the sum of all (`mix`)."""
+
+    name: str
+    object_key: str
+    content_type: str
+    size: int
+
+
+class Remote(Value):
+    """Where a provider keeps the files of a version, and until when."""
+
+    audio_id: str
+    audio_url: str
+    image_url: str | None
+    stream_url: str | None
+    expires_at: datetime
+
+
+class BeatCreated(Event):
+    """Somebody wants a beat of a category. What people may have written themselves is sealed."""
+
+    beat_id: str
+    workspace_id: str
+    template_id: str
+    category: Annotated[str, personal("workspace_id")]
+    name: Annotated[str, personal("workspace_id")]
+    genre: str
+    style: str
+    mood: str
+    use_case: Annotated[str, personal("workspace_id")]
+    tags: tuple[str, ...]
+    description: Annotated[str, personal("workspace_id")]
+    base_prompt: Annotated[str, personal("workspace_id")]
+    normalized_prompt: Annotated[str, personal("workspace_id")]
+    brief: Brief
+    created_at: datetime
+
+
+class GenerationRequested(Event):
+    """Two tracks are to be made; the first of them becomes this version."""
+
+    beat_id: str
+    workspace_id: str
+    generation_id: str
+    version_id: str
+    version_number: int
+    provider: Provider
+    source: Source
+    set_primary: bool
+    brief: Brief
+    requested_at: datetime
+
+
+class GenerationStarted(Event):
+    """Somebody is at it."""
+
+    beat_id: str
+    generation_id: str
+    started_at: datetime
+
+
+class GenerationAdvanced(Event):
+    """The first or second track has come to its next stage."""
+
+    beat_id: str
+    generation_id: str
+    track: int
+    stage: Stage
+    advanced_at: datetime
+
+
+class VersionCompleted(Event):
+    """A track is there: with its files here, or where its provider keeps them."""
+
+    beat_id: str
+    generation_id: str
+    version_id: str
+    version_number: int
+    track: int
+    source: Source
+    model_name: str
+    bpm: int | None
+    musical_key: str | None
+    duration_seconds: float | None
+    files: tuple[StoredFile, ...]
+    remote: Remote | None
+    completed_at: datetime
+
+
+class PrimaryChosen(Event):
+    """This version stands for the beat from now on."""
+
+    beat_id: str
+    version_id: str
+    chosen_at: datetime
+
+
+class GenerationCompleted(Event):
+    """Both tracks are there."""
+
+    beat_id: str
+    generation_id: str
+    completed_at: datetime
+
+
+class GenerationFailed(Event):
+    """There will be nothing, or only the first track, and why."""
+
+    beat_id: str
+    generation_id: str
+    reason: str
+    failed_at: datetime
+
+
+class GenerationCancelled(Event):
+    """Nobody wants it any more."""
+
+    beat_id: str
+    generation_id: str
+    cancelled_at: datetime
+
+
+class Version(Value):
+    """What rules know of a version."""
+
+    version_id: str
+    number: int
+    generation_id: str
+    source: Source
+    status: Literal["pending", "processing", "completed", "failed"] = "pending"
+    track: int = 1
+    files: tuple[StoredFile, ...] = ()
+    remote: Remote | None = None
+
+    def file(self, kind: FileKind) -> StoredFile | None:
+        """The file of a kind, if it is here."""
+        return next((each for each in self.files if each.kind == kind), None)
+
+
+class Generation(Value):
+    """What rules know of a generation."""
+
+    generation_id: str
+    version_id: str
+    provider: Provider
+    source: Source
+    set_primary: bool
+    brief: Brief
+    status: Literal["requested", "started", "completed", "failed", "cancelled"] = "requested"
+    #: How far it has come: the track, and its stage.
+    reached: tuple[int, Stage] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.status in ("completed", "failed", "cancelled")
+
+
+class Beat(State):
+    """What rules know of a beat."""
+
+    workspace_id: str = ""
+    brief: Brief | None = None
+    versions: tuple[Version, ...] = ()
+    generations: tuple[Generation, ...] = ()
+    primary_id: str | None = None
+
+    def version(self, version_id: str | None) -> Version | None:
+        """The version with an id."""
+        return next((each for each in self.versions if each.version_id == version_id), None)
+
+    def generation(self, generation_id: str) -> Generation | None:
+        """The generation with an id."""
+        return next((each for each in self.generations if each.generation_id == generation_id), None)
+
+    def track(self, generation_id: str, track: int) -> Version | None:
+        """The version that a track of a generation has become."""
+        made = (each for each in self.versions if (each.generation_id, each.track) == (generation_id, track))
+        return next(made, None)
+
+    @property
+    def primary(self) -> Version | None:
+        """The version that stands for the beat."""
+        return self.version(self.primary_id)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next version."""
+        return max((each.number for each in self.versions), default=0) + 1
+
+    @property
+    def is_in_flight(self) -> bool:
+        """Whether something is being made."""
+        return any(not each.is_over for each in self.generations)
+
+
+def _changed_version(beat: Beat, of: Callable[[Version], bool], **changes: Any) -> Beat:
+    return replace(beat, versions=tuple(replace(each, **changes) if of(each) else each for each in beat.versions))
+
+
+def _changed_generation(beat: Beat, generation_id: str, **changes: Any) -> Beat:
+    changed = tuple(
+        replace(each, **changes) if each.generation_id == generation_id else each for each in beat.generations
+    )
+    return replace(beat, generations=changed)
+
+
+def evolve(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for each event
+    """A beat after one more event."""
+    match event:
+        case BeatCreated():
+            return replace(beat, workspace_id=event.workspace_id, brief=event.brief)
+        case GenerationRequested():
+            return _requested(beat, event)
+        case GenerationStarted():
+            begun = _changed_generation(beat, event.generation_id, status="started")
+            return _changed_version(begun, _open(event.generation_id), status="processing")
+        case GenerationAdvanced():
+            return _changed_generation(beat, event.generation_id, reached=(event.track, event.stage))
+        case VersionCompleted():
+            return _completed(beat, event)
+        case PrimaryChosen():
+            return replace(beat, primary_id=event.version_id)
+        case GenerationCompleted():
+            return _changed_generation(beat, event.generation_id, status="completed")
+        case GenerationFailed() | GenerationCancelled():
+            status = "failed" if isinstance(event, GenerationFailed) else "cancelled"
+            ended = _changed_generation(beat, event.generation_id, status=status)
+            return _changed_version(ended, _open(event.generation_id), status="failed")
+    return beat
+
+
+def _open(generation_id: str) -> Callable[[Version], bool]:
+    """The version of a generation that is not there yet."""
+    return lambda each: each.generation_id == generation_id and each.status in ("pending", "processing")
+
+
+def _requested(beat: Beat, event: GenerationRequested) -> Beat:
+    version = Version(
+        version_id=event.version_id,
+        number=event.version_number,
+        generation_id=event.generation_id,
+        source=event.source,
+    )
+    generation = Generation(
+        generation_id=event.generation_id,
+        version_id=event.version_id,
+        provider=event.provider,
+        source=event.source,
+        set_primary=event.set_primary,
+        brief=event.brief,
+    )
+    return replace(
+        beat,
+        versions=(*beat.versions, version),
+        generations=(*beat.generations, generation),
+        primary_id=beat.primary_id or event.version_id,
+    )
+
+
+def _completed(beat: Beat, event: VersionCompleted) -> Beat:
+    there = beat.version(event.version_id) or Version(
+        version_id=event.version_id,
+        number=event.version_number,
+        generation_id=event.generation_id,
+        source=event.source,
+    )
+    done = replace(there, status="completed", track=event.track, files=event.files, remote=event.remote)
+    others = tuple(each for each in beat.versions if each.version_id != event.version_id)
+    versions = tuple(sorted((*others, done), key=lambda each: each.number))
+    return replace(beat, versions=versions, primary_id=beat.primary_id or event.version_id)
+
+
+class BeatNotFound(NotFound):
+    """Beat not found."""
+
+
+class VersionNotFound(NotFound):
+    """Version not found."""
+
+
+class BeatHasAudio(Conflict):
+    """Beat already has audio. Use POST /beats/:id/versions to create a new version."""
+
+
+class TooManyVersions(Exhausted):
+    """Too many versions. A beat has {limit} at most; create another beat."""
+
+
+class NothingToCancel(Conflict):
+    """Nothing to cancel. No generation of this beat is under way."""
+
+
+class BriefIsUnplayable(Invalid):
+    """Brief cannot be played. {problem}"""
+
+
+beats = Category(name="beat", initial=Beat(), evolve=evolve, absent=BeatNotFound)
+
+GENERATIONS = Meter(
+    kind="generations",
+    on={GenerationRequested: "requested_at"},
+    limits=lambda settings: settings[GenerationLimits].monthly_generation_limits,
+)

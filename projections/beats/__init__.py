@@ -1,0 +1,1 @@
+"""Beats and templates as they are shown."""

@@ -1,0 +1,114 @@
+"""One ordinary example of every command of beats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from commands.beats.beats import (
+    AdvanceGeneration,
+    CancelGenerations,
+    ChoosePrimary,
+    CompleteGeneration,
+    CompleteTrack,
+    CreateBeats,
+    FailGeneration,
+    NewBeat,
+    NewGeneration,
+    RequestGeneration,
+    StartGeneration,
+)
+from commands.beats.templates import DefineTemplates, NewTemplate
+from commands.idempotency import Once
+from domain.beats.beats import Brief, StoredFile
+from domain.beats.templates import Template
+from tests.examples import Example
+
+generation = NewGeneration(generation_id="gen-1", version_id="ver-1", provider="band")
+new_beat = NewBeat(
+    beat_id="beat-1",
+    template_id="template-1",
+    category="LoFi – Melodic/Calm",
+    name="Summer Cruise Type Beat – Melodic Calm",
+    genre="LoFi",
+    style="Melodic",
+    mood="Calm",
+    use_case="Vlogs",
+    tags=("lofi", "summer"),
+    description="Melodic calm LoFi beat for vlogs.",
+    base_prompt="A calm LoFi beat.",
+    normalized_prompt="summer cruise melodic calm lofi",
+    brief=Brief(genre="LoFi", style="Melodic", mood="Calm", seed=7),
+    generation=generation,
+)
+created = CreateBeats(
+    subject_id="beat-1",
+    workspace_id="w1",
+    beats=(new_beat,),
+    once=Once(claim_id="once-beat", payload_digest="digest", lifetime=timedelta(hours=24)),
+    monthly_limit=10,
+)
+started = StartGeneration(beat_id="beat-1", generation_id="gen-1")
+audio = StoredFile(kind="audio", object_key="beats/w1/beat-1/1/a.mp3", content_type="audio/mpeg", size=3)
+first_track = CompleteTrack(
+    beat_id="beat-1",
+    generation_id="gen-1",
+    track=1,
+    version_id="ver-1",
+    model_name="band-1.0",
+    bpm=85,
+    musical_key="C Major",
+    duration_seconds=180.5,
+    files=(audio,),
+)
+second_track = CompleteTrack(
+    beat_id="beat-1",
+    generation_id="gen-1",
+    track=2,
+    version_id="ver-2",
+    model_name="band-1.0",
+    bpm=85,
+    musical_key="C Major",
+    duration_seconds=182.3,
+    files=(StoredFile(kind="audio", object_key="beats/w1/beat-1/2/a.mp3", content_type="audio/mpeg", size=3),),
+)
+finished = CompleteGeneration(beat_id="beat-1", generation_id="gen-1")
+once_more = RequestGeneration(
+    beat_id="beat-1",
+    workspace_id="w1",
+    generation=NewGeneration(generation_id="gen-2", version_id="ver-3", provider="band"),
+    seed=8,
+    set_primary=True,
+    once=Once(claim_id="once-version", payload_digest="digest", lifetime=timedelta(hours=24)),
+    monthly_limit=10,
+)
+
+EXAMPLES = (
+    Example(created),
+    Example(once_more, [created, first_track, second_track, finished]),
+    Example(started, [created]),
+    Example(AdvanceGeneration(beat_id="beat-1", generation_id="gen-1", track=1, stage="rendering"), [created, started]),
+    Example(second_track, [created, started, first_track]),
+    Example(finished, [created, first_track, second_track]),
+    Example(FailGeneration(beat_id="beat-1", generation_id="gen-1", reason="It took too long."), [created]),
+    Example(CancelGenerations(beat_id="beat-1", workspace_id="w1"), [created]),
+    Example(ChoosePrimary(beat_id="beat-1", workspace_id="w1", version_number=2), [created, first_track, second_track]),
+    Example(
+        DefineTemplates(
+            workspace_id="w1",
+            templates=(
+                NewTemplate(
+                    template_id="template-2",
+                    template=Template(
+                        category="Lofi Chill Study Beat",
+                        genre="LoFi",
+                        style="Chill",
+                        mood="Calm",
+                        use_case="Study",
+                        tags=("lofi",),
+                        prompt="A calm beat.",
+                    ),
+                ),
+            ),
+        )
+    ),
+)
