@@ -11,18 +11,12 @@ from domain.kernel import Value
 class Scope(Value):
     """One thing that a key may do, in a sentence.
 
-    Keys list their scopes by `place` and then by name. What is `promised` is in the published list of scopes, and
-    opens nothing until the context that it is for is there.
+    Keys list their scopes by `place` and then by name.
     """
 
     name: str
     says: str
     place: int = 100
-    promised: bool = False
-
-
-#: The published list has scopes of contexts that are still to come; keys that have them already will open those.
-LICENCES_MANAGE = Scope(name="licences:manage", says="Make and revoke activation keys", place=8, promised=True)
 
 
 def scopes() -> dict[str, Scope]:

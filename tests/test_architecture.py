@@ -79,6 +79,7 @@ KNOWS = {
     "billing": {"analyses", "identity"},
     "catalogue": set(),
     "identity": set(),
+    "licensing": {"studio"},
     "storage": {"analyses"},
     "studio": {"identity"},
     # Version 1 shows the deliveries of an analysis.

@@ -88,6 +88,22 @@ class Vault(Secrets, SigningSecrets):
         """A webhook signing secret, as `whsec_` and base64 of 32 bytes."""
         return SECRET_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
 
+    def license_id(self, code: str) -> str:
+        """What the licence of an activation code is known by."""
+        return self._mac("activation code", code)[:16].hex()
+
+    def machine_digest(self, license_id: str, machine: str) -> str:
+        """All that is kept of a machine's id, another one for each licence, so that nobody is followed by it."""
+        return self._mac("machine", f"{license_id}/{machine}")[:16].hex()
+
+    def fingerprint_digest(self, license_id: str, place: int, component: str) -> str:
+        """All that is kept of a component of a machine."""
+        return self._mac("fingerprint", f"{license_id}/{place}/{component}")[:16].hex()
+
+    def activation_code(self, batch_id: str, number: int) -> str:
+        """The n-th code of a batch, a random UUID to everybody else: the same batch gives the same codes."""
+        return str(UUID(bytes=self._mac("new activation code", f"{batch_id}/{number}")[:16], version=4))
+
     def _mac(self, purpose: str, subject: str) -> bytes:
         key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")
         return hmac.digest(key, subject.encode(), "sha256")

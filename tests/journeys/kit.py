@@ -66,6 +66,8 @@ PLENTY: dict[str, Any] = {
     "studio_limit_per_minute": 1_000_000,
     "catalogue_reads_per_minute": 1_000_000,
     "catalogue_writes_per_minute": 1_000_000,
+    "activation_limit_per_minute": 1_000_000,
+    "unknown_code_limit_per_minute": 1_000_000,
     "demo_limit_per_hour": 1_000_000,
     "register_limit_per_hour": 1_000_000,
     "sign_in_limit_per_hour": 1_000_000,

@@ -1,0 +1,1 @@
+"""What licensing needs of the outside."""

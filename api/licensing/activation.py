@@ -1,0 +1,299 @@
+"""What plug-ins ask about the code that somebody has typed into them; none of it takes a key or a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import wraps
+from typing import Annotated, Any
+
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath, JSONBody
+from msgspec import UNSET, Meta, Struct, UnsetType, json
+
+from api.auth import anonymous, counted_address, header
+from api.kernel import stored
+from api.licensing.ports import Ports
+from api.problems import refused
+from api.rates import MINUTE_SECONDS, by_address, by_both
+from commands.licensing.licenses import ActivateMachine, DeactivateMachine
+from commands.licensing.settings import Licensing
+from domain.kernel import Refusal
+from domain.ledger import Context
+from domain.licensing.codes import InvalidCode, check_fingerprints, check_machine_id, normal_code
+from domain.licensing.licenses import CodeNotFound, CodeRevoked, License, MaxActivationsReached, Verdict, licenses
+from projections.kernel import seconds
+
+#: By address and code, so that a studio behind one address works.
+ONE_CODE = by_both("activation", Licensing, lambda settings: settings.activation_limit_per_minute, MINUTE_SECONDS)
+#: Nobody tries codes without end.
+UNKNOWN_CODES = by_address(
+    "unknown-codes", Licensing, lambda settings: settings.unknown_code_limit_per_minute, MINUTE_SECONDS
+)
+LIMITED = {"rates": (ONE_CODE,)}
+
+Connection = Request[Any, Any, Any]
+
+#: What the client of the original looks for in `error`, where the documented codes would tell it nothing.
+_TEXTS: dict[type[Refusal], str] = {
+    InvalidCode: "Invalid activation code",
+    CodeNotFound: "Invalid activation code",
+    CodeRevoked: "License revoked",
+    MaxActivationsReached: "Activation limit reached",
+}
+
+
+class OnMachine(Struct):
+    """A code, and the machine it is about. The client of the original also says for which plug-in: its project."""
+
+    code: str
+    machine_id: str
+    plugin_id: str | None = None
+
+
+class Activating(OnMachine):
+    """A code to be used on a machine.
+
+    `fingerprints` are three to ten components of the machine, always in the same order: with one of them changed it is
+    the same machine still. `released_at` is when the version of the plug-in that asks was released.
+    """
+
+    fingerprints: list[str] | None = None
+    machine_name: Annotated[str, Meta(max_length=100)] = ""
+    released_at: datetime | None = None
+
+
+class Validating(OnMachine):
+    """A code that should be good on a machine; see `Activating`. The license must have all the `entitlements` named."""
+
+    fingerprints: list[str] | None = None
+    released_at: datetime | None = None
+    entitlements: Annotated[list[str], Meta(max_length=50)] = []
+
+
+class Activated(Struct):
+    """The seats of a license, one of them this machine's."""
+
+    success: bool
+    activations: int
+    max_activations: int
+    remaining: int
+    activated_at: str | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    entitlements: tuple[str, ...] | UnsetType = UNSET
+
+
+class Deactivated(Struct):
+    """The seats of a license, without this machine."""
+
+    success: bool
+    activations: int
+    max_activations: int
+    message: str
+
+
+class Validity(Struct):
+    """Whether a code is good on a machine, and if not, why."""
+
+    valid: bool
+    reason: Verdict | UnsetType = UNSET
+    expires_at: str | UnsetType = UNSET
+    entitlements: tuple[str, ...] | UnsetType = UNSET
+
+
+class Status(Struct):
+    """What anybody who has a code may know of its license."""
+
+    activations: int
+    max_activations: int
+    available: int
+    is_revoked: bool
+
+
+def shows(kind: type[Struct]) -> dict[int, ResponseSpec]:
+    """The answer of a route that writes it itself."""
+    return {200: ResponseSpec(kind, generate_examples=False, description=" ".join((kind.__doc__ or "").split()))}
+
+
+Route = Callable[..., Awaitable[Response[bytes]]]
+
+
+def for_clients_of_the_original(route: Route) -> Route:
+    """Say refusals in the words that the original's client looks for, to that client.
+
+    It sends `apikey` and `plugin_id`, and takes any other `error` for a fault of the server. The documented code is in
+    `code` then.
+    """
+
+    @wraps(route)
+    async def said(request: Connection, data: OnMachine, **given: Any) -> Response[bytes]:
+        try:
+            return await route(request=request, data=data, **given)
+        except Refusal as refusal:
+            text = _TEXTS.get(type(refusal))
+            if text is None or data.plugin_id is None or header(request, b"apikey") is None:
+                raise
+            answer = refused(request, refusal)
+            body = json.decode(answer.content)
+            return Response(
+                json.encode({**body, "error": text, "code": body["error"]}),
+                status_code=answer.status_code,
+                media_type="application/json",
+            )
+
+    return said
+
+
+@post(
+    "/functions/v1/plugin-activation/activate",
+    status_code=200,
+    tags=["plug-in activation"],
+    opt=LIMITED | {"statuses": ("403",)},
+    responses=shows(Activated),
+)
+@for_clients_of_the_original
+async def activate(request: Connection, data: JSONBody[Activating], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """Activate a license on a machine. Activating it again on the same machine takes no further seat."""
+    machine_id = check_machine_id(data.machine_id)
+    components = check_fingerprints(data.fingerprints)
+    license_id = await counted(request, ports, data.code)
+    found = await known(request, ports, license_id)
+    machine = ports.vault.machine_digest(license_id, machine_id)
+    fingerprints = digests(ports, license_id, components)
+    wish = ActivateMachine(
+        license_id=license_id,
+        activation_id=ports.vault.new_id(),
+        machine=machine,
+        churn_max=ports.settings.activation_churn_per_day,
+        fingerprints=fingerprints,
+        name=data.machine_name,
+        project_id=data.plugin_id,
+        released_at=data.released_at,
+    )
+    async with ports.turns.of(license_id):
+        await ports.execute(wish, on_behalf_of(found))
+        found = await ports.states.state(licenses, license_id)
+    used = len(found.machines)
+    answer = Activated(
+        success=True,
+        activations=used,
+        max_activations=found.max_activations,
+        remaining=max(0, found.max_activations - used),
+        expires_at=UNSET if found.ends_at is None else seconds(found.ends_at),
+        entitlements=found.entitlements or UNSET,
+    )
+    if data.plugin_id is not None and (at := found.machines.get(machine)):
+        answer.activated_at = seconds(at.activated_at)
+    return stored(json.encode(answer))
+
+
+@post(
+    "/functions/v1/plugin-activation/deactivate",
+    status_code=200,
+    tags=["plug-in activation"],
+    opt=LIMITED,
+    responses=shows(Deactivated),
+)
+@for_clients_of_the_original
+async def deactivate(request: Connection, data: JSONBody[OnMachine], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """Remove the activation of a license from a machine. Doing it twice is no error."""
+    machine_id = check_machine_id(data.machine_id)
+    license_id = await counted(request, ports, data.code)
+    found = await known(request, ports, license_id)
+    machine = ports.vault.machine_digest(license_id, machine_id)
+    async with ports.turns.of(license_id):
+        wish = DeactivateMachine(license_id=license_id, machine=machine, project_id=data.plugin_id)
+        await ports.execute(wish, on_behalf_of(found))
+        found = await ports.states.state(licenses, license_id)
+    answer = Deactivated(
+        success=True,
+        activations=len(found.machines),
+        max_activations=found.max_activations,
+        message="Machine deactivated successfully",
+    )
+    return stored(json.encode(answer))
+
+
+@post(
+    "/functions/v1/plugin-activation/validate",
+    status_code=200,
+    tags=["plug-in activation"],
+    opt=LIMITED,
+    responses=shows(Validity),
+)
+async def validate(request: Connection, data: JSONBody[Validating], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """Check whether a license is valid on a machine."""
+    machine_id = check_machine_id(data.machine_id)
+    components = check_fingerprints(data.fingerprints)
+    try:
+        license_id = await counted(request, ports, data.code)
+    except InvalidCode:
+        # What is no code exists nowhere, and this route answers 200 to whatever is one or not.
+        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+        return stored(json.encode(Validity(valid=False, reason="code_not_found")))
+    found = await ports.states.state(licenses, license_id)
+    if not found.workspace_id:
+        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+    verdict = found.verdict(
+        ports.vault.machine_digest(license_id, machine_id),
+        ports.now(),
+        project_id=data.plugin_id,
+        fingerprints=digests(ports, license_id, components),
+        released_at=data.released_at,
+        entitlements=tuple(data.entitlements),
+    )
+    if verdict != "valid":
+        return stored(json.encode(Validity(valid=False, reason=verdict)))
+    if found.ends_at is None and not found.entitlements:
+        return stored(b'{"valid":true}')
+    ends_at = UNSET if found.ends_at is None else seconds(found.ends_at)
+    return stored(json.encode(Validity(valid=True, expires_at=ends_at, entitlements=found.entitlements or UNSET)))
+
+
+@get(
+    "/functions/v1/plugin-activation/status/{code:str}",
+    tags=["plug-in activation"],
+    opt=LIMITED,
+    responses=shows(Status),
+)
+async def get_status(request: Connection, code: FromPath[str], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """Get the public status of a license."""
+    license_id = await counted(request, ports, code)
+    found = await known(request, ports, license_id)
+    used = len(found.machines)
+    answer = Status(
+        activations=used,
+        max_activations=found.max_activations,
+        available=max(0, found.max_activations - used),
+        is_revoked=found.revoked,
+    )
+    return stored(json.encode(answer))
+
+
+async def counted(request: Connection, ports: Ports, code: str) -> str:
+    """The license that a code would be of, once the request is counted; raises InvalidCode and RateLimitExceeded."""
+    license_id = ports.vault.license_id(normal_code(code))
+    await ports.limits.take(request, license_id, counted_address(request))
+    return license_id
+
+
+async def known(request: Connection, ports: Ports, license_id: str) -> License:
+    """The state of a license that exists; raises CodeNotFound, and RateLimitExceeded for who asks on and on."""
+    found = await ports.states.state(licenses, license_id)
+    if not found.workspace_id:
+        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+        raise CodeNotFound
+    return found
+
+
+def digests(ports: Ports, license_id: str, components: tuple[str, ...]) -> tuple[str, ...]:
+    """What is kept of the components of a machine."""
+    return tuple(ports.vault.fingerprint_digest(license_id, place, each) for place, each in enumerate(components))
+
+
+def on_behalf_of(license: License) -> Context:  # noqa: A002 - the noun
+    """In the license's workspace, as whoever has the code."""
+    context = anonymous()
+    return Context(correlation_id=context.correlation_id, workspace_id=license.workspace_id, actor="license_holder")

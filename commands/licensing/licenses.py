@@ -1,0 +1,207 @@
+"""Issuing licences, activating them on machines, and changing what they allow."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.idempotency import Once, claim
+from commands.kernel import Command, Transaction, decides, handles
+from domain.kernel import Event, Value
+from domain.licensing.licenses import (
+    CHURN_WINDOW,
+    TRIAL_DAYS,
+    CodeExpired,
+    CodeNotFound,
+    CodeRevoked,
+    CodeTaken,
+    KeyType,
+    License,
+    LicenseIssued,
+    MachineActivated,
+    MachineDeactivated,
+    MachineRecognised,
+    MaxActivationsReached,
+    NotActivated,
+    TooManyActivations,
+    TrialStarted,
+    VersionNotCovered,
+    WhyDeactivated,
+    licenses,
+)
+from domain.studio.projects import projects
+
+
+class NewLicense(Value):
+    """A code and what it allows."""
+
+    license_id: str
+    code: str
+    key_type: KeyType = "project_test"
+    max_activations: int = 2
+    notes: str = ""
+    expires_at: datetime | None = None
+    trial_days: int | None = None
+    entitlements: tuple[str, ...] = ()
+    updates_until: datetime | None = None
+    heartbeat_seconds: int | None = None
+
+
+class IssueLicenses(Command):
+    """Make these codes good for a project, all of them or none."""
+
+    batch_id: str
+    workspace_id: str
+    project_id: str
+    items: tuple[NewLicense, ...]
+    once: Once | None = None
+
+
+@handles(IssueLicenses)
+async def issue(wish: IssueLicenses, transaction: Transaction) -> None:
+    """A code is issued once; those that the project has already stay as they are."""
+    (await transaction.load(projects, wish.project_id)).belongs_to(wish.workspace_id)
+    if not await claim(transaction, wish.once, wish.batch_id):
+        return
+    for item in wish.items:
+        known = await transaction.expect_new(licenses, item.license_id)
+        if not known.workspace_id:
+            transaction.record(licenses, item.license_id, _issued(wish, item, transaction.now))
+        elif (known.workspace_id, known.project_id) != (wish.workspace_id, wish.project_id):
+            raise CodeTaken(code=item.code)
+
+
+def _issued(wish: IssueLicenses, item: NewLicense, now: datetime) -> LicenseIssued:
+    return LicenseIssued(
+        license_id=item.license_id,
+        workspace_id=wish.workspace_id,
+        project_id=wish.project_id,
+        code=item.code,
+        key_type=item.key_type,
+        max_activations=item.max_activations,
+        issued_at=now,
+        notes=item.notes,
+        expires_at=item.expires_at,
+        trial_days=(item.trial_days or TRIAL_DAYS) if item.key_type == "trial" else None,
+        entitlements=item.entitlements,
+        updates_until=item.updates_until,
+        heartbeat_seconds=item.heartbeat_seconds,
+    )
+
+
+class ActivateMachine(Command):
+    """Use a licence on a machine, known by digests; `project_id` and `released_at` are of the plug-in that asks."""
+
+    license_id: str
+    activation_id: str
+    machine: str
+    churn_max: int
+    fingerprints: tuple[str, ...] = ()
+    name: str = ""
+    project_id: str | None = None
+    released_at: datetime | None = None
+
+
+@decides(ActivateMachine, licenses)
+def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """A machine takes one seat, however often it asks; one that has changed a component keeps it."""
+    if not license.is_of(wish.project_id):
+        raise CodeNotFound
+    if license.revoked:
+        raise CodeRevoked
+    if license.has_ended(now):
+        raise CodeExpired
+    if not license.covers(wish.released_at):
+        raise VersionNotCovered(updates_until=f"{license.updates_until:%Y-%m-%d}")
+    found = license.find(wish.machine, wish.fingerprints)
+    if found is not None and found[0] == wish.machine and wish.fingerprints in ((), found[1].fingerprints):
+        return []
+    if found is None and len(license.machines) >= license.max_activations:
+        raise MaxActivationsReached(max_activations=license.max_activations)
+    recent = license.activations_within_a_day(now)
+    if len(recent) >= license.max_activations + wish.churn_max:
+        raise TooManyActivations(retry_after_seconds=_seconds_until(recent[0] + CHURN_WINDOW, now))
+    if found is not None:
+        return [
+            MachineRecognised(
+                license_id=wish.license_id,
+                activation_id=found[1].activation_id,
+                machine=wish.machine,
+                fingerprints=wish.fingerprints,
+                recognised_at=now,
+            )
+        ]
+    events: list[Event] = []
+    if license.trial_days is not None and license.trial_ends_at is None:
+        ends_at = now + timedelta(days=license.trial_days)
+        events.append(TrialStarted(license_id=wish.license_id, started_at=now, ends_at=ends_at))
+    events.append(
+        MachineActivated(
+            license_id=wish.license_id,
+            workspace_id=license.workspace_id,
+            activation_id=wish.activation_id,
+            machine=wish.machine,
+            activated_at=now,
+            fingerprints=wish.fingerprints,
+            name=wish.name,
+        )
+    )
+    return events
+
+
+def _seconds_until(end: datetime, now: datetime) -> int:
+    return max(1, round((end - now).total_seconds()))
+
+
+class DeactivateMachine(Command):
+    """Do not use a licence on a machine any more."""
+
+    license_id: str
+    machine: str
+    project_id: str | None = None
+
+
+@decides(DeactivateMachine, licenses)
+def deactivate(wish: DeactivateMachine, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """A machine gives its seat back, also that of a licence that is revoked or over; twice is once."""
+    if not license.is_of(wish.project_id):
+        raise CodeNotFound
+    if wish.machine not in license.machines:
+        if wish.machine in license.former:
+            return []
+        raise NotActivated
+    return [_deactivated(wish.license_id, license, wish.machine, "asked", now)]
+
+
+class ReleaseMachine(Command):
+    """Take a licence from a machine that is not at hand, by its activation."""
+
+    license_id: str
+    activation_id: str
+    because: WhyDeactivated = "released"
+
+
+@decides(ReleaseMachine, licenses)
+def release(wish: ReleaseMachine, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """What was active once can be released as often as anybody likes."""
+    for machine, each in license.machines.items():
+        if each.activation_id == wish.activation_id:
+            return [_deactivated(wish.license_id, license, machine, wish.because, now)]
+    if wish.activation_id in license.former.values():
+        return []
+    raise NotActivated
+
+
+def _deactivated(
+    license_id: str,
+    license: License,  # noqa: A002 - the noun
+    machine: str,
+    because: WhyDeactivated,
+    now: datetime,
+) -> MachineDeactivated:
+    return MachineDeactivated(
+        license_id=license_id,
+        activation_id=license.machines[machine].activation_id,
+        machine=machine,
+        because=because,
+        deactivated_at=now,
+    )

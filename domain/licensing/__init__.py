@@ -1,0 +1,1 @@
+"""Licensing: activation keys, the machines they are activated on, and proofs of both."""

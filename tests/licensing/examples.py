@@ -1,0 +1,24 @@
+"""One ordinary example of every command of licensing."""
+
+from __future__ import annotations
+
+from commands.licensing.licenses import ActivateMachine, DeactivateMachine, IssueLicenses, NewLicense, ReleaseMachine
+from tests.examples import Example
+from tests.studio.examples import project
+
+CODE = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
+issued = IssueLicenses(
+    batch_id="batch-1",
+    workspace_id="w1",
+    project_id="project-1",
+    items=(NewLicense(license_id="license-1", code=CODE, notes="Beta tester"),),
+)
+activated = ActivateMachine(license_id="license-1", activation_id="activation-1", machine="m1", churn_max=20)
+before = [project, issued]
+
+EXAMPLES = (
+    Example(issued, [project]),
+    Example(activated, before),
+    Example(DeactivateMachine(license_id="license-1", machine="m1"), [*before, activated]),
+    Example(ReleaseMachine(license_id="license-1", activation_id="activation-1"), [*before, activated]),
+)
