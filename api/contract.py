@@ -76,20 +76,11 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     surface: Surface = handler.opt["surface"]
     if notes := handler.opt.get("security_notes"):
         operation["x-security-notes"] = list(notes)
-    kinds: set[type[Refusal]] = {Unavailable}
-    if "requestBody" in operation or operation.get("parameters"):
-        kinds |= {Invalid, Exhausted}
-    if "requestBody" in operation:
-        kinds |= {NotFound, Conflict, TooLarge}
-    if route.path_parameters:
-        kinds.add(NotFound)
-    if "rates" in handler.opt:
-        kinds.add(Exhausted)
-    if "needs" in handler.opt:
+    if needed := handler.opt.get("needs"):
         operation["security"] = [{name: []} for name in surface.security]
-        operation["x-scope"] = handler.opt["needs"].scope
-        operation["x-role"] = handler.opt["needs"].role
-        kinds |= {Unauthenticated, Forbidden, Exhausted}
+        operation["x-scope"] = needed.scope
+        operation["x-role"] = needed.role
+    kinds = _refusals(operation, handler, route)
     statuses = {str(surface.status(kind)) for kind in kinds} | set(handler.opt.get("statuses", ()))
     if "requestBody" in operation:
         statuses.add("415")
@@ -105,6 +96,22 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
             "description": surface.meanings.get(status) or MEANINGS.get(status) or HTTPStatus(int(status)).phrase,
             "content": {_JSON: {"schema": {"$ref": reference}}},
         }
+
+
+def _refusals(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPRoute) -> set[type[Refusal]]:
+    """The kinds of refusals that an operation may meet."""
+    kinds: set[type[Refusal]] = {Unavailable}
+    if "requestBody" in operation or operation.get("parameters"):
+        kinds |= {Invalid, Exhausted}
+    if "requestBody" in operation:
+        kinds |= {NotFound, Conflict, TooLarge}
+    if route.path_parameters:
+        kinds.add(NotFound)
+    if "rates" in handler.opt:
+        kinds.add(Exhausted)
+    if "needs" in handler.opt:
+        kinds |= {Unauthenticated, Forbidden, Exhausted}
+    return kinds
 
 
 def _tagged(responses: dict[str, Any]) -> set[str]:
