@@ -1,0 +1,441 @@
+"""The runner without any service: small projects become plug-ins, and hostile ones end without harm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from adapters.runner.addresses import Outside
+from adapters.runner.building import Job, Made, Workshop
+from adapters.runner.failures import BuildFailed, Cancelled
+from adapters.runner.fetching import Checkout, Git, Source, fetch
+from adapters.runner.logs import Log
+from adapters.runner.sandbox import Limits, Rooms, Sandbox, probe
+from tests.runner.projects import clap_with_cmake, commit, git, lv2_with_make, lv2_with_meson, repository
+
+NEEDED = ("git", "g++", "cmake", "ninja", "meson", "make", "bwrap", "lv2info")
+missing = [name for name in NEEDED if not shutil.which(name)]
+pytestmark = pytest.mark.skipif(bool(missing), reason=f"this machine lacks {', '.join(missing)}")
+
+
+@dataclass
+class Watcher:
+    """Says which version it is, notes the steps, and stops the build when it is told to."""
+
+    version: str = "1.2.3"
+    steps: list[str] = field(default_factory=list)
+    checkouts: list[Checkout] = field(default_factory=list)
+    stops: Callable[[], bool] = lambda: False
+
+    def step(self, name: str) -> None:
+        self.steps.append(name)
+
+    def checked_out(self, checkout: Checkout) -> str:
+        self.checkouts.append(checkout)
+        return self.version
+
+    def stop(self) -> bool:
+        return self.stops()
+
+
+@pytest.fixture(scope="session")
+def room() -> Iterator[Path]:
+    # Not below pytest's own folder, which only its user may enter.
+    folder = Path("/var/tmp", f"ledgerline-tests-{os.getpid()}")
+    folder.mkdir(mode=0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def sandbox(room: Path) -> Sandbox:
+    return probe(room, 61700)
+
+
+@pytest.fixture
+def shop(sandbox: Sandbox, room: Path, tmp_path: Path) -> Workshop:
+    limits = Limits(step_seconds=60, total_seconds=90, fetch_seconds=20)
+    return Workshop(sandbox, limits, Outside(roots=(tmp_path,)), room)
+
+
+def job(place: Path, *formats: str, **changed: object) -> Job:
+    made = Job(Source(str(place)), "Tiny", "p1", formats, "1.2.3", 7)
+    return replace(made, **changed)  # type: ignore[arg-type]
+
+
+def built(shop: Workshop, what: Job, watcher: Watcher | None = None) -> tuple[list[Made], str]:
+    log = Log()
+    try:
+        made = shop.build(what, log, watcher or Watcher())
+    finally:
+        log.close()
+        text = log.take(100 << 20).decode()
+        print(text)
+    return made, text
+
+
+def fetched(shop: Workshop, source: Source) -> Checkout:
+    rooms = Rooms(shop.room / "build", shop.room / "build" / "cache")
+    rooms.make()
+    deadline = time.monotonic() + 30
+    return fetch(source, Git(shop.sandbox, rooms, shop.limits, Log(), shop.outside, lambda: False, deadline))
+
+
+def refused(shop: Workshop, what: Job, watcher: Watcher | None = None) -> BuildFailed:
+    with pytest.raises(BuildFailed) as caught:
+        built(shop, what, watcher)
+    return caught.value
+
+
+def processes_of(sandbox: Sandbox) -> list[str]:
+    """What the build's user still runs."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if sandbox.uid is not None and entry.stat().st_uid == sandbox.uid:
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def test_this_machine_keeps_builds_apart(sandbox: Sandbox) -> None:
+    assert sandbox.level in ("strong", "medium")
+
+
+def test_cmake_builds_a_clap_that_knows_its_version_and_loads(shop: Workshop, tmp_path: Path) -> None:
+    place = repository(tmp_path / "tiny", clap_with_cmake())
+    watcher = Watcher()
+
+    [made], _ = built(shop, job(place, "clap"), watcher)
+
+    assert (made.format, made.file_name, made.is_signed) == ("clap", "Tiny.clap", False)
+    assert (made.validation, made.validation_detail) == ("passed", "Tiny")
+    assert b"1.2.3\0" in made.path.read_bytes()
+    assert watcher.steps == ["fetching", "configuring", "building", "installing", "collecting", "validating"]
+    assert not (shop.room / "build" / "src" / "VERSION").exists()
+
+
+@pytest.mark.parametrize("files", [lv2_with_make, lv2_with_meson])
+def test_make_and_meson_build_an_lv2_bundle(
+    shop: Workshop, tmp_path: Path, files: Callable[[], dict[str, str]]
+) -> None:
+    place = repository(tmp_path / "tiny", files())
+
+    [made], _ = built(shop, job(place, "lv2"))
+
+    assert made.file_name == "tiny.lv2"
+    assert made.validation == "passed", made.validation_detail
+    with zipfile.ZipFile(made.path) as archive:
+        assert {"tiny.lv2/manifest.ttl", "tiny.lv2/tiny.so"} <= set(archive.namelist())
+
+
+def test_the_same_commit_is_the_same_bytes_and_comes_out_of_the_cache(shop: Workshop, tmp_path: Path) -> None:
+    place = repository(tmp_path / "tiny", {**clap_with_cmake(), "ledgerline-build.toml": 'env = {CCACHE_DEBUG = ""}'})
+    [first], _ = built(shop, job(place, "clap", project_id="cached"))
+    cached = sum(1 for each in (shop.room / "cache" / "cached").rglob("*") if each.is_file())
+
+    [second], _ = built(shop, job(place, "clap", project_id="cached"))
+
+    assert second.sha256 == first.sha256
+    assert cached
+    stats = (shop.room / "cache" / "cached" / "ccache").rglob("stats")
+    hits = sum(int(each.read_text().split()[n]) for each in stats for n in (22, 23) if each.stat().st_size)
+    assert hits or not shutil.which("ccache")
+
+
+def test_tags_submodules_and_the_version_file_come_along(shop: Workshop, tmp_path: Path) -> None:
+    files = clap_with_cmake()
+    code = files.pop("tiny.cpp")
+    repository(tmp_path / "code", {"tiny.cpp": code})
+    asked = 'execute_process(COMMAND git describe --tags OUTPUT_VARIABLE it)\nmessage("it is ${it}")\n'
+    files["CMakeLists.txt"] = files["CMakeLists.txt"].replace("tiny.cpp", "code/tiny.cpp") + asked
+    place = repository(tmp_path / "tiny", {**files, "VERSION": "4.5.6\n"})
+    git(place, "submodule", "--quiet", "add", "../code", "code")
+    commit(place, {})
+    git(place, "tag", "v4.5.6")
+    watcher = Watcher()
+
+    made, text = built(shop, job(place, "clap"), watcher)
+
+    assert [each.file_name for each in made] == ["Tiny.clap"]
+    [checkout] = watcher.checkouts
+    assert (checkout.tags, checkout.version_file) == (("v4.5.6",), "4.5.6")
+    assert "it is v4.5.6" in text
+
+
+def test_a_branch_a_tag_and_a_commit_are_found(shop: Workshop, tmp_path: Path) -> None:
+    place = repository(tmp_path / "tiny", lv2_with_make())
+    old = git(place, "rev-parse", "HEAD")
+    git(place, "tag", "first")
+    commit(place, {"VERSION": "2"})
+    git(place, "branch", "feature/x")
+
+    for source, version in (
+        (Source(str(place), "feature/x"), "2"),
+        (Source(str(place), "refs/heads/main"), "2"),
+        (Source(str(place), "first"), None),
+        (Source(str(place), "refs/tags/first"), None),
+        (Source(str(place), "main", old), None),
+        (Source(str(place)), "2"),
+    ):
+        assert fetched(shop, source).version_file == version, source
+    for absent in ("absent", "0" * 40):
+        with pytest.raises(BuildFailed) as caught:
+            fetched(shop, Source(str(place), absent))
+        assert caught.value.code == "fetch_failed"
+
+
+def test_what_there_is_no_way_to_build_is_refused_with_what_was_looked_for(shop: Workshop, tmp_path: Path) -> None:
+    problem = refused(shop, job(repository(tmp_path / "it", {"README": "x"}), "clap"))
+
+    assert problem.code == "no_build_system"
+    assert "meson.build" in problem.sentence
+
+
+def test_the_first_compiler_error_is_the_reason(shop: Workshop, tmp_path: Path) -> None:
+    broken = {**clap_with_cmake(), "tiny.cpp": "int main() { return nonsense; }\nint x = other;\n"}
+    problem = refused(shop, job(repository(tmp_path / "it", broken), "clap"))
+
+    assert problem.code == "step_failed"
+    assert "tiny.cpp:1:" in problem.sentence
+    assert "nonsense" in problem.sentence
+
+
+def test_a_format_that_nothing_came_out_of_fails_and_says_what_did(shop: Workshop, tmp_path: Path) -> None:
+    problem = refused(shop, job(repository(tmp_path / "it", clap_with_cmake()), "clap", "vst3"))
+
+    assert problem.code == "no_artifacts"
+    assert "vst3" in problem.sentence
+    assert "Tiny.clap (clap)" in problem.sentence
+
+
+@pytest.mark.parametrize(
+    ("recipe", "word"),
+    [
+        ("build = 5", "build"),
+        ("unknown = 1", "unknown"),
+        ('subdir = "../.."', "subdir"),
+        ('preset = "--help"', "preset"),
+        ("not toml", "followed"),
+        ('packages = ["no-such-package-anywhere"]', "no-such-package-anywhere"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_says_why(shop: Workshop, tmp_path: Path, recipe: str, word: str) -> None:
+    problem = refused(
+        shop, job(repository(tmp_path / "it", {**clap_with_cmake(), "ledgerline-build.toml": recipe}), "clap")
+    )
+
+    assert problem.code in ("bad_recipe", "packages_missing")
+    assert word in problem.sentence
+
+
+def commands(*lines: str) -> dict[str, str]:
+    quoted = ", ".join(f"'''{line}'''" for line in lines)
+    return {"ledgerline-build.toml": f"build = [{quoted}]\n"}
+
+
+def test_a_build_sees_nothing_of_this_machine(shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_RUNNER", "hidden-value")
+    secret = tmp_path / "secret"
+    secret.write_text("hidden-value")
+    look = (
+        "cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'",
+        f"ls -la {tmp_path} {secret} /root /home/*/.ssh 2>&1 || true",
+        "test ! -r /etc/shadow",
+        "cat /proc/net/route 2>/dev/null | wc -l",
+        "unshare -U true 2>&1 && echo namespace-$((40 + 2)) || true",
+    )
+    place = repository(tmp_path / "it", commands(*look))
+    log = Log()
+    with pytest.raises(BuildFailed):
+        shop.build(job(place, "clap"), log, Watcher())
+    log.close()
+    text = log.take(10 << 20).decode()
+
+    assert "hidden-value" not in text
+    assert "SECRET_OF_THE_RUNNER" not in text
+    assert "PYTEST_CURRENT_TEST" not in text
+    assert "namespace-42" not in text
+
+
+def test_nothing_of_a_build_outlives_it(shop: Workshop, sandbox: Sandbox, tmp_path: Path) -> None:
+    lines = ("setsid sh -c 'trap \"\" TERM HUP; sleep 300' >/dev/null 2>&1 & sleep 0.3",)
+    refused(shop, job(repository(tmp_path / "it", commands(*lines)), "clap"))
+
+    assert processes_of(sandbox) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trap '' TERM INT HUP; while true; do sleep 1; done",
+        "read answer || sleep 300",
+        ":(){ :|:& };:; sleep 300",
+        "while true; do setsid sleep 100 & sleep 0.01; done",
+    ],
+)
+def test_a_step_that_does_not_end_is_ended_within_seconds(
+    shop: Workshop, sandbox: Sandbox, tmp_path: Path, line: str
+) -> None:
+    shop = replace(shop, limits=replace(shop.limits, step_seconds=1.5, processes=100))
+    begun = time.monotonic()
+
+    problem = refused(
+        shop, job(repository(tmp_path / "it", commands(f"bash -c '{line}'" if ":|:" in line else line)), "clap")
+    )
+
+    assert problem.code == "timeout"
+    assert time.monotonic() - begun < 1.5 + 8
+    assert processes_of(sandbox) == []
+
+
+def test_a_cancelled_build_is_gone_within_five_seconds(shop: Workshop, sandbox: Sandbox, tmp_path: Path) -> None:
+    place = repository(tmp_path / "it", commands("setsid sleep 300 & trap '' TERM; echo begun; sleep 300"))
+    watcher = Watcher()
+    asked: list[float] = []
+
+    def stop() -> bool:
+        if "building" in watcher.steps and processes_of(sandbox):
+            asked.append(time.monotonic())
+            return True
+        return False
+
+    watcher.stops = stop
+    with pytest.raises(Cancelled):
+        built(shop, job(place, "clap"), watcher)
+
+    assert time.monotonic() - asked[0] < 5
+    assert processes_of(sandbox) == []
+
+
+def test_what_fills_the_disk_or_the_memory_is_stopped(shop: Workshop, tmp_path: Path) -> None:
+    shop = replace(shop, limits=replace(shop.limits, disk_bytes=64 << 20, memory_bytes=256 << 20))
+    place = repository(tmp_path / "it", commands("while true; do head -c 8M /dev/zero > f$RANDOM$(date +%N); done"))
+    assert refused(shop, job(place, "clap")).code == "disk_full"
+
+    hungry = repository(tmp_path / "hungry", commands("python3 -c 'x = bytearray(2 << 30)'"))
+    assert refused(shop, job(hungry, "clap")).code == "step_failed"
+
+
+def test_endless_output_keeps_head_and_tail(shop: Workshop, tmp_path: Path) -> None:
+    place = repository(tmp_path / "it", commands("echo the-head; head -c 4M /dev/urandom; echo; echo the-tail"))
+    log = Log(head=1 << 18, tail=1 << 16)
+    with pytest.raises(BuildFailed):
+        shop.build(job(place, "clap"), log, Watcher())
+    log.close()
+    text = log.take(100 << 20)
+
+    assert b"the-head" in text[: 1 << 18]
+    assert b"the-tail" in text[-(1 << 15) :]
+    assert b"bytes are left out here" in text
+    assert len(text) < (1 << 18) + (1 << 16) + 200
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("--upload-pack=touch /tmp/owned", "source_refused"),
+        ("ext::sh -c touch% /tmp/owned", "source_refused"),
+        ("ssh://git@example.org/x", "source_refused"),
+        ("http://example.org/x", "source_refused"),
+        ("https://127.0.0.1/x", "source_refused"),
+        ("https://169.254.169.254/x", "source_refused"),
+        ("https://[::ffff:10.0.0.1]/x", "source_refused"),
+        ("https://localhost/x/y", "source_refused"),
+        ("https://user:password@example.org/x", "source_refused"),
+        ("/etc", "source_refused"),
+        ("file:///etc/../etc", "source_refused"),
+    ],
+)
+def test_addresses_that_are_none_or_not_for_us_are_refused(shop: Workshop, url: str, code: str) -> None:
+    assert refused(shop, job(Path(), "clap", source=Source(url))).code == code
+
+
+@pytest.mark.parametrize("ref", ["--upload-pack=x", "a..b", "../x", "x;y", "a b", "-x", "x.lock"])
+def test_refs_that_are_none_are_refused(shop: Workshop, tmp_path: Path, ref: str) -> None:
+    place = repository(tmp_path / "it", {"a": ""})
+    assert refused(shop, job(place, "clap", source=Source(str(place), ref))).code == "source_refused"
+
+
+def test_a_submodule_outside_the_allowed_folders_is_refused(shop: Workshop, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    repository(outside, {"secret": "x"})
+    place = repository(inside / "it", clap_with_cmake())
+    git(place, "submodule", "--quiet", "add", str(outside), "more")
+    commit(place, {})
+
+    narrow = replace(shop, outside=Outside(roots=(inside,)))
+    assert refused(narrow, job(place, "clap")).code == "source_refused"
+
+
+def test_a_repository_that_is_too_large_is_refused_while_it_is_fetched(shop: Workshop, tmp_path: Path) -> None:
+    place = repository(tmp_path / "it", {"a": ""})
+    (place / "big").write_bytes(os.urandom(12 << 20))
+    commit(place, {})
+    small = replace(shop, limits=replace(shop.limits, fetch_bytes=4 << 20))
+
+    assert refused(small, job(place, "clap")).code in ("disk_full", "fetch_failed")
+
+
+def test_hooks_of_a_repository_do_not_run(shop: Workshop, tmp_path: Path) -> None:
+    template = {"hooks/post-checkout": "#!/bin/sh\necho hook-ran >&2\n"}
+    place = repository(tmp_path / "it", {**lv2_with_make(), **template})
+    git(place, "config", "core.hooksPath", "hooks")
+
+    _, text = built(shop, job(place, "lv2"))
+
+    assert "hook-ran" not in text
+
+
+def test_signing_steps_alone_get_the_secrets_and_their_failure_is_the_reason(shop: Workshop, tmp_path: Path) -> None:
+    recipe = 'sign = ["""test -f "$ARTIFACT" && echo "signed with $KEY" && printf signed >> "$ARTIFACT" """]\n'
+    place = repository(tmp_path / "it", {**clap_with_cmake(), "ledgerline-build.toml": recipe})
+
+    [unsigned], _ = built(shop, job(place, "clap"))
+    [signed], text = built(shop, job(place, "clap", secrets={"KEY": "secret-of-the-project"}))
+
+    assert (unsigned.is_signed, signed.is_signed) == (False, True)
+    assert signed.path.read_bytes().endswith(b"signed")
+    assert "signed with ***" in text
+    assert "secret-of-the-project" not in text
+    failing = {"ledgerline-build.toml": 'sign = ["echo the certificate has expired >&2; exit 3"]\n'}
+    problem = refused(
+        shop, job(repository(tmp_path / "two", {**clap_with_cmake(), **failing}), "clap", secrets={"KEY": "x"})
+    )
+    assert problem.code == "signing_failed"
+    assert "the certificate has expired" in problem.sentence
+
+
+def test_a_strict_recipe_refuses_what_does_not_load(shop: Workshop, tmp_path: Path) -> None:
+    nothing = {**clap_with_cmake(), "tiny.cpp": "int nothing;\n"}
+    strict = {"ledgerline-build.toml": 'validate = "strict"\n'}
+
+    [made], _ = built(shop, job(repository(tmp_path / "it", nothing), "clap"))
+    assert made.validation == "failed"
+    problem = refused(shop, job(repository(tmp_path / "two", {**nothing, **strict}), "clap"))
+    assert problem.code == "validation_failed"
+
+
+def test_flags_reach_cmake_and_project_data(shop: Workshop, tmp_path: Path) -> None:
+    files = clap_with_cmake()
+    files["CMakeLists.txt"] += (
+        'message("activation ${BEATCONNECT_ENABLE_ACTIVATION} type ${CMAKE_BUILD_TYPE}")\n'
+        'file(READ resources/project_data.json data)\nmessage("${data}")\n'
+    )
+    place = repository(tmp_path / "it", {**files, "resources/readme": "x"})
+    flags = {"enableActivationKeys": True, "enableDebugMode": True}
+
+    _, text = built(shop, job(place, "clap", flags=flags, facts={"project_id": "p1", "api_base_url": "https://a"}))
+
+    assert "activation ON type Debug" in text
+    assert '"pluginId": "p1"' in text
