@@ -191,7 +191,7 @@ async def _source(ports: Ports, asker: Asker, wish: NewAnalysis, analysis_id: st
     assert wish.storage_object_id is not None
     events = (await ports.log.read(storage_objects.stream(wish.storage_object_id))).events
     known = storage_objects.fold(events)
-    if known.workspace_id != asker.workspace_id:
+    if (known.workspace_id, known.tenancy) != (asker.workspace_id, asker.tenancy):
         raise NoSuchStorageObject
     # One that is in use may be gone already, and whoever asks again under the same key is still to get the same job.
     if known.analysis_id is None and known.is_kept(ports.now()):

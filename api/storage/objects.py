@@ -80,6 +80,7 @@ async def create_storage_object(
             object_key=key,
             link_lifetime=lifetime,
             lifetime=max(lifetime, timedelta(hours=ports.objects.storage_object_hours)),
+            tenancy=asker.tenancy,
         ),
         asker.context,
     )

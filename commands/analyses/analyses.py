@@ -32,6 +32,7 @@ from domain.analyses.objects import (
     StorageObjectIsUsed,
     storage_objects,
 )
+from domain.identity.workspaces import workspaces
 from domain.kernel import Event, Value
 from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 
@@ -99,11 +100,16 @@ async def request(wish: RequestAnalyses, transaction: Transaction) -> None:
 
 
 async def _take_object(wish: RequestAnalyses, item: Item, transaction: Transaction) -> None:
-    """An uploaded object belongs to one analysis, because it is deleted after it."""
+    """An uploaded object belongs to one analysis, because it is deleted after it.
+
+    What was offered before the workspace began anew is nobody's: the store's own links cannot be taken back, so
+    whoever had one may have put anything there since.
+    """
     if item.storage_object_id is None:
         return
     stored = await transaction.load(storage_objects, item.storage_object_id)
-    if stored.workspace_id != wish.workspace_id:
+    tenancy = (await transaction.find(workspaces, wish.workspace_id)).tenancy
+    if (stored.workspace_id, stored.tenancy) != (wish.workspace_id, tenancy):
         raise NoSuchStorageObject
     if stored.analysis_id is not None:
         raise StorageObjectIsUsed

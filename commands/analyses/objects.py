@@ -27,6 +27,8 @@ class OfferUpload(Command):
     object_key: str
     link_lifetime: timedelta
     lifetime: timedelta
+    #: How often the workspace had begun anew for whoever asks.
+    tenancy: int = 0
 
 
 @decides(OfferUpload, storage_objects, creates=True)
@@ -47,6 +49,7 @@ def offer(wish: OfferUpload, stored: StorageObject, now: datetime) -> list[Event
             offered_at=now,
             expires_at=now + wish.link_lifetime,
             kept_until=now + wish.lifetime,
+            tenancy=wish.tenancy,
         )
     ]
 

@@ -50,6 +50,8 @@ class UploadOffered(Event):
     offered_at: datetime
     expires_at: datetime
     kept_until: datetime
+    #: How often the workspace had begun anew by then. Offers that do not say are from before it ever did.
+    tenancy: int = 0
 
 
 class ObjectUsed(Event):
@@ -72,6 +74,7 @@ class StorageObject(State):
     """What rules need to know of a storage object."""
 
     workspace_id: str = ""
+    tenancy: int = 0
     object_key: str = ""
     content_type: str = ""
     kept_until: datetime | None = None
@@ -89,6 +92,7 @@ def evolve(stored: StorageObject, event: Event) -> StorageObject:
         case UploadOffered():
             return StorageObject(
                 workspace_id=event.workspace_id,
+                tenancy=event.tenancy,
                 object_key=event.object_key,
                 content_type=event.content_type,
                 kept_until=event.kept_until,

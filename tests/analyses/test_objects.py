@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.analyses.objects import ExpireObject, OfferUpload
@@ -23,14 +24,14 @@ from domain.analyses.objects import (
     UploadOffered,
     storage_objects,
 )
-from domain.identity.workspaces import WorkspaceForgotten, workspaces
+from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, workspaces
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
 
 KEY = "storage/workspace-1/O"
 QUARTER, DAY = timedelta(minutes=15), timedelta(hours=24)
 
 
-def offer(content_type: str = "audio/mpeg") -> OfferUpload:
+def offer(content_type: str = "audio/mpeg", tenancy: int = 0) -> OfferUpload:
     return OfferUpload(
         storage_object_id="O",
         workspace_id=WORKSPACE,
@@ -39,11 +40,13 @@ def offer(content_type: str = "audio/mpeg") -> OfferUpload:
         object_key=KEY,
         link_lifetime=QUARTER,
         lifetime=DAY,
+        tenancy=tenancy,
     )
 
 
 def offered(**more: Any) -> UploadOffered:
     facts: dict[str, Any] = {
+        "storage_object_id": "O",
         "workspace_id": WORKSPACE,
         "purpose": "upload",
         "content_type": "audio/mpeg",
@@ -52,7 +55,7 @@ def offered(**more: Any) -> UploadOffered:
         "expires_at": NOON + QUARTER,
         "kept_until": NOON + DAY,
     }
-    return UploadOffered(storage_object_id="O", **(facts | more))
+    return UploadOffered(**(facts | more))
 
 
 def known() -> Scene:
@@ -100,6 +103,18 @@ async def test_an_object_belongs_to_one_analysis() -> None:
 async def test_another_workspaces_object_and_one_that_never_was_are_the_same_refusal() -> None:
     await known().refused(asks(workspace_id="another"), NoSuchStorageObject)
     await Scene().refused(asks(), NoSuchStorageObject)
+
+
+async def test_room_that_was_offered_before_the_workspace_began_anew_is_void() -> None:
+    scene = known()
+    reclaimed = WorkspaceReclaimed(workspace_id=WORKSPACE, person_id="ada", reclaimed_at=NOON)
+    scene.given(workspaces, WORKSPACE, reclaimed)
+    await scene.refused(asks(), NoSuchStorageObject)
+    await scene.when(replace(offer(tenancy=1), storage_object_id="N"))
+    scene.then(offered(storage_object_id="N", tenancy=1))
+    item = replace(asks("B").items[0], storage_object_id="N")
+    await scene.when(replace(asks("B"), items=(item,)))
+    assert ObjectUsed(storage_object_id="N", analysis_id="B", used_at=NOON) in scene.news
 
 
 async def test_an_object_that_was_not_used_in_time_expires_and_its_bytes_go() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Neighbour, Stack, eventually
+from tests.journeys.kit import Account, Neighbour, Stack, eventually
 
 WAV = {"Content-Type": "audio/wav"}
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -187,6 +187,28 @@ def test_links_of_a_forgotten_workspace_are_void(client: httpx.Client, clip: byt
     assert person.request("DELETE", f"/v1/account/workspaces/{person.workspace_id}").status_code == 200
     assert httpx.put(offer["signed_url"], content=clip, headers=WAV).status_code == 403
     assert httpx.get(shown).status_code == 403
+
+
+def test_links_that_a_stranger_was_given_are_void_once_the_owner_has_proved_the_address(
+    account: Callable[[], Account], stack: Stack, clip: bytes
+) -> None:
+    stranger = account()
+    body = {"purpose": "upload", "content_type": "audio/wav"}
+    with stack.door(s3_public_url=stack.settings.s3_url) as url:
+        direct = httpx.post(f"{url}/v1/storage-objects", json=body, headers=stranger.headers).json()
+    offer = stranger.post("/v1/storage-objects", json=body).json()
+    job_id = stranger.post("/v1/analyze/upload", files={"file": ("clip.wav", clip)}).json()["job_id"]
+    shown = eventually(lambda: stranger.get(f"/v1/analyses/{job_id}/result").json()["report_artifact"])["detail_url"]
+    assert httpx.get(shown).status_code == 200
+    owner = sign_in(stranger.http, stranger.email)
+    assert owner.workspace_id == stranger.workspace_id
+    assert httpx.put(offer["signed_url"], content=clip, headers=WAV).status_code == 403
+    assert httpx.get(shown).status_code == 403
+    # The store's own links cannot be taken back; but nothing is made of what comes by them.
+    assert httpx.put(direct["signed_url"], content=clip, headers=WAV).status_code == 200
+    for each in (offer, direct):
+        answer = owner.post("/v1/analyses", {"storage_object_id": each["id"]})
+        assert (answer.status_code, answer.json()["detail"]) == (404, "There is no storage object with this id.")
 
 
 def send_slowly(url: str, head: str, first: bytes) -> socket.socket:
