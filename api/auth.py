@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from random import getrandbits
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -19,6 +21,7 @@ from uuid import UUID
 from litestar import Request
 from litestar.datastructures import Headers
 from litestar.di import NamedDependency
+from litestar.types import HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 from msgspec.structs import replace
 
 from adapters.identity.keyring import Keyring
@@ -45,6 +48,9 @@ COOKIE = "ledgerline_session"
 WORKSPACE_HEADER = "x-workspace-id"
 TOKEN_LENGTH_MAX = 256
 OUTSIDE_TOKEN_LENGTH_MAX = 16_384
+
+#: Whoever sends their body later than this after their headers is looked at again when it is there.
+LATE_SECONDS = 0.05
 
 Connection = Request[Any, Any, Any]
 
@@ -90,6 +96,8 @@ class Asker(Value):
     #: How often its workspace has begun anew.
     tenancy: int = 0
     authority: Authority | None = None
+    #: Looks again, after a while: whoever would be let in no more is refused.
+    again: Callable[[], Awaitable[Asker]] | None = None
 
     @property
     def context(self) -> Context:
@@ -192,6 +200,30 @@ async def guard(request: Connection, door: Door) -> None:
         found = await _admitted(request, door, needed)
         found.may(needed)
         ASKING.set(found)
+        if request.method not in SAFE_METHODS:
+            request.receive = _asking_again(request.receive, found)
+
+
+def _asking_again(receive: Receive, let_in: Asker) -> Receive:
+    """The body of a request; once one that came late is whole, whoever sent it must still be let in.
+
+    The append of what follows is refused to them in any case; but an answer may tell something without one.
+    """
+    began = monotonic()
+
+    async def message() -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        part = await receive()
+        if part["type"] == "http.request" and not part.get("more_body", False) and monotonic() - began > LATE_SECONDS:
+            await still(let_in)
+        return part
+
+    return message
+
+
+async def still(let_in: Asker) -> None:
+    """Refuse whoever was let in a while ago and would not be let in now."""
+    assert let_in.again is not None
+    await let_in.again()
 
 
 def asker(ports: NamedDependency[Any]) -> Asker:  # noqa: ARG001 - see below
@@ -262,19 +294,26 @@ def _asker(connection: Connection, door: Door, token: str, needed: Needs, access
         is_outsider=credential.kind == "outside",
         tenancy=access.tenancy,
         authority=Authority(access.relies_on, partial(_renewed, connection, door, token, needed, access)),
+        again=partial(_again, connection, door, token, needed, access),
     )
 
 
 async def _renewed(connection: Connection, door: Door, token: str, needed: Needs, before: Access) -> Authority:
-    """Whether whoever was let in would be let in now: their body may have come long after their headers."""
+    """The right of whoever was let in as it is now, after something that it was seen in has changed."""
     door.keyring.doubt(before)
+    again = await _again(connection, door, token, needed, before)
+    assert again.authority is not None
+    return again.authority
+
+
+async def _again(connection: Connection, door: Door, token: str, needed: Needs, before: Access) -> Asker:
+    """Whoever was let in, if they would be let in now: their body may have come long after their headers."""
     access = await _access(connection, door, token)
     if access is None or _expired(access, door.now()) or access.tenancy != before.tenancy:
         raise MissingOrInvalidKey
     again = _asker(connection, door, token, needed, access)
     again.may(needed)
-    assert again.authority is not None
-    return again.authority
+    return again
 
 
 async def _access(connection: Connection, door: Door, token: str) -> Access | None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from adapters.readmodels.audit import Entry
 from api.audit.ports import Ports
-from api.auth import Asker, needs
+from api.auth import Asker, needs, still
 from projections.audit.actions import action_of, particulars, target_of
 from projections.kernel import seconds
 
@@ -56,6 +56,9 @@ async def follow_events(
 ) -> Feed:
     """Follow what happens in the workspace: each event once, in order, however long ago it happened."""
     entries, going_on = await ports.audit.follow(asker.workspace_id, after, limit, wait)
+    if wait:
+        # What has happened meanwhile may be that whoever waits may not follow any more.
+        await still(asker)
     return Feed(events=[_told(each) for each in entries], next=going_on)
 
 

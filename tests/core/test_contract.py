@@ -16,7 +16,7 @@ from adapters.log.memory import MemoryLedger
 from commands.kernel import TooBusy, execute
 from domain.keeping import CannotBeKept
 from domain.kernel import Event
-from domain.ledger import Change, Context, Recorded, StaleVersion
+from domain.ledger import Authority, AuthorityChanged, Change, Context, Recorded, StaleVersion
 from tests.core.conftest import House
 from tests.core.orchard import (
     NOW,
@@ -143,6 +143,49 @@ async def test_what_was_decided_on_an_old_version_is_not_written(ledger: Ledger)
         )
 
     assert (await ledger.read("tree-2")).version == 0
+    assert (await ledger.read("tree-1")).version == 1
+
+
+def relying_on(*seen: tuple[str, int], renew: Any = None) -> Context:
+    """In the name of somebody whose right was seen in these streams, up to these positions."""
+    return replace(context(), authority=Authority(seen, renew))
+
+
+async def test_what_somebody_may_no_longer_ask_for_is_not_written_and_harms_nobody_beside(ledger: Ledger) -> None:
+    seen = await record(ledger, "key-1", TreePlanted(tree_id="key"))
+    other = await record(ledger, "key-2", TreePlanted(tree_id="key"))
+    await record(ledger, "key-1", TreeWatered(tree_id="key", litres=1), after=1)
+
+    async def ask(name: str, relies_on: Context) -> bool:
+        try:
+            await ledger.append([Change(stream=name, after=0, events=[TreePlanted(tree_id=name)])], relies_on)
+        except AuthorityChanged:
+            return False
+        return True
+
+    written = await asyncio.gather(
+        ask("tree-1", relying_on(("key-2", other), ("key-1", seen))),
+        ask("tree-2", relying_on(("key-2", other), ("nothing-1", 0))),
+        ask("tree-3", relying_on(("key-1", await ledger.head()))),
+    )
+    assert list(written) == [False, True, True]
+    assert [(await ledger.read(f"tree-{name}")).version for name in (1, 2, 3)] == [0, 1, 1]
+
+
+async def test_whoever_has_the_right_still_is_heard_and_whoever_lost_it_is_refused(ledger: Ledger) -> None:
+    seen = await record(ledger, "key-1", TreePlanted(tree_id="key"))
+    await record(ledger, "key-1", TreeWatered(tree_id="key", litres=1), after=1)
+
+    async def still() -> Authority:
+        return Authority((("key-1", await ledger.head()),), still)
+
+    async def no_more() -> Authority:
+        raise NoSuchTree
+
+    with pytest.raises(NoSuchTree):
+        await execute(PlantTree(tree_id="1"), ledger, NOW, relying_on(("key-1", seen), renew=no_more))
+    assert (await ledger.read("tree-1")).version == 0
+    await execute(PlantTree(tree_id="1"), ledger, NOW, relying_on(("key-1", seen), renew=still))
     assert (await ledger.read("tree-1")).version == 1
 
 
