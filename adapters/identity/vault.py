@@ -104,6 +104,10 @@ class Vault(Secrets, SigningSecrets):
         """The n-th code of a batch, a random UUID to everybody else: the same batch gives the same codes."""
         return str(UUID(bytes=self._mac("new activation code", f"{batch_id}/{number}")[:16], version=4))
 
+    def signing_seed(self, project_id: str, number: int) -> bytes:
+        """What the n-th Ed25519 key of a project is made from."""
+        return self._mac("license signing", f"{project_id}/{number}")
+
     def _mac(self, purpose: str, subject: str) -> bytes:
         key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")
         return hmac.digest(key, subject.encode(), "sha256")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import wraps
+from hashlib import sha256
 from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
@@ -24,6 +25,8 @@ from domain.kernel import Refusal
 from domain.ledger import Context
 from domain.licensing.codes import InvalidCode, check_fingerprints, check_machine_id, normal_code
 from domain.licensing.licenses import CodeNotFound, CodeRevoked, License, MaxActivationsReached, Verdict, licenses
+from domain.licensing.signing_keys import signing_keys
+from domain.studio.projects import projects
 from projections.kernel import seconds
 
 #: By address and code, so that a studio behind one address works.
@@ -45,6 +48,11 @@ _TEXTS: dict[type[Refusal], str] = {
 }
 
 
+#: Drawn anew by the client for each request, so that no old answer passes for a new one.
+Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+KeyId = Annotated[str, Meta(max_length=64)]
+
+
 class OnMachine(Struct):
     """A code, and the machine it is about. The client of the original also says for which plug-in: its project."""
 
@@ -56,10 +64,13 @@ class OnMachine(Struct):
 class Activating(OnMachine):
     """A code to be used on a machine.
 
-    `fingerprints` are three to ten components of the machine, always in the same order: with one of them changed it is
-    the same machine still. `released_at` is when the version of the plug-in that asks was released.
+    With a `nonce` the answer is signed, by the key of this `key_id`, or by the newest. `fingerprints` are three to ten
+    components of the machine, always in the same order: with one of them changed it is the same machine still.
+    `released_at` is when the version of the plug-in that asks was released.
     """
 
+    nonce: Nonce | None = None
+    key_id: KeyId | None = None
     fingerprints: list[str] | None = None
     machine_name: Annotated[str, Meta(max_length=100)] = ""
     released_at: datetime | None = None
@@ -68,9 +79,31 @@ class Activating(OnMachine):
 class Validating(OnMachine):
     """A code that should be good on a machine; see `Activating`. The license must have all the `entitlements` named."""
 
+    nonce: Nonce | None = None
+    key_id: KeyId | None = None
     fingerprints: list[str] | None = None
     released_at: datetime | None = None
     entitlements: Annotated[list[str], Meta(max_length=50)] = []
+
+
+class SignedAnswer(Struct):
+    """What was answered, signed: `sig` is Ed25519 over `response/` and `enc`, which is base64 of a `SignedVerdict`."""
+
+    enc: str
+    sig: str
+    alg: str
+    key_id: str
+
+
+class SignedVerdict(Struct):
+    """What is in `enc`: SHA-256 of code and machine in hex, and when and for which nonce it was said."""
+
+    nonce: str
+    project_id: str
+    code: str
+    machine: str
+    verdict: str
+    issued: str
 
 
 class Activated(Struct):
@@ -83,6 +116,7 @@ class Activated(Struct):
     activated_at: str | UnsetType = UNSET
     expires_at: str | UnsetType = UNSET
     entitlements: tuple[str, ...] | UnsetType = UNSET
+    signed: SignedAnswer | UnsetType = UNSET
 
 
 class Deactivated(Struct):
@@ -101,6 +135,7 @@ class Validity(Struct):
     reason: Verdict | UnsetType = UNSET
     expires_at: str | UnsetType = UNSET
     entitlements: tuple[str, ...] | UnsetType = UNSET
+    signed: SignedAnswer | UnsetType = UNSET
 
 
 class Status(Struct):
@@ -120,30 +155,75 @@ def shows(kind: type[Struct]) -> dict[int, ResponseSpec]:
 Route = Callable[..., Awaitable[Response[bytes]]]
 
 
-def for_clients_of_the_original(route: Route) -> Route:
-    """Say refusals in the words that the original's client looks for, to that client.
+def refusing_in_its_words(route: Route) -> Route:
+    """Refuse signed where a nonce was sent, and in the words that the original's client looks for where it asks.
 
-    It sends `apikey` and `plugin_id`, and takes any other `error` for a fault of the server. The documented code is in
-    `code` then.
+    That client sends `apikey` and `plugin_id`, and takes any other `error` for a fault of the server. The documented
+    code is in `code` then.
     """
 
     @wraps(route)
-    async def said(request: Connection, data: OnMachine, **given: Any) -> Response[bytes]:
+    async def said(request: Connection, data: OnMachine, ports: Ports) -> Response[bytes]:
         try:
-            return await route(request=request, data=data, **given)
+            return await route(request=request, data=data, ports=ports)
         except Refusal as refusal:
-            text = _TEXTS.get(type(refusal))
-            if text is None or data.plugin_id is None or header(request, b"apikey") is None:
+            text = None
+            if data.plugin_id is not None and header(request, b"apikey") is not None:
+                text = _TEXTS.get(type(refusal))
+            nonce = data.nonce if isinstance(data, (Activating, Validating)) else None
+            if text is None and nonce is None:
                 raise
             answer = refused(request, refusal)
             body = json.decode(answer.content)
+            if isinstance(data, (Activating, Validating)) and (signed := await _signed(ports, data, body["error"])):
+                body["signed"] = signed
+            if text is not None:
+                body |= {"error": text, "code": body["error"]}
             return Response(
-                json.encode({**body, "error": text, "code": body["error"]}),
+                json.encode(body),
                 status_code=answer.status_code,
                 media_type="application/json",
+                headers={name: value for name, value in answer.headers.items() if name.lower() == "retry-after"},
             )
 
     return said
+
+
+async def _signed(ports: Ports, data: Activating | Validating, verdict: str) -> SignedAnswer | None:
+    """The proof of a verdict, where one is asked for, and where it is known whose plug-in asks."""
+    if data.nonce is None:
+        return None
+    try:
+        code = normal_code(data.code)
+    except InvalidCode:
+        code = data.code
+    project_id = (await ports.states.state(licenses, ports.vault.license_id(code))).project_id
+    if data.plugin_id is not None:
+        # What it was built to believe, whatever the code is of.
+        project_id = data.plugin_id if (await ports.states.state(projects, data.plugin_id)).workspace_id else ""
+    if not project_id:
+        return None
+    number = await signing_number(ports, project_id, data.key_id)
+    payload = SignedVerdict(
+        nonce=data.nonce,
+        project_id=project_id,
+        code=sha256(code.encode()).hexdigest(),
+        machine=sha256(data.machine_id.encode()).hexdigest(),
+        verdict=verdict,
+        issued=seconds(ports.now()),
+    )
+    signed = ports.signer.sign(project_id, number, "response", json.encode(payload))
+    return SignedAnswer(enc=signed.enc, sig=signed.sig, alg=signed.alg, key_id=ports.signer.key_id(project_id, number))
+
+
+async def signing_number(ports: Ports, project_id: str, key_id: str | None) -> int:
+    """The key that a client knows, as long as it signs; otherwise the newest."""
+    keys = await ports.states.state(signing_keys, project_id)
+    if key_id is not None:
+        for number in keys.valid(ports.now()):
+            if ports.signer.key_id(project_id, number) == key_id:
+                return number
+    return keys.newest
 
 
 @post(
@@ -153,28 +233,10 @@ def for_clients_of_the_original(route: Route) -> Route:
     opt=LIMITED | {"statuses": ("403",)},
     responses=shows(Activated),
 )
-@for_clients_of_the_original
+@refusing_in_its_words
 async def activate(request: Connection, data: JSONBody[Activating], ports: NamedDependency[Ports]) -> Response[bytes]:
     """Activate a license on a machine. Activating it again on the same machine takes no further seat."""
-    machine_id = check_machine_id(data.machine_id)
-    components = check_fingerprints(data.fingerprints)
-    license_id = await counted(request, ports, data.code)
-    found = await known(request, ports, license_id)
-    machine = ports.vault.machine_digest(license_id, machine_id)
-    fingerprints = digests(ports, license_id, components)
-    wish = ActivateMachine(
-        license_id=license_id,
-        activation_id=ports.vault.new_id(),
-        machine=machine,
-        churn_max=ports.settings.activation_churn_per_day,
-        fingerprints=fingerprints,
-        name=data.machine_name,
-        project_id=data.plugin_id,
-        released_at=data.released_at,
-    )
-    async with ports.turns.of(license_id):
-        await ports.execute(wish, on_behalf_of(found))
-        found = await ports.states.state(licenses, license_id)
+    _, found, machine = await activate_machine(request, ports, data)
     used = len(found.machines)
     answer = Activated(
         success=True,
@@ -186,7 +248,30 @@ async def activate(request: Connection, data: JSONBody[Activating], ports: Named
     )
     if data.plugin_id is not None and (at := found.machines.get(machine)):
         answer.activated_at = seconds(at.activated_at)
+    answer.signed = await _signed(ports, data, "valid") or UNSET
     return stored(json.encode(answer))
+
+
+async def activate_machine(request: Connection, ports: Ports, data: Activating) -> tuple[str, License, str]:
+    """Activate the license of a code: its id, its state, and the digest that the machine is known by there."""
+    machine_id = check_machine_id(data.machine_id)
+    components = check_fingerprints(data.fingerprints)
+    license_id = await counted(request, ports, data.code)
+    found = await known(request, ports, license_id)
+    machine = ports.vault.machine_digest(license_id, machine_id)
+    wish = ActivateMachine(
+        license_id=license_id,
+        activation_id=ports.vault.new_id(),
+        machine=machine,
+        churn_max=ports.settings.activation_churn_per_day,
+        fingerprints=digests(ports, license_id, components),
+        name=data.machine_name,
+        project_id=data.plugin_id,
+        released_at=data.released_at,
+    )
+    async with ports.turns.of(license_id):
+        await ports.execute(wish, on_behalf_of(found))
+        return license_id, await ports.states.state(licenses, license_id), machine
 
 
 @post(
@@ -196,7 +281,7 @@ async def activate(request: Connection, data: JSONBody[Activating], ports: Named
     opt=LIMITED,
     responses=shows(Deactivated),
 )
-@for_clients_of_the_original
+@refusing_in_its_words
 async def deactivate(request: Connection, data: JSONBody[OnMachine], ports: NamedDependency[Ports]) -> Response[bytes]:
     """Remove the activation of a license from a machine. Doing it twice is no error."""
     machine_id = check_machine_id(data.machine_id)
@@ -232,7 +317,7 @@ async def validate(request: Connection, data: JSONBody[Validating], ports: Named
     except InvalidCode:
         # What is no code exists nowhere, and this route answers 200 to whatever is one or not.
         await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
-        return stored(json.encode(Validity(valid=False, reason="code_not_found")))
+        return await _told(ports, data, "code_not_found", None)
     found = await ports.states.state(licenses, license_id)
     if not found.workspace_id:
         await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
@@ -244,12 +329,20 @@ async def validate(request: Connection, data: JSONBody[Validating], ports: Named
         released_at=data.released_at,
         entitlements=tuple(data.entitlements),
     )
-    if verdict != "valid":
-        return stored(json.encode(Validity(valid=False, reason=verdict)))
-    if found.ends_at is None and not found.entitlements:
+    return await _told(ports, data, verdict, found)
+
+
+async def _told(ports: Ports, data: Validating, verdict: Verdict, found: License | None) -> Response[bytes]:
+    answer = Validity(valid=verdict == "valid")
+    if found is None or verdict != "valid":
+        answer.reason = verdict
+    elif found.ends_at is None and not found.entitlements and data.nonce is None:
         return stored(b'{"valid":true}')
-    ends_at = UNSET if found.ends_at is None else seconds(found.ends_at)
-    return stored(json.encode(Validity(valid=True, expires_at=ends_at, entitlements=found.entitlements or UNSET)))
+    else:
+        answer.expires_at = UNSET if found.ends_at is None else seconds(found.ends_at)
+        answer.entitlements = found.entitlements or UNSET
+    answer.signed = await _signed(ports, data, verdict) or UNSET
+    return stored(json.encode(answer))
 
 
 @get(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.identity.vault import Vault
+from adapters.licensing.signing import Signer
 from adapters.log.eventlog import EventLog
 from adapters.log.states import States
 from adapters.readmodels.views import Views
@@ -24,6 +25,7 @@ class Ports:
     states: States
     views: Views
     vault: Vault
+    signer: Signer
     now: Now
     limits: Limits
     claims: Claims

@@ -49,6 +49,8 @@ PUBLIC = {
     "POST /functions/v1/plugin-activation/deactivate",
     "POST /functions/v1/plugin-activation/validate",
     "GET /functions/v1/plugin-activation/status/{code}",
+    "POST /functions/v1/plugin-activation/offline",
+    "GET /functions/v1/plugin-activation/public-key",
     # signed by the payment provider
     "POST /v1/billing/stripe/webhook",
     "POST /webhooks/stripe",

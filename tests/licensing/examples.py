@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from commands.licensing.licenses import ActivateMachine, DeactivateMachine, IssueLicenses, NewLicense, ReleaseMachine
+from commands.licensing.signing_keys import RotateSigningKey
 from tests.examples import Example
 from tests.studio.examples import project
 
@@ -17,6 +18,7 @@ activated = ActivateMachine(license_id="license-1", activation_id="activation-1"
 before = [project, issued]
 
 EXAMPLES = (
+    Example(RotateSigningKey(project_id="project-1", workspace_id="w1", number=2), [project]),
     Example(issued, [project]),
     Example(activated, before),
     Example(DeactivateMachine(license_id="license-1", machine="m1"), [*before, activated]),

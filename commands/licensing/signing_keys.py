@@ -1,0 +1,41 @@
+"""Signing with another key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from commands.kernel import Command, Transaction, handles
+from domain.licensing.signing_keys import KeyWasRotated, SigningKeyRotated, signing_keys
+from domain.studio.projects import projects
+
+
+class RotateSigningKey(Command):
+    """Sign with the key of this number, the next one. The keys before end after `old_end_after`, or never (None)."""
+
+    project_id: str
+    workspace_id: str
+    number: int
+    old_end_after: timedelta | None = None
+
+
+@handles(RotateSigningKey)
+async def rotate(wish: RotateSigningKey, transaction: Transaction) -> None:
+    """A key is new once."""
+    (await transaction.load(projects, wish.project_id)).belongs_to(wish.workspace_id)
+    keys = await transaction.find(signing_keys, wish.project_id)
+    if wish.number == keys.newest:
+        return
+    if wish.number != keys.newest + 1:
+        raise KeyWasRotated
+    now = transaction.now
+    transaction.record(
+        signing_keys,
+        wish.project_id,
+        SigningKeyRotated(
+            project_id=wish.project_id,
+            workspace_id=wish.workspace_id,
+            number=wish.number,
+            rotated_at=now,
+            old_ends_at=None if wish.old_end_after is None else now + wish.old_end_after,
+        ),
+    )
