@@ -77,7 +77,7 @@ KNOWS = {
     "audit": set(),
     "beats": {"analyses", "billing"},
     "billing": {"analyses", "identity"},
-    "catalogue": set(),
+    "catalogue": {"identity"},
     "identity": set(),
     "licensing": {"studio"},
     "storage": {"analyses"},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,10 +14,12 @@ from msgspec.structs import replace
 from adapters.identity.vault import Vault
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.billing.subscriptions import LinkCustomer
+from commands.catalogue.ports import Sent
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import REACTIONS, Command, Reaction
 from commands.webhooks.deliveries import RecordAttempt
 from domain.analyses.analyses import AnalysisRequested
+from domain.catalogue.imports import Counts, Report
 from domain.discovery import modules
 from domain.identity.api_keys import ApiKeyIssued
 from domain.identity.sessions import SessionOpened
@@ -30,6 +33,7 @@ from tests.webhooks.scene import Scene
 
 modules("commands")
 
+REPORT = "imports/w1/import-1"
 SONG = "https://example.com/a.mp3"
 
 
@@ -72,6 +76,19 @@ class Paid:
         return ended
 
 
+class Imported:
+    """Books of a workspace, which its reports are read into once."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    async def run(self, sent: Sent, path: Path, today: date) -> Report:
+        return Report(source="own.daily", counts=Counts(), digest="")
+
+    async def forget(self, workspace_id: str) -> None:
+        self._known.erased.add(f"books of {workspace_id}")
+
+
 class Secrets(Vault):
     """Makes tokens of invitations whose ids are only words."""
 
@@ -97,11 +114,12 @@ class House:
         self.scene = Scene(now=NOW, context=CONTEXT, vault=Secrets(b"a secret of the tests" * 2))
         self.known, self.paid = Known(self.scene), Paid()
         self.scene.directory, self.scene.payments = self.known, self.paid
+        self.scene.importing = Imported(self.known)
         self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
 
     async def after(self, *wishes: Command) -> list[Recorded]:
         """What the last of these wishes has written down."""
-        for key in ("details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json"):
+        for key in ("details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json", REPORT):
             await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
         for wish in wishes:
             await self.scene.when(wish)

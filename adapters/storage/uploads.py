@@ -125,7 +125,7 @@ class FilePart(Struct, frozen=True, kw_only=True):
 
     filename: str | None
     content_type: str | None
-    format: AudioFormat
+    format: str
 
 
 class Received(Struct, Generic[T], frozen=True, kw_only=True):
@@ -144,14 +144,18 @@ async def read_upload(
     *,
     limits: Limits | None = None,
     content_length: int | None = None,
+    sniff: Callable[[bytes], str | None] | None = None,
 ) -> Received[T]:
     """Read a form with one audio file in the field `file`, handing the file on while it arrives.
+
+    `sniff` says of its first bytes what it is, or None when it is nothing that is taken: audio of a kind, if not told
+    otherwise.
 
     Fields may come before or after the file. When the upload turns out to be wrong after the file has been stored,
     `discard` is given what `store` returned. Raises UploadTooLarge, MalformedUpload, NoFile, NotAudio, UploadStalled,
     and whatever `store` raises.
     """
-    reading = _Reading(body, limits or Limits(), store, discard)
+    reading = _Reading(body, limits or Limits(), store, discard, sniff or sniff_audio)
     try:
         return await reading.whole(content_type, content_length)
     except Refusal as refusal:
@@ -251,8 +255,10 @@ class _Reading(Generic[T]):
         limits: Limits,
         store: Callable[[FilePart, AsyncIterator[bytes]], Awaitable[T]],
         discard: Callable[[T], Awaitable[None]],
+        sniff: Callable[[bytes], str | None],
     ) -> None:
         self._body = _Incoming(body, limits)
+        self._sniff = sniff
         self._limits = limits
         self._store = store
         self._discard = discard
@@ -308,10 +314,10 @@ class _Reading(Generic[T]):
         head: list[bytes] = []
         while sum(map(len, head)) < HEAD_BYTES and (chunk := await anext(content, None)) is not None:
             head.append(chunk)
-        audio = sniff_audio(b"".join(head))
-        if audio is None:
+        kind = self._sniff(b"".join(head))
+        if kind is None:
             raise NotAudio(loc=("body", FILE_FIELD))
-        file = FilePart(filename=part.filename, content_type=part.content_type, format=audio)
+        file = FilePart(filename=part.filename, content_type=part.content_type, format=kind)
         self._file = (file, await self._store(file, _chained(head, content)))
         async for _ in content:  # whoever stores may have had enough before the end
             pass
@@ -342,6 +348,17 @@ class _Reading(Generic[T]):
 
     async def drop_rest(self) -> None:
         await self._body.drop()
+
+
+async def within(limits: Limits, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body that is a file itself, as it comes; raises UploadTooLarge, UploadStalled."""
+    incoming = _Incoming(body, limits)
+    size = 0
+    while (chunk := await incoming.next_chunk()) is not None:
+        size += len(chunk)
+        if size > limits.file_size_max:
+            raise UploadTooLarge(size_max=limits.file_size_max)
+        yield chunk
 
 
 async def drop(body: AsyncIterator[bytes], limits: Limits) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import commands.catalogue.ports
+from adapters.catalogue.books import Books
+from adapters.catalogue.receiving import Receiving
 from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
 from api.kernel import Execute
+from commands.catalogue.settings import Imports
 from commands.kernel import Now
 
 
@@ -18,3 +22,7 @@ class Ports:
     views: Views
     now: Now
     vault: Vault
+    books: Books
+    receiving: Receiving
+    reading: commands.catalogue.ports.Ports
+    settings: Imports

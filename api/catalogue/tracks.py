@@ -15,7 +15,8 @@ from msgspec.structs import asdict
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
-from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack, track_id
+from commands.catalogue.ports import track_id
+from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.tracks import Details
 from projections.catalogue.tracks import TrackDocument, track_counts, track_documents

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import UNSET, UnsetType, json
 from msgspec.structs import asdict, replace
 
-from commands.kernel import Command, decides, derived_id
+from commands.kernel import Command, decides
 from domain.catalogue.codes import isrc as normal_isrc
 from domain.catalogue.codes import upc as normal_upc
 from domain.catalogue.tracks import (
@@ -65,11 +65,6 @@ class RemoveTrack(Command):
 
     track_id: str
     workspace_id: str
-
-
-def track_id(workspace_id: str, isrc: str) -> str:
-    """The id of the track with an ISRC in a workspace: it follows from both, so that there is one at most."""
-    return derived_id("track", workspace_id, isrc)
 
 
 @decides(AddTrack, tracks, creates=True)

@@ -212,6 +212,12 @@ def _track(them: Visitor) -> str:
     return isrc
 
 
+def _import(them: Visitor) -> str:
+    answer = them.post("/api/v1/imports", content=b"nothing that is known", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["data"]["id"])
+
+
 def _endpoint(them: Visitor, neighbour: Neighbour) -> str:
     return _made(them, "/v1/webhook-endpoints", {"url": neighbour.at("somebody-else")})
 
@@ -236,6 +242,7 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
     "project_id": lambda them, _: _made(them, "/functions/v1/projects", {"name": "Theirs"}),
     "isrc": lambda them, _: _track(them),
+    "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
     "user_id": lambda them, _: them.user_id,

@@ -177,6 +177,14 @@ DOCUMENTED = {
         "Results are filtered by the authenticated workspace user_id before query execution.",
         "The response intentionally exposes only published catalogue fields and pagination metadata.",
     ),
+    ("get", "/api/v1/analytics/spotify/{isrc}"): (
+        "The handler verifies the ISRC belongs to the authenticated workspace before reading analytics rows.",
+        "days is validated to a bounded 1-365 window to avoid unbounded response generation.",
+    ),
+    ("get", "/api/v1/catalogue/overview"): (
+        "All aggregate queries are parameterized with the authenticated workspace user_id.",
+        "The route exposes a compact summary payload rather than raw internal table structures.",
+    ),
     ("get", "/api/v1/tracks/{isrc}"): (
         "The route first authenticates the API key and then queries only the matching workspace row.",
         "ISRC matching is case-insensitive because the handler normalizes the path parameter to uppercase.",
@@ -193,3 +201,203 @@ def test_the_contract_has_the_security_notes_as_written(client: httpx.Client, op
     assert {"200", "400", "401", "403", "429"} <= set(described["responses"])
     text = client.get("/docs/api.md").text
     assert all(note in text for note in DOCUMENTED[operation])
+
+
+# --- plays ------------------------------------------------------------------------------------------------------------
+
+
+def plays(who: Visitor, text: str, status: int = 200) -> Any:
+    answer = who.post("/api/v1/analytics/import", content=text.encode(), headers={"Content-Type": "text/csv"})
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+@pytest.fixture(scope="module")
+def played(client: httpx.Client) -> Visitor:
+    """Somebody with three tracks of two artists, and plays of two days."""
+    who = sign_in(client)
+    for number, artist in ((1, "Main Artist"), (2, "Main Artist"), (3, "Other Artist")):
+        track = {"isrc": isrc(number), "title": f"Song {number}", "artist": artist}
+        assert who.post("/api/v1/tracks", track).status_code == 201
+    plays(
+        who,
+        "isrc,date,spotify_streams,apple_streams\n"
+        f"{isrc(1)},2024-03-19,14900,1185\n"
+        f"{isrc(1)},2024-03-20,15420,1200\n"
+        f"{isrc(2)},2024-03-20,100,\n"
+        f"{isrc(3)},2024-03-20,,0\n"
+        f"{isrc(9)},2024-03-20,999999,0\n",
+    )
+    return who
+
+
+def test_daily_plays_have_every_documented_field_newest_first(played: Visitor) -> None:
+    answer = played.get(f"/api/v1/analytics/spotify/{isrc(1).lower()}", params={"days": 7})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "data": {
+            "isrc": isrc(1),
+            "historical_data": [
+                {"date": "2024-03-20", "spotify_streams": 15420, "apple_streams": 1200},
+                {"date": "2024-03-19", "spotify_streams": 14900, "apple_streams": 1185},
+            ],
+        }
+    }
+    [newest] = played.get(f"/api/v1/analytics/spotify/{isrc(1)}?days=1").json()["data"]["historical_data"]
+    assert newest["date"] == "2024-03-20"
+
+
+def test_what_no_file_has_said_is_null_and_nothing_is_zero_by_itself(played: Visitor) -> None:
+    def days(number: int) -> Any:
+        return played.get(f"/api/v1/analytics/spotify/{isrc(number)}").json()["data"]["historical_data"]
+
+    assert days(2) == [{"date": "2024-03-20", "spotify_streams": 100, "apple_streams": None}]
+    assert days(3) == [{"date": "2024-03-20", "spotify_streams": None, "apple_streams": 0}]
+
+
+def test_days_out_of_bounds_and_unknown_recordings_are_refused(played: Visitor, client: httpx.Client) -> None:
+    for days in ("0", "366", "x", "-1"):
+        refused(played.get(f"/api/v1/analytics/spotify/{isrc(1)}?days={days}"), 400)
+    refused(played.get("/api/v1/analytics/spotify/nonsense"), 400, "bad_isrc")
+    # Its plays are in the books, but it is not in the catalogue.
+    refused(played.get(f"/api/v1/analytics/spotify/{isrc(9)}"), 404, "no_such_track")
+    refused(sign_in(client).get(f"/api/v1/analytics/spotify/{isrc(1)}"), 404, "no_such_track")
+    refused(client.get(f"/api/v1/analytics/spotify/{isrc(1)}"), 401, "unauthorized")
+
+
+def test_the_overview_has_every_documented_field(played: Visitor) -> None:
+    answer = played.get("/api/v1/catalogue/overview")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "success": True,
+        "data": {
+            "stats": {"total_inner_catalogue_tracks": 3, "has_stream_data": True, "days_tracked": 2},
+            "best_tracks": [
+                {"isrc": isrc(1), "title": "Song 1", "artist": "Main Artist", "streams": 16620},
+                {"isrc": isrc(2), "title": "Song 2", "artist": "Main Artist", "streams": 100},
+                {"isrc": isrc(3), "title": "Song 3", "artist": "Other Artist", "streams": 0},
+            ],
+            "best_artists": [
+                {"artist": "Main Artist", "streams": 16720},
+                {"artist": "Other Artist", "streams": 0},
+            ],
+        },
+    }
+    assert [list(part) for part in (answer.json(), answer.json()["data"])] == [
+        ["success", "data"],
+        ["stats", "best_tracks", "best_artists"],
+    ]
+
+
+def test_the_overview_of_another_day_of_no_day_and_of_nothing(played: Visitor, client: httpx.Client) -> None:
+    def overview(who: Visitor, day: str) -> Any:
+        return who.get(f"/api/v1/catalogue/overview?date={day}").json()["data"]
+
+    assert overview(played, "2024-03-19")["best_artists"] == [{"artist": "Main Artist", "streams": 16085}]
+    empty = overview(played, "2024-03-21")
+    assert empty["stats"] == {"total_inner_catalogue_tracks": 3, "has_stream_data": False, "days_tracked": 2}
+    assert (empty["best_tracks"], empty["best_artists"]) == ([], [])
+    nobody = sign_in(client).get("/api/v1/catalogue/overview").json()["data"]
+    assert nobody["stats"] == {"total_inner_catalogue_tracks": 0, "has_stream_data": False, "days_tracked": 0}
+    for day in (
+        "2024-02-30",
+        "20240320",
+        "yesterday",
+        "2024-3-20",
+        "\u0662\u0660\u0662\u0664-\u0660\u0663-\u0662\u0660",
+    ):
+        refused(played.get("/api/v1/catalogue/overview", params={"date": day}), 400)
+
+
+def test_ties_are_broken_by_isrc_and_ten_are_enough(client: httpx.Client) -> None:
+    who = sign_in(client)
+    for number in range(12):
+        who.post("/api/v1/tracks", {"isrc": isrc(number), "title": "Song", "artist": f"Artist {number:02}"})
+    rows = "".join(f"{isrc(number)},2024-03-20,5,5\n" for number in reversed(range(12)))
+    plays(who, f"isrc,date,spotify_streams,apple_streams\n{rows}")
+
+    found = who.get("/api/v1/catalogue/overview").json()["data"]
+    assert [each["isrc"] for each in found["best_tracks"]] == [isrc(number) for number in range(10)]
+    assert [each["artist"] for each in found["best_artists"]] == [f"Artist {number:02}" for number in range(10)]
+
+
+def test_plays_that_come_again_add_nothing_and_corrections_replace(client: httpx.Client) -> None:
+    who = sign_in(client)
+    who.post("/api/v1/tracks", {"isrc": isrc(1), "title": "Song", "artist": "Artist"})
+    head = "isrc,date,spotify_streams,apple_streams\n"
+    first = f"{head}{isrc(1)},2024-03-19,10,1\n{isrc(1)},2024-03-20,20,2\n"
+
+    def counts(text: str) -> list[int]:
+        found = plays(who, text)["data"]["counts"]
+        return [found[name] for name in ("new", "changed", "unchanged")]
+
+    assert counts(first) == [2, 0, 0]
+    assert counts(first) == [0, 0, 2]
+    assert counts(f"date,isrc,spotify_streams\n2024-03-20,{isrc(1)},25\n") == [0, 1, 0]
+    assert who.get(f"/api/v1/analytics/spotify/{isrc(1)}").json()["data"]["historical_data"] == [
+        {"date": "2024-03-20", "spotify_streams": 25, "apple_streams": 2},
+        {"date": "2024-03-19", "spotify_streams": 10, "apple_streams": 1},
+    ]
+
+
+def test_plays_that_are_wrong_are_told_with_their_lines(client: httpx.Client) -> None:
+    who = sign_in(client)
+    found = plays(
+        who,
+        "isrc,date,spotify_streams,apple_streams,note\r\n"
+        f"{isrc(1)},2024-03-19,10,1,\r\n"
+        f"{isrc(1)},2024-03-19,11,1,again\r\n"
+        "nonsense,2024-03-19,10,1,\r\n"
+        f"{isrc(1)},2999-01-01,10,1,\r\n"
+        f"{isrc(1)},2024-13-01,10,1,\r\n"
+        f'{isrc(1)},2024-03-21,ten,"a\r\nb",\r\n'
+        "isrc,date,spotify_streams,apple_streams,note\r\n"
+        "\r\n"
+        f"{isrc(1)},2024-03-22,-1,1,\r\n",
+    )["data"]
+
+    assert found["outcome"] == "imported"
+    assert found["source"] == "own.daily"
+    counts = found["counts"]
+    assert {name: counts[name] for name in ("total", "accepted", "rejected", "queued", "ignored")} == {
+        "total": 9,
+        "accepted": 1,
+        "rejected": 6,
+        "queued": 0,
+        "ignored": {"blank": 1, "repeated_header": 1},
+    }
+    assert found["warnings"] == ["unknown_columns"]
+    assert found["unknown_columns"] == ["note"]
+    assert found["unknown_isrcs"] == [isrc(1)]
+    rows = who.get(f"/api/v1/imports/{found['id']}/rows").json()["data"]
+    assert [(each["line"], each["reason"]) for each in rows] == [
+        (3, "duplicate_date"),
+        (4, "isrc_invalid"),
+        (5, "date_in_future"),
+        (6, "date_invalid"),
+        (7, "quantity_invalid"),
+        (11, "quantity_invalid"),
+    ]
+    assert rows[0]["cells"]["note"] == "again"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", None),
+        (b"<!doctype html><html></html>", None),
+        (b"a,b,c\n1,2,3\n", None),
+        (b"\xff\xfe\x00\x00nonsense", None),
+        (b"isrc,date,spotify_streams\nQZABC0000001,03/04/2024,5\n", None),
+        (b"isrc,date,spotify_streams\nQZABC0000001,13/04/2024,5\nQZABC0000001,04/13/2024,5\n", None),
+    ],
+)
+def test_files_that_are_no_plays_are_refused_with_a_sentence(
+    client: httpx.Client, content: bytes, code: str | None
+) -> None:
+    refused(
+        sign_in(client).post("/api/v1/analytics/import", content=content, headers={"Content-Type": "text/csv"}), 400
+    )

@@ -19,6 +19,7 @@ from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist, Directory
 from commands.analyses.ports import Ears as Listens
 from commands.billing.ports import Subscriptions
+from commands.catalogue.ports import Importing
 from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
@@ -89,6 +90,7 @@ class Scene:
     #: Nothing here looks anybody up, unless somebody is given who knows.
     directory: Any = None
     payments: Any = None
+    importing: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -165,4 +167,5 @@ class Scene:
             Directory: self.directory,
             Register: self.directory,
             Subscriptions: self.payments,
+            Importing: self.importing,
         }

@@ -1,0 +1,456 @@
+"""Files into the books: COPY into a staging table, one merge, one commit. A process that dies leaves nothing.
+
+Runs in a thread with a connection of its own, since nearly all of it is work of the processor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+from msgspec import Struct, json
+from msgspec.structs import replace
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from adapters.catalogue.files import Unreadable, tables
+from adapters.catalogue.reading import Asks, Inconsistent, Located, Reading, Titles, locate
+from adapters.postgres.settings import Postgres
+from adapters.provides import provides
+from commands.catalogue.ports import Importing, Paused, Refused, Sent, track_id
+from commands.kernel import derived_id
+from domain.catalogue.imports import Counts, Report
+from projections.catalogue.tracks import track_documents
+
+PAGE = 5_000
+UNKNOWN_SHOWN_MAX = 1_000
+#: Merges of one workspace go one after the other: what is new depends on what is there.
+_RUNNING, _MERGING = 0x1ED6E2, 0x1ED6E3
+
+_STAGED = {
+    "plays": "line integer, isrc text, day date, spotify bigint, apple bigint",
+    "royalties": "block integer, key bigint, line integer, isrc text, upc text, title text, artist text, store text, "
+    "country text, kind text, units bigint, currency text, amount numeric, unresolved integer",
+    "songs": "line integer, name text, isrc text, listeners bigint, streams bigint, saves bigint, unresolved integer",
+}
+
+Progress = Callable[[int, int, int], None]
+
+
+class Importer(Importing):
+    """Reads files into the books."""
+
+    def __init__(self, postgres_url: str) -> None:
+        self._url = postgres_url
+
+    async def run(self, sent: Sent, path: Path, today: date) -> Report:
+        """Read a file, once: what was read before is only told again. Raises Paused, Refused."""
+        return await asyncio.to_thread(self._run, sent, path, today)
+
+    async def forget(self, workspace_id: str) -> None:
+        """Delete all rows of a workspace."""
+        await asyncio.to_thread(self._forget, workspace_id)
+
+    def _run(self, sent: Sent, path: Path, today: date) -> Report:
+        with psycopg.connect(self._url, autocommit=True) as connection, tempfile.TemporaryDirectory() as room:
+            # One import is run by one process at a time; another waits here and then finds it done.
+            connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", (_RUNNING, sent.import_id))
+            done = connection.execute(
+                "SELECT outcome FROM catalogue_imports WHERE import_id = %s", (sent.import_id,)
+            ).fetchone()
+            if done is not None:
+                return json.decode(done[0], type=Report)
+            try:
+                located = locate(tables(path, sent.filename, Path(room), sent.options.encoding))
+                with self._progress(sent.import_id) as progress, tempfile.TemporaryFile() as odd:
+                    return self._merged(connection, sent, located, today, odd, progress)
+            except Asks as asks:
+                raise Paused(asks.source, asks.question, str(asks)) from asks
+            except Unreadable as problem:
+                raise Refused(problem.reason, str(problem)) from problem
+            except Inconsistent as problem:
+                raise Refused("date_inconsistent", str(problem)) from problem
+
+    def _merged(
+        self,
+        connection: Connection[TupleRow],
+        sent: Sent,
+        located: list[Located],
+        today: date,
+        odd: IO[bytes],
+        progress: Progress,
+    ) -> Report:
+        reading = Reading(
+            located,
+            sent.options,
+            latest=today,
+            odd=odd,
+            titles=lambda: _titles(connection, sent.workspace_id),
+            progress=progress,
+        )
+        reading.ask()
+        with connection.transaction():
+            kind = reading.profile.kind
+            connection.execute(f"CREATE TEMPORARY TABLE staged ({_STAGED[kind]}) ON COMMIT DROP".encode())
+            with connection.cursor().copy("COPY staged FROM STDIN") as copy:
+                for block in reading.lines():
+                    copy.write(block)
+            rejected = reading.counts["rejected"]
+            if sent.options.strict and rejected:
+                raise Refused("rows_rejected", f"{rejected} rows are wrong, and the import was to be strict.")
+            connection.execute("ANALYZE staged")
+            books = _Books(connection, sent, reading)
+            counts = {"plays": books.plays, "royalties": books.royalties, "songs": books.songs}[kind]()
+            report = reading.report(counts, *books.unknown())
+            books.keep_odd_rows(odd)
+            connection.execute(
+                "UPDATE catalogue_imports SET outcome = %s WHERE number = %s", (json.encode(report), books.number)
+            )
+        return report
+
+    @contextmanager
+    def _progress(self, import_id: str) -> Iterator[Progress]:
+        """Tells how far it is, on a connection of its own, because the other is in a transaction."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+
+            def note(rows: int, done: int, size: int) -> None:
+                connection.execute(
+                    "INSERT INTO catalogue_progress AS p VALUES (%s, %s, %s, %s) ON CONFLICT (import_id) DO UPDATE SET "
+                    "rows_read = excluded.rows_read, bytes_read = excluded.bytes_read, moved_at = now()",
+                    (import_id, rows, done, size),
+                )
+
+            try:
+                yield note
+            finally:
+                connection.execute("DELETE FROM catalogue_progress WHERE import_id = %s", (import_id,))
+
+    def _forget(self, workspace_id: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            found = connection.execute(
+                "SELECT number FROM catalogue_workspaces WHERE workspace_id = %s FOR UPDATE", (workspace_id,)
+            ).fetchone()
+            if found is None:
+                return
+            by_import = "import IN (SELECT number FROM catalogue_imports WHERE workspace = %s)"
+            by_block = "block IN (SELECT number FROM catalogue_blocks WHERE workspace = %s)"
+            by_recording = "recording IN (SELECT number FROM catalogue_recordings WHERE workspace = %s)"
+            own = ("lines", "snapshots", "titles", "blocks", "plays", "days", "recordings", "imports")
+            for table, which in (
+                ("odd_rows", by_import),
+                ("block_versions", by_block),
+                ("plays_before", by_recording),
+                *((table, "workspace = %s") for table in own),
+                ("workspaces", "number = %s"),
+            ):
+                connection.execute(f"DELETE FROM catalogue_{table} WHERE {which}".encode(), found)
+
+
+class _Track(Struct):
+    isrc: str
+    artist: str
+    title: str
+
+
+def _titles(connection: Connection[TupleRow], workspace_id: str) -> Titles:
+    """What the catalogue of a workspace calls its recordings, and what its people have said about other titles."""
+    rows = connection.execute(
+        "SELECT d.body FROM documents d JOIN checkpoints f ON f.name = d.projection AND f.version = d.version "
+        "WHERE f.live AND d.projection = %s AND d.workspace_id = %s",
+        (track_documents.name, workspace_id),
+    )
+    tracks = [(each.isrc, each.artist, each.title) for (body,) in rows if (each := json.decode(body, type=_Track))]
+    aliases = connection.execute(
+        "SELECT t.artist, t.title, t.isrc FROM catalogue_titles t "
+        "JOIN catalogue_workspaces w ON w.number = t.workspace WHERE w.workspace_id = %s AND t.isrc IS NOT NULL",
+        (workspace_id,),
+    )
+    return Titles(tracks, [(row[0], row[1], row[2]) for row in aliases])
+
+
+class _Books:
+    """One merge, in the transaction in which its rows were staged."""
+
+    def __init__(self, connection: Connection[TupleRow], sent: Sent, reading: Reading) -> None:
+        self._connection = connection
+        self._sent = sent
+        self._reading = reading
+        self.workspace = _workspace(connection, sent.workspace_id)
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_MERGING, self.workspace))
+        self.number = self._one(
+            "INSERT INTO catalogue_imports (workspace, import_id, header, outcome) VALUES (%s, %s, %s, '') "
+            "RETURNING number",
+            (self.workspace, sent.import_id, reading.header),
+        )[0]
+        self._know_recordings()
+
+    def _one(self, query: str, parameters: Any = ()) -> TupleRow:
+        row = self._connection.execute(query.encode(), parameters).fetchone()
+        assert row is not None
+        return row
+
+    def _do(self, query: str, parameters: Any = ()) -> int:
+        return self._connection.execute(query.encode(), parameters).rowcount
+
+    def _know_recordings(self) -> None:
+        """Give each ISRC of the file a number, a page at a time."""
+        with self._connection.cursor(name="unknown") as cursor:
+            cursor.execute(
+                "SELECT DISTINCT s.isrc FROM staged s WHERE s.isrc IS NOT NULL AND NOT EXISTS "
+                "(SELECT FROM catalogue_recordings r WHERE r.workspace = %s AND r.isrc = s.isrc)",
+                (self.workspace,),
+            )
+            while page := cursor.fetchmany(PAGE):
+                codes = [row[0] for row in page]
+                self._do(
+                    "INSERT INTO catalogue_recordings (workspace, isrc, track_id) "
+                    "SELECT %s, * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                    (self.workspace, codes, [track_id(self._sent.workspace_id, each) for each in codes]),
+                )
+
+    def unknown(self) -> tuple[list[str], int]:
+        """Codes of the file that are not in the catalogue: the first of them, and how many there are."""
+        rows = self._connection.execute(
+            "WITH unknown AS (SELECT r.isrc FROM catalogue_recordings r WHERE r.workspace = %s "
+            "AND r.isrc IN (SELECT isrc FROM staged) AND NOT EXISTS (SELECT FROM documents d JOIN checkpoints f "
+            "ON f.name = d.projection AND f.version = d.version AND f.live "
+            "WHERE d.projection = %s AND d.id = r.track_id)) "
+            "SELECT isrc, (SELECT count(*) FROM unknown) FROM unknown ORDER BY isrc LIMIT %s",
+            (self.workspace, track_documents.name, UNKNOWN_SHOWN_MAX),
+        ).fetchall()
+        return [row[0] for row in rows], rows[0][1] if rows else 0
+
+    def keep_odd_rows(self, odd: IO[bytes]) -> None:
+        """Rows that were rejected, wait or were left alone."""
+        odd.seek(0)
+        self._do("CREATE TEMPORARY TABLE odd (line integer, kind text, reason text, cells text[]) ON COMMIT DROP")
+        with self._connection.cursor().copy("COPY odd FROM STDIN") as copy:
+            while block := odd.read(128 * 1024):
+                copy.write(block)
+        self._do("INSERT INTO catalogue_odd_rows SELECT %s, * FROM odd", (self.number,))
+
+    # --- plays ----------------------------------------------------------------------------------------------------
+
+    def plays(self) -> Counts:
+        """What the file knows of a day replaces what was known; what it does not know stays."""
+        self._do(
+            "CREATE TEMPORARY TABLE merged ON COMMIT DROP AS "
+            "SELECT r.number AS recording, s.day, s.spotify, s.apple, p.recording IS NULL AS is_new, "
+            "p.recording IS NOT NULL AND (coalesce(s.spotify, p.spotify), coalesce(s.apple, p.apple)) "
+            "IS DISTINCT FROM (p.spotify, p.apple) AS is_changed "
+            "FROM staged s JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
+            "LEFT JOIN catalogue_plays p ON p.recording = r.number AND p.day = s.day",
+            (self.workspace,),
+        )
+        new, changed, unchanged = self._one(
+            "SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE is_changed), "
+            "count(*) FILTER (WHERE NOT is_new AND NOT is_changed) FROM merged"
+        )
+        self._do(
+            "INSERT INTO catalogue_plays_before SELECT p.recording, p.day, p.spotify, p.apple, p.import, %s "
+            "FROM catalogue_plays p JOIN merged m USING (recording, day) WHERE m.is_changed",
+            (self.number,),
+        )
+        self._do(
+            "INSERT INTO catalogue_plays AS p (recording, day, workspace, spotify, apple, import) "
+            "SELECT recording, day, %s, spotify, apple, %s FROM merged WHERE is_new OR is_changed "
+            "ORDER BY recording, day ON CONFLICT (recording, day) DO UPDATE SET "
+            "spotify = coalesce(excluded.spotify, p.spotify), apple = coalesce(excluded.apple, p.apple), "
+            "import = excluded.import",
+            (self.workspace, self.number),
+        )
+        self._do(
+            "INSERT INTO catalogue_days SELECT DISTINCT %s::integer, day FROM merged WHERE is_new "
+            "ON CONFLICT DO NOTHING",
+            (self.workspace,),
+        )
+        return replace(self._reading.tally(), new=new, changed=changed, unchanged=unchanged)
+
+    # --- royalties ------------------------------------------------------------------------------------------------
+
+    def royalties(self) -> Counts:
+        """Each statement and period by itself: new, the same as before, corrected, or older than what is there."""
+        self._know_titles()
+        self._know_blocks()
+        fresh = self._keep_lines("b.standing = 'fresh'")
+        same = self._one("SELECT count(*) FROM staged s JOIN blocks b ON b.local = s.block WHERE b.standing = 'same'")[
+            0
+        ]
+        self._compare()
+        new, changed, unchanged, missing = self._one(
+            "SELECT coalesce(sum(n) FILTER (WHERE was IS NULL), 0)::bigint, "
+            "coalesce(sum(n) FILTER (WHERE was IS NOT NULL AND NOT same), 0)::bigint, "
+            "coalesce(sum(n) FILTER (WHERE same), 0)::bigint, coalesce(sum(was) FILTER (WHERE n IS NULL), 0)::bigint "
+            "FROM compared WHERE standing = 'changed'"
+        )
+        older, undone = self._one(
+            "SELECT coalesce(sum(n), 0)::bigint, count(*) FILTER (WHERE n IS NOT NULL AND NOT coalesce(same, false)) "
+            "FROM compared WHERE standing = 'older'"
+        )
+        if undone:
+            self._reading.warnings["older_statement"] = None
+        self._do(
+            "UPDATE catalogue_lines l SET replaced_by = %s FROM compared c WHERE c.standing = 'changed' "
+            "AND l.block = c.block AND l.key = c.key AND l.replaced_by IS NULL AND "
+            "((c.n IS NOT NULL AND c.was IS NOT NULL AND NOT c.same) OR (%s AND c.n IS NULL))",
+            (self.number, self._sent.options.replace),
+        )
+        self._keep_lines(
+            "b.standing = 'changed' AND EXISTS (SELECT FROM compared c WHERE c.block = b.number AND c.key = s.key "
+            "AND (c.was IS NULL OR NOT c.same))"
+        )
+        self._do(
+            "INSERT INTO catalogue_block_versions SELECT number, digest, %s FROM blocks "
+            "WHERE standing IN ('fresh', 'changed')",
+            (self.number,),
+        )
+        return replace(
+            self._reading.tally(), new=fresh + new, changed=changed, unchanged=same + unchanged + older, missing=missing
+        )
+
+    def _know_titles(self) -> None:
+        """Give each title without ISRC its number."""
+        self._do("CREATE TEMPORARY TABLE titles (local integer, number integer) ON COMMIT DROP")
+        told = list(self._reading.titles.items())
+        if not told:
+            return
+        ids = [derived_id("title", self._sent.workspace_id, *which) for which, _ in told]
+        self._do(
+            "INSERT INTO catalogue_titles (workspace, title_id, artist, title, reason) "
+            "SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+            (
+                self.workspace,
+                ids,
+                [artist for (artist, _), _ in told],
+                [title for (_, title), _ in told],
+                [self._reading.title_reasons[local] for _, local in told],
+            ),
+        )
+        self._do(
+            "INSERT INTO titles SELECT q.local, t.number FROM unnest(%s::integer[], %s::text[]) AS q(local, id) "
+            "JOIN catalogue_titles t ON t.title_id = q.id",
+            ([local for _, local in told], ids),
+        )
+
+    def _know_blocks(self) -> None:
+        """Give each statement and period its number, and say how it stands to what was imported before."""
+        found = self._reading.blocks
+        self._do(
+            "CREATE TEMPORARY TABLE told ON COMMIT DROP AS SELECT * FROM "
+            "unnest(%s::integer[], %s::date[], %s::date[], %s::date[], %s::bytea[]) "
+            "AS t(local, statement, sale_start, sale_end, digest)",
+            (
+                list(found.values()),
+                [which[0] for which in found],
+                [which[1] for which in found],
+                [which[2] for which in found],
+                [each.to_bytes(16) for each in self._reading.block_digests],
+            ),
+        )
+        source = self._reading.profile.name
+        self._do(
+            "INSERT INTO catalogue_blocks (workspace, source, statement, sale_start, sale_end) "
+            "SELECT %s, %s, statement, sale_start, sale_end FROM told ON CONFLICT DO NOTHING",
+            (self.workspace, source),
+        )
+        # A block without versions is new; one whose newest version is this one needs no look at its rows, unless
+        # what it has no more is to go.
+        self._do(
+            "CREATE TEMPORARY TABLE blocks ON COMMIT DROP AS SELECT t.local, b.number, t.digest, b.sale_start, CASE "
+            "WHEN v.newest IS NULL THEN 'fresh' WHEN v.newest = t.digest AND NOT %s THEN 'same' "
+            "WHEN v.newest <> t.digest AND t.digest = ANY(v.digests) THEN 'older' ELSE 'changed' END AS standing "
+            "FROM told t JOIN catalogue_blocks b ON b.workspace = %s AND b.source = %s "
+            "AND b.statement = t.statement AND b.sale_start = t.sale_start AND b.sale_end = t.sale_end "
+            "LEFT JOIN LATERAL (SELECT array_agg(digest) AS digests, "
+            "(array_agg(digest ORDER BY import DESC))[1] AS newest FROM catalogue_block_versions v "
+            "WHERE v.block = b.number) v "
+            "ON true",
+            (self._sent.options.replace, self.workspace, source),
+        )
+        self._do("ANALYZE blocks")
+
+    def _compare(self) -> None:
+        """What staged rows and those in the books have in common, by what a row is about."""
+        value = "coalesce(units::text, '-') || ':' || trim_scale(amount)"
+        values = f"array_agg({value} ORDER BY units, amount) AS v, count(*) AS n"
+        self._do(
+            "CREATE TEMPORARY TABLE compared ON COMMIT DROP AS "
+            "SELECT coalesce(s.number, c.number) AS block, coalesce(s.key, c.key) AS key, "
+            "coalesce(s.standing, c.standing) AS standing, s.n, c.n AS was, s.v = c.v AS same "
+            f"FROM (SELECT b.number, b.standing, s.key, {values} FROM staged s JOIN blocks b ON b.local = s.block "
+            "AND b.standing IN ('changed', 'older') GROUP BY 1, 2, 3) s FULL JOIN "
+            f"(SELECT b.number, b.standing, l.key, {values} FROM catalogue_lines l JOIN blocks b ON b.number = l.block "
+            "AND b.standing IN ('changed', 'older') WHERE l.replaced_by IS NULL GROUP BY 1, 2, 3) c "
+            "ON c.number = s.number AND c.key = s.key"
+        )
+
+    def _keep_lines(self, which: str) -> int:
+        return self._do(
+            "INSERT INTO catalogue_lines (block, key, import, line, workspace, recording, title, upc, store, country, "
+            "kind, sale_start, units, currency, amount) "
+            "SELECT b.number, s.key, %s, s.line, %s, r.number, t.number, s.upc, s.store, s.country, s.kind, "
+            "b.sale_start, s.units, s.currency, s.amount FROM staged s JOIN blocks b ON b.local = s.block "
+            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
+            f"LEFT JOIN titles t ON t.local = s.unresolved WHERE {which}",
+            (self.number, self.workspace, self.workspace),
+        )
+
+    # --- songs in a window ----------------------------------------------------------------------------------------
+
+    def songs(self) -> Counts:
+        """What a store says of songs over a stretch of time replaces what it said of the same stretch."""
+        self._know_titles()
+        options, source = self._sent.options, self._reading.profile.name
+        start, end = options.period_start, options.period_end
+        assert end is not None
+        stretch = (self.workspace, source, start, end)
+        same = (
+            "p.workspace = %s AND p.source = %s AND p.period_start IS NOT DISTINCT FROM %s::date AND p.period_end = %s "
+            "AND p.replaced_by IS NULL AND p.name = s.name"
+        )
+        equal = "(p.listeners, p.streams, p.saves) IS NOT DISTINCT FROM (s.listeners, s.streams, s.saves)"
+        new, changed, unchanged = self._one(
+            "SELECT count(*) FILTER (WHERE p.name IS NULL), "
+            f"count(*) FILTER (WHERE p.name IS NOT NULL AND NOT {equal}), "
+            f"count(*) FILTER (WHERE p.name IS NOT NULL AND {equal}) "
+            f"FROM staged s LEFT JOIN LATERAL (SELECT * FROM catalogue_snapshots p WHERE {same} LIMIT 1) p ON true",
+            stretch,
+        )
+        self._do(
+            f"UPDATE catalogue_snapshots p SET replaced_by = %s FROM staged s WHERE {same} AND NOT {equal}",
+            (self.number, *stretch),
+        )
+        self._do(
+            "INSERT INTO catalogue_snapshots (workspace, source, period_start, period_end, name, recording, title, "
+            "listeners, streams, saves, import) SELECT %s, %s, %s, %s, s.name, r.number, t.number, s.listeners, "
+            "s.streams, s.saves, %s FROM staged s "
+            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
+            "LEFT JOIN titles t ON t.local = s.unresolved "
+            f"WHERE NOT EXISTS (SELECT FROM catalogue_snapshots p WHERE {same})",
+            (*stretch, self.number, self.workspace, *stretch),
+        )
+        return replace(self._reading.tally(), new=new, changed=changed, unchanged=unchanged)
+
+
+def _workspace(connection: Connection[TupleRow], workspace_id: str) -> int:
+    connection.execute(
+        "INSERT INTO catalogue_workspaces (workspace_id) VALUES (%s) ON CONFLICT DO NOTHING", (workspace_id,)
+    )
+    row = connection.execute(
+        "SELECT number FROM catalogue_workspaces WHERE workspace_id = %s", (workspace_id,)
+    ).fetchone()
+    assert row is not None
+    found: int = row[0]
+    return found
+
+
+@provides
+def importer(settings: Postgres) -> Importer:
+    """What reads files into the books."""
+    return Importer(settings.postgres_url)

@@ -1,0 +1,164 @@
+"""Plays: a recording day by day, a catalogue at a glance."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from msgspec import Struct, json
+
+from api.auth import Asker
+from api.catalogue.ports import Ports
+from api.catalogue.tracks import READ, in_path
+from commands.catalogue.ports import track_id
+from domain.kernel import Invalid
+from projections.catalogue.tracks import track_documents
+
+DAYS, DAYS_MAX = 30, 365
+
+
+class NotADay(Invalid):
+    """A day is written as YYYY-MM-DD."""
+
+
+class DayOfPlays(Struct):
+    """One day; null is what no file has said, and 0 only what one has."""
+
+    date: date
+    spotify_streams: int | None
+    apple_streams: int | None
+
+
+class History(Struct):
+    """The newest days of a recording, the newest first."""
+
+    isrc: str
+    historical_data: list[DayOfPlays]
+
+
+class HistoryAnswer(Struct):
+    """Recent daily analytics rows for the requested ISRC."""
+
+    data: History
+
+
+class Stats(Struct):
+    """How much there is."""
+
+    total_inner_catalogue_tracks: int
+    has_stream_data: bool
+    days_tracked: int
+
+
+class BestTrack(Struct):
+    """A track and what it was played on that day, on Spotify and Apple Music together."""
+
+    isrc: str
+    title: str
+    artist: str
+    streams: int
+
+
+class BestArtist(Struct):
+    """An artist and what all their tracks were played on that day."""
+
+    artist: str
+    streams: int
+
+
+class OverviewData(Struct):
+    """A day of a whole catalogue."""
+
+    stats: Stats
+    best_tracks: list[BestTrack]
+    best_artists: list[BestArtist]
+
+
+class OverviewAnswer(Struct):
+    """Overview stats and top performers for the requested or latest day."""
+
+    success: bool
+    data: OverviewData
+
+
+class _Named(Struct):
+    isrc: str
+    title: str
+    artist: str
+
+
+_named = json.Decoder(_Named).decode
+
+
+@get(
+    "/api/v1/analytics/spotify/{isrc:str}",
+    tags=["catalogue"],
+    opt={
+        **READ,
+        "security_notes": (
+            "The handler verifies the ISRC belongs to the authenticated workspace before reading analytics rows.",
+            "days is validated to a bounded 1-365 window to avoid unbounded response generation.",
+        ),
+    },
+)
+async def get_daily_plays(
+    isrc: FromPath[str],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+    days: Annotated[
+        int, QueryParameter(ge=1, le=DAYS_MAX, description="How many most-recent daily rows to return.")
+    ] = DAYS,
+) -> HistoryAnswer:
+    """Read the latest daily rows of a recording in the catalogue, the newest first, Spotify beside Apple Music."""
+    known = in_path(isrc)
+    await ports.views.get(track_documents, track_id(asker.workspace_id, known), asker.workspace_id)
+    found = await ports.books.series(asker.workspace_id, known, days)
+    return HistoryAnswer(History(known, [DayOfPlays(*each[:3]) for each in found]))
+
+
+@get(
+    "/api/v1/catalogue/overview",
+    tags=["catalogue"],
+    opt={
+        **READ,
+        "security_notes": (
+            "All aggregate queries are parameterized with the authenticated workspace user_id.",
+            "The route exposes a compact summary payload rather than raw internal table structures.",
+        ),
+    },
+)
+async def get_overview(
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+    day: Annotated[
+        str | None,
+        QueryParameter(
+            query="date",
+            max_length=32,
+            description="Optional historical day in YYYY-MM-DD format. Defaults to the latest available day.",
+        ),
+    ] = None,
+) -> OverviewAnswer:
+    """Sum up a day: how much there is, the best tracks and the best artists, ten of each at most."""
+    found = await ports.books.overview(asker.workspace_id, None if day is None else _day(day))
+    best = [(_named(body), streams) for body, streams in found.best_tracks]
+    return OverviewAnswer(
+        success=True,
+        data=OverviewData(
+            Stats(found.tracks, bool(found.best_tracks), found.days),
+            [BestTrack(each.isrc, each.title, each.artist, streams) for each, streams in best],
+            [BestArtist(artist, streams) for artist, streams in found.best_artists],
+        ),
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        if len(text) == 10:
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise NotADay(loc=("query", "date"))

@@ -1,0 +1,67 @@
+"""What the catalogue needs of the outside, and how its things are named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from commands.kernel import Execute, Log, Now, derived_id
+from commands.ports import Blobs
+from domain.catalogue.imports import Options, Question, Reason, Report
+from domain.kernel import Value
+
+
+def track_id(workspace_id: str, isrc: str) -> str:
+    """The id of the track with an ISRC in a workspace: it follows from both, so that there is one at most."""
+    return derived_id("track", workspace_id, isrc)
+
+
+class Sent(Value):
+    """A file as it was sent, and what was said about it."""
+
+    import_id: str
+    workspace_id: str
+    filename: str
+    options: Options
+
+
+class Paused(Exception):
+    """Something must be asked before a file can be read."""
+
+    def __init__(self, source: str, question: Question, detail: str) -> None:
+        super().__init__(detail)
+        self.source = source
+        self.question = question
+        self.detail = detail
+
+
+class Refused(Exception):
+    """A file cannot be imported, and why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Importing(Protocol):
+    """What reads files into the books."""
+
+    async def run(self, sent: Sent, path: Path, today: date) -> Report:
+        """Read a file once, all of it or nothing; raises Paused, Refused."""
+
+    async def forget(self, workspace_id: str) -> None:
+        """Delete all rows of a workspace."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The log, the books, and where the originals are."""
+
+    execute: Execute
+    log: Log
+    now: Now
+    blobs: Blobs
+    importing: Importing

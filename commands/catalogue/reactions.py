@@ -1,0 +1,89 @@
+"""What follows when a file has been sent: it is read into the books, in a queue of its own."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import structlog
+
+from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
+from commands.catalogue.ports import Paused, Ports, Refused, Sent
+from commands.kernel import Queue, reacts_to
+from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
+from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
+from domain.kernel import ERASED, NotFound
+from domain.ledger import Context, Recorded
+
+log = structlog.get_logger(__name__)
+
+IMPORTS = Queue("imports", concurrency=4, timeout=1800.0, attempts=4, apart=True)
+
+
+async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
+    assert isinstance(recorded.event, ImportRequested | ImportAnswered)
+    log.error("import.broken", import_id=recorded.event.import_id, problem=problem)
+    wish = RefuseImport(
+        import_id=recorded.event.import_id, reason="broken", detail="Reading the file failed again and again."
+    )
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(ImportRequested, ImportAnswered, name="read-import", queue=IMPORTS, gives_up=_broken)
+async def read_import(recorded: Recorded, ports: Ports) -> None:
+    """Read the file into the books, unless somebody has done so already."""
+    assert isinstance(recorded.event, ImportRequested | ImportAnswered)
+    await read_file(recorded.event.import_id, ports, recorded.context())
+
+
+async def read_file(import_id: str, ports: Ports, context: Context) -> None:
+    """Read a file that was sent into the books, and write down what came of it."""
+    history = (await ports.log.read(imports.stream(import_id))).events
+    found = imports.fold(history)
+    sent = next((each for each in history if isinstance(each, ImportRequested)), None)
+    if sent is None or found.standing != "waiting" or sent.object_key == "":
+        return
+    if await _is_forgotten(sent.workspace_id, ports):
+        return
+    file = Sent(
+        import_id=import_id,
+        workspace_id=sent.workspace_id,
+        filename="file" if sent.filename == ERASED else sent.filename,
+        options=found.options,
+    )
+    try:
+        async with ports.blobs.fetch(sent.object_key) as path:
+            report = await ports.importing.run(file, path, _latest(ports))
+    except NotFound:
+        refused = RefuseImport(import_id=import_id, reason="broken", detail="The file is not in the store any more.")
+        await ports.execute(refused, context)
+    except Paused as asks:
+        paused = PauseImport(import_id=import_id, source=asks.source, question=asks.question, detail=asks.detail)
+        await ports.execute(paused, context)
+    except Refused as refusal:
+        refused = RefuseImport(import_id=import_id, reason=refusal.reason, detail=refusal.detail)
+        await ports.execute(refused, context)
+        # Of what is refused nothing is kept.
+        await ports.blobs.delete(sent.object_key)
+    else:
+        await ports.execute(CompleteImport(import_id=import_id, report=report), context)
+        if await _is_forgotten(sent.workspace_id, ports):
+            await ports.importing.forget(sent.workspace_id)
+
+
+def _latest(ports: Ports) -> date:
+    """The last day that any place on earth has reached."""
+    return (ports.now() + timedelta(hours=14)).date()
+
+
+async def _is_forgotten(workspace_id: str, ports: Ports) -> bool:
+    return is_forgotten((await ports.log.read(workspaces.stream(workspace_id))).events)
+
+
+@reacts_to(WorkspaceForgotten, name="forget-catalogue")
+async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
+    """Delete the books of a forgotten workspace and the originals that they were made from."""
+    assert isinstance(recorded.event, WorkspaceForgotten)
+    workspace_id = recorded.event.workspace_id
+    async for stored in ports.blobs.list(objects_of(workspace_id)):
+        await ports.blobs.delete(stored.key)
+    await ports.importing.forget(workspace_id)
