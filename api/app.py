@@ -114,8 +114,9 @@ async def create_app(
             title=PLATFORM.title,
             version=version("ledgerline"),
             description="An open, self-hosted, event-sourced backend for people who make music and music software.",
-            path="/openapi",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            # The framework serves its own document here, and takes whatever is below; ours stands in `documents`.
+            path="/openapi-of-the-framework",
+            render_plugins=[JsonRenderPlugin()],
             use_handler_docstrings=True,
             operation_id_creator=_operation_id,
         ),

@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from api.surfaces import Surface, surfaces
+from domain.discovery import context_of
 from domain.kernel import (
     Conflict,
     Exhausted,
@@ -60,7 +61,39 @@ def document(app: Litestar) -> dict[str, Any]:
                 for method in handler.http_methods:
                     if operation := item.get(str(method).lower()):
                         _complete(operation, handler, route)
+    tags = {tag for item in schema["paths"].values() for each in item.values() for tag in each.get("tags", ())}
+    schema["tags"] = [{"name": tag} for tag in sorted(tags)]
     return schema
+
+
+def subset(schema: dict[str, Any], tag: str) -> dict[str, Any]:
+    """The operations with a tag as a document of their own, with the shapes that they refer to and no others."""
+    paths = {
+        path: {method: each for method, each in item.items() if tag in each.get("tags", ())}
+        for path, item in schema["paths"].items()
+    }
+    paths = {path: item for path, item in paths.items() if item}
+    shapes = schema["components"]["schemas"]
+    needed: set[str] = set()
+    looked_at: list[Any] = [paths]
+    while looked_at:
+        new = _references(looked_at.pop()) - needed
+        needed |= new
+        looked_at += [shapes[name] for name in new]
+    components = schema["components"] | {"schemas": {name: shapes[name] for name in shapes if name in needed}}
+    return schema | {"paths": paths, "components": components, "tags": [{"name": tag}]}
+
+
+def _references(part: Any) -> set[str]:
+    match part:
+        case dict():
+            reference = part.get("$ref")
+            own = {reference.rsplit("/", 1)[1]} if isinstance(reference, str) else set()
+            return own.union(*(_references(each) for each in part.values()))
+        case list():
+            return set().union(*(_references(each) for each in part))
+        case _:
+            return set()
 
 
 def _template(route: HTTPRoute) -> str:
@@ -74,13 +107,19 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     if body := handler.opt.get("request_body"):
         operation["requestBody"] = body
     surface: Surface = handler.opt["surface"]
+    operation["tags"] = operation.get("tags") or [surface.title]
+    operation["x-context"] = context_of(handler.fn.__module__)
     if notes := handler.opt.get("security_notes"):
         operation["x-security-notes"] = list(notes)
     if needed := handler.opt.get("needs"):
         operation["security"] = [{name: []} for name in surface.security]
         operation["x-scope"] = needed.scope
         operation["x-role"] = needed.role
-    kinds = _refusals(operation, handler, route)
+    _complete_answers(operation, handler, _refusals(operation, handler, route))
+
+
+def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kinds: set[type[Refusal]]) -> None:
+    surface: Surface = handler.opt["surface"]
     statuses = {str(surface.status(kind)) for kind in kinds} | set(handler.opt.get("statuses", ()))
     if "requestBody" in operation:
         statuses.add("415")
@@ -104,12 +143,14 @@ def _refusals(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     if "requestBody" in operation or operation.get("parameters"):
         kinds |= {Invalid, Exhausted}
     if "requestBody" in operation:
-        kinds |= {NotFound, Conflict, TooLarge}
+        kinds |= {NotFound, TooLarge}
+    if "GET" not in handler.http_methods:
+        kinds.add(Conflict)
     if route.path_parameters:
         kinds.add(NotFound)
     if "rates" in handler.opt:
         kinds.add(Exhausted)
-    if "needs" in handler.opt:
+    if handler.opt.get("needs"):
         kinds |= {Unauthenticated, Forbidden, Exhausted}
     return kinds
 

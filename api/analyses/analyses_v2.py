@@ -48,7 +48,7 @@ class UploadIsTooLarge(TooLarge):
 class NewAnalysis(Struct):
     """What to analyse: the address of a recording, or a storage object it was uploaded to; and whom to tell."""
 
-    source_url: Url | None = None
+    source_url: Annotated[Url | None, Meta(examples=["https://example.com/song.mp3"])] = None
     storage_object_id: Id | None = None
     webhook_endpoint_id: Id | None = None
     webhook_url: Url | None = None

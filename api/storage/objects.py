@@ -34,7 +34,9 @@ class UploadWillBeTooLarge(UploadIsTooLarge):
 class NewObject(Struct):
     """What is going to be uploaded. When `size_bytes` is given, the link takes a file of exactly that size."""
 
-    content_type: Annotated[str, Meta(min_length=1, max_length=127, pattern=r"^[\x21-\x7e][\x20-\x7e]*$")]
+    content_type: Annotated[
+        str, Meta(min_length=1, max_length=127, pattern=r"^[\x21-\x7e][\x20-\x7e]*$", examples=["audio/mpeg"])
+    ]
     purpose: Purpose
     size_bytes: Annotated[int, Meta(ge=1)] | None = None
 

@@ -30,7 +30,9 @@ PUBLIC = {
     "GET /",
     "GET /docs",
     "GET /docs/api.md",
+    "GET /llms.txt",
     "GET /openapi.json",
+    "GET /openapi/{name}",
     # what a signed link opens
     "GET /objects/{key}",
     "PUT /objects/{key}",
