@@ -41,6 +41,7 @@ h5 { margin: 1rem 0 0.2rem; font-size: 0.88rem; }
 code, pre { font: 0.86em/1.5 ui-monospace, monospace; } .dim { color: var(--dim); font-size: 0.92em; }
 pre { margin: 0; padding: 0.8rem 1rem; overflow-x: auto; background: var(--soft); border-radius: 0 6px 6px 6px; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: 0.92em; }
+td:first-child, td:nth-child(2) { width: 30%; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.8rem 0.3rem 0;
   border-bottom: 1px solid var(--line); }
 .calls { margin-top: 1rem; position: relative; } .calls button { font: inherit; font-size: 0.82rem; color: inherit;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -42,6 +42,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     form: Mapping[str, Any] | None = None
+    #: The media type of a body that is the content of a file.
+    file: str | None = None
     is_protected: bool = False
 
     @property
@@ -74,15 +76,13 @@ def call_of(schema: Mapping[str, Any], method: str, path: str, operation: Mappin
                 query[each["name"]] = value
             case "header":
                 headers[each["name"]] = value
-    body, form = None, None
+    call = Call(method, path, query, headers, is_protected="security" in operation)
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
+        if media not in {"application/json", "multipart/form-data"}:
+            return replace(call, file=media)
         value = content.get("example", value_of(schema, content.get("schema", {}), "body"))
-        if media == "multipart/form-data":
-            form = value
-        elif media == "application/json":
-            body = value
-        break
-    return Call(method, path, query, headers, body, form, "security" in operation)
+        return replace(call, form=value) if media == "multipart/form-data" else replace(call, body=value)
+    return call
 
 
 def value_of(schema: Mapping[str, Any], part: Mapping[str, Any], name: str, depth: int = 0) -> Any:
@@ -143,6 +143,8 @@ def curl(call: Call) -> str:
     parts += [f"-F {_quoted(f'{name}={value}')}" for name, value in (call.form or {}).items()]
     if call.body is not None:
         parts += ["-H 'Content-Type: application/json'", f"-d {_quoted(json.dumps(call.body, ensure_ascii=False))}"]
+    if call.file is not None:
+        parts += [f"-H {_quoted(f'Content-Type: {call.file}')}", "--data-binary @FILE"]
     return " \\\n  ".join(parts)
 
 
@@ -155,6 +157,8 @@ def python(call: Call) -> str:
     headers = ['"X-API-Key": os.environ["LEDGERLINE_API_KEY"]'] if call.is_protected else []
     headers += [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in call.headers.items()]
     arguments = [json.dumps(HERE + call.url)]
+    if call.file is not None:
+        headers.append(f'"Content-Type": "{call.file}"')
     if headers:
         arguments.append(f"headers={{{', '.join(headers)}}}")
     files = [name for name, value in (call.form or {}).items() if str(value).startswith("@")]
@@ -164,6 +168,8 @@ def python(call: Call) -> str:
         arguments.append(f"files={{{', '.join(given)}}}")
         if fields:
             arguments.append(f"data={fields!r}")
+    if call.file is not None:
+        arguments.append('content=open("FILE", "rb")')
     if call.body is not None:
         arguments.append(f"json={call.body!r}")
     lines = ["import os", "", "import httpx", ""] if call.is_protected else ["import httpx", ""]
@@ -186,6 +192,10 @@ def node(call: Call) -> str:
                 given = f'await openAsBlob("{value[1:]}"), "{value[1:]}"'
             lines.append(f"body.append({json.dumps(name)}, {given});")
         options.append("body")
+    if call.file is not None:
+        lines += ['import { openAsBlob } from "node:fs";', ""]
+        headers.append(f'"Content-Type": "{call.file}"')
+        options.append('body: await openAsBlob("FILE")')
     if call.body is not None:
         headers.append('"Content-Type": "application/json"')
         options.append(f"body: JSON.stringify({json.dumps(call.body, ensure_ascii=False)})")

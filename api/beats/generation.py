@@ -57,7 +57,7 @@ class InvalidKey(Invalid):
 class NewBeatAsked(Struct, rename="camel"):
     """What is asked for. `seed`, `bpm`, `musicalKey` and `duration` (seconds) are for who wants to choose them."""
 
-    category_name: Annotated[str, Meta(min_length=1, max_length=200)]
+    category_name: Annotated[str, Meta(min_length=1, max_length=200, examples=["LoFi – Melodic/Calm"])]
     mode: str = "full"
     seed: Annotated[int, Meta(ge=0, lt=2**31)] | None = None
     bpm: Annotated[int, Meta(ge=50, le=200)] | None = None
