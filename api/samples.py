@@ -68,7 +68,8 @@ def call_of(schema: Mapping[str, Any], method: str, path: str, operation: Mappin
     for each in operation.get("parameters", ()):
         if not each.get("required"):
             continue
-        value = str(each.get("example", value_of(schema, each.get("schema", {}), each["name"])))
+        shown = next(iter(each.get("examples", {}).values()), {})
+        value = str(shown.get("value", value_of(schema, each.get("schema", {}), each["name"])))
         match each["in"]:
             case "path":
                 path = path.replace(f"{{{each['name']}}}", quote(value))

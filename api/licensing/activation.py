@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.openapi.spec import Example
+from litestar.params import JSONBody, PathParameter
 from msgspec import UNSET, Meta, Struct, UnsetType, json
 
 from api.auth import anonymous, counted_address, header
@@ -51,12 +52,15 @@ _TEXTS: dict[type[Refusal], str] = {
 #: Drawn anew by the client for each request, so that no old answer passes for a new one.
 Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 KeyId = Annotated[str, Meta(max_length=64)]
+_EXAMPLE = "3f0c5f6e-52c4-4b8e-9d33-0a6a1c1d9e55"
+Code = Annotated[str, Meta(examples=[_EXAMPLE])]
+InPath = Annotated[str, PathParameter(examples=[Example(value=_EXAMPLE)])]
 
 
 class OnMachine(Struct):
     """A code, and the machine it is about. The client of the original also says for which plug-in: its project."""
 
-    code: str
+    code: Code
     machine_id: str
     plugin_id: str | None = None
 
@@ -351,7 +355,7 @@ async def _told(ports: Ports, data: Validating, verdict: Verdict, found: License
     opt=LIMITED,
     responses=shows(Status),
 )
-async def get_status(request: Connection, code: FromPath[str], ports: NamedDependency[Ports]) -> Response[bytes]:
+async def get_status(request: Connection, code: InPath, ports: NamedDependency[Ports]) -> Response[bytes]:
     """Get the public status of a license."""
     license_id = await counted(request, ports, code)
     found = await known(request, ports, license_id)
