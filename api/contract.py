@@ -10,7 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from api.surfaces import Surface, surfaces
+from api.surfaces import PLATFORM, Surface, surfaces
 from domain.discovery import context_of
 from domain.kernel import (
     Conflict,
@@ -107,7 +107,8 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     if body := handler.opt.get("request_body"):
         operation["requestBody"] = body
     surface: Surface = handler.opt["surface"]
-    operation["tags"] = operation.get("tags") or [surface.title]
+    # Under one surface stand several contracts at the root; elsewhere each contract has its own.
+    operation["tags"] = operation["tags"] if surface is PLATFORM and operation.get("tags") else [surface.title]
     operation["x-context"] = context_of(handler.fn.__module__)
     if notes := handler.opt.get("security_notes"):
         operation["x-security-notes"] = list(notes)

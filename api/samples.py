@@ -68,7 +68,7 @@ def call_of(schema: Mapping[str, Any], method: str, path: str, operation: Mappin
     for each in operation.get("parameters", ()):
         if not each.get("required"):
             continue
-        shown = next(iter(each.get("examples", {}).values()), {})
+        shown: Mapping[str, Any] = next(iter(each.get("examples", {}).values()), {})
         value = str(shown.get("value", value_of(schema, each.get("schema", {}), each["name"])))
         match each["in"]:
             case "path":

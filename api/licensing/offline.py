@@ -160,7 +160,7 @@ def _license(license_id: str, code: str, license: License) -> dict[str, Any]:  #
 @get(
     "/functions/v1/plugin-activation/public-key",
     tags=["plug-in activation"],
-    opt=rate(PUBLIC_KEYS),
+    opt={**rate(PUBLIC_KEYS), "statuses": ("404",)},
 )
 async def get_public_key(
     ports: NamedDependency[Ports],
