@@ -174,7 +174,7 @@ def test_every_example_is_understood_when_it_is_sent_as_it_stands(
     visitor = sign_in(client)
     for method, path, operation in operations(contract):
         call = call_of(contract, method, path, operation)
-        if call.file is not None:
+        if call.file is not None or (call.form and path != "/v1/analyze/upload"):
             continue  # what is in the file only they know who send it
         answer = asked(visitor, curl(call), clip)
         is_odd = answer.status_code in {400, 405, 413, 415, 422} and path not in ONLY_THE_MOMENT_KNOWS
