@@ -40,7 +40,7 @@ def check_text(text: str) -> str:
 
 
 @cache
-def _moments(kind: type) -> tuple[str, ...]:
+def moments(kind: type) -> tuple[str, ...]:
     """The fields of this struct that hold moments, at whatever depth."""
     info = inspect.type_info(kind)
     return tuple(each.name for each in info.fields if _has_moment(each)) if isinstance(info, inspect.StructType) else ()
@@ -63,7 +63,7 @@ def check_moments(value: object) -> None:
         if value.tzinfo is None or not EARLIEST <= value <= LATEST:
             raise CannotBeKept(problem=NO_MOMENT)
     elif isinstance(value, msgspec.Struct):
-        for name in _moments(type(value)):
+        for name in moments(type(value)):
             check_moments(getattr(value, name))
     elif isinstance(value, dict):
         for each in value.values():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from domain.keeping import NO_TEXT, CannotBeKept, check_moments, check_text
+from domain.keeping import NO_TEXT, CannotBeKept, check_moments, check_text, moments
 from domain.kernel import ERASED, Event, TooLarge
 from domain.vocabulary import events, personal_fields, renamed, upcast
 
@@ -39,7 +40,19 @@ EVENT_BYTES_MAX = 768 * 1024
 _ZERO = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 _encode = msgspec.json.Encoder().encode
-_decoders: dict[type[Event], Callable[[bytes], Event]] = {}
+
+
+class _Shape(NamedTuple):
+    """What is the same for all events of a kind: what of them is sealed, whether they hold moments, what reads them."""
+
+    personal: tuple[tuple[str, str], ...]
+    has_moments: bool
+    decode: Callable[[bytes], Event]
+
+
+@cache
+def _shape(kind: type[Event]) -> _Shape:
+    return _Shape(personal_fields(kind), bool(moments(kind)), msgspec.json.Decoder(kind).decode)
 
 
 def encode(event: Event, seals: Seals) -> bytes:
@@ -47,26 +60,31 @@ def encode(event: Event, seals: Seals) -> bytes:
 
     No event is written that could not be read, folded and shown: raises CannotBeKept or EventIsTooLarge.
     """
-    kind = type(event)
+    personal, has_moments, read = _shape(type(event))
     try:
-        sealed = {
-            field: seals.seal(getattr(event, subject), field, check_text(text))
-            for field, subject in personal_fields(kind)
-            if (text := getattr(event, field)) is not None
-        }
-        state = _encode(replace(event, **sealed) if sealed else event)
+        state = _encode(_sealed(event, personal, seals) if personal else event)
     except UnicodeEncodeError:
         raise CannotBeKept(problem=NO_TEXT) from None
     if b"\\u0000" in state and _ZERO.search(state):
         raise CannotBeKept(problem=NO_TEXT)
     if len(state) > EVENT_BYTES_MAX:
         raise EventIsTooLarge(size=len(state), size_max=EVENT_BYTES_MAX)
-    check_moments(event)
+    if has_moments:
+        check_moments(event)
     try:
-        _decoder(kind)(state)
+        read(state)
     except msgspec.DecodeError as unlike:
-        raise CannotBeKept(problem=f"it has not the shape of {kind.__name__} ({unlike})") from unlike
+        raise CannotBeKept(problem=f"it has not the shape of {type(event).__name__} ({unlike})") from unlike
     return state
+
+
+def _sealed(event: Event, personal: tuple[tuple[str, str], ...], seals: Seals) -> Event:
+    sealed = {
+        field: seals.seal(getattr(event, subject), field, check_text(text))
+        for field, subject in personal
+        if (text := getattr(event, field)) is not None
+    }
+    return replace(event, **sealed)
 
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:
@@ -78,14 +96,7 @@ def decode(name: str, schema_version: int, state: bytes) -> Event:
     if schema_version in kind.upcasters:
         facts: dict[str, Any] = msgspec.json.decode(state)
         return msgspec.convert(upcast(kind, schema_version, facts), kind)
-    return _decoder(kind)(state)
-
-
-def _decoder(kind: type[Event]) -> Callable[[bytes], Event]:
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind).decode
-    return decoder
+    return _shape(kind).decode(state)
 
 
 def subjects(events: Iterable[Event]) -> set[str]:

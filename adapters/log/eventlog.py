@@ -41,7 +41,8 @@ V = TypeVar("V")
 
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
-
+#: The numbers of the appends in a batch, each of which has at least one event.
+_NUMBERS = [arrays.int8(number) for number in range(BATCH_EVENTS_MAX)]
 
 #: What is rung when a stream has grown of which processes remember something; the message is its name.
 GROWN = "grown"
@@ -329,9 +330,9 @@ class EventLog(Log):
 
     async def _insert(self, batch: list[_Append]) -> None:
         columns = zip(*(row for append in batch for row in append.rows), strict=True)
-        numbers = [arrays.int8(number) for number, append in enumerate(batch) for _ in append.rows]
+        numbers = [_NUMBERS[number] for number, append in enumerate(batch) for _ in append.rows]
         seen = [
-            (arrays.int8(number), arrays.text(stream), arrays.int8(position))
+            (_NUMBERS[number], arrays.text(stream), arrays.int8(position))
             for number, append in enumerate(batch)
             for stream, position in append.relies_on
         ]
