@@ -12,7 +12,7 @@ import structlog
 
 from adapters.payments.settings import Stripe
 from adapters.provides import provides
-from commands.billing.ports import Subscriptions
+from commands.billing.ports import Order, Subscriptions
 from domain.billing.subscriptions import OVER
 from domain.kernel import Unavailable, Untrusted
 
@@ -80,23 +80,37 @@ class Payments(Subscriptions):
             )
         return customer.id
 
-    async def open_checkout(
-        self, workspace_id: str, customer_id: str, price_id: str, success_url: str, cancel_url: str
-    ) -> Opened:
-        """A page on which a customer subscribes."""
+    async def open_checkout(self, order: Order) -> Opened:
+        """A page on which a customer subscribes; asking twice gives the same one."""
         with _named():
             session = await self._client.v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
-                    "customer": customer_id,
-                    "client_reference_id": workspace_id,
-                    "line_items": [{"price": price_id, "quantity": 1}],
-                    "subscription_data": {"metadata": {"workspace_id": workspace_id}},
-                    "success_url": success_url,
-                    "cancel_url": cancel_url,
-                }
+                    "customer": order.customer_id,
+                    "client_reference_id": order.workspace_id,
+                    "line_items": [{"price": order.price_id, "quantity": 1}],
+                    "subscription_data": {"metadata": {"workspace_id": order.workspace_id}},
+                    "success_url": order.success_url,
+                    "cancel_url": order.cancel_url,
+                },
+                {"idempotency_key": f"ledgerline-checkout-{order.attempt_id}"},
             )
         return Opened(session.id, session.url or "")
+
+    async def close_checkout(self, order: Order) -> tuple[str, bool]:
+        """The page of an order, and whether it is closed: not when somebody has completed it.
+
+        If it was never asked for it is now, so that whoever asks after this, however late, gets the one that is closed.
+        """
+        opened = await self.open_checkout(order)
+        with _named():
+            try:
+                await self._client.v1.checkout.sessions.expire_async(opened.id)
+            except stripe.InvalidRequestError:
+                # Only what is open can be closed.
+                found = await self._client.v1.checkout.sessions.retrieve_async(opened.id)
+                return opened.id, found.status != "complete"
+        return opened.id, True
 
     async def open_portal(self, customer_id: str, return_url: str) -> Opened:
         """A page on which a customer manages what they pay."""

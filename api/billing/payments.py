@@ -16,12 +16,17 @@ from api.auth import Asker, needs
 from api.billing.ports import Ports
 from api.kernel import Url
 from commands.billing import settings
-from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
+from commands.billing.ports import Order
+from commands.billing.subscriptions import (
+    BeginCheckout,
+    LinkCustomer,
+    NoteCheckout,
+    NoteInvoice,
+    ObserveSubscription,
+)
 from domain.analyses.analyses import ANALYSES
 from domain.billing.subscriptions import (
     FREE,
-    PAYING,
-    AlreadySubscribed,
     CustomerIsAnothers,
     NoCustomerYet,
     Status,
@@ -118,18 +123,29 @@ async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports],
         url = getattr(data, name)
         if url is not None and not url.startswith(("http://", "https://")):
             raise BadReturnUrl(loc=("body", name))
-    known = await ports.log.state(billings, asker.workspace_id)
-    if known.status in PAYING:
-        raise AlreadySubscribed
-    customer_id = await _customer(ports, payments, asker)
-    opened = await payments.open_checkout(
-        asker.workspace_id,
-        customer_id,
-        prices[plan],
-        data.success_url or f"{ports.service.url}/docs?checkout=success",
-        data.cancel_url or f"{ports.service.url}/docs?checkout=cancelled",
+    # Written down before anything is asked of the provider: whatever happens from here on, somebody looks after it.
+    attempt_id = ports.vault.new_id()
+    begun = BeginCheckout(
+        workspace_id=asker.workspace_id,
+        attempt_id=attempt_id,
+        plan=plan,
+        price_id=prices[plan],
+        success_url=data.success_url or f"{ports.service.url}/docs?checkout=success",
+        cancel_url=data.cancel_url or f"{ports.service.url}/docs?checkout=cancelled",
     )
-    await ports.execute(NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan), asker.context)
+    await ports.execute(begun, asker.context)
+    opened = await payments.open_checkout(
+        Order(
+            attempt_id=attempt_id,
+            workspace_id=asker.workspace_id,
+            customer_id=await _customer(ports, payments, asker),
+            price_id=begun.price_id,
+            success_url=begun.success_url,
+            cancel_url=begun.cancel_url,
+        )
+    )
+    noted = NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan, attempt_id=attempt_id)
+    await ports.execute(noted, asker.context)
     return Page(id=opened.id, url=opened.url)
 
 

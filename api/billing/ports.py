@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.payments.stripe import Payments
 from adapters.readmodels.views import Views
@@ -23,5 +24,6 @@ class Ports:
     now: Now
     plans: Plans
     service: Service
+    vault: Vault
     #: None where paying is turned off.
     payments: Payments | None

@@ -8,7 +8,10 @@ from commands.kernel import Command, Transaction, decides, handles
 from domain.billing.subscriptions import (
     OVER,
     PAYING,
+    AlreadySubscribed,
     Billing,
+    CheckoutAbandoned,
+    CheckoutBegun,
     CheckoutOpened,
     CustomerClaimed,
     CustomerLinked,
@@ -51,12 +54,44 @@ async def link(wish: LinkCustomer, transaction: Transaction) -> None:
     )
 
 
+class BeginCheckout(Command):
+    """Write down what the provider is going to be asked for, before it is asked."""
+
+    workspace_id: str
+    attempt_id: str
+    plan: str
+    price_id: str
+    success_url: str
+    cancel_url: str
+
+
+@decides(BeginCheckout, billings, creates=True)
+def begin_checkout(wish: BeginCheckout, billing: Billing, now: datetime) -> list[Event]:
+    """Nobody subscribes who pays already."""
+    if wish.attempt_id in billing.begun:
+        return []
+    if billing.status in PAYING:
+        raise AlreadySubscribed
+    return [
+        CheckoutBegun(
+            workspace_id=wish.workspace_id,
+            attempt_id=wish.attempt_id,
+            plan=wish.plan,
+            price_id=wish.price_id,
+            success_url=wish.success_url,
+            cancel_url=wish.cancel_url,
+            begun_at=now,
+        )
+    ]
+
+
 class NoteCheckout(Command):
     """Note that somebody is about to subscribe."""
 
     workspace_id: str
     checkout_id: str
     plan: str
+    attempt_id: str = ""
 
 
 @decides(NoteCheckout, billings, creates=True)
@@ -64,7 +99,38 @@ def note_checkout(wish: NoteCheckout, billing: Billing, now: datetime) -> list[E
     """Each checkout is noted once."""
     if wish.checkout_id in billing.checkouts:
         return []
-    return [CheckoutOpened(workspace_id=wish.workspace_id, checkout_id=wish.checkout_id, plan=wish.plan, opened_at=now)]
+    return [
+        CheckoutOpened(
+            workspace_id=wish.workspace_id,
+            checkout_id=wish.checkout_id,
+            plan=wish.plan,
+            opened_at=now,
+            attempt_id=wish.attempt_id,
+        )
+    ]
+
+
+class AbandonCheckout(Command):
+    """Note that a page of the provider is closed to which nobody was sent."""
+
+    workspace_id: str
+    attempt_id: str
+    checkout_id: str
+
+
+@decides(AbandonCheckout, billings)
+def abandon_checkout(wish: AbandonCheckout, billing: Billing, now: datetime) -> list[Event]:
+    """What was opened or abandoned before is not abandoned now."""
+    if wish.attempt_id in billing.settled:
+        return []
+    return [
+        CheckoutAbandoned(
+            workspace_id=wish.workspace_id,
+            attempt_id=wish.attempt_id,
+            checkout_id=wish.checkout_id,
+            abandoned_at=now,
+        )
+    ]
 
 
 class ObserveSubscription(Command):

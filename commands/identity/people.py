@@ -183,12 +183,12 @@ class VerifyEmail(Command):
 async def verify(wish: VerifyEmail, transaction: Transaction) -> None:
     """The code is spent and what it proves is written in one step, so that no code is spent for nothing."""
     challenge = await transaction.load(challenges, wish.challenge_id)
+    if challenge.purpose != "verify_email":
+        raise CodeIsWrong
     verdict = answer(wish.challenge_id, challenge, wish.right, transaction.now)
     transaction.record(challenges, wish.challenge_id, verdict)
     if not wish.right:
         return
-    if challenge.purpose != "verify_email":
-        raise CodeIsWrong
     claim = await transaction.find(email_claims, challenge.email_digest)
     if claim.person_id != wish.person_id:
         raise AccountHasChanged

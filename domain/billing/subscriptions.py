@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, State
+from domain.kernel import Category, Conflict, Event, State, personal
 
 Status = Literal[
     "none",
@@ -39,13 +39,36 @@ class CustomerLinked(Event):
     linked_at: datetime
 
 
+class CheckoutBegun(Event):
+    """Somebody wants to subscribe: the provider is asked for a page on which they can, with exactly this."""
+
+    workspace_id: str
+    attempt_id: str
+    plan: str
+    price_id: str
+    success_url: Annotated[str, personal("workspace_id", address=True)]
+    cancel_url: Annotated[str, personal("workspace_id", address=True)]
+    begun_at: datetime
+
+
 class CheckoutOpened(Event):
-    """Somebody is about to subscribe."""
+    """Somebody is about to subscribe: they are sent to a page of the provider."""
 
     workspace_id: str
     checkout_id: str
     plan: str
     opened_at: datetime
+    #: What it was begun as; old ones do not say.
+    attempt_id: str = ""
+
+
+class CheckoutAbandoned(Event):
+    """Nobody was sent to the page of the provider, and it is closed."""
+
+    workspace_id: str
+    attempt_id: str
+    checkout_id: str
+    abandoned_at: datetime
 
 
 class SubscriptionObserved(Event):
@@ -91,17 +114,26 @@ class Billing(State):
     current_period_end: datetime | None = None
     cancel_at_period_end: bool = False
     checkouts: frozenset[str] = frozenset()
+    #: Attempts at a checkout, and those of them of which it is known what came of them.
+    begun: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
     invoices: frozenset[str] = frozenset()
     failed_invoices: frozenset[str] = frozenset()
 
 
-def evolve(billing: Billing, event: Event) -> Billing:
+def evolve(billing: Billing, event: Event) -> Billing:  # noqa: PLR0911 - one for each event
     """Billing after one more event."""
     match event:
         case CustomerLinked():
             return replace(billing, customer_id=event.customer_id)
+        case CheckoutBegun():
+            return replace(billing, begun=billing.begun | {event.attempt_id})
         case CheckoutOpened():
-            return replace(billing, checkouts=billing.checkouts | {event.checkout_id})
+            return replace(
+                billing, checkouts=billing.checkouts | {event.checkout_id}, settled=billing.settled | {event.attempt_id}
+            )
+        case CheckoutAbandoned():
+            return replace(billing, settled=billing.settled | {event.attempt_id})
         case SubscriptionObserved():
             return replace(
                 billing,

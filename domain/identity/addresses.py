@@ -50,31 +50,42 @@ def normal(text: str, *, whole: bool = True) -> str:
     local, at, domain = text.partition("@")
     if not local or not at or not domain or "@" in domain:
         raise NotAnAddress(problem="An e-mail address has one @, as in name@example.com.")
-    # Before anything is folded: outside ASCII there are letters that become others, as the long s does.
-    if not local.isascii() or not _LOCAL.fullmatch(local := local.lower()):
+    name = local_part(local)
+    if name is None:
         raise NotAnAddress(problem=_NO_LOCAL)
-    if len(local) > LOCAL_LENGTH_MAX:
+    if len(name) > LOCAL_LENGTH_MAX:
         raise NotAnAddress(problem=f"Before its @, an e-mail address has at most {LOCAL_LENGTH_MAX} characters.")
     labels = [_label(each) for each in domain.split(".")]
     if whole and (len(labels) < 2 or labels[-1].isdigit()):
         raise NotAnAddress(problem="After its @, an e-mail address has a domain such as example.com.")
-    found = f"{local}@{'.'.join(labels)}"
+    found = f"{name}@{'.'.join(labels)}"
     if len(found) > LENGTH_MAX:
         raise NotAnAddress(problem=f"An e-mail address has at most {LENGTH_MAX} characters, its domain in ASCII.")
     return found
 
 
+def local_part(text: str) -> str | None:
+    """What stands before the @, in small letters; None when it cannot."""
+    # Before anything is folded: outside ASCII there are letters that become others, as the long s does.
+    return text.lower() if text.isascii() and _LOCAL.fullmatch(text.lower()) else None
+
+
+def is_letter(character: str) -> bool:
+    """Whether a character outside ASCII may be in a name at all: a letter, a mark or a digit."""
+    return category(character) in _LETTERS
+
+
 def _label(text: str) -> str:
     """A word of a domain, in small ASCII letters."""
     if not text.isascii():
-        found = _a_label(_unicode_label(text))
+        found = _a_label(unicode_label(text))
     elif (found := text.lower()).startswith(_PREFIX):
         # The same word may come in either spelling; one that no word is spelt like is nobody's.
         try:
             word = found[len(_PREFIX) :].encode().decode("punycode")
         except UnicodeError:
             raise NotAnAddress(problem=_NO_DOMAIN) from None
-        if word.isascii() or _unicode_label(word) != word or _a_label(word) != found:
+        if word.isascii() or unicode_label(word) != word or _a_label(word) != found:
             raise NotAnAddress(problem=_NO_DOMAIN)
     if len(found) > LABEL_LENGTH_MAX or not _ASCII_LABEL.fullmatch(found):
         raise NotAnAddress(problem=_NO_DOMAIN)
@@ -86,13 +97,13 @@ def _a_label(word: str) -> str:
     return word if word.isascii() else _PREFIX + word.encode("punycode").decode()
 
 
-def _unicode_label(text: str) -> str:
+def unicode_label(text: str) -> str:
     """A word of a domain that is not ASCII, in NFC and small letters.
 
     Stricter than UTS 46: what would become something else by more than its case or its composition is refused, so
     that no two names that are registered apart come to be one.
     """
-    if any(category(letter) not in _LETTERS for letter in text if not letter.isascii()):
+    if not all(is_letter(each) for each in text if not each.isascii()):
         raise NotAnAddress(problem=_NO_DOMAIN)
     small = normalize("NFC", "".join(letter.lower() for letter in normalize("NFC", text)))
     if small.isascii():

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from commands.billing.subscriptions import LinkCustomer, NoteCheckout, NoteInvoice, ObserveSubscription
+from commands.billing.subscriptions import (
+    AbandonCheckout,
+    BeginCheckout,
+    LinkCustomer,
+    NoteCheckout,
+    NoteInvoice,
+    ObserveSubscription,
+)
 from tests.examples import Example
 from tests.spec import NOW
 
+begun = BeginCheckout(
+    workspace_id="w1",
+    attempt_id="attempt-1",
+    plan="pro",
+    price_id="price-1",
+    success_url="https://example.com/yes",
+    cancel_url="https://example.com/no",
+)
+
 EXAMPLES = (
+    Example(begun),
+    Example(AbandonCheckout(workspace_id="w1", attempt_id="attempt-1", checkout_id="check-1"), [begun]),
     Example(LinkCustomer(workspace_id="w1", customer_id="cus-1")),
     Example(NoteCheckout(workspace_id="w1", checkout_id="check-1", plan="pro")),
     Example(

@@ -29,6 +29,7 @@ class LittleStripe:
         #: The customer everybody gets, as from an account that was mixed up.
         self.gives_always: str | None = None
         self._answers: dict[str, dict[str, Any]] = {}
+        self._asked: dict[str, dict[str, str]] = {}
         # Ids of one account never meet those of another, as with the real one.
         self._account = token_hex(4)
         self._numbers = count(1)
@@ -43,6 +44,8 @@ class LittleStripe:
             if self.is_away:
                 return 503, {"error": {"type": "api_error", "message": "away"}}
             if key is not None and key in self._answers:
+                if self._asked[key] != form:
+                    return 400, {"error": {"type": "idempotency_error", "message": "another request had this key"}}
                 return 200, self._answers[key]
             match method, path.split("/")[2:]:
                 case "POST", ["customers"] if self.gives_always is not None:
@@ -51,6 +54,15 @@ class LittleStripe:
                     made = self._keep(self.customers, "cus", metadata={"workspace_id": form["metadata[workspace_id]"]})
                 case "POST", ["checkout", "sessions"]:
                     made = self._checkout(form)
+                case "POST", ["checkout", "sessions", session_id, "expire"]:
+                    made = self.sessions[session_id]
+                    if made["status"] != "open":
+                        return 400, {
+                            "error": {"type": "invalid_request_error", "message": "Only what is open expires."}
+                        }
+                    made["status"] = "expired"
+                case "GET", ["checkout", "sessions", session_id]:
+                    made = self.sessions[session_id]
                 case "POST", ["billing_portal", "sessions"] if form["customer"] in self.customers:
                     number = next(self._numbers)
                     made = {"id": f"bps_{number}", "object": "billing_portal.session", "url": f"{self.url}/p/{number}"}
@@ -68,7 +80,7 @@ class LittleStripe:
                 case _:
                     return 404, {"error": {"type": "invalid_request_error", "message": f"no such thing: {path}"}}
             if key is not None:
-                self._answers[key] = made
+                self._answers[key], self._asked[key] = made, form
             return 200, made
 
     def _runs(self, subscription_id: str) -> bool:
@@ -96,6 +108,7 @@ class LittleStripe:
             price=form["line_items[0][price]"],
             metadata={"workspace_id": form["subscription_data[metadata][workspace_id]"]},
             subscription=None,
+            status="open",
         )
 
     def _keep(self, where: dict[str, dict[str, Any]], prefix: str, **fields: Any) -> dict[str, Any]:
@@ -128,7 +141,7 @@ class LittleStripe:
                 ],
             },
         )
-        session["subscription"] = subscription["id"]
+        session["subscription"], session["status"] = subscription["id"], "complete"
         return subscription
 
     # --- what it tells -------------------------------------------------------------------------------------------

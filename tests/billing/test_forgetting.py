@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from secrets import token_hex
 
 import pytest
 from structlog.testing import capture_logs
 
 from adapters.payments.stripe import Payments, PaymentsUnavailable
-from commands.billing.ports import Ports
+from commands.billing.ports import Order, Ports
 from commands.billing.reactions import end_subscriptions
 from domain.billing.subscriptions import CustomerLinked, Status, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceOpened, workspaces
@@ -41,7 +42,8 @@ async def subscribed(payments: Payments, stripe: LittleStripe, *, times: int = 1
 
 
 async def paid(payments: Payments, stripe: LittleStripe, customer_id: str, status: Status = "active") -> str:
-    opened = await payments.open_checkout(WORKSPACE, customer_id, "price_pro", "https://a.example", "https://a.example")
+    url = "https://a.example"
+    opened = await payments.open_checkout(Order(token_hex(4), WORKSPACE, customer_id, "price_pro", url, url))
     return str(stripe.pay(opened.id, status=status)["id"])
 
 

@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identity.addresses import NotAnAddress, normal
+from domain.identity.addresses import NotAnAddress, is_letter, local_part, normal, unicode_label
 
-
-def tried(before: str, after: str) -> Iterator[tuple[str, str]]:
-    """Every code point as a character at a place of an address, and the form of what is taken."""
-    for number in range(0x110000):
-        letter = chr(number)
-        try:
-            found = normal(f"{before}{letter}{after}")
-        except NotAnAddress:
-            continue
-        yield letter, found
+CODE_POINTS = [chr(number) for number in range(0x110000)]
 
 
 def test_no_code_point_before_the_at_is_taken_for_another() -> None:
     """Of letters only ASCII's own, whose case no mail server keeps apart; nothing else becomes one of them."""
-    forms = dict(tried("s", "m@example.com"))
+    forms = {letter: form for letter in CODE_POINTS if (form := local_part(f"s{letter}m")) is not None}
     assert all(letter.isascii() for letter in forms)
-    assert forms == {letter: f"s{letter.lower()}m@example.com" for letter in forms}
+    assert forms == {letter: f"s{letter.lower()}m" for letter in forms}
     assert {*"abzABZ019._-+'"} <= forms.keys()
     assert not {*' \x00\x1f\x7f"(),:;<>@[\\]ſ\u212aé'} & forms.keys()
+    for letter in map(chr, range(0x250)):
+        assert in_an_address(f"s{letter}m", "example.com") == (
+            f"{forms[letter]}@example.com" if letter in forms else None
+        )
+
+
+def in_an_address(local: str, domain: str) -> str | None:
+    """The form of an address; None when it is refused."""
+    try:
+        return normal(f"{local}@{domain}")
+    except NotAnAddress:
+        return None
+
+
+def is_plain(letter: str) -> bool:
+    """Whether nothing makes another of a letter: neither folding nor composing, with whatever it stands."""
+    folded = normalize("NFKC", normalize("NFKD", letter).casefold())
+    return folded == letter == letter.lower() and category(letter)[0] != "M"
 
 
 def test_no_code_point_in_a_domain_is_taken_for_another() -> None:
     """Two letters share a form where they differ in case or are canonically the same, and nowhere else."""
+    letters = [*filter(is_letter, CODE_POINTS[0x80:])]
+    # What is no letter is refused wherever it stands; of those each that is assigned is tried in an address as well.
+    assigned = [each for each in CODE_POINTS[0x80:] if not is_letter(each) and category(each) not in ("Cn", "Co", "Cs")]
+    assert len(assigned) > 7_000
+    for each in (*assigned, "\u0378", "\ud800", "\ue000", "\U0010ffff"):
+        assert in_an_address("sam", f"e{each}m.com") is None, hex(ord(each))
+    # Most letters are plain: each of them stays what it is, in a name with its neighbours.
+    plain = [each for each in letters if is_plain(each)]
+    assert len(plain) > 100_000
+    alone = {*letters, *CODE_POINTS[:0x80]} - {*plain}
+    for first in range(0, len(plain), 100):
+        some = "".join(plain[first : first + 100])
+        if normalize("NFC", some) != some:  # of Hangul, syllables are composed
+            alone |= {*some}
+            continue
+        assert unicode_label(f"e{some}m") == f"e{some}m"
     sharing: dict[str, set[str]] = {}
-    for letter, form in tried("sam@e", "m.com"):
+    for each in alone:
+        form = in_an_address("sam", f"e{each}m.com")
+        if form is not None:
+            sharing.setdefault(form, set()).add(each)
+    for form, same in sharing.items():
         assert form.isascii()
-        sharing.setdefault(form, set()).add(letter)
-    for form, letters in sharing.items():
         assert normal(form) == form
-        assert len({normalize("NFC", normalize("NFC", each).lower()) for each in letters}) == 1, letters
-    taken = {letter for letters in sharing.values() for letter in letters}
+        assert len({normalize("NFC", normalize("NFC", each).lower()) for each in same}) == 1, same
+    taken = {*plain}.union(*sharing.values())
     assert {*"aZ0é日ß"} <= taken
     assert not {*" \x00\x1f\x7f_@ſａ。·\u00ad\u200d\ud800"} & taken
     assert normal("sam@straße.com") != normal("sam@strasse.com")
