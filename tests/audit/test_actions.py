@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import types
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -34,7 +34,16 @@ def any_value(hint: Any, name: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return example(hint)
     plain = get_origin(hint) or hint
-    values: dict[Any, Any] = {str: f"the {name}", int: 7, float: 7.5, bool: True, datetime: NOON, dict: {}, bytes: b""}
+    values: dict[Any, Any] = {
+        str: f"the {name}",
+        int: 7,
+        float: 7.5,
+        bool: True,
+        datetime: NOON,
+        date: NOON.date(),
+        dict: {},
+        bytes: b"",
+    }
     return values[plain] if plain in values else plain()
 
 
