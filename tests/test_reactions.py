@@ -119,7 +119,11 @@ class House:
 
     async def after(self, *wishes: Command) -> list[Recorded]:
         """What the last of these wishes has written down."""
-        for key in ("details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json", REPORT):
+        beat = "beats/w1/beat-1/1/a"
+        for key in (
+            "details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json", REPORT, f"{beat}.mp3",
+            f"{beat}.json",
+        ):  # fmt: skip
             await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
         for wish in wishes:
             await self.scene.when(wish)

@@ -48,7 +48,7 @@ def write_wav(path: Path, sound: Sound, *, seed: int = 0) -> None:
     """A WAV of 16 bits with dither."""
     whole = dithered(sound, seed)
     with path.open("wb") as file:
-        file.write(_wav_header(1, 16, sound.shape[1]))
+        file.write(wav_header(1, 16, sound.shape[1]))
         for start in range(0, whole.shape[1], PIECE):
             file.write(np.ascontiguousarray(whole[:, start : start + PIECE].T).astype("<i2").tobytes())
 
@@ -56,12 +56,13 @@ def write_wav(path: Path, sound: Sound, *, seed: int = 0) -> None:
 def write_float_wav(path: Path, sound: Sound) -> None:
     """A WAV of 32-bit floats: what stems are written as, so that nothing is lost."""
     with path.open("wb") as file:
-        file.write(_wav_header(3, 32, sound.shape[1]))
+        file.write(wav_header(3, 32, sound.shape[1]))
         for start in range(0, sound.shape[1], PIECE):
             file.write(np.ascontiguousarray(sound[:, start : start + PIECE].T).astype("<f4").tobytes())
 
 
-def _wav_header(kind: int, bits: int, count: int) -> bytes:
+def wav_header(kind: int, bits: int, count: int) -> bytes:
+    """What stands before so many stereo samples: of `kind` 1 (whole numbers) or 3 (floats)."""
     frame = 2 * bits // 8
     size = count * frame
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, kind, 2, RATE, RATE * frame, frame, bits)

@@ -70,13 +70,15 @@ Message = Ready | Progress | Heard | Refused | Stumbled
 TOO_MUCH_MEMORY = "This file needs more memory than one analysis may use."
 
 
-def confine(memory_bytes: int) -> None:
+def confine(memory_bytes: int, file_bytes: int = 0) -> None:
     """Give up what a decoder does not need: the network, new privileges, writing files, and memory beyond a bound.
+
+    Whoever has to write files may, each up to so many bytes.
 
     The network goes only where the kernel lets an ordinary process make a namespace of its own; the rest always does.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     if not sys.platform.startswith("linux"):
         return
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))

@@ -32,6 +32,16 @@ from domain.kernel import Forbidden, Invalid, Refusal, TooLarge, Unavailable
 T = TypeVar("T")
 
 AudioFormat: TypeAlias = Literal["mp3", "wav", "flac", "ogg", "aac", "m4a", "aiff"]
+#: What browsers are told that each of them is.
+MEDIA_TYPES: dict[str, str] = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+    "m4a": "audio/mp4",
+    "aiff": "audio/aiff",
+}
 
 #: How much of a file `sniff_audio` should see, if there is so much.
 HEAD_BYTES = 32 * 1024
@@ -179,7 +189,7 @@ class Uploads:
 
         async def store(file: FilePart, chunks: AsyncIterator[bytes]) -> Stored:
             return await self._blobs.put_stream(
-                key, chunks, content_type=f"audio/{file.format}", size_max=self._limits.file_size_max
+                key, chunks, content_type=MEDIA_TYPES[file.format], size_max=self._limits.file_size_max
             )
 
         async def discard(_: Stored) -> None:

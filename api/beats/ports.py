@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
+from adapters.storage.uploads import Uploads
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links
 from commands.analyses.settings import StoredObjects
 from commands.beats.settings import Generation
 from commands.kernel import Now
+from commands.ports import Blobs
 
 
 @dataclass(frozen=True)
@@ -28,4 +30,6 @@ class Ports:
     claims: Claims
     plans: Plans
     objects: StoredObjects
+    uploads: Uploads
+    blobs: Blobs
     settings: Generation

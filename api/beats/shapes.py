@@ -12,16 +12,30 @@ from msgspec import Struct
 
 from api.auth import Asker
 from api.beats.ports import Ports
-from domain.beats.beats import FileKind, StoredFile
-from projections.beats.beats import BeatDocument, VersionView
+from domain.beats.beats import FileKind, Stem, StoredFile
+from projections.beats.beats import BeatDocument, Heard, VersionView
 
 
 class Shape(Struct, rename="camel"):
     """Something that is written in the words of the contract."""
 
 
+class AnalysisShown(Shape):
+    """What our own ears found in a version, whatever whoever made it says; or why nothing."""
+
+    bpm: float | None
+    musical_key: str | None
+    duration: float | None
+    loudness_lufs: float | None
+    problem: str | None
+
+
 class VersionShown(Shape):
-    """One version. `provider`, `track`, `stage` and `failureReason` say more than the contract asks for."""
+    """One version. What follows `updatedAt` says more than the contract asks for.
+
+    `stage` is how far it has come while it is being made. `urlsExpireAt` is until when its provider keeps the files,
+    and `urlsExpired` that it is too late. `waveformUrl` leads to the outline of the wave: heights from 0 to 1, as JSON.
+    """
 
     id: str
     beat_id: str
@@ -49,6 +63,14 @@ class VersionShown(Shape):
     track: int
     stage: str | None
     failure_reason: str | None
+    analysis: AnalysisShown | None
+    waveform_url: str | None
+    preview_url: str | None
+    stems_status: str
+    urls_expire_at: datetime | None
+    urls_expired: bool
+    download_problem: str | None
+    wav_problem: str | None
 
 
 class BeatListed(Shape):
@@ -152,9 +174,9 @@ class Place(NamedTuple):
     kind: FileKind
 
 
-_FOLDERS: dict[str, FileKind] = {"beats": "audio", "covers": "cover", "previews": "preview"}
+_FOLDERS: dict[str, FileKind] = {"beats": "audio", "beats-wav": "wav", "covers": "cover", "previews": "preview"}
 _PATH = re.compile(
-    r"(?P<folder>beats|covers|previews)/(?:\d{4}-\d\d/\d\d/)?"
+    r"(?P<folder>beats|beats-wav|covers|previews)/(?:\d{4}-\d\d/\d\d/)?"
     r"(?P<beat>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:_v(?P<number>[1-9]\d{0,3}))?\.[a-z0-9]{1,5}"
 )
 
@@ -188,7 +210,7 @@ _ENDINGS = {
 }
 
 
-def _path(beat: BeatDocument, version: VersionView | None, kind: FileKind) -> str | None:
+def path_of(beat: BeatDocument, version: VersionView | None, kind: FileKind) -> str | None:
     """The path of a file that is here."""
     stored = None if version is None else version.file(kind)
     if version is None or stored is None:
@@ -200,6 +222,9 @@ def _path(beat: BeatDocument, version: VersionView | None, kind: FileKind) -> st
             return f"output/covers/{_name(beat, version.number)}.png"
         case "preview":
             return f"output/previews/{_name(beat, version.number)}.mp3"
+        case "wav":
+            day = f"{beat.created_at:%Y-%m}/{beat.created_at:%d}"
+            return f"output/beats-wav/{day}/{_name(beat, version.number)}.wav"
     return None
 
 
@@ -226,7 +251,7 @@ class Showing:
     ports: Ports
     asker: Asker
 
-    async def link(self, stored: StoredFile | None) -> str | None:
+    async def link(self, stored: StoredFile | Stem | None) -> str | None:
         """A link to a file that works in a browser for a while."""
         if stored is None:
             return None
@@ -236,19 +261,28 @@ class Showing:
         )
 
     async def _audio_url(self, version: VersionView | None) -> str | None:
+        """Where to listen: at the provider's as long as it keeps the file, or else here, if it was fetched."""
         if version is None:
             return None
-        return await self.link(version.file("audio")) if version.remote is None else version.remote.audio_url
+        if version.remote is None or self._is_over(version):
+            return await self.link(version.file("audio"))
+        return version.remote.audio_url
 
     async def _image_url(self, version: VersionView | None) -> str | None:
         if version is None:
             return None
-        return await self.link(version.file("cover")) if version.remote is None else version.remote.image_url
+        if version.remote is None or self._is_over(version):
+            return await self.link(version.file("cover"))
+        return version.remote.image_url
 
     async def _stream_url(self, version: VersionView | None) -> str | None:
-        if version is None or version.remote is None:
+        if version is None or version.remote is None or self._is_over(version):
             return await self._audio_url(version)
         return version.remote.stream_url
+
+    def _is_over(self, version: VersionView) -> bool:
+        """Whether its provider keeps its files no more."""
+        return version.expired or (version.remote is not None and version.remote.expires_at <= self.ports.now())
 
     async def version(self, beat: BeatDocument, version: VersionView) -> VersionShown:
         """A version."""
@@ -264,21 +298,29 @@ class Showing:
             suno_stream_url=await self._stream_url(version),
             suno_audio_id=audio_id(version),
             suno_task_id=task_id(version),
-            file_url=_path(beat, version, "audio"),
-            cover_art_path=_path(beat, version, "cover"),
-            wav_url=None,
+            file_url=path_of(beat, version, "audio"),
+            cover_art_path=path_of(beat, version, "cover"),
+            wav_url=path_of(beat, version, "wav"),
             duration=version.duration_seconds,
             model_name=version.model_name,
             bpm=version.bpm,
             musical_key=version.musical_key,
             files_downloaded=version.file("audio") is not None,
-            wav_conversion_status="not_started",
+            wav_conversion_status=version.wav,
             created_at=version.created_at,
             updated_at=version.updated_at,
             provider=version.provider,
             track=version.track,
             stage=version.stage,
             failure_reason=version.problem,
+            analysis=_analysis(version.heard),
+            waveform_url=await self.link(version.file("peaks")),
+            preview_url=await self.link(version.file("preview")),
+            stems_status=version.stems_work,
+            urls_expire_at=version.remote.expires_at if version.remote is not None else None,
+            urls_expired=version.remote is not None and self._is_over(version),
+            download_problem=version.download_problem,
+            wav_problem=version.wav_problem,
         )
 
     async def listed(self, beat: BeatDocument) -> BeatListed:
@@ -305,9 +347,9 @@ class Showing:
             suno_image_url=await self._image_url(primary),
             suno_stream_url=await self._stream_url(primary),
             file_url=planned_path(beat),
-            cover_art_path=_path(beat, primary, "cover"),
-            wav_url=None,
-            wav_conversion_status="not_started",
+            cover_art_path=path_of(beat, primary, "cover"),
+            wav_url=path_of(beat, primary, "wav"),
+            wav_conversion_status=wav_status(primary),
         )
 
     async def beat(self, beat: BeatDocument) -> BeatShown:
@@ -336,24 +378,41 @@ class Showing:
             suno_audio_id=None if primary is None else audio_id(primary),
             suno_task_id=None if primary is None else task_id(primary),
             file_url=planned_path(beat),
-            cover_art_path=_path(beat, primary, "cover"),
-            preview_path=_path(beat, primary, "preview"),
-            wav_url=None,
-            alternate_file_url=_path(beat, alternate, "audio"),
+            cover_art_path=path_of(beat, primary, "cover"),
+            preview_path=path_of(beat, primary, "preview"),
+            wav_url=path_of(beat, primary, "wav"),
+            alternate_file_url=path_of(beat, alternate, "audio"),
             alternate_suno_audio_url=await self._audio_url(alternate),
             alternate_duration=_sound(alternate).duration,
             generation_status=beat.status,
-            wav_conversion_status="not_started",
+            wav_conversion_status=wav_status(primary),
             files_uploaded=files_uploaded(beat),
             created_at=beat.created_at,
             versions=[await self.version(beat, each) for each in beat.versions],
         )
 
 
+def wav_status(version: VersionView | None) -> str:
+    """How the conversion of a version stands."""
+    return "not_started" if version is None else version.wav
+
+
+def _analysis(heard: Heard | None) -> AnalysisShown | None:
+    if heard is None:
+        return None
+    return AnalysisShown(
+        bpm=heard.bpm,
+        musical_key=heard.musical_key,
+        duration=heard.duration_seconds,
+        loudness_lufs=heard.loudness_lufs,
+        problem=heard.problem,
+    )
+
+
 def planned_path(beat: BeatDocument) -> str:
     """Where the audio of a beat is or will be: there is a path before there is a file."""
     primary = beat.primary
-    return _path(beat, primary, "audio") or audio_path(beat, primary.number if primary is not None else 1)
+    return path_of(beat, primary, "audio") or audio_path(beat, primary.number if primary is not None else 1)
 
 
 def audio_id(version: VersionView) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec.structs import replace
 
@@ -17,7 +17,8 @@ Provider = Literal["band", "sunoapi"]
 #: What the contract calls the origin of a version, whoever made it: the first one, a further one, a file of one's own.
 Source = Literal["suno", "suno_retry", "upload"]
 Stage = Literal["composing", "rendering", "mastering", "storing"]
-FileKind = Literal["audio", "master", "preview", "cover", "midi", "score", "peaks"]
+FileKind = Literal["audio", "master", "preview", "cover", "midi", "score", "peaks", "wav"]
+Work = Literal["not_started", "processing", "completed", "failed"]
 
 #: Versions of one beat: all of them are in one stream.
 VERSIONS_MAX = 100
@@ -172,6 +173,129 @@ class GenerationCancelled(Event):
     cancelled_at: datetime
 
 
+class VersionUploaded(Event):
+    """Somebody has brought a version of their own."""
+
+    beat_id: str
+    workspace_id: str
+    version_id: str
+    version_number: int
+    file: StoredFile
+    uploaded_at: datetime
+
+
+class VersionHeard(Event):
+    """This is what our own ears found in a version; `peaks` is the outline of its wave where there was none yet."""
+
+    beat_id: str
+    version_id: str
+    bpm: float | None
+    musical_key: str | None
+    duration_seconds: float
+    loudness_lufs: float | None
+    peaks: StoredFile | None
+    heard_at: datetime
+
+
+class VersionNotHeard(Event):
+    """Nothing could be heard in a version, and why; `unreadable` says that it is the file's fault."""
+
+    action: ClassVar[str] = "version.not_heard"
+
+    beat_id: str
+    version_id: str
+    reason: str
+    unreadable: bool
+    given_up_at: datetime
+
+
+class DownloadRequested(Event):
+    """Files that a provider keeps are to be fetched."""
+
+    beat_id: str
+    workspace_id: str
+    version_ids: tuple[str, ...]
+    requested_at: datetime
+
+
+class FilesStored(Event):
+    """The files of a version are here."""
+
+    beat_id: str
+    version_id: str
+    files: tuple[StoredFile, ...]
+    stored_at: datetime
+
+
+class FilesNotStored(Event):
+    """The files of a version could not be fetched, and why; `expired` says that they never will."""
+
+    action: ClassVar[str] = "files.not_stored"
+
+    beat_id: str
+    version_id: str
+    reason: str
+    expired: bool
+    failed_at: datetime
+
+
+class WavRequested(Event):
+    """Versions are wanted as WAV, 44.1 kHz and 16 bits."""
+
+    beat_id: str
+    workspace_id: str
+    wav_task_id: str
+    version_ids: tuple[str, ...]
+    requested_at: datetime
+
+
+class WavStored(Event):
+    """A version is there as WAV."""
+
+    beat_id: str
+    wav_task_id: str
+    version_id: str
+    file: StoredFile
+    stored_at: datetime
+
+
+class WavFailed(Event):
+    """A version could not be made a WAV, and why."""
+
+    beat_id: str
+    wav_task_id: str
+    version_id: str
+    reason: str
+    failed_at: datetime
+
+
+class StemsRequested(Event):
+    """The parts of a version are wanted, each for itself."""
+
+    beat_id: str
+    workspace_id: str
+    version_id: str
+    requested_at: datetime
+
+
+class StemsStored(Event):
+    """The parts of a version are there."""
+
+    beat_id: str
+    version_id: str
+    stems: tuple[Stem, ...]
+    stored_at: datetime
+
+
+class StemsFailed(Event):
+    """The parts of a version could not be made, and why."""
+
+    beat_id: str
+    version_id: str
+    reason: str
+    failed_at: datetime
+
+
 class Version(Value):
     """What rules know of a version."""
 
@@ -183,6 +307,12 @@ class Version(Value):
     track: int = 1
     files: tuple[StoredFile, ...] = ()
     remote: Remote | None = None
+    expired: bool = False
+    heard: bool = False
+    wav: Work = "not_started"
+    wav_task_id: str | None = None
+    stems: Work = "not_started"
+    download: Work = "not_started"
 
     def file(self, kind: FileKind) -> StoredFile | None:
         """The file of a kind, if it is here."""
@@ -279,7 +409,66 @@ def evolve(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for each ev
             status = "failed" if isinstance(event, GenerationFailed) else "cancelled"
             ended = _changed_generation(beat, event.generation_id, status=status)
             return _changed_version(ended, _open(event.generation_id), status="failed")
+    return _with_files(beat, event)
+
+
+def _with_files(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for each event
+    """A beat after something has happened to what is there."""
+    match event:
+        case VersionUploaded():
+            return _uploaded(beat, event)
+        case VersionHeard():
+            return _changed_version(beat, _named(event.version_id), heard=True)
+        case VersionNotHeard():
+            heard = _changed_version(beat, _named(event.version_id), heard=True)
+            return _changed_version(heard, _spoilt(event), status="failed")
+        case DownloadRequested():
+            return _changed_version(beat, lambda each: each.version_id in event.version_ids, download="processing")
+        case FilesStored():
+            return _changed_version(beat, _named(event.version_id), files=event.files, download="completed")
+        case FilesNotStored():
+            return _changed_version(beat, _named(event.version_id), download="failed", expired=event.expired)
+    return _with_forms(beat, event)
+
+
+def _with_forms(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for each event
+    """A beat after something has happened to the other forms of what is there: WAV and stems."""
+    match event:
+        case WavRequested():
+            wanted, task = event.version_ids, event.wav_task_id
+            return _changed_version(beat, lambda each: each.version_id in wanted, wav="processing", wav_task_id=task)
+        case WavStored():
+            return _changed_version(beat, _named(event.version_id), wav="completed")
+        case WavFailed():
+            return _changed_version(beat, _named(event.version_id), wav="failed")
+        case StemsRequested():
+            return _changed_version(beat, _named(event.version_id), stems="processing")
+        case StemsStored():
+            return _changed_version(beat, _named(event.version_id), stems="completed")
+        case StemsFailed():
+            return _changed_version(beat, _named(event.version_id), stems="failed")
     return beat
+
+
+def _named(version_id: str) -> Callable[[Version], bool]:
+    return lambda each: each.version_id == version_id
+
+
+def _spoilt(event: VersionNotHeard) -> Callable[[Version], bool]:
+    """What somebody has uploaded and is no audio."""
+    return lambda each: event.unreadable and each.source == "upload" and each.version_id == event.version_id
+
+
+def _uploaded(beat: Beat, event: VersionUploaded) -> Beat:
+    version = Version(
+        version_id=event.version_id,
+        number=event.version_number,
+        generation_id="",
+        source="upload",
+        status="completed",
+        files=(event.file,),
+    )
+    return replace(beat, versions=(*beat.versions, version), primary_id=beat.primary_id or event.version_id)
 
 
 def _open(generation_id: str) -> Callable[[Version], bool]:
@@ -341,6 +530,18 @@ class TooManyVersions(Exhausted):
 
 class NothingToCancel(Conflict):
     """Nothing to cancel. No generation of this beat is under way."""
+
+
+class GenerationNotCompleted(Conflict):
+    """Beat generation not completed. Wait until it is, or have it made first."""
+
+
+class NoAudioToConvert(Conflict):
+    """No audio files available for conversion. Wait until there are some, or have the beat made first."""
+
+
+class NoStems(Conflict):
+    """No stems available. Only what our own band has played comes in parts."""
 
 
 class BriefIsUnplayable(Invalid):

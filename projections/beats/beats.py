@@ -12,6 +12,8 @@ from domain.beats.beats import (
     BeatCreated,
     BeatNotFound,
     FileKind,
+    FilesNotStored,
+    FilesStored,
     GenerationAdvanced,
     GenerationCancelled,
     GenerationCompleted,
@@ -23,13 +25,34 @@ from domain.beats.beats import (
     Remote,
     Source,
     Stage,
+    Stem,
+    StemsFailed,
+    StemsRequested,
+    StemsStored,
     StoredFile,
     VersionCompleted,
+    VersionHeard,
+    VersionNotHeard,
+    VersionUploaded,
+    WavFailed,
+    WavRequested,
+    WavStored,
+    Work,
 )
 from domain.kernel import Event, Value
 from projections.kernel import Document, Projection, projection
 
 Status = Literal["pending", "processing", "completed", "failed"]
+
+
+class Heard(Value):
+    """What our own ears found in a version, or why nothing."""
+
+    bpm: float | None = None
+    musical_key: str | None = None
+    duration_seconds: float | None = None
+    loudness_lufs: float | None = None
+    problem: str | None = None
 
 
 class VersionView(Value):
@@ -53,6 +76,16 @@ class VersionView(Value):
     duration_seconds: float | None = None
     files: tuple[StoredFile, ...] = ()
     remote: Remote | None = None
+    #: Whether its provider has thrown away what it kept, and nobody had fetched it.
+    expired: bool = False
+    download_problem: str | None = None
+    heard: Heard | None = None
+    wav: Work = "not_started"
+    wav_task_id: str | None = None
+    wav_problem: str | None = None
+    stems_work: Work = "not_started"
+    stems: tuple[Stem, ...] = ()
+    stems_problem: str | None = None
 
     def file(self, kind: FileKind) -> StoredFile | None:
         """The file of a kind, if it is here."""
@@ -195,7 +228,117 @@ def _after(beat: BeatDocument, event: Event) -> BeatDocument:  # noqa: PLR0911 -
             return _changed(
                 beat, _open(event.generation_id), status="failed", stage=None, updated_at=event.cancelled_at
             )
+    return _with_files(beat, event)
+
+
+def _with_files(beat: BeatDocument, event: Event) -> BeatDocument:
+    match event:
+        case VersionUploaded():
+            return _uploaded(beat, event)
+        case VersionHeard():
+            return _heard(beat, event)
+        case VersionNotHeard():
+            spoilt = event.unreadable and _is_upload(beat, event.version_id)
+            problem: dict[str, Any] = {"status": "failed", "problem": event.reason} if spoilt else {}
+            heard = Heard(problem=event.reason)
+            return _changed(beat, _named(event.version_id), heard=heard, updated_at=event.given_up_at, **problem)
+        case FilesStored():
+            files = _merged(beat, event.version_id, event.files)
+            return _changed(
+                beat, _named(event.version_id), files=files, download_problem=None, updated_at=event.stored_at
+            )
+        case FilesNotStored():
+            return _changed(
+                beat,
+                _named(event.version_id),
+                download_problem=event.reason,
+                expired=event.expired,
+                updated_at=event.failed_at,
+            )
+    return _with_forms(beat, event)
+
+
+def _with_forms(beat: BeatDocument, event: Event) -> BeatDocument:  # noqa: PLR0911 - one for each event
+    match event:
+        case WavRequested():
+            wanted, task = event.version_ids, event.wav_task_id
+            return _changed(
+                beat,
+                lambda each: each.id in wanted,
+                wav="processing",
+                wav_task_id=task,
+                wav_problem=None,
+                updated_at=event.requested_at,
+            )
+        case WavStored():
+            files = _merged(beat, event.version_id, (event.file,))
+            return _changed(beat, _named(event.version_id), wav="completed", files=files, updated_at=event.stored_at)
+        case WavFailed():
+            return _changed(
+                beat, _named(event.version_id), wav="failed", wav_problem=event.reason, updated_at=event.failed_at
+            )
+        case StemsRequested():
+            return _changed(beat, _named(event.version_id), stems_work="processing", stems_problem=None)
+        case StemsStored():
+            return _changed(beat, _named(event.version_id), stems_work="completed", stems=event.stems)
+        case StemsFailed():
+            return _changed(beat, _named(event.version_id), stems_work="failed", stems_problem=event.reason)
     return beat
+
+
+def _named(version_id: str) -> Callable[[VersionView], bool]:
+    return lambda each: each.id == version_id
+
+
+def _is_upload(beat: BeatDocument, version_id: str) -> bool:
+    version = beat.version(version_id)
+    return version is not None and version.source == "upload"
+
+
+def _merged(beat: BeatDocument, version_id: str, more: tuple[StoredFile, ...]) -> tuple[StoredFile, ...]:
+    """The files of a version with more of them, which take the place of those of their kind."""
+    version = beat.version(version_id)
+    kinds = {each.kind for each in more}
+    return (*(each for each in (version.files if version is not None else ()) if each.kind not in kinds), *more)
+
+
+def _uploaded(beat: BeatDocument, event: VersionUploaded) -> BeatDocument:
+    version = VersionView(
+        id=event.version_id,
+        number=event.version_number,
+        generation_id="",
+        track=1,
+        source="upload",
+        provider="upload",
+        status="completed",
+        created_at=event.uploaded_at,
+        updated_at=event.uploaded_at,
+        files=(event.file,),
+    )
+    return replace(beat, versions=(*beat.versions, version), primary_id=beat.primary_id or event.version_id)
+
+
+def _heard(beat: BeatDocument, event: VersionHeard) -> BeatDocument:
+    version = beat.version(event.version_id)
+    if version is None:
+        return beat
+    heard = Heard(
+        bpm=event.bpm,
+        musical_key=event.musical_key,
+        duration_seconds=event.duration_seconds,
+        loudness_lufs=event.loudness_lufs,
+    )
+    return _changed(
+        beat,
+        _named(event.version_id),
+        heard=heard,
+        # What whoever made it says of it is what it is; what they do not say, we have heard.
+        bpm=version.bpm if version.bpm is not None or event.bpm is None else round(event.bpm),
+        musical_key=version.musical_key or event.musical_key,
+        duration_seconds=version.duration_seconds or event.duration_seconds,
+        files=version.files if event.peaks is None else _merged(beat, event.version_id, (event.peaks,)),
+        updated_at=event.heard_at,
+    )
 
 
 def _requested(beat: BeatDocument, event: GenerationRequested) -> BeatDocument:
@@ -251,6 +394,17 @@ beat_documents: Projection[BeatDocument] = projection(
         GenerationCompleted: "beat_id",
         GenerationFailed: "beat_id",
         GenerationCancelled: "beat_id",
+        VersionUploaded: "beat_id",
+        VersionHeard: "beat_id",
+        VersionNotHeard: "beat_id",
+        FilesStored: "beat_id",
+        FilesNotStored: "beat_id",
+        WavRequested: "beat_id",
+        WavStored: "beat_id",
+        WavFailed: "beat_id",
+        StemsRequested: "beat_id",
+        StemsStored: "beat_id",
+        StemsFailed: "beat_id",
     },
     evolve=evolve,
     begins=(BeatCreated,),

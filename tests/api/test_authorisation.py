@@ -240,6 +240,7 @@ def _beat(them: Visitor, _: Neighbour) -> str:
 THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "beat_id": _beat,
     "version_number": lambda *_: "1",
+    "file": lambda them, near: f"beats/2026-01/01/{_beat(them, near)}.mp3",
     "api_key_id": lambda them, _: str(them.key()["id"]),
     "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
     "project_id": lambda them, _: _made(them, "/functions/v1/projects", {"name": "Theirs"}),

@@ -196,7 +196,12 @@ VERSION_STARTED: dict[str, Any] = {
 VERSIONS: dict[str, Any] = {"beatId": "f81570f8-eaa0-4e28-8372-db417fd559d1", "versions": [VERSION_MODEL]}
 
 #: What we say beside what the document shows.
-ADDED = frozenset({"provider", "track", "stage", "failureReason", "code"})
+ADDED = frozenset(
+    {
+        "provider", "track", "stage", "failureReason", "analysis", "waveformUrl", "previewUrl", "stemsStatus",
+        "urlsExpireAt", "urlsExpired", "downloadProblem", "wavProblem", "code",
+    }
+)  # fmt: skip
 
 
 def conforms(answer: Any, shown: Any, place: str = "$") -> None:
@@ -216,3 +221,29 @@ def conforms(answer: Any, shown: Any, place: str = "$") -> None:
             conforms(each, shown[0], f"{place}[{index}]")
     elif isinstance(shown, str) and _MOMENT.fullmatch(shown):
         assert _MOMENT.fullmatch(answer), f"{place}: {answer!r}"
+
+
+DOWNLOADED: dict[str, Any] = {
+    "success": True,
+    "beatId": "f81570f8-eaa0-4e28-8372-db417fd559d1",
+    "filesDownloaded": {
+        "primary": {"audio": "output/beats/2025-12/13/f81570f8.mp3", "cover": "output/covers/f81570f8.png"},
+        "alternate": {"audio": "output/beats/2025-12/13/f81570f8_alt.mp3", "cover": None},
+    },
+    "versions": [{"versionNumber": 1, "filesDownloaded": True}],
+}
+WAV_STARTED: dict[str, Any] = {
+    "success": True,
+    "beatId": "f81570f8-eaa0-4e28-8372-db417fd559d1",
+    "wavConversion": {
+        "status": "processing",
+        "taskId": "wav-task-123",
+        "message": "WAV conversion started. Use webhook or poll GET /beats/:id to check status.",
+    },
+}
+WAV_STATUS: dict[str, Any] = {
+    "beatId": "f81570f8-eaa0-4e28-8372-db417fd559d1",
+    "wavConversionStatus": "completed",
+    "wavUrl": "output/beats-wav/2025-12/13/f81570f8.wav",
+    "wavTaskId": "wav-task-123",
+}

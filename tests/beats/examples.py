@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from commands.beats.beats import (
     AdvanceGeneration,
@@ -17,9 +19,23 @@ from commands.beats.beats import (
     RequestGeneration,
     StartGeneration,
 )
+from commands.beats.files import (
+    FailStems,
+    FailWav,
+    GiveUpFiles,
+    NoteHeard,
+    NoteNotHeard,
+    RequestDownload,
+    RequestStems,
+    RequestWav,
+    StoreFiles,
+    StoreStems,
+    StoreWav,
+    UploadVersion,
+)
 from commands.beats.templates import DefineTemplates, NewTemplate
 from commands.idempotency import Once
-from domain.beats.beats import Brief, StoredFile
+from domain.beats.beats import Brief, Remote, Stem, StoredFile
 from domain.beats.templates import Template
 from tests.examples import Example
 
@@ -82,7 +98,69 @@ once_more = RequestGeneration(
     monthly_limit=10,
 )
 
+score = StoredFile(kind="score", object_key="beats/w1/beat-1/1/a.json", content_type="application/json", size=2)
+played = replace(first_track, files=(audio, score))
+remote = Remote(
+    audio_id="audio-1",
+    audio_url="https://cdn.example.com/a.mp3",
+    image_url=None,
+    stream_url=None,
+    expires_at=datetime(2026, 3, 15, 12, tzinfo=UTC),
+)
+far_away = replace(first_track, files=(), remote=remote)
+uploaded = UploadVersion(beat_id="beat-1", workspace_id="w1", version_id="ver-9", file=audio, set_primary=True)
+wav_wanted = RequestWav(beat_id="beat-1", workspace_id="w1", wav_task_id="wav-1", include_alternate=True)
+stems_wanted = RequestStems(beat_id="beat-1", workspace_id="w1")
+
 EXAMPLES = (
+    Example(uploaded, [created]),
+    Example(
+        NoteHeard(
+            beat_id="beat-1",
+            version_id="ver-9",
+            bpm=84.9,
+            musical_key="A Minor",
+            duration_seconds=180.4,
+            loudness_lufs=-14.1,
+            peaks=StoredFile(kind="peaks", object_key="p.json", content_type="application/json", size=2),
+        ),
+        [created, uploaded],
+    ),
+    Example(
+        NoteNotHeard(beat_id="beat-1", version_id="ver-9", reason="This is not audio.", unreadable=True),
+        [created, first_track, uploaded],
+    ),
+    Example(RequestDownload(beat_id="beat-1", workspace_id="w1"), [created, far_away]),
+    Example(StoreFiles(beat_id="beat-1", version_id="ver-1", files=(audio,)), [created, far_away]),
+    Example(
+        GiveUpFiles(beat_id="beat-1", version_id="ver-1", reason="They are gone.", expired=True), [created, far_away]
+    ),
+    Example(wav_wanted, [created, first_track, second_track]),
+    Example(
+        StoreWav(
+            beat_id="beat-1",
+            wav_task_id="wav-1",
+            version_id="ver-1",
+            file=StoredFile(kind="wav", object_key="a.wav", content_type="audio/wav", size=44),
+        ),
+        [created, first_track, wav_wanted],
+    ),
+    Example(
+        FailWav(beat_id="beat-1", wav_task_id="wav-1", version_id="ver-1", reason="It is damaged."),
+        [created, first_track, wav_wanted],
+    ),
+    Example(stems_wanted, [created, played]),
+    Example(
+        StoreStems(
+            beat_id="beat-1",
+            version_id="ver-1",
+            stems=(Stem(name="drums", object_key="drums.wav", content_type="audio/wav", size=44),),
+        ),
+        [created, played, stems_wanted],
+    ),
+    Example(
+        FailStems(beat_id="beat-1", version_id="ver-1", reason="It took too long."), [created, played, stems_wanted]
+    ),
     Example(created),
     Example(once_more, [created, first_track, second_track, finished]),
     Example(started, [created]),

@@ -78,6 +78,8 @@ PLENTY: dict[str, Any] = {
     "webhook_seconds_max": 2.0,
     "drain_seconds_max": 5.0,
     "analysis_workers": 2,
+    "generation_workers": 2,
+    "beat_seconds": 12.0,
     "postgres_connections_max": 6,
 }
 
@@ -183,6 +185,14 @@ class Stack:
         """The keys of what lies in its bucket."""
         found = self._store().list_objects(self.settings.s3_bucket, prefix, recursive=True)
         return [str(thing.object_name) for thing in found]
+
+    def read_object(self, key: str) -> bytes:
+        """What lies in its bucket under a key."""
+        answer = self._store().get_object(self.settings.s3_bucket, key)
+        try:
+            return bytes(answer.read())
+        finally:
+            answer.close()
 
     def delete_object(self, key: str) -> None:
         """Take something out of its bucket."""

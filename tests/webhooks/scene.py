@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +20,7 @@ from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist, Directory
 from commands.analyses.ports import Ears as Listens
+from commands.beats.ports import Band, PlayedFile, PlayedTrack, Tell
 from commands.billing.ports import Subscriptions
 from commands.catalogue.ports import Importing
 from commands.identity.ports import Directory as Register
@@ -26,6 +29,7 @@ from commands.kernel import Chance, Command, Log, Now, Reaction, execute
 from commands.ports import Blobs, Letter, Post, Web
 from commands.webhooks.ports import SigningSecrets
 from domain.analyses.findings import Analysis, Detail, Findings
+from domain.beats.beats import Brief
 from domain.kernel import Category, Event, Refusal
 from domain.ledger import Context, Recorded
 from infra.container import Container
@@ -76,6 +80,34 @@ class Painter:
         return {"overview.png": b"picture of " + detail}
 
 
+class Players:
+    """Play three bytes of anything, at once."""
+
+    async def play(self, brief: Brief, track: int, folder: Path, tell: Tell) -> PlayedTrack:
+        """One file."""
+        del brief
+        await tell("composing")
+        await asyncio.to_thread((folder / "audio.mp3").write_bytes, b"mp3")
+        file = PlayedFile(kind="audio", name="audio.mp3", ending=".mp3", content_type="audio/mpeg")
+        return PlayedTrack(
+            title=f"Take {track}",
+            model_name="players",
+            bpm=85,
+            musical_key="C Major",
+            duration_seconds=20.0,
+            files=(file,),
+        )
+
+    async def stems(self, score: Path, folder: Path) -> Sequence[str]:
+        """One part."""
+        await asyncio.to_thread(shutil.copy, score, folder / "drums.wav")
+        return ("drums",)
+
+    async def to_wav(self, path: Path) -> AsyncIterator[bytes]:
+        """What there is."""
+        yield await asyncio.to_thread(path.read_bytes)
+
+
 @dataclass
 class Scene:
     """Given what has happened, when something is wished or follows, then this is written down."""
@@ -87,6 +119,7 @@ class Scene:
     vault: Vault = field(default_factory=lambda: Vault(b"a secret of the tests" * 2))
     ears: Any = field(default_factory=Ears)
     artist: Any = field(default_factory=Painter)
+    band: Any = field(default_factory=Players)
     #: Nothing here looks anybody up, unless somebody is given who knows.
     directory: Any = None
     payments: Any = None
@@ -164,6 +197,7 @@ class Scene:
             Secrets: self.vault,
             SigningSecrets: self.vault,
             Artist: self.artist,
+            Band: self.band,
             Directory: self.directory,
             Register: self.directory,
             Subscriptions: self.payments,
