@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-
 from api.auth import ASKING
 from commands.settings import Service
 from infra.serving.connections import Wording, plainly, request_id
-
-log = structlog.get_logger(__name__)
+from infra.telemetry import redact, write_clean
 
 Receive = Callable[[], Any]
 Send = Callable[[Any], Any]
@@ -30,6 +28,7 @@ def own_hosts(service: Service) -> Callable[[str], bool] | None:
         return None
     public = urlsplit(service.url).hostname or ""
 
+    @lru_cache(1024)
     def is_own(host: str) -> bool:
         try:
             name = urlsplit(f"//{host}").hostname or ""
@@ -90,20 +89,21 @@ class Edge:
             else:
                 await self._app(scope, receive, answer)
         finally:
-            asker = ASKING.get(None)
-            # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets.
             # Probes come every few seconds for ever, and say nothing while all is well.
-            write = log.debug if status < 400 and scope["path"] in PROBES else log.info
-            write(
-                "request.answered",
-                method=method,
-                path=scope.get("path_template", ""),
-                status=status,
-                milliseconds=round((perf_counter() - began) * 1000, 1),
-                bytes=0 if method == "HEAD" else size,
-                workspace_id=None if asker is None else asker.workspace_id,
-                request_id=known_id.decode(),
-            )
+            if status >= 400 or scope["path"] not in PROBES:
+                asker = ASKING.get(None)
+                # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets.
+                # What a client chose itself is the id of its request only.
+                write_clean(
+                    "request.answered",
+                    method=method,
+                    path=scope.get("path_template", ""),
+                    status=status,
+                    milliseconds=round((perf_counter() - began) * 1000, 1),
+                    bytes=0 if method == "HEAD" else size,
+                    workspace_id=None if asker is None else asker.workspace_id,
+                    request_id=known_id.decode() if said_id is None else redact(known_id.decode()),
+                )
 
     async def _misdirected(self, path: str, send: Send) -> None:
         sentence = (

@@ -115,3 +115,13 @@ def test_a_probe_is_no_line_in_the_log_while_all_is_well(stack: Stack, client: h
 
     assert eventually(lambda: lines(stack, "after-the-probe"))
     assert not lines(stack, "probe-of-log")
+
+
+def test_a_key_that_somebody_takes_for_the_id_of_a_request_is_not_in_the_log(
+    stack: Stack, client: httpx.Client
+) -> None:
+    client.get("/version", headers={"X-Request-ID": "careless;token=bz_0123456789abcdef"})
+
+    (line,) = eventually(lambda: lines(stack, "careless"))
+    assert line["request_id"].startswith("careless;token=")
+    assert "0123456789" not in stack.log
