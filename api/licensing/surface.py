@@ -17,6 +17,8 @@ from domain.licensing.licenses import (
     TooManyActivations,
     VersionNotCovered,
 )
+from domain.licensing.sheets import InvalidSheet
+from domain.licensing.signing_keys import KeyWasRotated
 
 ACTIVATION = replace(
     STUDIO,
@@ -35,6 +37,8 @@ ACTIVATION = replace(
         NotActivated: "not_activated",
         TooManyActivations: "too_many_activations",
         CodeTaken: "code_taken",
+        InvalidSheet: "invalid_sheet",
+        KeyWasRotated: "key_was_rotated",
         LicenseWasTransferred: "license_was_transferred",
     },
     lenient=frozenset(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from msgspec import UNSET, UnsetType
+
 from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
 from domain.kernel import Event, Value
@@ -17,6 +19,11 @@ from domain.licensing.licenses import (
     KeyType,
     License,
     LicenseIssued,
+    LicenseReinstated,
+    LicenseRevoked,
+    LicenseTermsSet,
+    LicenseTransferred,
+    LicenseWasTransferred,
     MachineActivated,
     MachineDeactivated,
     MachineRecognised,
@@ -205,3 +212,126 @@ def _deactivated(
         because=because,
         deactivated_at=now,
     )
+
+
+class RevokeLicense(Command):
+    """Let nobody use a licence until it is reinstated."""
+
+    license_id: str
+    workspace_id: str
+    reason: str = ""
+
+
+@decides(RevokeLicense, licenses)
+def revoke(wish: RevokeLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """What is revoked stays revoked; the machines stay known, for the day it is reinstated."""
+    _belongs_to(license, wish.workspace_id)
+    if license.revoked:
+        return []
+    return [
+        LicenseRevoked(license_id=wish.license_id, workspace_id=wish.workspace_id, revoked_at=now, reason=wish.reason)
+    ]
+
+
+class ReinstateLicense(Command):
+    """Let a licence be used again."""
+
+    license_id: str
+    workspace_id: str
+
+
+@decides(ReinstateLicense, licenses)
+def reinstate(wish: ReinstateLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """What somebody else has under another code does not come back."""
+    _belongs_to(license, wish.workspace_id)
+    if license.transferred_to is not None:
+        raise LicenseWasTransferred
+    if not license.revoked:
+        return []
+    return [LicenseReinstated(license_id=wish.license_id, reinstated_at=now)]
+
+
+class TransferLicense(Command):
+    """Give a licence to somebody else, under a new code; without notes those of the old one go with it."""
+
+    license_id: str
+    workspace_id: str
+    to_license_id: str
+    to_code: str
+    notes: str | None = None
+
+
+@handles(TransferLicense)
+async def transfer(wish: TransferLicense, transaction: Transaction) -> None:
+    """The old code is good for nothing from that moment, and its machines have no seat under the new one."""
+    old = await transaction.load(licenses, wish.license_id)
+    _belongs_to(old, wish.workspace_id)
+    if old.transferred_to == wish.to_license_id:
+        return
+    if old.transferred_to is not None:
+        raise LicenseWasTransferred
+    if old.revoked:
+        raise CodeRevoked
+    if (await transaction.find(licenses, wish.to_license_id)).workspace_id:
+        raise CodeTaken(code=wish.to_code)
+    now = transaction.now
+    left = [_deactivated(wish.license_id, old, machine, "transferred", now) for machine in old.machines]
+    transaction.record(
+        licenses,
+        wish.license_id,
+        *left,
+        LicenseTransferred(license_id=wish.license_id, to_license_id=wish.to_license_id, transferred_at=now),
+    )
+    transaction.record(
+        licenses,
+        wish.to_license_id,
+        LicenseIssued(
+            license_id=wish.to_license_id,
+            workspace_id=old.workspace_id,
+            project_id=old.project_id,
+            code=wish.to_code,
+            key_type=old.key_type,
+            max_activations=old.max_activations,
+            issued_at=now,
+            notes=old.notes if wish.notes is None else wish.notes,
+            # The time of a trial goes on, or could be had again by passing it round.
+            expires_at=old.ends_at,
+            trial_days=old.trial_days if old.trial_ends_at is None else None,
+            entitlements=old.entitlements,
+            updates_until=old.updates_until,
+            heartbeat_seconds=old.heartbeat_seconds,
+            transferred_from=wish.license_id,
+        ),
+    )
+
+
+class SetLicenseTerms(Command):
+    """Change what is given of what a licence allows; what is left out stays as it is, and null takes a limit away."""
+
+    license_id: str
+    workspace_id: str
+    max_activations: int | UnsetType = UNSET
+    expires_at: datetime | UnsetType | None = UNSET
+    entitlements: tuple[str, ...] | UnsetType = UNSET
+    updates_until: datetime | UnsetType | None = UNSET
+    heartbeat_seconds: int | UnsetType | None = UNSET
+    notes: str | UnsetType = UNSET
+
+
+@decides(SetLicenseTerms, licenses)
+def set_terms(wish: SetLicenseTerms, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """Who is active stays so, also on more machines than are allowed from now on."""
+    _belongs_to(license, wish.workspace_id)
+    before = {name: getattr(license, name) for name in _TERMS}
+    after = {name: old if (new := getattr(wish, name)) is UNSET else new for name, old in before.items()}
+    if after == before:
+        return []
+    return [LicenseTermsSet(license_id=wish.license_id, workspace_id=license.workspace_id, set_at=now, **after)]
+
+
+_TERMS = ("max_activations", "expires_at", "entitlements", "updates_until", "heartbeat_seconds", "notes")
+
+
+def _belongs_to(license: License, workspace_id: str) -> None:  # noqa: A002 - the noun
+    if license.workspace_id != workspace_id:
+        raise CodeNotFound

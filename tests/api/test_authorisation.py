@@ -53,6 +53,8 @@ PUBLIC = {
     "GET /functions/v1/plugin-activation/status/{code}",
     "POST /functions/v1/plugin-activation/offline",
     "GET /functions/v1/plugin-activation/public-key",
+    "POST /functions/v1/plugin-activation/machines",
+    "POST /functions/v1/plugin-activation/machines/release",
     # signed by the payment provider
     "POST /v1/billing/stripe/webhook",
     "POST /webhooks/stripe",
@@ -236,6 +238,23 @@ def _beat(them: Visitor, _: Neighbour) -> str:
     return str(answer.json()["beat"]["id"])
 
 
+def _project(them: Visitor, _: Neighbour | None = None) -> str:
+    return _made(them, "/functions/v1/projects", {"name": "Theirs"})
+
+
+def _code(them: Visitor, _: Neighbour | None = None) -> str:
+    made = them.post("/functions/v1/plugin-activation/generate", {"project_id": _project(them)})
+    assert made.status_code == 201, made.text
+    return str(made.json()["code"])
+
+
+def _activation(them: Visitor, code: str) -> str:
+    body = {"code": code, "machine_id": "theirs"}
+    assert them.post("/functions/v1/plugin-activation/activate", body).status_code == 200
+    listed = them.post("/functions/v1/plugin-activation/machines", body).json()
+    return str(listed["machines"][0]["id"])
+
+
 #: How to make somebody else's thing, for each name in a path.
 THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "beat_id": _beat,
@@ -243,7 +262,9 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "file": lambda them, near: f"beats/2026-01/01/{_beat(them, near)}.mp3",
     "api_key_id": lambda them, _: str(them.key()["id"]),
     "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
-    "project_id": lambda them, _: _made(them, "/functions/v1/projects", {"name": "Theirs"}),
+    "project_id": _project,
+    "code": _code,
+    "activation_id": lambda them, _: _activation(them, _code(them)),
     "isrc": lambda them, _: _track(them),
     "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),

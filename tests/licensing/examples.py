@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from commands.licensing.licenses import ActivateMachine, DeactivateMachine, IssueLicenses, NewLicense, ReleaseMachine
+from commands.licensing.licenses import (
+    ActivateMachine,
+    DeactivateMachine,
+    IssueLicenses,
+    NewLicense,
+    ReinstateLicense,
+    ReleaseMachine,
+    RevokeLicense,
+    SetLicenseTerms,
+    TransferLicense,
+)
 from commands.licensing.signing_keys import RotateSigningKey
 from tests.examples import Example
+from tests.spec import NOW
 from tests.studio.examples import project
 
 CODE = "a1b2c3d4-e5f6-7890-abcd-ef1234567890"
@@ -17,7 +28,16 @@ issued = IssueLicenses(
 activated = ActivateMachine(license_id="license-1", activation_id="activation-1", machine="m1", churn_max=20)
 before = [project, issued]
 
+revoked = RevokeLicense(license_id="license-1", workspace_id="w1", reason="Refunded")
+
 EXAMPLES = (
+    Example(revoked, before),
+    Example(ReinstateLicense(license_id="license-1", workspace_id="w1"), [*before, revoked]),
+    Example(
+        TransferLicense(license_id="license-1", workspace_id="w1", to_license_id="license-2", to_code="AAAA"),
+        [*before, activated],
+    ),
+    Example(SetLicenseTerms(license_id="license-1", workspace_id="w1", max_activations=5, expires_at=NOW), before),
     Example(RotateSigningKey(project_id="project-1", workspace_id="w1", number=2), [project]),
     Example(issued, [project]),
     Example(activated, before),

@@ -6,8 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from commands.licensing.licenses import ActivateMachine, DeactivateMachine, IssueLicenses, NewLicense, ReleaseMachine
+from commands.licensing.licenses import (
+    ActivateMachine,
+    DeactivateMachine,
+    IssueLicenses,
+    NewLicense,
+    ReinstateLicense,
+    ReleaseMachine,
+    RevokeLicense,
+    SetLicenseTerms,
+    TransferLicense,
+)
 from domain.kernel import Event
 from domain.licensing.licenses import (
     CodeExpired,
@@ -16,7 +27,11 @@ from domain.licensing.licenses import (
     CodeTaken,
     License,
     LicenseIssued,
+    LicenseReinstated,
     LicenseRevoked,
+    LicenseTermsSet,
+    LicenseTransferred,
+    LicenseWasTransferred,
     MachineActivated,
     MachineDeactivated,
     MachineRecognised,
@@ -225,3 +240,69 @@ def test_a_verdict_is_about_one_plug_in_and_what_it_needs() -> None:
     known = state(issued(), on("mac", fingerprints=("a", "b", "c")))
     assert known.verdict("new", NOW, fingerprints=("a", "b", "x")) == "valid"
     assert known.verdict("new", NOW, fingerprints=("a", "y", "x")) == "not_activated"
+
+
+# --- what its project's people change ---------------------------------------------------------------------------------
+
+
+def test_what_is_revoked_stays_so_until_it_is_reinstated_on_the_same_machines() -> None:
+    wish = RevokeLicense(license_id="L", workspace_id="w1", reason="Refund")
+    fact = LicenseRevoked(license_id="L", workspace_id="w1", revoked_at=NOW, reason="Refund")
+    given(issued(), on("mac")).when(wish).then(fact)
+    given(issued(), revoked).when(wish).then()
+    again = ReinstateLicense(license_id="L", workspace_id="w1")
+    back = LicenseReinstated(license_id="L", reinstated_at=NOW)
+    given(issued(), on("mac"), revoked).when(again).then(back)
+    given(issued()).when(again).then()
+    assert state(issued(), on("mac"), revoked, back).verdict("mac", NOW) == "valid"
+
+
+def test_others_change_nothing() -> None:
+    for wish in (
+        RevokeLicense(license_id="L", workspace_id="w2"),
+        ReinstateLicense(license_id="L", workspace_id="w2"),
+        SetLicenseTerms(license_id="L", workspace_id="w2", max_activations=9),
+        TransferLicense(license_id="L", workspace_id="w2", to_license_id="M", to_code="D"),
+    ):
+        given(issued()).when(wish).refused(CodeNotFound)
+
+
+def test_a_transferred_license_has_a_new_code_no_machines_and_the_same_end() -> None:
+    wish = TransferLicense(license_id="L", workspace_id="w1", to_license_id="M", to_code="D")
+    trial = issued(key_type="trial", trial_days=14, entitlements=("pro",), notes="Ann")
+    started = TrialStarted(license_id="L", started_at=NOW, ends_at=NOW + 14 * DAY)
+    gone = LicenseTransferred(license_id="L", to_license_id="M", transferred_at=NOW)
+    new = LicenseIssued(
+        license_id="M", workspace_id="w1", project_id="P", code="D", key_type="trial", max_activations=2,
+        issued_at=NOW, notes="Ann", expires_at=NOW + 14 * DAY, entitlements=("pro",), transferred_from="L",
+    )  # fmt: skip
+    given(trial, started, on("mac")).when(wish).then(off("mac", "transferred"), gone, new)
+    given(trial, gone, new).when(wish).then()
+    given(trial, gone).when(activate("mac")).refused(CodeRevoked)
+    given(trial, gone).when(ReinstateLicense(license_id="L", workspace_id="w1")).refused(LicenseWasTransferred)
+    given(trial, gone).when(replace(wish, to_license_id="N")).refused(LicenseWasTransferred)
+    given(trial, revoked).when(wish).refused(CodeRevoked)
+    theirs = replace(new, workspace_id="w2")
+    given(trial, theirs).when(wish).refused(CodeTaken, code="D")
+
+
+def test_fewer_seats_keep_who_is_there_and_refuse_who_is_new() -> None:
+    wish = SetLicenseTerms(license_id="L", workspace_id="w1", max_activations=1)
+    fewer = LicenseTermsSet(
+        license_id="L", workspace_id="w1", max_activations=1, expires_at=None, entitlements=(), updates_until=None,
+        heartbeat_seconds=None, notes="", set_at=NOW,
+    )  # fmt: skip
+    given(issued(), on("mac"), on("pc")).when(wish).then(fewer)
+    given(issued(), fewer).when(wish).then()
+    history = issued(), on("mac"), on("pc"), fewer
+    assert state(*history).verdict("mac", NOW) == state(*history).verdict("pc", NOW) == "valid"
+    given(*history).when(activate("pc")).then()
+    given(*history).when(activate("laptop")).refused(MaxActivationsReached, max_activations=1)
+    given(*history, off("mac")).when(activate("laptop")).refused(MaxActivationsReached)
+
+
+def test_null_takes_a_limit_away_and_what_is_left_out_stays() -> None:
+    timed = issued(expires_at=NOW + DAY, entitlements=("pro",))
+    [fact] = given(timed).when(SetLicenseTerms(license_id="L", workspace_id="w1", expires_at=None)).events
+    assert isinstance(fact, LicenseTermsSet)
+    assert (fact.expires_at, fact.entitlements, fact.max_activations) == (None, ("pro",), 2)
