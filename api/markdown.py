@@ -91,6 +91,8 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Map
         scope = operation["x-scope"]
         key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
         yield f"{key}; a person needs the role `{operation['x-role']}`.\n"
+    if notes := operation.get("x-security-notes"):
+        yield "\n".join(f"- {note}" for note in notes) + "\n"
     if parameters := operation.get("parameters"):
         yield "| parameter | in | type | |\n|---|---|---|---|"
         for each in parameters:

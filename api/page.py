@@ -154,6 +154,8 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Map
         scope = operation["x-scope"]
         key = f"A key needs the scope <code>{escape(scope)}</code>" if scope else "A key cannot do this"
         parts.append(f'<p class="dim">{key}; a person needs the role <code>{escape(operation["x-role"])}</code>.</p>')
+    if notes := operation.get("x-security-notes"):
+        parts.append(f"<h5>Security notes</h5><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>")
     if given := operation.get("parameters"):
         rows = [(each["name"], each.get("schema", {}), each.get("required"), each) for each in given]
         parts += ["<h5>Parameters</h5>", _table(schema, rows)]

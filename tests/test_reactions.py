@@ -89,6 +89,19 @@ class Imported:
         self._known.erased.add(f"books of {workspace_id}")
 
 
+class Jars:
+    """Cookies of one browser profile, until they are forgotten."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    async def of(self, workspace_id: str) -> Sequence[int]:
+        return [] if f"cookies of {workspace_id}" in self._known.erased else [1001]
+
+    async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
+        self._known.erased.add(f"cookies of {workspace_id}")
+
+
 class Secrets(Vault):
     """Makes tokens of invitations whose ids are only words."""
 
@@ -115,6 +128,7 @@ class House:
         self.known, self.paid = Known(self.scene), Paid()
         self.scene.directory, self.scene.payments = self.known, self.paid
         self.scene.importing = Imported(self.known)
+        self.scene.cookies = Jars(self.known)
         self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
 
     async def after(self, *wishes: Command) -> list[Recorded]:

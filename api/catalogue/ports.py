@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import commands.catalogue.ports
 from adapters.catalogue.books import Books
+from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.receiving import Receiving
 from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
@@ -25,4 +26,5 @@ class Ports:
     books: Books
     receiving: Receiving
     reading: commands.catalogue.ports.Ports
+    cookies: SealedCookies
     settings: Imports

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -56,6 +57,19 @@ class Importing(Protocol):
         """Delete all rows of a workspace."""
 
 
+class CookieJars(Protocol):
+    """What keeps the cookies of browser profiles."""
+
+    async def open(self, workspace_id: str, profile_id: int) -> bytes:
+        """The cookies of a profile."""
+
+    async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
+        """Delete the cookies of a profile, or of all."""
+
+    async def of(self, workspace_id: str) -> Sequence[int]:
+        """The profiles that a workspace has cookies of."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """The log, the books, and where the originals are."""
@@ -65,3 +79,4 @@ class Ports:
     now: Now
     blobs: Blobs
     importing: Importing
+    cookies: CookieJars

@@ -6,11 +6,13 @@ from datetime import date, timedelta
 
 import structlog
 
+from commands.catalogue.browser_profiles import RemoveBrowserProfile, UseBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent
 from commands.kernel import Queue, reacts_to
+from domain.catalogue.browser_profiles import browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
-from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
+from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound
 from domain.ledger import Context, Recorded
 
@@ -87,3 +89,26 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     async for stored in ports.blobs.list(objects_of(workspace_id)):
         await ports.blobs.delete(stored.key)
     await ports.importing.forget(workspace_id)
+    await ports.cookies.forget(workspace_id)
+
+
+@reacts_to(WorkspaceReclaimed, name="forget-browser-profiles")
+async def forget_browser_profiles(recorded: Recorded, ports: Ports) -> None:
+    """Whoever held the workspace before its address was proved leaves no session behind for its owner to use."""
+    assert isinstance(recorded.event, WorkspaceReclaimed)
+    workspace_id = recorded.event.workspace_id
+    for profile_id in await ports.cookies.of(workspace_id):
+        profile = await ports.log.state(browser_profiles, str(profile_id))
+        if not profile.removed and profile.workspace_id == workspace_id:
+            wish = RemoveBrowserProfile(profile_id=profile_id, workspace_id=workspace_id)
+            await ports.execute(wish, recorded.context())
+        await ports.cookies.forget(workspace_id, profile_id)
+
+
+async def use_cookies(
+    profile_id: int, workspace_id: str, use_id: str, purpose: str, ports: Ports, context: Context
+) -> bytes:
+    """The cookies of a profile, for one use that is written down first. No route leads here."""
+    wish = UseBrowserProfile(profile_id=profile_id, workspace_id=workspace_id, use_id=use_id, purpose=purpose)
+    await ports.execute(wish, context)
+    return await ports.cookies.open(workspace_id, profile_id)

@@ -266,6 +266,8 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "code": _code,
     "activation_id": lambda them, _: _activation(them, _code(them)),
     "isrc": lambda them, _: _track(them),
+    # Without a configured key nobody has one; tests of browser profiles have.
+    "profile_id": lambda *_: "1001",
     "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),

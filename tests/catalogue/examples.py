@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile, UseBrowserProfile
 from commands.catalogue.imports import AnswerImport, CompleteImport, PauseImport, RefuseImport, RequestImport
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
 from domain.catalogue.imports import Counts, Options, Report
@@ -23,7 +24,12 @@ requested = RequestImport(
 paused = PauseImport(import_id="import-1", source="amuse.statement", question="currency", detail="In which currency?")
 report = Report(source="own.daily", counts=Counts(total=1, accepted=1, new=1), digest="0" * 32)
 
+profile = ImportBrowserProfile(profile_id=1001, workspace_id="w1", name="A session", cookie_count=2)
+
 EXAMPLES = (
+    Example(profile),
+    Example(UseBrowserProfile(profile_id=1001, workspace_id="w1", use_id="use-1", purpose="upload"), [profile]),
+    Example(RemoveBrowserProfile(profile_id=1001, workspace_id="w1"), [profile]),
     Example(requested),
     Example(paused, [requested]),
     Example(

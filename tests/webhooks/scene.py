@@ -22,7 +22,7 @@ from commands.analyses.ports import Artist, Directory
 from commands.analyses.ports import Ears as Listens
 from commands.beats.ports import Band, PlayedFile, PlayedTrack, Tell
 from commands.billing.ports import Subscriptions
-from commands.catalogue.ports import Importing
+from commands.catalogue.ports import CookieJars, Importing
 from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
@@ -124,6 +124,7 @@ class Scene:
     directory: Any = None
     payments: Any = None
     importing: Any = None
+    cookies: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -202,4 +203,5 @@ class Scene:
             Register: self.directory,
             Subscriptions: self.payments,
             Importing: self.importing,
+            CookieJars: self.cookies,
         }

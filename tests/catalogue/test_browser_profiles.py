@@ -1,0 +1,208 @@
+"""Browser profiles: as the document shows them, sealed, bounded, audited, forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from cryptography.exceptions import InvalidTag
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.catalogue.cookies import SealedCookies
+from adapters.catalogue.settings import Cookies
+from commands.catalogue.browser_profiles import UseBrowserProfile
+from domain.catalogue.browser_profiles import (
+    BrowserProfileImported,
+    BrowserProfileRemoved,
+    BrowserProfileUsed,
+    EncryptionNotConfigured,
+    NoSuchBrowserProfile,
+)
+from domain.sections import Secret
+from infra.migrate import migrate
+from tests.catalogue.test_contract import refused
+from tests.identity.crowd import Visitor, sign_in
+from tests.journeys.kit import Stack, eventually
+from tests.spec import NOW, given
+
+COOKIE = {
+    "domain": ".spotify.com",
+    "name": "sp_dc",
+    "value": "a-secret-value",
+    "path": "/",
+    "secure": True,
+    "httpOnly": True,
+}
+PROFILE = {"name": "DistroKid primary session", "cookies": [COOKIE]}
+IMPORT = "/api/v1/browser-profiles/import"
+
+
+def a_key() -> str:
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture(scope="module")
+def door(stack: Stack) -> Iterator[str]:
+    """A service whose encryption is configured."""
+    with stack.door(browser_profile_keys=Secret(f"k1:{a_key()}")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def sealed(door: str) -> Iterator[Visitor]:
+    with httpx.Client(base_url=door, timeout=30) as http:
+        yield sign_in(http)
+
+
+def test_a_profile_is_kept_and_answered_as_documented(sealed: Visitor) -> None:
+    answer = sealed.post(IMPORT, PROFILE)
+
+    assert answer.status_code == 201, answer.text
+    body = answer.json()
+    assert list(body) == ["success", "message", "profile_id", "name"]
+    assert body["success"] is True
+    assert body["message"] == "Browser profile and securely encrypted session cookies successfully imported."
+    assert isinstance(body["profile_id"], int)
+    assert body["name"] == "DistroKid primary session"
+    assert answer.headers["x-ratelimit-limit"].isdigit()
+
+
+def test_without_a_key_nothing_is_taken(client: httpx.Client) -> None:
+    answer = sign_in(client).post(IMPORT, PROFILE)
+
+    refused(answer, 503, "encryption_not_configured")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "x"},
+        {"name": "", "cookies": [COOKIE]},
+        {"name": "x" * 121, "cookies": [COOKIE]},
+        {"name": "x", "cookies": []},
+        {"name": "x", "cookies": [COOKIE] * 501},
+        {"name": "x", "cookies": ["text"]},
+        {"name": "x", "cookies": [{"domain": "a", "name": "b"}]},
+        {"name": "x", "cookies": [COOKIE | {"value": 5}]},
+        {"name": "x", "cookies": [COOKIE | {"domain": ""}]},
+        {"name": "x", "cookies": [COOKIE | {"name": "é" * 129}]},
+        {"name": "x", "cookies": [COOKIE | {"value": "x" * 8193}]},
+    ],
+)
+def test_counts_and_sizes_are_bounded(sealed: Visitor, body: Any) -> None:
+    refused(sealed.post(IMPORT, body), 400)
+
+
+def test_as_many_and_as_large_as_may_be(sealed: Visitor) -> None:
+    assert sealed.post(IMPORT, {"name": "x" * 120, "cookies": [COOKIE] * 500}).status_code == 201
+    assert sealed.post(IMPORT, {"name": "x", "cookies": [COOKIE | {"value": "x" * 8192}]}).status_code == 201
+
+
+def test_cookies_are_in_no_answer_no_audit_no_log_and_no_row(sealed: Visitor, stack: Stack) -> None:
+    profile_id = sealed.post(IMPORT, PROFILE).json()["profile_id"]
+
+    [newest, *_] = sealed.get("/api/v1/browser-profiles").json()["data"]
+    assert (newest["profile_id"], newest["cookie_count"]) == (profile_id, 1)
+    said = sealed.get("/api/v1/browser-profiles").text + sealed.get("/v1/audit-events").text + stack.log
+    assert "a-secret-value" not in said
+    assert "browser_profile.imported" in said
+    with psycopg.connect(stack.settings.postgres_url) as database:
+        rows = database.execute("SELECT sealed FROM browser_profiles").fetchall()
+        events = database.execute("SELECT state FROM ledger_events").fetchall()
+    assert rows
+    assert not any(b"a-secret-value" in bytes(row[0]) for row in (*rows, *events))
+
+
+def test_a_profile_is_removed_with_its_cookies(sealed: Visitor, stack: Stack) -> None:
+    profile_id = sealed.post(IMPORT, PROFILE).json()["profile_id"]
+    stranger = sign_in(sealed.http)
+
+    refused(stranger.delete(f"/api/v1/browser-profiles/{profile_id}"), 404, "no_such_browser_profile")
+    assert sealed.delete(f"/api/v1/browser-profiles/{profile_id}").json() == {"success": True}
+    refused(sealed.delete(f"/api/v1/browser-profiles/{profile_id}"), 404, "no_such_browser_profile")
+    with psycopg.connect(stack.settings.postgres_url) as database:
+        assert not database.execute("SELECT FROM browser_profiles WHERE profile_id = %s", (profile_id,)).fetchall()
+
+
+def test_profiles_are_forgotten_with_their_workspace(sealed: Visitor, stack: Stack) -> None:
+    leaving = sign_in(sealed.http)
+    assert leaving.post(IMPORT, PROFILE).status_code == 201
+    leaving.delete("/v1/account/profile")
+
+    def gone() -> bool:
+        with psycopg.connect(stack.settings.postgres_url) as database:
+            row = database.execute(
+                "SELECT (SELECT count(*) FROM browser_profiles WHERE workspace_id = %(w)s) + "
+                "(SELECT count(*) FROM browser_profile_keys WHERE workspace_id = %(w)s)",
+                {"w": leaving.workspace_id},
+            ).fetchone()
+            return row == (0,)
+
+    assert eventually(gone)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_master_key_rotates_and_no_row_stands_for_another(module_database_url: str) -> None:
+    old, new = os.urandom(32), os.urandom(32)
+
+    async def story() -> None:
+        async with AsyncConnectionPool(module_database_url, open=False, kwargs={"autocommit": True}) as pool:
+            before = SealedCookies(pool, {"old": old})
+            mine, other = await before.keep("w1", b"mine"), await before.keep("w2", b"other")
+            assert await before.open("w1", mine) == b"mine"
+            with pytest.raises(NoSuchBrowserProfile):
+                await before.open("w2", mine)
+
+            assert await SealedCookies(pool, {"new": new, "old": old}).rewrap() == 2
+            after = SealedCookies(pool, {"new": new})
+            assert await after.open("w1", mine) == b"mine"
+            assert await after.open("w2", other) == b"other"
+            with pytest.raises(EncryptionNotConfigured):
+                await before.open("w1", mine)
+
+            async with pool.connection() as connection:
+                # The same workspace's other profile, put in the place of this one.
+                second = await after.keep("w1", b"second")
+                await connection.execute(
+                    "UPDATE browser_profiles SET sealed = (SELECT sealed FROM browser_profiles WHERE profile_id = %s) "
+                    "WHERE profile_id = %s",
+                    (second, mine),
+                )
+            with pytest.raises(EncryptionNotConfigured) as found:
+                await after.open("w1", mine)
+            assert isinstance(found.value.__cause__, InvalidTag)
+
+    migrate(module_database_url)
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("text", ["k1", "k1:short", f"k1:{a_key()},k1:{a_key()}", f"k 1:{a_key()}"])
+def test_keys_that_are_none_stop_the_start(text: str) -> None:
+    assert list(Cookies(browser_profile_keys=Secret(text)).problems())
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+imported = BrowserProfileImported(profile_id=1001, workspace_id="w1", name="A", cookie_count=1, imported_at=NOW)
+use = UseBrowserProfile(profile_id=1001, workspace_id="w1", use_id="use-1", purpose="upload")
+used = BrowserProfileUsed(profile_id=1001, use_id="use-1", purpose="upload", used_at=NOW)
+
+
+def test_every_use_is_written_down_once() -> None:
+    given(imported).when(use).then(used)
+    given(imported, used).when(use).then()
+
+
+def test_only_its_own_workspace_uses_what_was_not_removed() -> None:
+    theirs = UseBrowserProfile(profile_id=1001, workspace_id="w2", use_id="use-1", purpose="upload")
+    given(imported).when(theirs).refused(NoSuchBrowserProfile)
+    given(imported, BrowserProfileRemoved(profile_id=1001, removed_at=NOW)).when(use).refused(NoSuchBrowserProfile)

@@ -1,0 +1,35 @@
+"""`ledgerline import`: a file sent to a running service, and what came of it said to people and to machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.identity.crowd import sign_in
+from tests.journeys.kit import ROOT, Stack
+
+
+def test_files_are_imported_and_reported(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
+    key = sign_in(client).key("catalogue:read", "catalogue:write")["plaintext_key"]
+    good, bad = tmp_path / "plays.csv", tmp_path / "page.csv"
+    good.write_text("isrc,date,spotify_streams\nQZABC0000001,2024-03-19,10\nQZABC0000001,2024-03-19,11\n")
+    bad.write_text("<html></html>")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli", "import", "--url", stack.url, *arguments],
+            cwd=ROOT, env={**os.environ, "LEDGERLINE_API_KEY": key}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    told = run(str(good), str(bad))
+    assert told.returncode == 1, told.stderr
+    assert "plays.csv: imported as own.daily" in told.stdout
+    assert "line 3: duplicate_date" in told.stdout
+    assert "page.csv: refused (html)" in told.stdout
+    again = run("--json", str(good))
+    assert json.loads(again.stdout)["counts"]["unchanged"] == 1
