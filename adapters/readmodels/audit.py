@@ -19,8 +19,9 @@ from adapters.log.data_keys import DataKeys
 from adapters.log.recorder import TABLE
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
+from adapters.readmodels.followers import Follower, Followers
 from adapters.readmodels.settings import Reading
-from adapters.readmodels.views import Progress
+from adapters.readmodels.views import LOOK_SECONDS, Progress
 from domain.kernel import Conflict, Event, Unavailable
 from domain.vocabulary import addresses
 
@@ -123,6 +124,7 @@ class Audit:
         pool: Pool,
         keys: DataKeys,
         progress: Progress,
+        followers: Followers,
         *,
         wait_seconds_max: float,
         retry_seconds: float = 10.0,
@@ -130,6 +132,7 @@ class Audit:
         self._pool = pool
         self._keys = keys
         self._progress = progress
+        self._followers = followers
         self._wait_seconds_max = wait_seconds_max
         self._retry_seconds = retry_seconds
 
@@ -167,11 +170,22 @@ class Audit:
     ) -> tuple[Sequence[Entry], int]:
         """The events after a position, so many at most, and where to go on; waits so long for the first.
 
-        Raises PositionIsAhead for a position that the log has not reached: it is another log's, or made up.
+        Raises PositionIsAhead for a position that the log has not reached: it is another log's, or made up; and
+        TooManyFollowers or NoRoomToWait where too many wait already.
         """
+        if not wait_seconds:
+            return await self._follow(workspace_id, after, limit, 0.0, None)
+        with self._followers.place(workspace_id) as follower:
+            return await self._follow(workspace_id, after, limit, wait_seconds, follower)
+
+    async def _follow(
+        self, workspace_id: str, after: int, limit: int, wait_seconds: float, follower: Follower | None
+    ) -> tuple[Sequence[Entry], int]:
         began = monotonic()
         needed: int | None = None
         while True:
+            if follower is not None:
+                follower.hush(after)
             passage = await self._passage(workspace_id, after, limit)
             if needed is None and after > (newest := max(passage.head, passage.frontier)):
                 raise PositionIsAhead(position=after, head=newest)
@@ -182,7 +196,10 @@ class Audit:
             is_fresh = passage.frontier >= needed or waited >= self._wait_seconds_max
             if is_full or (is_fresh and (passage.entries or waited >= wait_seconds)):
                 return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
-            await self._progress.wait(passage.frontier + 1, min(1.0, max(wait_seconds - waited, 0.05)))
+            if is_fresh and follower is not None:
+                await follower.wait(wait_seconds - waited)
+            else:
+                await self._progress.wait(passage.frontier + 1, LOOK_SECONDS)
 
     async def _passage(self, workspace_id: str, after: int, limit: int) -> Passage:
         """The events after a position, oldest first, none of which will ever be preceded by another."""
@@ -236,6 +253,8 @@ def _entry(row: Any) -> Entry:
 
 
 @provides
-def audit(pool: Pool, keys: DataKeys, progress: Progress, settings: Reading) -> Audit:
+def audit(pool: Pool, keys: DataKeys, progress: Progress, followers: Followers, settings: Reading) -> Audit:
     """What was done, and by whom."""
-    return Audit(pool, keys, progress, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS)
+    return Audit(
+        pool, keys, progress, followers, wait_seconds_max=settings.read_wait_seconds_max, retry_seconds=RETRY_SECONDS
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any, LiteralString, NamedTuple
 
 import structlog
@@ -13,8 +14,9 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.jobs.worker import ring
-from adapters.log.eventlog import EventLog
+from adapters.log.eventlog import EventLog, readable
 from adapters.provides import provides
+from adapters.readmodels.followers import tell
 from adapters.readmodels.writers import DocumentWriter, JobWriter, TallyWriter, Writer
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Ahead, Feed
@@ -271,6 +273,7 @@ class Projector:
         *,
         on_progress: Callable[[int], None] = lambda _: None,
         on_jobs: Callable[[str], None] = lambda _: None,
+        on_events: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._feed = feed
@@ -280,6 +283,7 @@ class Projector:
         self._jobs = JobWriter(reactions)
         self._on_progress = on_progress
         self._on_jobs = on_jobs
+        self._on_events = on_events
         self._builders: dict[str, asyncio.Task[None]] = {}
         self.position = 0
         self.is_ready = False
@@ -319,6 +323,7 @@ class Projector:
             if page:
                 await subscription.absorb(page)
                 self._on_progress(subscription.position)
+                self._on_events({each.workspace_id for each in readable(page)})
                 for queue in self._jobs.queues:
                     self._on_jobs(queue)
                 self._jobs.queues = set()
@@ -491,4 +496,5 @@ def projector(log: EventLog, feed: Feed, pool: Pool, bus: Bus) -> Projector:
         REACTIONS.values(),
         on_progress=lambda position: bus.ring("projected", b"%d" % position),
         on_jobs=ring(bus),
+        on_events=partial(tell, bus),
     )

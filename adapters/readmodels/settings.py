@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from domain.sections import Seconds, Section, says
+from domain.sections import Count, Seconds, Section, says
 
 
 class Reading(Section, frozen=True):
     """How read models are read."""
 
     read_wait_seconds_max: Annotated[Seconds, says("How long a read waits for the client's own last write")] = 2.0
+    followers_at_once_max: Annotated[
+        Count,
+        says("Requests that wait for events in one process at once, an eighth of them of one workspace"),
+    ] = 2_048

@@ -327,6 +327,35 @@ def test_a_follower_that_waits_is_answered_when_something_happens(client: httpx.
     assert time.monotonic() - began < 10
 
 
+def test_a_workspace_takes_only_its_share_of_the_places_to_wait_in(client: httpx.Client, stack: Stack) -> None:
+    me, other = sign_in(client), sign_in(client)
+    with stack.door(followers_at_once_max=16) as url, ThreadPoolExecutor(4) as pool:
+
+        def wait(who: Visitor, seconds: int) -> httpx.Response:
+            return httpx.get(
+                f"{url}/v1/events",
+                params={"after": newest[who.email], "wait": seconds},
+                headers=who.headers,
+                timeout=30,
+            )
+
+        newest = {who.email: feed(who, limit=1000)["next"] for who in (me, other)}
+
+        def hold() -> httpx.Response:
+            while (answer := wait(me, 15)).status_code == 429:
+                time.sleep(0.05)  # the question below has taken the place
+            return answer
+
+        held = [pool.submit(hold) for _ in range(2)]
+        refused = eventually(lambda: (answer := wait(me, 1)).status_code == 429 and answer)
+        assert refused.headers["retry-after"] == "1"
+        assert "wait for events already" in refused.json()["detail"]
+        assert wait(me, 0).status_code == 200
+        assert wait(other, 1).status_code == 200
+        endpoint(me)
+        assert [each.result(20).status_code for each in held] == [200, 200]
+
+
 def test_the_feed_is_the_workspaces_own(client: httpx.Client, me: Visitor) -> None:
     made = endpoint(me)
     assert made not in str(feed(sign_in(client), limit=1000))

@@ -14,7 +14,8 @@ import os
 import sys
 import tempfile
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -42,34 +43,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--connections", type=int, default=32)
     args = parser.parse_args()
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="ledgerline-bench-") as directory, ExitStack() as stack:
-        base = Path(directory)
-        base.chmod(0o755)
-        postgres = EmbeddedPostgres(base / "postgres")
-        nats = EmbeddedNats(base / "nats")
-        blobs = EmbeddedBlobs(base / "blobs")
-        start_together([postgres, nats, blobs])
-        stack.callback(stop_together, [blobs, nats, postgres])
-        migrate(postgres.url)
-        environment = {
-            **os.environ,
-            "LEDGERLINE_ENV": "development",
-            "LEDGERLINE_POSTGRES_URL": postgres.url,
-            "LEDGERLINE_NATS_URL": nats.url,
-            "LEDGERLINE_S3_URL": blobs.url,
-            "LEDGERLINE_S3_ACCESS_KEY": blobs.access_key,
-            "LEDGERLINE_S3_SECRET_KEY": blobs.secret_key,
-            "LEDGERLINE_SECRET_KEY": "x" * 40,
-            "LEDGERLINE_PORT": str(port),
-            "LEDGERLINE_RATE_LIMIT_PER_MINUTE": "100000000",
-            "LEDGERLINE_LOG_LEVEL": "warning",
-        }
-        for role in ROLES:
-            stack.enter_context(running([sys.executable, "-m", "infra.cli", *role], environment))
+    with service() as url:
         server = next(each for each in psutil.Process().children() if each.cmdline()[-1] == "serve")
-        wait(f"{url}/ready")
         started = post(f"{url}/v1/auth/email/start", {"email": "bench@example.com"})
         code = {"challenge_id": started["challenge_id"], "code": started["dev_code"]}
         token = post(f"{url}/v1/auth/email/verify", code)["session_token"]
@@ -100,6 +75,40 @@ def main() -> None:
         print(f"ratio {median(ratios):.2f} (goal 0.70); the middle half of {len(ratios)} rounds {middle(ratios)}")
         assert {status for measured in runs.values() for run in measured for status in run.statuses} == {200}
         sys.exit(median(ratios) < 0.7)
+
+
+@contextmanager
+def service(**changed: str) -> Iterator[str]:
+    """A service of its own, each role but the ears a process, with fsync and without limits of rate; where it is."""
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory(prefix="ledgerline-bench-") as directory, ExitStack() as stack:
+        base = Path(directory)
+        base.chmod(0o755)
+        postgres = EmbeddedPostgres(base / "postgres")
+        nats = EmbeddedNats(base / "nats")
+        blobs = EmbeddedBlobs(base / "blobs")
+        start_together([postgres, nats, blobs])
+        stack.callback(stop_together, [blobs, nats, postgres])
+        migrate(postgres.url)
+        environment = {
+            **os.environ,
+            "LEDGERLINE_ENV": "development",
+            "LEDGERLINE_POSTGRES_URL": postgres.url,
+            "LEDGERLINE_NATS_URL": nats.url,
+            "LEDGERLINE_S3_URL": blobs.url,
+            "LEDGERLINE_S3_ACCESS_KEY": blobs.access_key,
+            "LEDGERLINE_S3_SECRET_KEY": blobs.secret_key,
+            "LEDGERLINE_SECRET_KEY": "x" * 40,
+            "LEDGERLINE_PORT": str(port),
+            "LEDGERLINE_RATE_LIMIT_PER_MINUTE": "100000000",
+            "LEDGERLINE_LOG_LEVEL": "warning",
+            **changed,
+        }
+        for role in ROLES:
+            stack.enter_context(running([sys.executable, "-m", "infra.cli", *role], environment))
+        wait(f"{url}/ready")
+        yield url
 
 
 def cpu_seconds(process: psutil.Process) -> float:

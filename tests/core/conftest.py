@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -15,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.jobs.worker import Worker, ring
 from adapters.log.data_keys import DataKeys
 from adapters.log.eventlog import EventLog
+from adapters.readmodels.followers import Followers, tell
 from adapters.readmodels.projector import Projector
 from adapters.readmodels.views import Progress, Reads, Views
 from adapters.stream.bus import Bus
@@ -61,6 +63,9 @@ class House:
         self.ledger = self.new_ledger()
         self.progress = Progress(self.bus)
         await self.progress.start()
+        self.followers = Followers(self.bus, self.pool, 64)
+        await self.followers.start()
+        self._open.push_async_callback(self.followers.close)
         self.views = self.new_views()
         return self
 
@@ -150,6 +155,7 @@ class House:
             reactions,
             on_progress=lambda position: bus.ring("projected", str(position).encode()),
             on_jobs=ring(bus),
+            on_events=partial(tell, bus),
         )
 
     @contextlib.asynccontextmanager

@@ -89,7 +89,7 @@ async def test_an_address_is_sealed_shown_in_the_audit_without_its_secrets_and_g
     await house.ledger.append(
         [Change(stream=stream, after=0, events=[event])], Context(correlation_id=uuid4(), workspace_id="w1")
     )
-    audit = Audit(house.pool, house.keys, house.progress, wait_seconds_max=1.0)
+    audit = Audit(house.pool, house.keys, house.progress, house.followers, wait_seconds_max=1.0)
 
     async def told() -> dict[str, Any]:
         [entry] = await audit.find(Question(workspace_id="w1", limit=9)) or []
