@@ -17,6 +17,10 @@ class Fetched(Protocol):
     def size(self) -> int:
         """Bytes saved."""
 
+    @property
+    def content_type(self) -> str:
+        """What the server says it is."""
+
 
 class HttpResponse(Protocol):
     """What came of posting a message: any HTTP answer at all."""

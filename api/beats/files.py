@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated, Any
 
 from litestar import Request, get, post
@@ -155,9 +156,10 @@ async def download_files(
     chosen = _chosen(beat, version_number)
     wish = RequestDownload(beat_id=beat_id, workspace_id=asker.workspace_id, version_number=version_number)
     await ports.execute(wish, asker.context)
-    beat = await _when_fetched(ports, asker, beat, chosen)
-    chosen = beat.version(chosen.id) or chosen
     sibling = _sibling(beat, chosen) if version_number is None else None
+    beat = await _when_fetched(ports, asker, beat_id, [each.id for each in (chosen, sibling) if each is not None])
+    chosen = beat.version(chosen.id) or chosen
+    sibling = beat.version(sibling.id) if sibling is not None else None
     found = [chosen] if sibling is None else [chosen, sibling]
     return Download(
         success=all(each.file("audio") is not None for each in found),
@@ -182,17 +184,16 @@ def _paths(beat: BeatDocument, version: VersionView) -> Paths:
     return Paths(audio=path_of(beat, version, "audio"), cover=path_of(beat, version, "cover"))
 
 
-async def _when_fetched(ports: Ports, asker: Asker, beat: BeatDocument, version: VersionView) -> BeatDocument:
-    """The beat once the files of a version are here, or will not come, or it takes too long to wait for."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FETCH_SECONDS_MAX):
-            while True:
-                beat = await beat_of(ports, asker, beat.id)
-                now = beat.version(version.id) or version
-                if now.file("audio") is not None or now.expired or now.download_problem is not None:
-                    return beat
-                await asyncio.sleep(LOOK_SECONDS)
-    return beat
+async def _when_fetched(ports: Ports, asker: Asker, beat_id: str, version_ids: list[str]) -> BeatDocument:
+    """The beat once the files of some versions are here, or will not come, or it takes too long to wait for."""
+    deadline = ports.now() + timedelta(seconds=FETCH_SECONDS_MAX)
+    while True:
+        beat = await beat_of(ports, asker, beat_id)
+        found = [each for each in beat.versions if each.id in version_ids]
+        settled = all(each.file("audio") is not None or each.expired or each.download_problem for each in found)
+        if settled or ports.now() >= deadline:
+            return beat
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 _INCLUDE_ALTERNATE = {

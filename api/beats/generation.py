@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 from uuid import UUID
 
 from litestar import Request, post
@@ -31,7 +31,7 @@ from commands.beats.beats import (
     RequestGeneration,
 )
 from commands.idempotency import Once
-from domain.beats.beats import GENERATIONS, BeatNotFound, Brief
+from domain.beats.beats import GENERATIONS, BeatNotFound, Brief, Provider, ProviderNotAvailable
 from domain.idempotency import claims
 from domain.kernel import Invalid
 from projections.beats.beats import BeatDocument, VersionView
@@ -55,7 +55,7 @@ class InvalidKey(Invalid):
 
 
 class NewBeatAsked(Struct, rename="camel"):
-    """What is asked for. `seed`, `bpm`, `musicalKey` and `duration` (seconds) are for who wants to choose them."""
+    """What is asked for. Who wants to may choose `seed`, `bpm`, `musicalKey`, `duration` (seconds) and `provider`."""
 
     category_name: Annotated[str, Meta(min_length=1, max_length=200, examples=["LoFi – Melodic/Calm"])]
     mode: str = "full"
@@ -63,6 +63,7 @@ class NewBeatAsked(Struct, rename="camel"):
     bpm: Annotated[int, Meta(ge=50, le=200)] | None = None
     musical_key: Annotated[str, Meta(max_length=20)] | None = None
     duration: Annotated[float, Meta(ge=8, le=600)] | None = None
+    provider: Annotated[str, Meta(max_length=20)] | None = None
 
 
 class BatchAsked(Struct, rename="camel"):
@@ -201,8 +202,13 @@ def _seed(of: str) -> int:
     return UUID(of).int % 2**31
 
 
-def _generation(ports: Ports) -> NewGeneration:
-    return NewGeneration(generation_id=ports.vault.new_id(), version_id=ports.vault.new_id(), provider="band")
+def _generation(ports: Ports, asked: str | None = None) -> NewGeneration:
+    provider = asked or ports.settings.beats_provider
+    if provider not in get_args(Provider) or (provider == "sunoapi" and not ports.provider.is_on):
+        raise ProviderNotAvailable(provider=provider)
+    return NewGeneration(
+        generation_id=ports.vault.new_id(), version_id=ports.vault.new_id(), provider=cast("Provider", provider)
+    )
 
 
 def _new_beat(ports: Ports, known: Known, generation: NewGeneration | None, asked: NewBeatAsked) -> NewBeat:
@@ -270,7 +276,7 @@ async def generate_beat(
     full = _is_full(data.mode)
     _check_key(data.musical_key)
     known = await template_of(ports, asker, data.category_name)
-    new = _new_beat(ports, known, _generation(ports) if full else None, data)
+    new = _new_beat(ports, known, _generation(ports, data.provider) if full else None, data)
     [beat] = await _create(ports, asker, [new], ports.claims.of(request, asker.tenant, data))
     version = beat.versions[0] if full and beat.versions else None
     return Generated(

@@ -12,7 +12,7 @@ from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links
 from commands.analyses.settings import StoredObjects
-from commands.beats.settings import Generation
+from commands.beats.settings import Generation, Provider
 from commands.kernel import Now
 from commands.ports import Blobs
 
@@ -33,3 +33,4 @@ class Ports:
     uploads: Uploads
     blobs: Blobs
     settings: Generation
+    provider: Provider

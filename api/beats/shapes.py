@@ -421,8 +421,10 @@ def audio_id(version: VersionView) -> str | None:
 
 
 def task_id(version: VersionView) -> str | None:
-    """What the generation is called; the second track of it has none of its own."""
-    return version.generation_id if version.track == 1 and version.provider != "upload" else None
+    """What the task is called, at the provider if it has one there; the second track has none of its own."""
+    if version.track != 1 or version.provider == "upload":
+        return None
+    return version.task_id or version.generation_id
 
 
 def files_uploaded(beat: BeatDocument) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from commands.analyses.ports import Ears
 from commands.analyses.settings import Analyses
-from commands.beats.settings import Generation
+from commands.beats.settings import Generation, Provider
 from commands.kernel import Execute, Log, Now
 from commands.ports import Blobs, Web
 from domain.beats.beats import Brief, FileKind, Stage
@@ -58,6 +58,61 @@ class Band(Protocol):
         """A recording as WAV, 44.1 kHz and 16 bits, piece by piece; raises Unplayable."""
 
 
+class Declined(Exception):
+    """The provider will not do it, whoever asks again; the text is for whoever asked."""
+
+
+class NotTaken(Exception):
+    """The provider has not taken it for now; later it may. The text is for whoever asked."""
+
+    transient = True
+
+
+class Task(Value):
+    """What a provider is asked for; `beat_id` and `generation_id` are how it tells us of it."""
+
+    beat_id: str
+    generation_id: str
+    title: str
+    style: str
+    prompt: str
+
+
+class RemoteTrack(Value):
+    """A track as the provider describes it."""
+
+    audio_id: str
+    audio_url: str
+    image_url: str | None
+    stream_url: str | None
+    model_name: str
+    duration_seconds: float | None
+
+
+class Outcome(Value):
+    """How a task stands; `problem` says why there is nothing."""
+
+    status: Literal["working", "done", "failed"]
+    tracks: tuple[RemoteTrack, ...] = ()
+    problem: str = ""
+
+
+class MusicProvider(Protocol):
+    """A service elsewhere that makes music."""
+
+    async def submit(self, task: Task) -> str:
+        """Hand a task in, and return what it is called there.
+
+        Raises Declined or NotTaken; anything else leaves open whether it was taken.
+        """
+
+    async def look(self, task_id: str) -> Outcome:
+        """How a task stands; raises Declined, or NotTaken when it cannot be told."""
+
+    async def wav(self, task_id: str, audio_id: str) -> str:
+        """The address of a track as WAV, made there; raises Declined or NotTaken."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """What reactions of beats reach for."""
@@ -69,5 +124,7 @@ class Ports:
     web: Web
     band: Band
     ears: Ears
+    provider: MusicProvider
     settings: Generation
+    provider_settings: Provider
     limits: Analyses

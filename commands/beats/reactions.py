@@ -6,9 +6,10 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 from msgspec import json
@@ -21,25 +22,43 @@ from commands.beats.beats import (
     FailGeneration,
     StartGeneration,
 )
-from commands.beats.files import FailStems, FailWav, NoteHeard, NoteNotHeard, StoreStems, StoreWav
-from commands.beats.ports import PlayedTrack, Ports, Unplayable
+from commands.beats.files import (
+    FailStems,
+    FailWav,
+    GiveUpFiles,
+    NoteHeard,
+    NoteNotHeard,
+    RequestDownload,
+    StoreFiles,
+    StoreStems,
+    StoreWav,
+)
+from commands.beats.ports import Declined, NotTaken, Outcome, PlayedTrack, Ports, Task, Unplayable
 from commands.beats.settings import Generation
+from commands.beats.tasks import AcceptTask, BeginSubmission, NoteAsked, NoteRefusal
 from commands.kernel import Queue, derived_id, reacts_to
 from domain.analyses.findings import Detail, Unreadable
 from domain.beats import keys
 from domain.beats.beats import (
     Beat,
+    BeatCreated,
+    DownloadRequested,
     GenerationRequested,
+    Remote,
     Stage,
     Stem,
     StemsRequested,
     StoredFile,
+    TaskAccepted,
+    TaskAsked,
+    TaskHeard,
     Version,
     VersionCompleted,
     VersionUploaded,
     WavRequested,
     beats,
 )
+from domain.beats.beats import Generation as GenerationState
 from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import Invalid, NotFound
 from domain.ledger import Recorded
@@ -217,6 +236,265 @@ async def forget_beats(recorded: Recorded, ports: Ports) -> None:
     await _delete_below(keys.of_workspace(event.workspace_id), ports)
 
 
+# --- a provider elsewhere ---------------------------------------------------------------------------------------------
+
+PROVIDERS = Queue("providers", concurrency=16, timeout=300.0, attempts=12)
+#: Before they are thrown away, files that a provider keeps are fetched.
+FETCHED_BEFORE = timedelta(days=2)
+IN_DOUBT = (
+    "It is not known whether the music provider took this: it did not answer, and has not told us since. Credits may "
+    "have been used. Have the beat made again if it does not come."
+)
+TOO_LATE = "The music provider did not finish in time."
+EXPIRED = "The music provider no longer keeps this file, and it had not been fetched."
+_AUDIO_TYPES = {
+    "audio/mpeg": ".mp3",
+    "audio/mp3": ".mp3",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "audio/flac": ".flac",
+    "audio/ogg": ".ogg",
+    "audio/aac": ".aac",
+    "audio/mp4": ".m4a",
+}
+_IMAGE_TYPES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+IMAGE_BYTES_MAX = 20 * 1024 * 1024
+
+
+class _InDoubt(NotTaken):
+    """Nobody knows yet."""
+
+    def __init__(self) -> None:
+        super().__init__(IN_DOUBT)
+
+
+def _is_provider_s(event: GenerationRequested) -> bool:
+    return event.provider == "sunoapi"
+
+
+@reacts_to(GenerationRequested, name="submit-generation", only=_is_provider_s, queue=PROVIDERS, gives_up=_fail)
+async def submit_generation(recorded: Recorded, ports: Ports) -> None:
+    """Hand it in once. Where nobody knows whether it was taken it is not handed in again: that may cost twice."""
+    event = recorded.event
+    assert isinstance(event, GenerationRequested)
+    history = (await ports.log.read(beats.stream(event.beat_id))).events
+    generation = beats.fold(history).generation(event.generation_id)
+    if generation is None or generation.is_over or generation.task_id is not None:
+        return
+    if generation.in_doubt:
+        raise _InDoubt
+    about = {"beat_id": event.beat_id, "generation_id": event.generation_id}
+    created = next(each for each in history if isinstance(each, BeatCreated))
+    task = Task(
+        **about,
+        title=created.name,
+        style=", ".join(filter(None, (event.brief.genre, event.brief.style, event.brief.mood, *created.tags))),
+        prompt=created.base_prompt,
+    )
+    if not await ports.execute(BeginSubmission(**about), recorded.context()):
+        return
+    try:
+        task_id = await ports.provider.submit(task)
+    except Declined as problem:
+        await _fail(recorded, ports, str(problem))
+        return
+    except NotTaken as problem:
+        await ports.execute(NoteRefusal(**about, reason=str(problem)), recorded.context())
+        raise
+    await ports.execute(AcceptTask(**about, task_id=task_id), recorded.context())
+    log.info("task.accepted", **about, task_id=task_id, workspace_id=recorded.workspace_id)
+
+
+def _when_to_ask(event: TaskAccepted | TaskAsked) -> datetime | None:
+    # The first time is in the settings, which an event does not know: so it is asked for at once, and waits there.
+    return event.next_at if isinstance(event, TaskAsked) else None
+
+
+async def _task_fails(recorded: Recorded, ports: Ports, problem: str) -> None:
+    event = recorded.event
+    assert isinstance(event, TaskAccepted | TaskAsked | TaskHeard)
+    wish = FailGeneration(beat_id=event.beat_id, generation_id=event.generation_id, reason=problem)
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(TaskAccepted, TaskAsked, name="follow-task", due=_when_to_ask, queue=PROVIDERS, gives_up=_task_fails)
+async def follow_task(recorded: Recorded, ports: Ports) -> None:
+    """Ask how it stands, less and less often: callbacks may never come."""
+    event = recorded.event
+    assert isinstance(event, TaskAccepted | TaskAsked)
+    generation = (await _state(event.beat_id, ports)).generation(event.generation_id)
+    if generation is None or generation.is_over:
+        return
+    # What has just been taken is not ready; whoever asks at once only annoys.
+    if isinstance(event, TaskAsked) and await _is_settled(recorded, event.beat_id, generation, ports):
+        return
+    began, settings = generation.accepted_at, ports.provider_settings
+    if began is not None and (ports.now() - began).total_seconds() > settings.suno_task_seconds_max:
+        await _task_fails(recorded, ports, TOO_LATE)
+        return
+    asks = event.asks + 1 if isinstance(event, TaskAsked) else 1
+    wait = timedelta(seconds=min(settings.suno_poll_seconds * 1.3 ** (asks - 1), 300.0))
+    await ports.execute(
+        NoteAsked(beat_id=event.beat_id, generation_id=event.generation_id, asks=asks, wait=wait), recorded.context()
+    )
+
+
+@reacts_to(TaskHeard, name="confirm-task", queue=PROVIDERS, gives_up=_task_fails)
+async def confirm_task(recorded: Recorded, ports: Ports) -> None:
+    """What we were told is looked up where it can be believed. If it is not so, whoever follows the task asks again."""
+    event = recorded.event
+    assert isinstance(event, TaskHeard)
+    generation = (await _state(event.beat_id, ports)).generation(event.generation_id)
+    if generation is not None and not generation.is_over:
+        await _is_settled(recorded, event.beat_id, generation, ports)
+
+
+async def _is_settled(recorded: Recorded, beat_id: str, generation: GenerationState, ports: Ports) -> bool:
+    """Ask the provider, and write down what has come of it; False while nothing has."""
+    if generation.task_id is None:
+        return False
+    generation_id = generation.generation_id
+    try:
+        outcome = await ports.provider.look(generation.task_id)
+    except Declined as problem:
+        outcome = Outcome(status="failed", problem=str(problem))
+    if outcome.status == "working":
+        return False
+    if outcome.status == "failed" or not outcome.tracks:
+        reason = outcome.problem or "The music provider made nothing of it."
+        failed = FailGeneration(beat_id=beat_id, generation_id=generation_id, reason=reason)
+        await ports.execute(failed, recorded.context())
+        return True
+    expires_at = ports.now() + timedelta(days=ports.provider_settings.suno_files_days)
+    for track, each in enumerate(outcome.tracks[:2], 1):
+        first = track == 1
+        wish = CompleteTrack(
+            beat_id=beat_id,
+            generation_id=generation_id,
+            track=track,
+            version_id=generation.version_id if first else derived_id(generation_id, "second track"),
+            model_name=each.model_name,
+            bpm=None,
+            musical_key=None,
+            duration_seconds=each.duration_seconds,
+            remote=Remote(
+                audio_id=each.audio_id,
+                audio_url=each.audio_url,
+                image_url=each.image_url,
+                stream_url=each.stream_url,
+                expires_at=expires_at,
+            ),
+        )
+        await ports.execute(wish, recorded.context())
+    await ports.execute(CompleteGeneration(beat_id=beat_id, generation_id=generation_id), recorded.context())
+    return True
+
+
+def _shortly_before(event: VersionCompleted) -> datetime | None:
+    return event.remote.expires_at - FETCHED_BEFORE if event.remote is not None else None
+
+
+def _at_the_end(event: VersionCompleted) -> datetime | None:
+    return event.remote.expires_at if event.remote is not None else None
+
+
+def _is_remote(event: VersionCompleted) -> bool:
+    return event.remote is not None
+
+
+@reacts_to(VersionCompleted, name="keep-files", due=_shortly_before, only=_is_remote, queue=PROVIDERS)
+async def keep_files(recorded: Recorded, ports: Ports) -> None:
+    """What nobody has fetched by then is fetched before it is thrown away."""
+    event = recorded.event
+    assert isinstance(event, VersionCompleted)
+    version = (await _state(event.beat_id, ports)).version(event.version_id)
+    if version is None or version.file("audio") is not None or await _is_forgotten(recorded.workspace_id, ports):
+        return
+    wish = RequestDownload(
+        beat_id=event.beat_id, workspace_id=recorded.workspace_id, version_number=event.version_number
+    )
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(VersionCompleted, name="expire-files", due=_at_the_end, only=_is_remote, queue=PROVIDERS)
+async def expire_files(recorded: Recorded, ports: Ports) -> None:
+    """What was not fetched is gone, which is said."""
+    event = recorded.event
+    assert isinstance(event, VersionCompleted)
+    wish = GiveUpFiles(beat_id=event.beat_id, version_id=event.version_id, reason=EXPIRED, expired=True)
+    await ports.execute(wish, recorded.context())
+
+
+async def _not_fetched(recorded: Recorded, ports: Ports, problem: str) -> None:
+    event = recorded.event
+    assert isinstance(event, DownloadRequested)
+    for version_id in event.version_ids:
+        await ports.execute(
+            GiveUpFiles(beat_id=event.beat_id, version_id=version_id, reason=problem), recorded.context()
+        )
+
+
+@reacts_to(DownloadRequested, name="fetch-files", queue=PROVIDERS, gives_up=_not_fetched)
+async def fetch_files(recorded: Recorded, ports: Ports) -> None:
+    """Audio and cover of each version are fetched into our own store; without a cover it is complete, too."""
+    event = recorded.event
+    assert isinstance(event, DownloadRequested)
+    for version_id in event.version_ids:
+        version = (await _state(event.beat_id, ports)).version(version_id)
+        if version is None or version.remote is None or version.file("audio") is not None:
+            continue
+        if await _is_forgotten(recorded.workspace_id, ports):
+            return
+        try:
+            files = await _fetched(event, version, version.remote, ports)
+        except Exception as problem:
+            # What another attempt cannot change is the answer; the rest is tried again.
+            if getattr(problem, "transient", True):
+                raise
+            wish = GiveUpFiles(
+                beat_id=event.beat_id,
+                version_id=version_id,
+                reason=str(problem),
+                expired=ports.now() >= version.remote.expires_at,
+            )
+            await ports.execute(wish, recorded.context())
+            continue
+        done = StoreFiles(beat_id=event.beat_id, version_id=version_id, files=files)
+        await ports.execute(done, recorded.context())
+        if await _is_forgotten(recorded.workspace_id, ports):
+            await _delete_below(keys.of_version(event.workspace_id, event.beat_id, version_id), ports)
+
+
+async def _fetched(event: DownloadRequested, version: Version, remote: Remote, ports: Ports) -> tuple[StoredFile, ...]:
+    limit = ports.limits.upload_bytes_max
+    found = [await _copied(event, version, "audio", remote.audio_url, limit, ports)]
+    if remote.image_url is not None:
+        try:
+            found.append(await _copied(event, version, "cover", remote.image_url, IMAGE_BYTES_MAX, ports))
+        except Exception as problem:
+            if not hasattr(problem, "transient"):
+                raise
+            log.info("cover.not_fetched", beat_id=event.beat_id, version_id=version.version_id, problem=str(problem))
+    return tuple(found)
+
+
+async def _copied(
+    event: DownloadRequested, version: Version, kind: Literal["audio", "cover"], url: str, size_max: int, ports: Ports
+) -> StoredFile:
+    with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+        path = Path(directory) / "file"
+        fetched = await ports.web.fetch(url, path, size_max=size_max, seconds_max=ports.limits.fetch_seconds_max)
+        # Nothing is stored as what it says it is, but as what we take it for: a page would otherwise be shown as one.
+        known, usual = (_AUDIO_TYPES, "audio/mpeg") if kind == "audio" else (_IMAGE_TYPES, "image/png")
+        said = fetched.content_type.partition(";")[0].strip().lower()
+        content_type = said if said in known else usual
+        key = keys.file(
+            event.workspace_id, event.beat_id, version.version_id, f"beat-{version.number}", known[content_type]
+        )
+        stored = await ports.blobs.put_stream(key, _chunks(path), content_type=content_type, size_max=size_max)
+    return StoredFile(kind=kind, object_key=key, content_type=content_type, size=stored.size)
+
+
 # --- hearing ----------------------------------------------------------------------------------------------------------
 
 
@@ -315,12 +593,13 @@ async def convert_to_wav(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, WavRequested)
     for version_id in event.version_ids:
-        version = (await _state(event.beat_id, ports)).version(version_id)
+        beat = await _state(event.beat_id, ports)
+        version = beat.version(version_id)
         if version is None or version.wav != "processing" or await _is_forgotten(recorded.workspace_id, ports):
             continue
         key = keys.file(event.workspace_id, event.beat_id, version_id, _title_of(version), ".wav")
         try:
-            async with _recording(version, ports) as path:
+            async with _for_wav(beat, version, ports) as path:
                 stored = await ports.blobs.put_stream(
                     key, ports.band.to_wav(path), content_type="audio/wav", size_max=WAV_BYTES_MAX
                 )
@@ -335,6 +614,29 @@ async def convert_to_wav(recorded: Recorded, ports: Ports) -> None:
         await ports.execute(done, recorded.context())
         if await _is_forgotten(recorded.workspace_id, ports):
             await ports.blobs.delete(key)
+
+
+@asynccontextmanager
+async def _for_wav(beat: Beat, version: Version, ports: Ports) -> AsyncIterator[Path]:
+    """What a WAV is made of: the provider's own, where it makes one, or else the best that there is."""
+    generation = beat.generation(version.generation_id)
+    task_id = generation.task_id if generation is not None else None
+    if version.remote is not None and task_id is not None and ports.provider_settings.is_on:
+        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+            path = Path(directory) / "audio.wav"
+            try:
+                url = await ports.provider.wav(task_id, version.remote.audio_id)
+                await ports.web.fetch(url, path, size_max=WAV_BYTES_MAX, seconds_max=4 * ports.limits.fetch_seconds_max)
+            except Exception as problem:
+                # Whatever it cannot or will not do, we can, from what it has given us.
+                if not hasattr(problem, "transient") and not isinstance(problem, Declined):
+                    raise
+                log.info("wav.made_here", version_id=version.version_id, problem=str(problem))
+            else:
+                yield path
+                return
+    async with _recording(version, ports) as path:
+        yield path
 
 
 def _title_of(version: Version) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from commands.settings import Service
-from domain.sections import Count, Seconds, Section, Sections, says
+from domain.sections import Count, Seconds, Secret, Section, Sections, Url, says
 
 #: The workspace of whoever asks without showing who they are, unless an operator names another.
 OPEN_WORKSPACE = "00000000-0000-4000-8000-00000000beef"
@@ -45,9 +45,32 @@ class BeatAccess(Section, frozen=True):
             )
 
 
+class Provider(Section, frozen=True):
+    """A provider elsewhere that makes beats for money, with the API of sunoapi.org."""
+
+    suno_api_url: Annotated[Url, says("Where its API is", schemes=("http", "https"))] = Url("https://api.sunoapi.org")
+    suno_api_key: Annotated[Secret, says("Key of an account there; empty turns it off")] = Secret("")
+    suno_model: Annotated[str, Meta(min_length=1, max_length=40), says("The model that is asked for")] = "V4_5"
+    suno_files_days: Annotated[
+        int, Meta(ge=1, le=365), says("How long it keeps files; two days before the end they are fetched")
+    ] = 14
+    suno_poll_seconds: Annotated[
+        Seconds, says("How long to wait before asking how a task stands, longer each time")
+    ] = 20.0
+    suno_task_seconds_max: Annotated[Seconds, says("Time for one task before it is given up")] = 1_800.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it may be asked for anything."""
+        return bool(self.suno_api_key)
+
+
 class Generation(Section, frozen=True):
     """What one generation of a beat is, and what it may cost."""
 
+    beats_provider: Annotated[
+        Literal["band", "sunoapi"], says("Who makes beats where nobody says: our own `band`, or a provider elsewhere")
+    ] = "band"
     beat_seconds: Annotated[float, Meta(ge=8, le=600), says("How long a beat is where nobody says")] = 180.0
     generation_workers: Annotated[
         int, Meta(ge=0), says("Generations at a time in one process; 0 means one per processor")
@@ -57,6 +80,11 @@ class Generation(Section, frozen=True):
     generation_memory_bytes_max: Annotated[
         int, Meta(ge=1024**3), says("Address space of what makes a track, 1 GiB at least")
     ] = 2 * 1024**3
+
+    def conflicts(self, others: Sections) -> Iterator[str]:
+        """Whoever is to make beats where nobody says must be there."""
+        if self.beats_provider == "sunoapi" and not others[Provider].is_on:
+            yield "LEDGERLINE_BEATS_PROVIDER is sunoapi, which needs LEDGERLINE_SUNO_API_KEY."
 
     @property
     def generation_processes(self) -> int:

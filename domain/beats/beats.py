@@ -173,6 +173,51 @@ class GenerationCancelled(Event):
     cancelled_at: datetime
 
 
+class SubmissionBegun(Event):
+    """A generation is being handed to a provider, who may have taken it even if we never hear so."""
+
+    beat_id: str
+    generation_id: str
+    begun_at: datetime
+
+
+class SubmissionRefused(Event):
+    """The provider has certainly not taken it, for a reason that may pass."""
+
+    beat_id: str
+    generation_id: str
+    reason: str
+    refused_at: datetime
+
+
+class TaskAccepted(Event):
+    """The provider has taken it, and this is what it is called there."""
+
+    beat_id: str
+    generation_id: str
+    task_id: str
+    accepted_at: datetime
+
+
+class TaskHeard(Event):
+    """The provider has told us that something has become of it: which is looked at, and not believed."""
+
+    beat_id: str
+    generation_id: str
+    stage: Literal["complete", "error"]
+    heard_at: datetime
+
+
+class TaskAsked(Event):
+    """We have asked how it stands, it was not over, and when we ask again."""
+
+    beat_id: str
+    generation_id: str
+    asks: int
+    asked_at: datetime
+    next_at: datetime
+
+
 class VersionUploaded(Event):
     """Somebody has brought a version of their own."""
 
@@ -331,6 +376,13 @@ class Generation(Value):
     status: Literal["requested", "started", "completed", "failed", "cancelled"] = "requested"
     #: How far it has come: the track, and its stage.
     reached: tuple[int, Stage] | None = None
+    #: Whether it is being handed to a provider, and nobody knows whether it was taken.
+    in_doubt: bool = False
+    #: What its provider calls it, when it was taken, what was heard of it, and how often we have asked.
+    task_id: str | None = None
+    accepted_at: datetime | None = None
+    heard: tuple[str, ...] = ()
+    asks: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -409,6 +461,32 @@ def evolve(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for each ev
             status = "failed" if isinstance(event, GenerationFailed) else "cancelled"
             ended = _changed_generation(beat, event.generation_id, status=status)
             return _changed_version(ended, _open(event.generation_id), status="failed")
+    return _with_task(beat, event)
+
+
+def _with_task(beat: Beat, event: Event) -> Beat:
+    """A beat after something has happened at a provider."""
+    match event:
+        case SubmissionBegun():
+            return _changed_generation(beat, event.generation_id, in_doubt=True)
+        case SubmissionRefused():
+            return _changed_generation(beat, event.generation_id, in_doubt=False)
+        case TaskAccepted():
+            begun = _changed_version(beat, _open(event.generation_id), status="processing")
+            return _changed_generation(
+                begun,
+                event.generation_id,
+                status="started",
+                in_doubt=False,
+                task_id=event.task_id,
+                accepted_at=event.accepted_at,
+            )
+        case TaskHeard():
+            known = beat.generation(event.generation_id)
+            heard = () if known is None else known.heard
+            return _changed_generation(beat, event.generation_id, heard=(*heard, event.stage))
+        case TaskAsked():
+            return _changed_generation(beat, event.generation_id, asks=event.asks)
     return _with_files(beat, event)
 
 
@@ -542,6 +620,10 @@ class NoAudioToConvert(Conflict):
 
 class NoStems(Conflict):
     """No stems available. Only what our own band has played comes in parts."""
+
+
+class ProviderNotAvailable(Invalid):
+    """Provider not available. {provider} is not set up here; leave it out, or ask whoever runs this service."""
 
 
 class BriefIsUnplayable(Invalid):

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from domain.beats.beats import (
     BeatCreated,
     BeatNotFound,
+    DownloadRequested,
     FileKind,
     FilesNotStored,
     FilesStored,
@@ -30,6 +31,7 @@ from domain.beats.beats import (
     StemsRequested,
     StemsStored,
     StoredFile,
+    TaskAccepted,
     VersionCompleted,
     VersionHeard,
     VersionNotHeard,
@@ -76,6 +78,8 @@ class VersionView(Value):
     duration_seconds: float | None = None
     files: tuple[StoredFile, ...] = ()
     remote: Remote | None = None
+    #: What its provider calls the generation.
+    task_id: str | None = None
     #: Whether its provider has thrown away what it kept, and nobody had fetched it.
     expired: bool = False
     download_problem: str | None = None
@@ -208,6 +212,14 @@ def _after(beat: BeatDocument, event: Event) -> BeatDocument:  # noqa: PLR0911 -
             return _requested(beat, event)
         case GenerationStarted():
             return _changed(beat, _open(event.generation_id), status="processing", updated_at=event.started_at)
+        case TaskAccepted():
+            return _changed(
+                beat,
+                _open(event.generation_id),
+                status="processing",
+                task_id=event.task_id,
+                updated_at=event.accepted_at,
+            )
         case GenerationAdvanced():
             # While the second track is made, it is the first one's version that shows it if that is not there yet.
             return _changed(beat, _open(event.generation_id), stage=event.stage, updated_at=event.advanced_at)
@@ -231,7 +243,7 @@ def _after(beat: BeatDocument, event: Event) -> BeatDocument:  # noqa: PLR0911 -
     return _with_files(beat, event)
 
 
-def _with_files(beat: BeatDocument, event: Event) -> BeatDocument:
+def _with_files(beat: BeatDocument, event: Event) -> BeatDocument:  # noqa: PLR0911 - one for each event
     match event:
         case VersionUploaded():
             return _uploaded(beat, event)
@@ -242,6 +254,9 @@ def _with_files(beat: BeatDocument, event: Event) -> BeatDocument:
             problem: dict[str, Any] = {"status": "failed", "problem": event.reason} if spoilt else {}
             heard = Heard(problem=event.reason)
             return _changed(beat, _named(event.version_id), heard=heard, updated_at=event.given_up_at, **problem)
+        case DownloadRequested():
+            asked = event.version_ids
+            return _changed(beat, lambda each: each.id in asked, download_problem=None)
         case FilesStored():
             files = _merged(beat, event.version_id, event.files)
             return _changed(
@@ -367,6 +382,7 @@ def _completed(beat: BeatDocument, event: VersionCompleted) -> BeatDocument:
         source=event.source,
         provider=siblings[0].provider if siblings else "band",
         status="completed",
+        task_id=None if there is None else there.task_id,
         created_at=event.completed_at if there is None else there.created_at,
         updated_at=event.completed_at,
         model_name=event.model_name,
@@ -394,9 +410,11 @@ beat_documents: Projection[BeatDocument] = projection(
         GenerationCompleted: "beat_id",
         GenerationFailed: "beat_id",
         GenerationCancelled: "beat_id",
+        TaskAccepted: "beat_id",
         VersionUploaded: "beat_id",
         VersionHeard: "beat_id",
         VersionNotHeard: "beat_id",
+        DownloadRequested: "beat_id",
         FilesStored: "beat_id",
         FilesNotStored: "beat_id",
         WavRequested: "beat_id",

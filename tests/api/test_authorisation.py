@@ -55,6 +55,9 @@ PUBLIC = {
     "GET /functions/v1/plugin-activation/public-key",
     "POST /functions/v1/plugin-activation/machines",
     "POST /functions/v1/plugin-activation/machines/release",
+    # a provider of music, which nothing is believed
+    "POST /api/callbacks/suno",
+    "POST /api/callbacks/suno/wav",
     # signed by the payment provider
     "POST /v1/billing/stripe/webhook",
     "POST /webhooks/stripe",

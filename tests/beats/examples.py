@@ -33,6 +33,7 @@ from commands.beats.files import (
     StoreWav,
     UploadVersion,
 )
+from commands.beats.tasks import AcceptTask, BeginSubmission, HearTask, NoteAsked, NoteRefusal
 from commands.beats.templates import DefineTemplates, NewTemplate
 from commands.idempotency import Once
 from domain.beats.beats import Brief, Remote, Stem, StoredFile
@@ -102,7 +103,7 @@ score = StoredFile(kind="score", object_key="beats/w1/beat-1/1/a.json", content_
 played = replace(first_track, files=(audio, score))
 remote = Remote(
     audio_id="audio-1",
-    audio_url="https://cdn.example.com/a.mp3",
+    audio_url="https://example.com/a.mp3",
     image_url=None,
     stream_url=None,
     expires_at=datetime(2026, 3, 15, 12, tzinfo=UTC),
@@ -112,7 +113,20 @@ uploaded = UploadVersion(beat_id="beat-1", workspace_id="w1", version_id="ver-9"
 wav_wanted = RequestWav(beat_id="beat-1", workspace_id="w1", wav_task_id="wav-1", include_alternate=True)
 stems_wanted = RequestStems(beat_id="beat-1", workspace_id="w1")
 
+elsewhere = replace(created, beats=(replace(new_beat, generation=replace(generation, provider="sunoapi")),))
+begun = BeginSubmission(beat_id="beat-1", generation_id="gen-1")
+accepted = AcceptTask(beat_id="beat-1", generation_id="gen-1", task_id="task-1")
+heard = HearTask(beat_id="beat-1", generation_id="gen-1", task_id="task-1", stage="complete")
+
 EXAMPLES = (
+    Example(begun, [elsewhere]),
+    Example(NoteRefusal(beat_id="beat-1", generation_id="gen-1", reason="It is away."), [elsewhere, begun]),
+    Example(accepted, [elsewhere, begun]),
+    Example(heard, [elsewhere, begun, accepted]),
+    Example(
+        NoteAsked(beat_id="beat-1", generation_id="gen-1", asks=1, wait=timedelta(seconds=20)),
+        [elsewhere, begun, accepted],
+    ),
     Example(uploaded, [created]),
     Example(
         NoteHeard(

@@ -80,6 +80,8 @@ PLENTY: dict[str, Any] = {
     "analysis_workers": 2,
     "generation_workers": 2,
     "beat_seconds": 12.0,
+    "suno_api_key": Secret("sk-little-suno"),
+    "suno_poll_seconds": 0.3,
     "postgres_connections_max": 6,
 }
 
@@ -97,6 +99,8 @@ def settings_for(
         "s3_secret_key": Secret(secret_key),
         "s3_bucket": bucket,
         "secret_key": Secret(secrets.token_urlsafe(48)),
+        # Nobody is there unless a test puts somebody there.
+        "suno_api_url": Url(f"http://127.0.0.1:{free_ports(1)[0]}"),
     }
     return Settings(**(PLENTY | given | changed))
 

@@ -20,7 +20,17 @@ from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist, Directory
 from commands.analyses.ports import Ears as Listens
-from commands.beats.ports import Band, PlayedFile, PlayedTrack, Tell
+from commands.beats.ports import (
+    Band,
+    Declined,
+    MusicProvider,
+    Outcome,
+    PlayedFile,
+    PlayedTrack,
+    RemoteTrack,
+    Task,
+    Tell,
+)
 from commands.billing.ports import Subscriptions
 from commands.catalogue.ports import CookieJars, Importing
 from commands.identity.ports import Directory as Register
@@ -108,6 +118,30 @@ class Players:
         yield await asyncio.to_thread(path.read_bytes)
 
 
+class Label:
+    """A provider that has two tracks for every task."""
+
+    async def submit(self, task: Task) -> str:
+        """It takes everything."""
+        return f"task of {task.generation_id}"
+
+    async def look(self, task_id: str) -> Outcome:
+        """All is there."""
+        track = RemoteTrack(
+            audio_id=task_id,
+            audio_url="https://example.com/a.mp3",
+            image_url=None,
+            stream_url=None,
+            model_name="label",
+            duration_seconds=20.0,
+        )
+        return Outcome(status="done", tracks=(track, track))
+
+    async def wav(self, task_id: str, audio_id: str) -> str:
+        """None of them."""
+        raise Declined(f"There is no WAV of {task_id}/{audio_id}.")
+
+
 @dataclass
 class Scene:
     """Given what has happened, when something is wished or follows, then this is written down."""
@@ -120,6 +154,7 @@ class Scene:
     ears: Any = field(default_factory=Ears)
     artist: Any = field(default_factory=Painter)
     band: Any = field(default_factory=Players)
+    provider: Any = field(default_factory=Label)
     #: Nothing here looks anybody up, unless somebody is given who knows.
     directory: Any = None
     payments: Any = None
@@ -199,6 +234,7 @@ class Scene:
             SigningSecrets: self.vault,
             Artist: self.artist,
             Band: self.band,
+            MusicProvider: self.provider,
             Directory: self.directory,
             Register: self.directory,
             Subscriptions: self.payments,
