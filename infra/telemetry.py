@@ -16,6 +16,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import IO, Any, Literal
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -109,45 +110,48 @@ class Writer:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
         self._dropped = 0
         self._begin()
-        os.register_at_fork(after_in_child=self._begin)  # threads do not survive a fork
+        os.register_at_fork(
+            after_in_child=self._begin
+        )  # threads do not survive a fork, and the parent writes its lines
         atexit.register(self.flush)
 
     def _begin(self) -> None:
+        #: Lines, and events to set once everything before them is written.
+        self._lines: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
     def put(self, line: str) -> None:
         """Have a line written soon."""
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
+        if self._lines.qsize() < _LINES_MAX:
+            self._lines.put(line)
+        else:
             self._dropped += 1
 
     def flush(self, seconds_max: float = 0.5) -> None:
         """Wait until everything is written, or that long."""
-        deadline = time.monotonic() + seconds_max
-        while self._lines.unfinished_tasks and time.monotonic() < deadline:
-            time.sleep(0.005)
+        written = threading.Event()
+        self._lines.put(written)
+        written.wait(seconds_max)
 
     def _write(self) -> None:
         while True:
-            lines = [self._lines.get()]
+            taken = [self._lines.get()]
             if self._lines.empty():
                 time.sleep(_GATHER_SECONDS)
-            with suppress(queue.Empty):
-                while len(lines) < _TOGETHER_MAX:
-                    lines.append(self._lines.get_nowait())
+            while len(taken) < _TOGETHER_MAX and not self._lines.empty():
+                taken.append(self._lines.get())
+            lines = [each for each in taken if isinstance(each, str)]
             dropped, self._dropped = self._dropped, 0
             if dropped:
-                first = json.dumps({"level": "warning", "event": "log.dropped", "lines": dropped})
-                lines = [first, *lines]
+                lines.insert(0, json.dumps({"level": "warning", "event": "log.dropped", "lines": dropped}))
             with suppress(OSError, ValueError):  # whoever has closed it wants no more lines
-                self._stream.write("\n".join(lines) + "\n")
+                self._stream.write("".join(f"{line}\n" for line in lines))
                 self._stream.flush()
-            for _ in range(len(lines) - bool(dropped)):
-                self._lines.task_done()
+            for each in taken:
+                if isinstance(each, threading.Event):
+                    each.set()
 
 
 class _Lines(logging.Handler):
@@ -167,6 +171,7 @@ class _Lines(logging.Handler):
 
 #: What writes lines for machines in this process, and the role that they are from; None where people read them.
 _direct: tuple[Writer, str] | None = None
+_encode = msgspec.json.Encoder().encode
 
 
 def write_clean(event: str, **fields: Any) -> None:
@@ -181,7 +186,8 @@ def write_clean(event: str, **fields: Any) -> None:
         return
     writer, role = _direct
     timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    writer.put(json.dumps({"timestamp": timestamp, "level": "info", "role": role, "event": event, **fields}))
+    line = {"timestamp": timestamp, "level": "info", "role": role, "event": event, **fields}
+    writer.put(_encode(line).decode())
 
 
 def flush() -> None:
