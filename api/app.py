@@ -19,7 +19,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from api.answers import Answer
-from api.auth import Door, asker, client_address, guard, header
+from api.auth import ASKING, Door, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
 from api.rates import VERDICT
@@ -91,7 +91,9 @@ async def create_app(
         if request.method not in SAFE_METHODS:
             # What this request changes is remembered with where it came from.
             agent, request_id = header(request, b"user-agent"), header(request, b"x-request-id")
-            ORIGIN.set(Origin(client_address(request), agent or "", request_id or ""))
+            let_in = ASKING.get(None)
+            who = None if let_in is None else let_in.person_id
+            ORIGIN.set(Origin(who, client_address(request), agent or "", request_id or ""))
 
     return Litestar(
         route_handlers=[await _with_ports(each, build) for each in _checked(routes())],

@@ -45,14 +45,18 @@ class Execute:
         """The position of the last event written, 0 when the wish was already so."""
         position = await self.decide(command, context)
         origin = ORIGIN.get()
-        if position and origin is not None:
-            self.origins.note(context.workspace_id, context.correlation_id, *origin)
+        # What nobody in particular has asked is nobody's to look at, so it is not kept where they did it from.
+        if position and origin is not None and not context.is_anonymous:
+            kind, _, who = context.actor.partition(":")
+            person_id = who if kind == "person" else origin.person_id
+            self.origins.note(context.workspace_id, context.correlation_id, person_id, *origin[1:])
         return position
 
 
 class Origin(NamedTuple):
-    """Where a request comes from, and what its client calls it."""
+    """Whose credential a request bears, where it comes from, and what its client calls it."""
 
+    person_id: str | None
     ip: str
     user_agent: str
     request_id: str

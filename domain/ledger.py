@@ -36,6 +36,11 @@ class Context(Value):
     actor: str = "system"
     authority: Authority | None = None
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether nobody who is known asks."""
+        return self.actor in ("anonymous", f"person:{PUBLIC}")
+
 
 class Recorded(Value):
     """An event in its place in the ledger."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from adapters.identity.vault import Vault
 from commands.analyses.analyses import Item, RequestAnalyses
+from commands.billing.ports import Order
 from commands.billing.subscriptions import LinkCustomer
 from commands.catalogue.ports import Sent
 from commands.identity.teams import ForgetWorkspace
@@ -60,15 +61,18 @@ class Known:
     async def erase(self, subject: str) -> None:
         self.erased.add(subject)
 
-    async def forget_origins(self, workspace_id: str) -> None:
-        self.erased.add(f"origins of {workspace_id}")
-
 
 class Paid:
-    """What is paid for until it is ended."""
+    """What is paid for until it is ended, and pages that are open until they are closed."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []
+
+    async def create_customer(self, workspace_id: str) -> str:
+        return f"cus-{workspace_id}"
+
+    async def close_checkout(self, order: Order) -> tuple[str, bool]:
+        return f"page-{order.attempt_id}", True
 
     async def end_subscriptions(self, customer_id: str) -> Sequence[str]:
         ended = [] if customer_id in self.ended else [customer_id]

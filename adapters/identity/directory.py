@@ -15,8 +15,12 @@ from adapters.log.data_keys import DataKeys
 from adapters.postgres.retrying import retrying
 from adapters.provides import provides
 from adapters.readmodels.views import Reads, ReadsUnavailable, Seen
-from projections.identity.api_keys import api_keys
-from projections.identity.sessions import sessions
+from domain.analyses.analyses import analyses as analysis_streams
+from domain.identity.api_keys import api_keys as key_streams
+from domain.identity.people import WorkspaceJoined
+from domain.identity.people import people as person_streams
+from domain.identity.sessions import sessions as session_streams
+from domain.kernel import Category
 from projections.kernel import D, Projection
 
 # The document's own position tells whether it has every event of its stream, also while the projector lags behind or
@@ -41,9 +45,25 @@ WHERE f.name = %s AND f.live
 ORDER BY d.created DESC
 """
 
-_ANALYSES = """
-SELECT substr(originator_id, length('analysis-') + 1) FROM ledger_events
-WHERE workspace_id = %s AND starts_with(originator_id, 'analysis-') AND originator_version = 1
+# From the log, because a read model may have parked what it should list.
+_BEGUN = """
+SELECT substr(originator_id, length(%(category)s) + 2) FROM ledger_events
+WHERE workspace_id = ANY(%(workspaces)s) AND starts_with(originator_id, %(category)s || '-') AND originator_version = 1
+AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+"""
+
+# What is parked will not be told that its subject is forgotten. Its projector drops what it remembers, too: a retry
+# that it does not know of is one that its checkpoint conflicts with.
+_DROP_PARKED = """
+WITH sick AS (
+    SELECT p.subscription, p.version, p.stream FROM parked p
+    JOIN ledger_events e ON e.originator_id = p.stream AND e.originator_version = 1
+    WHERE e.workspace_id = %(subject)s OR e.actor = 'person:' || %(subject)s OR p.stream = 'person-' || %(subject)s
+), dropped AS (
+    DELETE FROM documents d USING sick s WHERE d.projection = s.subscription AND d.version = s.version
+    AND (d.workspace_id = %(subject)s OR d.id = %(subject)s OR d.parent IN (%(subject)s, s.stream))
+)
+UPDATE checkpoints c SET retries = c.retries + 1 FROM sick s WHERE c.name = s.subscription AND c.version = s.version
 """
 
 
@@ -106,26 +126,35 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
         return await self._reads.caught_up(look)
 
     async def sessions_of(self, person_id: str) -> list[str]:
-        """The open sessions of a person."""
-        return [identity for identity, _ in await self.children(sessions, person_id)]
+        """All sessions that a person ever opened, closed ones too."""
+        past = (await self._reads.log.read(person_streams.stream(person_id))).events
+        where = {each.workspace_id for each in past if isinstance(each, WorkspaceJoined)}
+        return await self._begun(session_streams, where, f"person:{person_id}")
 
     async def keys_of(self, workspace_id: str) -> list[str]:
         """All API keys of a workspace, revoked ones too."""
-        return [identity for identity, _ in await self.children(api_keys, workspace_id)]
+        return await self._begun(key_streams, {workspace_id})
 
     async def analyses_of(self, workspace_id: str) -> list[str]:
-        """All analyses that were ever asked for in a workspace, from the log: its read models may be cleared."""
-        return [row[0] for row in await self._reads.ask(_ANALYSES, (workspace_id,))]
+        """All analyses that were ever asked for in a workspace."""
+        return await self._begun(analysis_streams, {workspace_id})
+
+    async def _begun(self, category: Category[Any], workspace_ids: set[str], actor: str | None = None) -> list[str]:
+        """The things of a kind that were begun in workspaces, by somebody where that is asked."""
+        wanted = {"category": category.name, "workspaces": sorted(workspace_ids), "actor": actor}
+        return [row[0] for row in await self._reads.ask(_BEGUN, wanted)]
 
     async def erase(self, subject: str) -> None:
-        """Destroy what reads the sealed fields of a subject."""
+        """Destroy what reads the sealed fields of a subject, and what is beside the log about it."""
         await self._keys.destroy(subject)
 
-    async def forget_origins(self, workspace_id: str) -> None:
-        """Forget from where a workspace was used."""
-
         async def remove(connection: AsyncConnection[TupleRow]) -> None:
-            await connection.execute("DELETE FROM request_origins WHERE workspace_id = %s", (workspace_id,))
+            async with connection.transaction():
+                await connection.execute(
+                    "DELETE FROM request_origins WHERE workspace_id = %(subject)s OR person_id = %(subject)s",
+                    {"subject": subject},
+                )
+                await connection.execute(_DROP_PARKED, {"subject": subject})
 
         await retrying(self._reads.pool, remove, seconds=self._reads.retry_seconds, refusal=ReadsUnavailable)
 

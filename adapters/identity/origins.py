@@ -24,21 +24,41 @@ USER_AGENT_LENGTH_MAX = 256
 REQUEST_ID_LENGTH_MAX = 128
 
 
+# Of whoever is forgotten nothing is written any more, however late it comes.
+_INSERT = """
+INSERT INTO request_origins (workspace_id, correlation_id, person_id, ip, user_agent, request_id)
+SELECT o.* FROM unnest(%s, %s, %s, %s, %s, %s) AS o(workspace_id, correlation_id, person_id, ip, user_agent, request_id)
+WHERE NOT EXISTS (
+    SELECT FROM data_keys k WHERE k.subject IN (o.workspace_id, o.person_id) AND k.destroyed_at IS NOT NULL
+)
+ON CONFLICT DO NOTHING
+"""
+# What was being written while somebody was forgotten, as well as what is old.
+_SWEEP = """
+DELETE FROM request_origins o WHERE o.seen_at < now() - %s * interval '1 day' OR EXISTS (
+    SELECT FROM data_keys k
+    WHERE k.subject IN (o.workspace_id, o.person_id) AND k.destroyed_at > now() - interval '1 day'
+)
+"""
+
+
 class Origins:
     """The address, the user agent and the client's own id of each request that led to events."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._pending: dict[tuple[str, UUID], tuple[str, str, str | None]] = {}
+        self._pending: dict[tuple[str, UUID], tuple[str | None, str, str, str | None]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
-    def note(self, workspace_id: str, correlation_id: UUID, ip: str, user_agent: str, request_id: str) -> None:
-        """A request has changed something in a workspace."""
+    def note(
+        self, workspace_id: str, correlation_id: UUID, person_id: str | None, ip: str, user_agent: str, request_id: str
+    ) -> None:
+        """A request of somebody has changed something in a workspace."""
         # Postgres takes no NUL in text.
         agent = user_agent[:USER_AGENT_LENGTH_MAX].replace("\0", "")
         name = request_id[:REQUEST_ID_LENGTH_MAX].replace("\0", "") or None
-        self._pending.setdefault((workspace_id, correlation_id), (ip, agent, name))
+        self._pending.setdefault((workspace_id, correlation_id), (person_id, ip, agent, name))
         if len(self._pending) > PENDING_MAX:
             del self._pending[next(iter(self._pending))]
         if self._writing is None or self._writing.done():
@@ -55,15 +75,15 @@ class Origins:
             pending, self._pending = self._pending, {}
             if not pending:
                 return
-            ips, agents, names = zip(*pending.values(), strict=True)
+            people, ips, agents, names = zip(*pending.values(), strict=True)
             try:
                 async with self._pool.connection() as connection:
                     await connection.execute(
-                        "INSERT INTO request_origins (workspace_id, correlation_id, ip, user_agent, request_id) "
-                        "SELECT * FROM unnest(%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                        _INSERT,
                         (
                             arrays.TextColumn([arrays.text(workspace_id) for workspace_id, _ in pending]),
                             arrays.UuidColumn([arrays.raw(correlation_id.bytes) for _, correlation_id in pending]),
+                            arrays.TextColumn([arrays.NULL if who is None else arrays.text(who) for who in people]),
                             arrays.TextColumn([arrays.text(ip) for ip in ips]),
                             arrays.TextColumn([arrays.text(agent) for agent in agents]),
                             arrays.TextColumn([arrays.NULL if name is None else arrays.text(name) for name in names]),
@@ -74,11 +94,9 @@ class Origins:
                 self._pending = pending | self._pending
 
     async def sweep(self, days: int) -> int:
-        """Forget what is older than so many days; says how many."""
+        """Forget what is older than so many days, and what is of the forgotten; says how many."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "DELETE FROM request_origins WHERE seen_at < now() - %s * interval '1 day'", (days,)
-            )
+            cursor = await connection.execute(_SWEEP, (days,))
             return cursor.rowcount
 
     async def close(self) -> None:

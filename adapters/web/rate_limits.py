@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from time import time
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from adapters.identity.vault import Vault
 from adapters.postgres.retrying import Pool
 from adapters.provides import provides
 
@@ -72,9 +74,16 @@ class _Window:
 class Limiter:
     """Counts requests by key."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[TupleRow]], now: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
+        now: Callable[[], float] = time,
+        name: Callable[[str], str] = str,
+    ) -> None:
+        """`name` is what a key is called in the database: keys tell who asked from where."""
         self._pool = pool
         self._now = now
+        self._name = name
         self._windows: dict[str, _Window] = {}
         self._returning: asyncio.Task[None] | None = None
 
@@ -116,7 +125,7 @@ class Limiter:
             async with self._pool.connection(DRAW_SECONDS_MAX) as connection:
                 cursor = await connection.execute(
                     _DRAW.encode(),
-                    {"key": key, "now": int(now), "window": window_seconds, "limit": limit, "of": SHARE},
+                    {"key": self._name(key), "now": int(now), "window": window_seconds, "limit": limit, "of": SHARE},
                     prepare=True,
                 )
                 row = await cursor.fetchone()
@@ -151,7 +160,7 @@ class Limiter:
                     async with self._pool.connection() as connection:
                         await connection.execute(
                             "UPDATE rate_windows SET used = greatest(0, used - %s) WHERE key = %s AND ends_at = %s",
-                            (idle, key, int(window.ends_at)),
+                            (idle, self._name(key), int(window.ends_at)),
                         )
                 except (OperationalError, PoolTimeout):
                     log.debug("limits.kept", key=key, idle=idle)
@@ -164,6 +173,6 @@ class Limiter:
 
 
 @provides
-def limiter(pool: Pool) -> Limiter:
+def limiter(pool: Pool, vault: Vault) -> Limiter:
     """Counts requests in all processes together."""
-    return Limiter(pool)
+    return Limiter(pool, name=partial(vault.token, "rate"))

@@ -25,16 +25,13 @@ class Directory(Protocol):
     """Who is where, across workspaces."""
 
     async def sessions_of(self, person_id: str) -> Sequence[str]:
-        """The open sessions of a person."""
+        """All sessions that a person ever opened, closed ones too."""
 
     async def keys_of(self, workspace_id: str) -> Sequence[str]:
         """All API keys of a workspace, revoked ones too."""
 
     async def erase(self, subject: str) -> None:
-        """Destroy what reads the sealed fields of a subject."""
-
-    async def forget_origins(self, workspace_id: str) -> None:
-        """Forget from where a workspace was used."""
+        """Destroy what reads the sealed fields of a subject, and what is beside the log about it."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from unicodedata import category
 
 import structlog
@@ -10,7 +11,7 @@ from commands.identity.api_keys import RevokeApiKey
 from commands.identity.ports import Ports
 from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
-from commands.kernel import MAIL, reacts_to
+from commands.kernel import MAIL, Command, reacts_to
 from commands.ports import Letter
 from domain.identity.challenges import ChallengeIssued
 from domain.identity.people import PersonForgotten
@@ -97,29 +98,38 @@ async def end_session(recorded: Recorded, ports: Ports) -> None:
 
 @reacts_to(PersonForgotten, name="forget-person")
 async def forget_person(recorded: Recorded, ports: Ports) -> None:
-    """Close what is open in their name, strike their address from invitations, and destroy what reads their fields."""
+    """Destroy what reads their fields, close what is open in their name, and strike their address from invitations."""
     event = recorded.event
     assert isinstance(event, PersonForgotten)
-    for session_id in await ports.directory.sessions_of(event.person_id):
-        await ports.execute(CloseSession(session_id=session_id, reason="forgotten"), recorded.context())
+    for subject in (event.address_digest, event.person_id):
+        if subject is not None:
+            await ports.directory.erase(subject)
+    sessions = await ports.directory.sessions_of(event.person_id)
+    wishes: list[Command] = [CloseSession(session_id=each, reason="forgotten") for each in sessions]
     if event.email_digest is not None:
-        for workspace_id in event.invited_to:
-            await ports.execute(
-                ForgetInvitee(workspace_id=workspace_id, email_digest=event.email_digest), recorded.context()
-            )
-    if event.address_digest is not None:
-        await ports.directory.erase(event.address_digest)
-    await ports.directory.erase(event.person_id)
+        wishes += [ForgetInvitee(workspace_id=each, email_digest=event.email_digest) for each in event.invited_to]
+    await _ask_all(wishes, recorded, ports)
 
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
 async def forget_workspace(recorded: Recorded, ports: Ports) -> None:
-    """Erase its keys and from where it was used, and destroy what reads its fields."""
+    """Destroy what reads its fields, and erase its keys."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    for api_key_id in await ports.directory.keys_of(event.workspace_id):
-        await ports.execute(
-            RevokeApiKey(api_key_id=api_key_id, workspace_id=event.workspace_id, erased=True), recorded.context()
-        )
-    await ports.directory.forget_origins(event.workspace_id)
     await ports.directory.erase(event.workspace_id)
+    keys = await ports.directory.keys_of(event.workspace_id)
+    await _ask_all(
+        [RevokeApiKey(api_key_id=each, workspace_id=event.workspace_id, erased=True) for each in keys], recorded, ports
+    )
+
+
+async def _ask_all(wishes: Sequence[Command], recorded: Recorded, ports: Ports) -> None:
+    """Ask for all of this, also when one of them fails, as what cannot be read does; that one is tried again."""
+    failed: Exception | None = None
+    for wish in wishes:
+        try:
+            await ports.execute(wish, recorded.context())
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it must not keep the others
+            failed = problem
+    if failed is not None:
+        raise failed

@@ -62,5 +62,5 @@ api_keys: Projection[Any] = projection(
     absent=NoSuchApiKey,
     parent=lambda key: key.workspace_id,
     stream="apikey",
-    outlives_workspaces=True,
+    version=2,
 )

@@ -90,6 +90,5 @@ credentials: Projection[Any] = projection(
     begins=(ApiKeyIssued, SessionOpened),
     absent=NoSuchApiKey,
     parent=stream_of,
-    version=3,
-    outlives_workspaces=True,
+    version=4,
 )

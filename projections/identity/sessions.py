@@ -49,5 +49,5 @@ sessions: Projection[Any] = projection(
     absent=NoSuchSession,
     parent=lambda session: session.user_id,
     stream="session",
-    outlives_workspaces=True,
+    version=2,
 )

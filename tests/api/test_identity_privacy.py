@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from random import randrange
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 
+from adapters.identity import secrets
+from adapters.log.recorder import WRITING
 from infra.embedded.blobs import EmbeddedBlobs
 from tests.conftest import Databases
 from tests.identity.crowd import Visitor, new_email
@@ -161,12 +164,15 @@ def rows(place: Stack) -> dict[str, list[bytes]]:
         tables = [
             row[0]
             for row in database.execute(
-                "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relkind IN ('r', 'p', 'm') "
+                "AND n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_schema')"
             ).fetchall()
         ]
+        assert {"ledger_events", "documents", "jobs", "request_origins", "rate_windows"} <= set(tables)
         kept: dict[str, list[bytes]] = {}
         for table in tables:
-            cursor = database.execute(f'SELECT t.* FROM "{table}" t'.encode())
+            cursor = database.execute(f"SELECT t.* FROM {table} t".encode())
             for row in cursor.fetchall():
                 cells = [bytes(cell) if isinstance(cell, bytes | memoryview) else str(cell).encode() for cell in row]
                 where = f"documents/{row[0]}" if table == "documents" else table
@@ -264,6 +270,157 @@ def test_a_forgotten_person_is_nowhere_and_their_address_is_free(
     assert again.user_id != me.user_id
     assert len(again.get("/v1/account/workspaces").json()["workspaces"]) == 1
     assert [each["user_id"] == again.user_id for each in again.get(TEAM).json()["members"]] == [True]
+
+
+class Traces:
+    """Somebody who leaves something of themselves wherever one can."""
+
+    def __init__(self, place: Stack, letters: Postbox, clip: bytes) -> None:
+        mark = uuid4().hex
+        self.ip = f"127.{randrange(1, 250)}.{randrange(1, 250)}.{randrange(2, 250)}"
+        self.agent, self.request_id = f"Browser-{mark}", f"request-{mark}"
+        self.email = f"ada.{mark}@example.com"
+        #: What only their own workspace holds.
+        self.label = f"label-{mark}"
+        # From an address of their own, which on loopback takes no more than to say so.
+        self.http = httpx.Client(
+            base_url=place.url,
+            timeout=30,
+            transport=httpx.HTTPTransport(local_address=self.ip),
+            headers={"User-Agent": self.agent, "X-Request-ID": self.request_id},
+        )
+        self.place, self.letters, self.clip = place, letters, clip
+
+    def everywhere(self, shared: Visitor, pending: Visitor) -> Visitor:
+        """Signed in, with things of every kind in a workspace of their own and in one of others; who they are."""
+        http, letters, email, label = self.http, self.letters, self.email, self.label
+        invited = shared.post(f"{TEAM}/invitations", {"email": email, "role": "admin"}).json()
+        declined = pending.post(f"{TEAM}/invitations", {"email": email}).json()
+        token = token_in(letters.about(declined["id"]).get_content())
+        assert http.post(f"{TEAM}/invitations/{declined['id']}/decline", json={"token": token}).status_code == 200
+        # A registration that is never proved with its own code, guesses at it, and at codes to sign in with.
+        registered = http.post("/v1/auth/register", json={"email": email}).json()
+        http.post("/v1/auth/verify-email", json={"challenge_id": registered["challenge_id"], "code": "000000"})
+        started = http.post("/v1/auth/email/start", json={"email": email}).json()
+        http.post("/v1/auth/email/verify", json={"challenge_id": started["challenge_id"], "code": "000000"})
+        me = sign_in(http, letters, email)
+        assert me.user_id == registered["user_id"]
+        pending.post(f"{TEAM}/invitations", {"email": email})
+        away = me.inside(shared.workspace_id)
+        assert invited["id"]
+        assert away.patch("/v1/account/profile", {"notification_preferences": {"product_updates": False}}).is_success
+        away.key("analyses:create")
+        key = away.key("analyses:create", "usage:read", "storage:write", "webhooks:manage")["plaintext_key"]
+        for each in ({"X-API-Key": key}, away.headers):
+            job = {"url": "http://127.0.0.1:9/song.mp3"}
+            assert http.post("/v1/analyze/url", json=job, headers=each).status_code == 202
+            assert http.post(
+                "/v1/storage-objects", json={"purpose": "upload", "content_type": "audio/wav"}, headers=each
+            ).is_success
+        own = me.key("analyses:create", "catalogue:write")
+        assert me.patch("/v1/account/profile", {"workspace_name": label}).is_success
+        assert me.post("/v1/api-keys", {"name": label, "scopes": ["usage:read"]}).is_success
+        hook = {"url": f"http://127.0.0.1:9/{label}?token={label}", "description": label}
+        endpoint = me.post("/v1/webhook-endpoints", hook).json()
+        assert me.post(f"/v1/webhook-endpoints/{endpoint['id']}/test").is_success
+        source = f"http://127.0.0.1:9/{label}.mp3"
+        asked = {"source_url": source, "metadata": {"note": label}, "webhook_url": hook["url"]}
+        assert me.post("/v1/analyses", asked).is_success
+        with_key = {"X-API-Key": own["plaintext_key"]}
+        file = {"file": ("clip.wav", self.clip)}
+        done = http.post("/v1/analyze/upload", files=file, headers=with_key).json()["job_id"]
+        room = me.post("/v1/storage-objects", {"purpose": "upload", "content_type": "audio/wav"}).json()
+        wav = {"Content-Type": "audio/wav"}
+        assert http.put(room["signed_url"], content=self.clip, headers=wav).is_success
+        eventually(lambda: len(self.place.objects(f"analyses/{done}/")) > 1, timeout=60)
+        self.objects = (f"analyses/{done}/", f"storage/{me.workspace_id}/", f"uploads/{me.workspace_id}/")
+        # And a code that nobody has given by the time they are forgotten.
+        http.post("/v1/auth/email/start", json={"email": email})
+        return me
+
+
+def test_of_whoever_left_traces_everywhere_nothing_is_left(
+    http: httpx.Client, letters: Postbox, place: Stack, clip: bytes
+) -> None:
+    traces = Traces(place, letters, clip)
+    shared, pending = sign_in(http, letters), sign_in(http, letters)
+    with traces.http:
+        me = traces.everywhere(shared, pending)
+        nothing_is_left(traces, me, shared, place)
+
+
+def nothing_is_left(traces: Traces, me: Visitor, shared: Visitor, place: Stack) -> None:
+    said = (traces.email, traces.ip, traces.agent, traces.request_id, traces.label)
+    # Somewhere there is something of each, or else the test would look for nothing.
+    eventually(lambda: all(where_is(place, each) for each in said))
+    assert "request_origins" in where_is(place, traces.ip) & where_is(place, traces.agent)
+    assert any(place.objects(each) for each in traces.objects)
+
+    assert me.delete("/v1/account/profile").status_code == 200
+
+    def left() -> bool:
+        assert {each: found for each in said if (found := where_is(place, each))} == {}
+        assert [key for each in traces.objects for key in place.objects(each)] == []
+        return True
+
+    eventually(left)
+    # What they did in the workspace of others stays, without them in it.
+    audit = eventually(lambda: shared.get("/v1/audit-events?limit=100").json())
+    assert {"analysis.requested", "api_key.issued"} <= {
+        each["action"] for each in audit if each["actor"] == f"person:{me.user_id}"
+    }
+
+
+def poison(place: Stack, stream: str) -> None:
+    """An event that no version knows, after all others of a stream: its read models are parked."""
+    with psycopg.connect(place.settings.postgres_url) as database:
+        database.execute("SELECT pg_advisory_xact_lock_shared(%s)", (WRITING,))
+        database.execute(
+            "INSERT INTO ledger_events (originator_id, originator_version, topic, state, workspace_id) "
+            "SELECT originator_id, max(originator_version) + 1, 'identity.Odd', '{}', min(workspace_id) "
+            "FROM ledger_events WHERE originator_id = %s GROUP BY originator_id",
+            (stream,),
+        )
+        database.commit()
+
+        def parked() -> bool:
+            found = database.execute("SELECT count(*) FROM parked WHERE stream = %s", (stream,)).fetchone()
+            database.commit()
+            return found is not None and found[0] > 1
+
+        eventually(parked)
+
+
+def test_what_was_parked_does_not_outlive_whom_it_is_about(http: httpx.Client, letters: Postbox, place: Stack) -> None:
+    me, shared = sign_in(http, letters), sign_in(http, letters)
+    shared.post(f"{TEAM}/invitations", {"email": me.email})
+    agent, label = f"Browser-{uuid4().hex}", f"label-{uuid4().hex}"
+    me = sign_in(http, letters, me.email)
+    away = me.post(f"/v1/account/workspaces/{shared.workspace_id}/session", headers={"User-Agent": agent}).json()
+    key = me.post("/v1/api-keys", {"name": label, "scopes": ["usage:read"]}).json()
+    listed = {"Authorization": f"Bearer {away['session_token']}"}
+    [session_id] = [
+        each["id"] for each in http.get("/v1/auth/sessions", headers=listed).json() if each["user_agent"] == agent
+    ]
+    digests = [secrets.digest(each) for each in (key["plaintext_key"], away["session_token"])]
+
+    def opens() -> list[str]:
+        with psycopg.connect(place.settings.postgres_url) as database:
+            found = database.execute("SELECT id FROM documents WHERE id = ANY(%s)", ([*digests, key["id"]],)).fetchall()
+            return [row[0] for row in found]
+
+    eventually(lambda: len(opens()) == 3)
+    assert where_is(place, agent) == {"documents/sessions", "request_origins"}
+    poison(place, f"apikey-{key['id']}")
+    poison(place, f"session-{session_id}")
+    assert me.delete("/v1/account/profile").status_code == 200
+
+    def left() -> bool:
+        assert where_is(place, agent, label, me.email) == set()
+        assert opens() == []
+        return True
+
+    eventually(left)
 
 
 def test_sealed_fields_of_the_forgotten_stay_sealed_for_replays(
