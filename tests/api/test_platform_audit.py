@@ -347,7 +347,8 @@ def test_a_workspace_takes_only_its_share_of_the_places_to_wait_in(client: httpx
             return answer
 
         held = [pool.submit(hold) for _ in range(2)]
-        refused = eventually(lambda: (answer := wait(me, 1)).status_code == 429 and answer)
+        refused = eventually(lambda: answer if (answer := wait(me, 1)).status_code == 429 else None)
+        assert refused is not None
         assert refused.headers["retry-after"] == "1"
         assert "wait for events already" in refused.json()["detail"]
         assert wait(me, 0).status_code == 200
