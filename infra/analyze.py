@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the first file's picture into this file")
     parser.add_argument("--click", type=Path, metavar="OUT.wav", help="the first file with a click on every beat")
     parser.add_argument("--rekordbox", type=Path, metavar="OUT.xml", help="grids, keys and cue points for DJ programs")
+    parser.add_argument(
+        "--traktor", type=Path, metavar="OUT.nml", help="the same as a collection of Traktor, also for Mixxx"
+    )
+    parser.add_argument(
+        "--tags", type=Path, metavar="FOLDER", help="copies of MP3 files with tempo, key, grid and cues in their tags"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="files at once (all cores)")
 
 
@@ -74,6 +80,7 @@ def _fault(args: argparse.Namespace) -> str | None:
         (args.click, (".wav",)),
         (args.csv, (".csv",)),
         (args.rekordbox, (".xml",)),
+        (args.traktor, (".nml",)),
     ):
         if target is None:
             continue
@@ -83,6 +90,8 @@ def _fault(args: argparse.Namespace) -> str | None:
             return f"{target} cannot be written: there is no folder {target.parent}."
         if target.is_dir():
             return f"{target} is a folder."
+    if args.tags is not None and not args.tags.is_dir():
+        return f"There is no folder {args.tags}."
     return None
 
 
@@ -108,7 +117,8 @@ async def _run(args: argparse.Namespace) -> int:
         if len(left) < len(files):
             Console(stderr=True).print(f"{len(files) - len(left)} of {len(files)} are in {args.csv} already.")
         files = left
-    everything = args.rekordbox is not None or (args.json and args.detail)
+    collected = args.rekordbox is not None or args.traktor is not None or args.tags is not None
+    everything = collected or (args.json and args.detail)
     results: list[Analysis | Unreadable | None] = [None] * len(files)
 
     def keep(number: int, result: Analysis | Unreadable) -> None:
@@ -125,12 +135,10 @@ async def _run(args: argparse.Namespace) -> int:
     _tell(args, files, heard)
     if heard and isinstance(heard[0], Analysis):
         _write_first(args, files[0], heard[0])
-    if args.rekordbox is not None:
-        from adapters.ears.players import rekordbox
-
-        pairs = [(file, one) for file, one in zip(files, heard, strict=True) if isinstance(one, Analysis)]
-        args.rekordbox.write_bytes(rekordbox(pairs))
-        Console(stderr=True).print(f"The collection is in {args.rekordbox}.")
+    if collected:
+        _write_collection(
+            args, [(file, one) for file, one in zip(files, heard, strict=True) if isinstance(one, Analysis)]
+        )
     return 1 if any(isinstance(result, Unreadable) for result in heard) else 0
 
 
@@ -159,6 +167,24 @@ def _write_first(args: argparse.Namespace, path: Path, analysis: Analysis) -> No
 
         write_click(path, analysis, args.click)
         Console(stderr=True).print(f"The recording with its clicks is in {args.click}.")
+
+
+def _write_collection(args: argparse.Namespace, tracks: list[tuple[Path, Analysis]]) -> None:
+    from adapters.ears.players import rekordbox, traktor
+    from adapters.ears.tags import Untaggable, tagged
+
+    console = Console(stderr=True)
+    for target, written in ((args.rekordbox, rekordbox), (args.traktor, traktor)):
+        if target is not None:
+            target.write_bytes(written(tracks))
+            console.print(f"The collection is in {target}.", markup=False)
+    for path, analysis in tracks if args.tags is not None else []:
+        try:
+            tagged(path, analysis, args.tags / path.name)
+        except FileExistsError:
+            console.print(f"{args.tags / path.name} exists already and was left as it is.", markup=False)
+        except Untaggable as fault:
+            console.print(f"{path} got no tags: {fault}", markup=False)
 
 
 def _bytes(path: Path) -> str:

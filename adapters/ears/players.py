@@ -1,6 +1,7 @@
-"""The analysis for those who play it: cue points, a click track to hear it by, and rekordbox's collection format.
+"""The analysis for those who play it: cue points, a click track to hear it by, collections for rekordbox and Traktor.
 
-The XML is the one that Pioneer documents for developers ("rekordbox XML format list", DJ_PLAYLISTS version 1.0.0).
+rekordbox's XML is the one that Pioneer documents for developers ("rekordbox XML format list", DJ_PLAYLISTS 1.0.0).
+Traktor's has no public document; what is written here is what its collections of version 19 hold and Mixxx reads.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.decode import open_audio
+from adapters.ears.key import NOTE_NAMES
 from domain.analyses.findings import Analysis, Cue, Section
 
 Samples = NDArray[np.float32]
@@ -30,6 +32,8 @@ CLICK_SECONDS = 0.03
 BEAT_HERTZ, BAR_HERTZ = 1000.0, 1600.0
 #: Cue points that players put on pads; more of them become memory cues.
 PADS = 8
+#: What a marker of Traktor is.
+CUE_MARKER, GRID_MARKER = 0, 4
 
 
 def cue_points(sections: Sequence[Section], downbeats: Sequence[float]) -> tuple[Cue, ...]:
@@ -105,7 +109,7 @@ def rekordbox(tracks: Iterable[tuple[Path, Analysis]]) -> bytes:
             SampleRate=str(detail.sample_rate),
             Location=f"file://localhost{quote(path.absolute().as_posix())}",
         )
-        for start, bpm, place in _tempi(analysis):
+        for start, bpm, place in _anchors(analysis):
             Xml.SubElement(
                 track,
                 "TEMPO",
@@ -129,7 +133,70 @@ def rekordbox(tracks: Iterable[tuple[Path, Analysis]]) -> bytes:
     return written
 
 
-def _tempi(analysis: Analysis) -> list[tuple[float, float, int]]:
+def traktor(tracks: Iterable[tuple[Path, Analysis]]) -> bytes:
+    """A collection of Traktor (NML): tempo, key, and in milliseconds the grid marker and cue points of each track.
+
+    Traktor's grid is one tempo from one marker on, so there is a marker only where one even grid holds from end to end;
+    it lies on the first beat of a bar.
+    """
+    root = Xml.Element("NML", VERSION="19")
+    Xml.SubElement(root, "HEAD", COMPANY="www.native-instruments.com", PROGRAM="Traktor")
+    collection = Xml.SubElement(root, "COLLECTION")
+    for path, analysis in tracks:
+        findings, absolute = analysis.findings, path.absolute()
+        entry = Xml.SubElement(collection, "ENTRY", TITLE=path.stem)
+        Xml.SubElement(
+            entry,
+            "LOCATION",
+            # Folders are parted by "/:", and a colon in a name is doubled.
+            DIR="/:" + "".join(f"{part.replace(':', '::')}/:" for part in absolute.parts[1:-1]),
+            FILE=absolute.name.replace(":", "::"),
+            VOLUME=absolute.drive,
+        )
+        Xml.SubElement(
+            entry,
+            "INFO",
+            KEY=findings.key_notation or "",
+            PLAYTIME=str(round(findings.duration_seconds)),
+            PLAYTIME_FLOAT=f"{findings.duration_seconds:.6f}",
+        )
+        if findings.bpm is not None:
+            sure = f"{100 * findings.bpm_confidence:.6f}"
+            Xml.SubElement(entry, "TEMPO", BPM=f"{findings.bpm:.6f}", BPM_QUALITY=sure)
+        if findings.key is not None:
+            number = NOTE_NAMES.index(findings.key) + (12 if findings.scale == "minor" else 0)
+            Xml.SubElement(entry, "MUSICAL_KEY", VALUE=str(number))
+        for start, _ in bars_of(analysis) if findings.first_beat_seconds is not None else ():
+            _mark(entry, "AutoGrid", GRID_MARKER, start, -1)
+        for index, cue in enumerate(analysis.detail.cue_points):
+            _mark(entry, cue.label, CUE_MARKER, cue.seconds, index if index < PADS else -1)
+    collection.set("ENTRIES", str(len(collection)))
+    Xml.indent(root)
+    written: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+def _mark(entry: Xml.Element, name: str, kind: int, seconds: float, pad: int) -> None:
+    Xml.SubElement(
+        entry,
+        "CUE_V2",
+        NAME=name,
+        DISPL_ORDER="0",
+        TYPE=str(kind),
+        START=f"{1000 * seconds:.6f}",
+        LEN="0.000000",
+        REPEATS="-1",
+        HOTCUE=str(pad),
+    )
+
+
+def bars_of(analysis: Analysis) -> list[tuple[float, float]]:
+    """(seconds, beats per minute) of the anchors of the grid, each on the first beat of a bar."""
+    length = _beats_in_bar(analysis)
+    return [(start + (length + 1 - place) % length * 60 / bpm, bpm) for start, bpm, place in _anchors(analysis)]
+
+
+def _anchors(analysis: Analysis) -> list[tuple[float, float, int]]:
     """(seconds, beats per minute, place in the bar from 1) of each anchor of the grid."""
     findings, detail = analysis.findings, analysis.detail
     if findings.bpm is None or not detail.beats:
