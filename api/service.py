@@ -7,8 +7,9 @@ from importlib.metadata import version
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from msgspec import structs
 
-from adapters.readiness import Readiness
+from adapters.readiness import Parts, Readiness
 from api.answers import Answer
 
 
@@ -25,15 +26,22 @@ async def get_health() -> dict[str, str]:
     return {"status": "ok"}
 
 
+class Ready(Parts, kw_only=True):
+    """Whether it is `ready`, and each part."""
+
+    status: str
+
+
 @get("/ready", tags=["service"])
-async def get_ready(ports: NamedDependency[Ports]) -> Response[dict[str, str]]:
+async def get_ready(ports: NamedDependency[Ports]) -> Response[Ready]:
     """Whether it can really serve; 503 and what is missing otherwise.
 
-    `objects` tells of the object store, without which all but uploads and details is served: it does not decide.
+    `objects` tells of the object store, without which all but uploads and details is served: it does not decide. Nor
+    does how far read models are behind (positions of the log, seconds), or that what is given up is parked.
     """
     parts = await ports.readiness.parts()
-    ready = all(state == "ok" for part, state in parts.items() if part != "objects")
-    return Answer({"status": "ready" if ready else "not ready", **parts}, status_code=200 if ready else 503)
+    ready = Ready(status="ready" if parts.is_ready else "not ready", **structs.asdict(parts))
+    return Answer(ready, status_code=200 if parts.is_ready else 503)
 
 
 #: Asked for once: it is read from a file.

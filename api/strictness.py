@@ -10,8 +10,9 @@ import re
 from functools import cache
 from urllib.parse import parse_qsl
 
+from litestar.enums import ParamType
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import KwargDefinition
+from litestar.params import ParameterKwarg
 
 from domain.kernel import Invalid
 
@@ -107,9 +108,7 @@ def _known(handler: HTTPRouteHandler) -> frozenset[str]:
     known = set()
     for name, field in handler.parsed_fn_signature.parameters.items():
         told = field.kwarg_definition
-        elsewhere = isinstance(told, KwargDefinition) and (
-            getattr(told, "header", None) or getattr(told, "cookie", None)
-        )
+        elsewhere = isinstance(told, ParameterKwarg) and told.param_type in (ParamType.HEADER, ParamType.COOKIE)
         if name not in in_path | _NOT_ASKED and not elsewhere:
             known.add(getattr(told, "query", None) or getattr(told, "name", None) or name)
     return frozenset(known)

@@ -165,13 +165,14 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due and sweep what is over."""
     from adapters.identity.last_uses import KEPT_DAYS, Uses
     from adapters.identity.origins import Origins
+    from adapters.readmodels.condition import Bulletin, condition, waiting
     from adapters.storage.blobs import Blobs
     from infra.sweep import sweep_uploads
 
     async with container(settings) as here:
         blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
         pool, bus, ledger = await here.get(Pool), await here.get(Bus), await here.get(EventLog)
-        swept_at = -SWEEP_SECONDS
+        swept_at, bulletin = -SWEEP_SECONDS, Bulletin()
         ready(True)
         while not stop.is_set():
             try:
@@ -181,9 +182,11 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
+                    how, who = await condition(connection), await waiting(connection)
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:
+                bulletin.tell(how, who, asyncio.get_running_loop().time())
                 for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")
             now = asyncio.get_running_loop().time()

@@ -34,6 +34,8 @@ CATCH_UP_EVENTS = 5_000
 #: is followed at once; many find others to share a transaction with, which costs about as much as forty events.
 REST_SECONDS_PER_EVENT = 0.0005
 REST_SECONDS_MAX = 0.02
+#: How often a projector shows that it is at work, also while nothing happens.
+SHOW_SECONDS = 2.0
 #: How often parked events are looked at, whether somebody asked to try them again, and new versions looked for.
 LOOK_SECONDS = 0.5
 #: How often a projector that was overtaken while rebuilding looks whether the other one got there.
@@ -310,7 +312,7 @@ class Projector:
     async def _follow(self, stop: asyncio.Event) -> None:
         subscription = await self._live()
         await subscription.recall()
-        looked = 0.0
+        looked = shown = 0.0
         limit = CATCH_UP_EVENTS
         loop = asyncio.get_running_loop()
         while not stop.is_set():
@@ -319,6 +321,9 @@ class Projector:
                 await subscription.retry_parked(self._ledger)
                 if await self._look_for_versions():
                     return
+            if loop.time() - shown > SHOW_SECONDS:
+                shown = loop.time()
+                await self._show_up()
             page = await self._feed.next(subscription.position, limit)
             if page:
                 await subscription.absorb(page)
@@ -332,6 +337,13 @@ class Projector:
             limit = PAGE_EVENTS if self.is_ready else CATCH_UP_EVENTS
             if page and self.is_ready:
                 await asyncio.sleep(min(len(page) * REST_SECONDS_PER_EVENT, REST_SECONDS_MAX))
+
+    async def _show_up(self) -> None:
+        """Say that a projector is at work, also while nothing happens."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE checkpoints SET seen_at = now() WHERE name = %s AND live", (self._jobs.name,)
+            )
 
     # --- versions ------------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ async def get_overview(
     day: Annotated[
         str | None,
         QueryParameter(
-            query="date",
+            name="date",
             max_length=32,
             description="Optional historical day in YYYY-MM-DD format. Defaults to the latest available day.",
         ),

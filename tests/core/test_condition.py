@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
 import pytest
+from msgspec.structs import replace
+from structlog.testing import CapturingLogger
 
 from adapters.jobs import worker
+from adapters.readmodels import condition as reading
 from adapters.readmodels import projector
-from adapters.readmodels.condition import condition, waiting
+from adapters.readmodels.condition import Bulletin, Condition, Waiting, condition, waiting
 from domain.ledger import Recorded
 from domain.sections import Secret, Url
 from infra import processes
@@ -56,6 +63,62 @@ async def test_read_models_that_lag_say_by_how_much(house: House) -> None:
         assert late.behind_events == 1
         assert 60 <= late.behind_seconds < 120
         assert late.moved_at == fresh.moved_at
+
+
+async def test_a_projector_that_has_stopped_is_seen_also_while_nothing_happens(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projector, "SHOW_SECONDS", 0.05)
+    monkeypatch.setattr(reading, "SILENT_SECONDS_MAX", 0.5)
+
+    async def told() -> str:
+        async with house.pool.connection() as connection:
+            return (await condition(connection)).read_models
+
+    assert await told() == "not built yet"
+    async with house.projecting([], [], []):
+        await house.caught_up("jobs")
+        await asyncio.sleep(1.0)
+        assert await told() == "ok"
+    await eventually(lambda: is_now("stopped", told))
+    async with house.projecting([], [], []):
+        await eventually(lambda: is_now("ok", told))
+
+
+async def is_now(word: str, told: Callable[[], Awaitable[str]]) -> bool:
+    return await told() == word
+
+
+WELL = Condition(
+    head=9, behind_events=0, behind_seconds=0.0, moved_at=datetime(2026, 1, 1, tzinfo=UTC), silent_seconds=1.0,
+    parked_events=0, parked_jobs=0,
+)  # fmt: skip
+
+
+def test_how_things_are_is_said_once_a_minute_and_at_once_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr(reading, "log", log)
+    bulletin = Bulletin()
+    late = Waiting(workspace_id="w1", reaction="analyse-audio", ready=7, running=1, oldest_seconds=44.0)
+    for at, found, who in (
+        (0, WELL, []),
+        (5, WELL, []),
+        (10, replace(WELL, behind_events=3, behind_seconds=6.0), []),
+        (15, replace(WELL, behind_events=4, behind_seconds=11.0), []),
+        (20, WELL, []),
+        (79, WELL, []),
+        (80, WELL, [late]),
+        (85, replace(WELL, parked_jobs=1), []),
+        (90, replace(WELL, parked_jobs=1), []),
+    ):
+        bulletin.tell(found, who, float(at))
+
+    assert [call.method_name for call in log.calls] == ["info", "warning", "info", "info", "warning"]
+    assert [call.kwargs["read_models"] for call in log.calls] == ["ok", "behind", "ok", "ok", "ok"]
+    assert log.calls[3].kwargs["late"] == [
+        {"workspace_id": "w1", "reaction": "analyse-audio", "ready": 7, "oldest_seconds": 44}
+    ]
+    assert log.calls[4].kwargs["parked_jobs"] == 1
 
 
 async def test_a_replay_that_nobody_begins_says_so_and_stays_asked_for(
