@@ -91,7 +91,7 @@ class Importer(Importing):
             sent.options,
             latest=today,
             odd=odd,
-            titles=lambda: _titles(connection, sent.workspace_id),
+            titles=lambda: self._titles(sent.workspace_id),
             progress=progress,
         )
         reading.ask()
@@ -130,6 +130,11 @@ class Importer(Importing):
                 yield note
             finally:
                 connection.execute("DELETE FROM catalogue_progress WHERE import_id = %s", (import_id,))
+
+    def _titles(self, workspace_id: str) -> Titles:
+        # On a connection of its own: the other is busy copying when the first title without an ISRC comes.
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            return _titles(connection, workspace_id)
 
     def _forget(self, workspace_id: str) -> None:
         with psycopg.connect(self._url) as connection:

@@ -468,7 +468,7 @@ class Reading:
         if money is None:
             raise _Wrong("amount_invalid")
         text = cell(cells, "units")
-        units = count(text) if text else None
+        units = count(text, decimal_comma=self._decimal_comma) if text else None
         if text and units is None:
             raise _Wrong("quantity_invalid")
         for field, words in self.profile.voids.items():

@@ -141,12 +141,15 @@ DECIMALS_MAX = 40
 
 
 @lru_cache(16_384)
-def count(text: str) -> int | None:
-    """A whole number as reports write it, `1,200` and `-1` and `12.0`; None when it is none."""
+def count(text: str, *, decimal_comma: bool = False) -> int | None:
+    """A whole number as reports write it, `1,200` and `-1` and `12.0`; None when it is none.
+
+    Where commas are decimal, points part thousands.
+    """
     plain = text.strip().replace("\u00a0", "").replace("\u202f", "").replace(" ", "")
     if _THOUSANDS.fullmatch(plain):
         plain = plain.replace(",", "")
-    if re.fullmatch(r"[-+]?\d{1,3}(?:\.\d{3})+", plain) and plain.count(".") > 1:
+    if re.fullmatch(r"[-+]?\d{1,3}(?:\.\d{3})+", plain) and (decimal_comma or plain.count(".") > 1):
         plain = plain.replace(".", "")
     plain = re.sub(r"[.,]0+$", "", plain)
     if not re.fullmatch(r"[-+]?\d{1,15}", plain, re.ASCII):

@@ -1,0 +1,247 @@
+"""Reports in the books: again and again, corrected, out of turn, two at once, and cut off in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from adapters.catalogue.importing import Importer
+from commands.catalogue.ports import Paused, Refused, Sent
+from domain.catalogue.imports import Options, Report
+from infra.migrate import migrate
+from tests.catalogue.reports import columns, table
+
+TODAY = date(2026, 11, 28)
+ISRC = "QZABC2300001"
+ROW = {
+    "Reporting Date": "2023-05-01", "Sale Month": "2023-02", "Store": "Spotify", "Artist": "A", "Title": "Song",
+    "ISRC": ISRC, "Quantity": "10", "Song/Album": "Song", "Country of Sale": "US", "Earnings (USD)": "1.5",
+}  # fmt: skip
+
+
+class Book:
+    """The books of one workspace."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url = url
+        self.workspace_id = uuid4().hex
+        self._directory = directory
+
+    def add(self, content: str, import_id: str = "", **options: Any) -> Report:
+        """Import a report."""
+        path = self._directory / uuid4().hex
+        path.write_text(content)
+        return asyncio.run(Importer(self.url).run(self.sent(import_id, **options), path, TODAY))
+
+    def sent(self, import_id: str = "", **options: Any) -> Sent:
+        """What is said about a report."""
+        return Sent(
+            import_id=import_id or uuid4().hex,
+            workspace_id=self.workspace_id,
+            filename="report.csv",
+            options=Options(**options),
+        )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Rows of the books."""
+        with psycopg.connect(self.url) as connection:
+            text = query.replace(":mine", "(SELECT number FROM catalogue_workspaces WHERE workspace_id = %(w)s)")
+            return connection.execute(text.encode(), {"w": self.workspace_id}).fetchall()
+
+    @property
+    def money(self) -> str:
+        """What all lines that count are worth."""
+        [(found,)] = self.ask(
+            "SELECT coalesce(sum(amount), 0) FROM catalogue_lines WHERE workspace = :mine AND replaced_by IS NULL"
+        )
+        return str(found)
+
+    def size(self) -> int:
+        """How many rows there are of whatever kind."""
+        names = ("lines", "blocks", "imports", "recordings", "plays", "snapshots", "titles")
+        return sum(self.ask(f"SELECT count(*) FROM catalogue_{each} WHERE workspace = :mine")[0][0] for each in names)
+
+
+@pytest.fixture(scope="module")
+def migrated(module_database_url: str) -> str:
+    migrate(module_database_url)
+    return module_database_url
+
+
+@pytest.fixture
+def book(migrated: str, tmp_path: Path) -> Book:
+    return Book(migrated, tmp_path)
+
+
+def bank(*rows: dict[str, str]) -> str:
+    return table("distrokid.bank.v1", *(ROW | row for row in rows))
+
+
+def told(report: Report) -> tuple[int, int, int, int]:
+    """New, changed, unchanged and missing."""
+    counts = report.counts
+    return counts.new, counts.changed, counts.unchanged, counts.missing
+
+
+A, B = {"Country of Sale": "US"}, {"Country of Sale": "DE", "Earnings (USD)": "0.25"}
+#: The next statement, about the same month.
+LATE = {"Reporting Date": "2023-06-01", "Earnings (USD)": "0.01"}
+
+
+def test_the_same_report_again_and_an_overlapping_one_add_nothing(book: Book) -> None:
+    assert told(book.add(bank(A, B))) == (2, 0, 0, 0)
+    assert told(book.add(bank(B, A))) == (0, 0, 2, 0)
+    assert told(book.add(bank(A, B, LATE))) == (1, 0, 2, 0)
+    assert book.money == "1.76"
+
+
+def test_equal_rows_all_count_also_when_they_come_again(book: Book) -> None:
+    assert told(book.add(bank(A, A))) == (2, 0, 0, 0)
+    assert told(book.add(bank(A, A))) == (0, 0, 2, 0)
+    assert told(book.add(bank(A, A, A))) == (0, 3, 0, 0)
+    assert book.money == "4.5"
+
+
+def test_a_corrected_statement_replaces_and_both_are_kept(book: Book) -> None:
+    book.add(bank(A, B))
+    assert told(book.add(bank(A | {"Earnings (USD)": "2.5"}, B))) == (0, 1, 1, 0)
+
+    assert book.money == "2.75"
+    rows = book.ask(
+        "SELECT amount::text, replaced_by IS NOT NULL FROM catalogue_lines WHERE workspace = :mine ORDER BY 1"
+    )
+    assert rows == [("0.25", False), ("1.5", True), ("2.5", False)]
+
+
+def test_an_older_statement_after_a_correction_warns_and_undoes_nothing(book: Book) -> None:
+    book.add(bank(A, B))
+    book.add(bank(A | {"Earnings (USD)": "2.5"}, B))
+    older = book.add(bank(A, B))
+
+    assert told(older) == (0, 0, 2, 0)
+    assert "older_statement" in older.warnings
+    assert book.money == "2.75"
+
+
+def test_two_parts_of_one_statement_are_no_older_and_newer_one(book: Book) -> None:
+    book.add(bank(A))
+    assert told(book.add(bank(B))) == (1, 0, 0, 1)
+    again = book.add(bank(A))
+    assert told(again) == (0, 0, 1, 0)
+    assert "older_statement" not in again.warnings
+
+
+def test_late_money_for_an_old_month_adds_to_it_and_keeps_its_statement(book: Book) -> None:
+    book.add(bank(A))
+    book.add(bank(LATE))
+
+    assert book.money == "1.51"
+    rows = book.ask("SELECT statement::text, sale_start::text FROM catalogue_blocks WHERE workspace = :mine ORDER BY 1")
+    assert rows == [("2023-05-01", "2023-02-01"), ("2023-06-01", "2023-02-01")]
+
+
+def test_rows_that_are_missing_are_told_and_kept_unless_they_are_to_be_replaced(book: Book) -> None:
+    book.add(bank(A, B))
+    assert told(book.add(bank(A))) == (0, 0, 1, 1)
+    assert book.money == "1.75"
+    assert told(book.add(bank(A), replace=True)) == (0, 0, 1, 1)
+    assert book.money == "1.5"
+
+
+def test_numbers_written_otherwise_are_the_same_numbers(book: Book) -> None:
+    book.add(bank(A))
+    assert told(book.add(bank(A | {"Earnings (USD)": "1.500", "Quantity": "10.0"}))) == (0, 0, 1, 0)
+
+
+def test_nothing_of_a_strict_import_is_kept_when_a_row_is_wrong(book: Book) -> None:
+    with pytest.raises(Refused) as refused:
+        book.add(bank(A, {"Quantity": "ten"}), strict=True)
+    assert refused.value.reason == "rows_rejected"
+    assert book.size() == 0
+
+
+def test_whoever_runs_an_import_again_is_told_what_came_of_it(book: Book) -> None:
+    first = book.add(bank(A), import_id="once")
+    assert book.add("nothing that could be read", import_id="once") == first
+    assert book.money == "1.5"
+
+
+def test_three_kinds_of_truth_are_three_kinds_of_rows(book: Book) -> None:
+    book.add(bank(A))
+    book.add(table("own.daily", {"isrc": ISRC, "date": "2023-02-01", "spotify_streams": "7"}))
+    with pytest.raises(Paused) as asked:
+        book.add(table("spotify.songs", {"song": "Song", "listeners": "5", "streams": "70", "saves": "-"}))
+    assert asked.value.question == "period"
+    songs = table("spotify.songs", {"song": "Song", "listeners": "5", "streams": "70", "saves": "-"})
+    assert told(book.add(songs, period_end=date(2023, 2, 28))) == (1, 0, 0, 0)
+    assert told(book.add(songs, period_end=date(2023, 2, 28))) == (0, 0, 1, 0)
+
+    counted = [book.ask(f"SELECT count(*) FROM catalogue_{each} WHERE workspace = :mine")[0][0] for each in
+               ("lines", "plays", "snapshots")]  # fmt: skip
+    assert counted == [1, 1, 1]
+
+
+def test_two_imports_of_one_file_at_once_add_it_once(book: Book, tmp_path: Path) -> None:
+    path = tmp_path / "bank"
+    path.write_text(bank(A, B))
+
+    async def both() -> list[Report]:
+        importer = Importer(book.url)
+        return await asyncio.gather(*(importer.run(book.sent(), path, TODAY) for _ in range(4)))
+
+    reports = asyncio.run(both())
+    assert sorted(told(each) for each in reports) == [(0, 0, 2, 0)] * 3 + [(2, 0, 0, 0)]
+    assert book.money == "1.75"
+
+
+def _import(url: str, sent: Sent, path: Path) -> None:
+    asyncio.run(Importer(url).run(sent, path, TODAY))
+
+
+def test_a_process_that_is_killed_in_the_middle_of_a_merge_leaves_nothing(book: Book, tmp_path: Path) -> None:
+    """Its last statement is held up by a lock, so that it is killed when everything but the commit is done."""
+    path = tmp_path / "bank"
+    path.write_text(bank(A, B))
+    sent = book.sent("cut")
+    with psycopg.connect(book.url) as holder:
+        holder.execute("LOCK TABLE catalogue_odd_rows IN ACCESS EXCLUSIVE MODE")
+        process = multiprocessing.get_context("spawn").Process(target=_import, args=(book.url, sent, path))
+        process.start()
+        deadline = time.monotonic() + 30
+        while not book.ask(
+            "SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+            "WHERE c.relname = 'catalogue_odd_rows' AND NOT l.granted"
+        ):
+            assert process.is_alive()
+            assert time.monotonic() < deadline
+        process.kill()
+        process.join()
+        holder.rollback()
+
+    assert book.size() == 0
+    assert told(book.add(bank(A, B), import_id="cut")) == (2, 0, 0, 0)
+    assert book.money == "1.75"
+
+
+def test_the_books_of_a_forgotten_workspace_are_empty(book: Book) -> None:
+    book.add(bank(A, {"ISRC": "", "Title": "Unknown"}, {"Quantity": "x"}))
+    book.add(table("own.daily", {"isrc": ISRC, "date": "2023-02-01", "spotify_streams": "7"}))
+    assert book.size() > 5
+    asyncio.run(Importer(book.url).forget(book.workspace_id))
+    assert book.size() == 0
+    assert book.ask("SELECT FROM catalogue_odd_rows o WHERE NOT EXISTS "
+                    "(SELECT FROM catalogue_imports i WHERE i.number = o.import)") == []  # fmt: skip
+
+
+def test_a_file_of_any_shape_is_no_fault_of_ours(book: Book) -> None:
+    head = ",".join(columns("distrokid.bank.v1"))
+    for body in ("", "\n" * 50, ",\n" * 50, '"' * 99, "=1+1," * 13, "\u202e,🎵\n", "\\N\t\\.\n", "a" * 70_000):
+        book.add(f"{head}\n{body}")
