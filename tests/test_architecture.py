@@ -77,9 +77,11 @@ KNOWS = {
     "audit": set(),
     "beats": {"analyses", "billing", "identity"},
     "billing": {"analyses", "identity"},
+    "builds": {"billing", "identity", "repositories", "studio", "webhooks"},
     "catalogue": {"identity"},
     "identity": set(),
     "licensing": {"studio"},
+    "repositories": {"studio"},
     "storage": {"analyses"},
     "studio": {"identity"},
     # Version 1 shows the deliveries of an analysis.

@@ -173,12 +173,13 @@ class _Run:
         self.reports.step("collecting")
         rooms = self.rooms
         found = collect((rooms.work / "stage", rooms.work / "build", rooms.source, rooms.home), recipe.artifacts)
-        wanted = [each for each in found if each.format in self.job.formats]
+        wanted = [each for each in found if not self.job.formats or each.format in self.job.formats]
         missing = [each for each in self.job.formats if not any(one.format == each for one in wanted)]
-        if missing:
+        if missing or not wanted:
             instead = sorted({f"{each.file_name} ({each.format})" for each in found})[:FOUND_INSTEAD_MAX]
             said = f"Found instead: {', '.join(instead)}." if instead else "No plug-in was found at all."
-            raise BuildFailed("no_artifacts", f"Nothing was built in the format {', '.join(missing)}. {said}")
+            wish = ", ".join(missing) or "any that is known"
+            raise BuildFailed("no_artifacts", f"Nothing was built in the format {wish}. {said}")
         return _unique(wanted)
 
     def _sign(self, recipe: Recipe, found: list[Found]) -> bool:

@@ -58,6 +58,17 @@ PUBLIC = {
     # a provider of music, which nothing is believed
     "POST /api/callbacks/suno",
     "POST /api/callbacks/suno/wav",
+    # a runner has a token of its own, which every handler asks for
+    "POST /functions/v1/runner/register",
+    "POST /functions/v1/runner/claim",
+    "POST /functions/v1/runner/jobs/{job_id}/heartbeat",
+    "POST /functions/v1/runner/jobs/{job_id}/steps",
+    "POST /functions/v1/runner/jobs/{job_id}/source",
+    "POST /functions/v1/runner/jobs/{job_id}/logs",
+    "POST /functions/v1/runner/jobs/{job_id}/artifacts",
+    "PUT /functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}",
+    "POST /functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}/complete",
+    "POST /functions/v1/runner/jobs/{job_id}/finish",
     # signed by the payment provider
     "POST /v1/billing/stripe/webhook",
     "POST /webhooks/stripe",
@@ -258,6 +269,12 @@ def _activation(them: Visitor, code: str) -> str:
     return str(listed["machines"][0]["id"])
 
 
+def _runner(them: Visitor) -> str:
+    token = them.post("/functions/v1/runners/registration-token").json()["token"]
+    about = {"token": token, "name": "theirs", "platforms": ["linux"], "formats": ["clap"]}
+    return str(them.http.post("/functions/v1/runner/register", json=about).json()["runner_id"])
+
+
 #: How to make somebody else's thing, for each name in a path.
 THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "beat_id": _beat,
@@ -276,6 +293,11 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
     "user_id": lambda them, _: them.user_id,
     "workspace_id": lambda them, _: them.workspace_id,
+    "build_id": lambda them, _: _made(
+        them, "/functions/v1/builds", {"project_id": _made(them, "/functions/v1/projects", {"name": "Theirs"})}
+    ),
+    "artifact_id": lambda *_: str(uuid4()),
+    "runner_id": lambda them, _: _runner(them),
     "endpoint_id": _endpoint,
     "delivery_id": _delivery,
 }

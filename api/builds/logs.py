@@ -1,0 +1,114 @@
+"""The log of a build: as text, a part of it, or as it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+from litestar.response import Stream
+from msgspec import json
+
+from api.auth import Asker
+from api.builds.builds import READ
+from api.builds.ports import Ports
+from commands.builds.ports import Chunk
+from domain.builds.builds import Build, builds
+from domain.kernel import NotFound
+from domain.studio.projects import Platform
+
+#: How often a log is looked at for more while somebody reads along.
+LOOK_SECONDS = 0.3
+#: When nothing is printed a line keeps the connection open.
+IDLE_SECONDS = 15.0
+
+
+@get(
+    "/functions/v1/builds/{build_id:str}/logs",
+    tags=["studio"],
+    opt=READ | {"statuses": ("206", "416")},
+)
+async def get_build_log(
+    request: Request[Any, Any, Any],
+    build_id: FromPath[str],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+    platform: Annotated[Platform | None, QueryParameter(description="Of which platform; the first one's")] = None,
+    offset: Annotated[int, QueryParameter(ge=0, le=2**53, description="From which byte on")] = 0,
+) -> Response[Any]:
+    """What a build has printed: text, or with `Accept: text/event-stream` as it is printed.
+
+    `offset`, or `Range: bytes=N-`, leaves out what came before. The events of the stream have `offset` and `text`, and
+    the last one, `end`, has the status of the build; `Last-Event-ID` goes on where a connection broke.
+    """
+    build = await ports.log.state(builds, build_id)
+    build.belongs_to(asker.workspace_id)
+    chosen = platform or (build.platforms[0] if build.platforms else "linux")
+    if chosen not in build.platforms:
+        raise NotFound
+    if "text/event-stream" in request.headers.get("accept", ""):
+        last = request.headers.get("last-event-id", "")
+        first = int(last) if last.isdigit() and len(last) < 16 else offset
+        events = _events(ports, build_id, chosen, first)
+        return Stream(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+    asked = request.headers.get("range", "")
+    is_part = asked.startswith("bytes=") and asked[6:].rstrip("-").isdigit() and asked.endswith("-")
+    first = int(asked[6:-1]) if is_part and len(asked) < 24 else offset
+    size = await _size(ports, build_id, chosen)
+    headers = {"X-Log-Size": str(size), "Cache-Control": "no-store"}
+    if is_part:
+        if first >= size:
+            bare = {**headers, "Content-Range": f"bytes */{size}"}
+            return Response(b"", status_code=416, media_type="text/plain", headers=bare)
+        headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+    content = _text(ports, build_id, chosen, first)
+    return Stream(content, status_code=206 if is_part else 200, media_type="text/plain", headers=headers)
+
+
+async def _size(ports: Ports, build_id: str, platform: str) -> int:
+    return next((row.log_bytes for row in await ports.jobs.of(build_id) if row.platform == platform), 0)
+
+
+async def _text(ports: Ports, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:
+    for chunk in await ports.jobs.chunks(build_id, platform, first):
+        yield await _bytes(ports, chunk, first)
+
+
+async def _bytes(ports: Ports, chunk: Chunk, first: int) -> bytes:
+    found = await ports.blobs.stat(chunk.object_key)
+    skipped = max(first - chunk.start, 0)
+    return b"".join([piece async for piece in ports.blobs.read(found, offset=skipped)])
+
+
+async def _events(ports: Ports, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:
+    """The log as Server-Sent Events. Text is JSON, because a line of a log may hold what ends a line of a stream."""
+    quiet = 0.0
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while True:
+        # Looked at before the log, so that nothing printed before the end is left out.
+        state = await ports.log.state(builds, build_id)
+        chunks = await ports.jobs.chunks(build_id, platform, first)
+        for chunk in chunks:
+            piece = await _bytes(ports, chunk, first)
+            told = json.encode({"offset": first, "text": decoder.decode(piece)})
+            first = chunk.start + chunk.size
+            yield b"id: %d\nevent: log\ndata: %b\n\n" % (first, told)
+        if _is_over(state, platform):
+            yield b"event: end\ndata: %b\n\n" % json.encode({"status": state.status, "offset": first})
+            return
+        if chunks:
+            quiet = 0.0
+        else:
+            quiet += LOOK_SECONDS
+            if quiet >= IDLE_SECONDS:
+                quiet = 0.0
+                yield b": still running\n\n"
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _is_over(build: Build, platform: str) -> bool:
+    return build.is_over or build.run(platform).completed

@@ -1,0 +1,37 @@
+"""What the routes of builds need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.builds.jobs import Jobs
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Views
+from api.billing.plans import Plans
+from api.kernel import Claims, Execute
+from api.links import Links
+from api.rates import Limits
+from commands.kernel import Now
+from commands.ports import Blobs
+from commands.settings import Service
+from domain.builds.settings import Builds
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Commands and read models, where jobs wait, and where artifacts and logs are."""
+
+    execute: Execute
+    log: EventLog
+    views: Views
+    now: Now
+    vault: Vault
+    jobs: Jobs
+    blobs: Blobs
+    links: Links
+    claims: Claims
+    plans: Plans
+    limits: Limits
+    settings: Builds
+    service: Service

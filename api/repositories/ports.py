@@ -1,0 +1,26 @@
+"""What the routes of repositories need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.views import Views
+from api.kernel import Execute
+from commands.ports import Web
+from commands.settings import Service
+from domain.repositories.settings import Repositories
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Commands, the log, new ids, and which addresses may be linked."""
+
+    execute: Execute
+    log: EventLog
+    views: Views
+    vault: Vault
+    web: Web
+    service: Service
+    settings: Repositories

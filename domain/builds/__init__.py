@@ -1,0 +1,1 @@
+"""Builds of plug-ins, and the runners that make them."""

@@ -1,0 +1,18 @@
+"""Under which keys artifacts and logs lie in the object store."""
+
+from __future__ import annotations
+
+
+def artifact(workspace_id: str, build_id: str, artifact_id: str, file_name: str) -> str:
+    """An artifact, named as it is downloaded."""
+    return f"{of_workspace(workspace_id)}{build_id}/{artifact_id}/{file_name}"
+
+
+def log_chunk(workspace_id: str, build_id: str, platform: str, fence: int, start: int) -> str:
+    """A piece of a log."""
+    return f"{of_workspace(workspace_id)}{build_id}/log/{platform}/{start:012d}-{fence}"
+
+
+def of_workspace(workspace_id: str) -> str:
+    """What all artifacts and logs of a workspace begin with."""
+    return f"builds/{workspace_id}/"

@@ -1,0 +1,67 @@
+"""A runner: a machine that takes builds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from domain.kernel import Category, Event, NotFound, State, Unauthenticated
+from domain.studio.projects import Format, Platform
+
+Isolation = Literal["strong", "medium", "none"]
+
+
+class RunnerRegistered(Event):
+    """A machine takes builds from now on: of its workspace, or of everybody's where that is `public`."""
+
+    runner_id: str
+    workspace_id: str
+    name: str
+    platforms: tuple[Platform, ...]
+    formats: tuple[Format, ...]
+    isolation: Isolation
+    version: str
+    registered_at: datetime
+
+
+class RunnerRemoved(Event):
+    """It takes no builds any more."""
+
+    runner_id: str
+    removed_at: datetime
+
+
+class Runner(State):
+    """What rules know of a runner."""
+
+    workspace_id: str = ""
+    platforms: tuple[Platform, ...] = ()
+    formats: tuple[Format, ...] = ()
+    isolation: Isolation = "none"
+    removed: bool = False
+
+
+def evolve(runner: Runner, event: Event) -> Runner:
+    """A runner after one more event."""
+    match event:
+        case RunnerRegistered():
+            return Runner(
+                workspace_id=event.workspace_id,
+                platforms=event.platforms,
+                formats=event.formats,
+                isolation=event.isolation,
+            )
+        case RunnerRemoved():
+            return Runner(removed=True)
+    return runner
+
+
+class NoSuchRunner(NotFound):
+    """There is no runner with this id."""
+
+
+class NotARunner(Unauthenticated):
+    """This is not the token of a runner. Register it."""
+
+
+runners = Category(name="runner", initial=Runner(), evolve=evolve, absent=NoSuchRunner)

@@ -1,0 +1,23 @@
+"""Settings of builds and their runners."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from domain.sections import Count, Seconds, Section, says
+
+
+class Builds(Section, frozen=True):
+    """Builds of plug-ins."""
+
+    monthly_build_limits: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        says("Builds a month for each plan, as `plan=number` with commas; a plan not named has no limit"),
+    ] = msgspec.field(default_factory=lambda: {"free": 1000})
+    build_lease_seconds: Annotated[Seconds, says("How long a runner that says nothing keeps a job")] = 60.0
+    build_log_bytes_max: Annotated[Count, says("Bytes of log that are kept of each job")] = 16 << 20
+    artifact_bytes_max: Annotated[Count, says("Bytes that one artifact may have")] = 2 << 30
+    build_claim_seconds: Annotated[Seconds, says("How long a runner's question for a job waits for one")] = 20.0

@@ -1,0 +1,1 @@
+"""Builds as they are seen."""

@@ -1,0 +1,1 @@
+"""Repositories as they are seen."""

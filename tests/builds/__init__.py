@@ -1,0 +1,1 @@
+"""Builds: rules, the runner protocol, and the whole way over HTTP."""

@@ -1,0 +1,89 @@
+"""One ordinary example of every command of builds, runners and repositories."""
+
+from __future__ import annotations
+
+from commands.builds.builds import (
+    AskForBuild,
+    CancelBuild,
+    ClaimBuild,
+    CompleteBuild,
+    FailBuild,
+    LinkArtifact,
+    LoseBuild,
+    NoteSource,
+    QueueBuild,
+    SourceBuild,
+    StartBuild,
+    StoreArtifact,
+)
+from commands.builds.runners import RegisterRunner, RemoveRunner
+from commands.repositories.repositories import LinkRepository, UnlinkRepository
+from commands.studio.projects import CreateProject
+from tests.examples import Example
+
+project = CreateProject(project_id="project-1", workspace_id="w1", name="Warm Tube")
+linked = LinkRepository(
+    project_id="project-1",
+    workspace_id="w1",
+    repo_full_name="ada/warm-tube",
+    source_repo_url="https://github.com/ada/warm-tube",
+    branch="main",
+)
+asked = AskForBuild(
+    build_id="build-1",
+    workspace_id="w1",
+    project_id="project-1",
+    platforms=("linux",),
+    formats=("vst3", "clap"),
+    flags={"enableActivationKeys": True},
+)
+queued = QueueBuild(build_id="build-1")
+claimed = ClaimBuild(build_id="build-1", platform="linux", runner_id="runner-1", fence=1, isolation="strong")
+started = StartBuild(build_id="build-1", platform="linux", fence=1)
+sourced = NoteSource(
+    build_id="build-1", platform="linux", fence=1, commit_sha="c" * 40, tags=("v2.0.0",), version_file="2.0.0"
+)
+stored = StoreArtifact(
+    build_id="build-1",
+    artifact_id="artifact-1",
+    platform="linux",
+    fence=1,
+    format="clap",
+    file_name="Warm Tube.clap",
+    file_size=5_242_880,
+    checksum_sha256="ab" * 32,
+    content_type="application/octet-stream",
+    object_key="builds/w1/build-1/artifact-1/Warm Tube.clap",
+)
+completed = CompleteBuild(build_id="build-1", platform="linux", fence=1)
+running = [project, linked, asked, queued, claimed, started]
+registered = RegisterRunner(
+    runner_id="runner-1",
+    workspace_id="w1",
+    name="bench",
+    platforms=("linux",),
+    formats=("vst3", "clap"),
+    isolation="strong",
+)
+
+EXAMPLES = (
+    Example(linked, [project]),
+    Example(UnlinkRepository(project_id="project-1", workspace_id="w1"), [project, linked]),
+    Example(asked, [project, linked]),
+    Example(SourceBuild(build_id="build-1"), [project, asked, linked]),
+    Example(queued, [project, linked, asked]),
+    Example(claimed, [project, linked, asked, queued]),
+    Example(LoseBuild(build_id="build-1", platform="linux", fence=1), [project, linked, asked, queued, claimed]),
+    Example(started, [project, linked, asked, queued, claimed]),
+    Example(sourced, running),
+    Example(stored, running),
+    Example(completed, [*running, stored]),
+    Example(FailBuild(build_id="build-1", error_code="step_failed", error_message="gain.cpp:1:1: error: x"), running),
+    Example(CancelBuild(build_id="build-1", workspace_id="w1"), [project, linked, asked, queued]),
+    Example(
+        LinkArtifact(link_id="link-1", artifact_id="artifact-1", build_id="build-1", workspace_id="w1"),
+        [*running, stored],
+    ),
+    Example(registered),
+    Example(RemoveRunner(runner_id="runner-1", workspace_id="w1"), [registered]),
+)

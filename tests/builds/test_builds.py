@@ -1,0 +1,240 @@
+"""Builds as rules: numbers, versions, fences, quotas and ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from adapters.log.memory import MemoryLedger
+from commands.builds.builds import CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
+from commands.kernel import execute
+from domain.builds.builds import (
+    BuildAsked,
+    BuildBegun,
+    BuildCancelled,
+    BuildClaimed,
+    BuildCompleted,
+    BuildCounted,
+    BuildFailed,
+    BuildIsOver,
+    BuildLost,
+    BuildQueued,
+    BuildStarted,
+    BuildStored,
+    BuildSucceeded,
+    JobIsNotYours,
+    JobIsOver,
+    NoSuchBuild,
+    QuotaExceeded,
+    build_months,
+    build_numbers,
+    builds,
+    month_id,
+)
+from domain.builds.versions import following, of_source
+from domain.ledger import Context
+from domain.studio.projects import AuNeedsMacos, NoSuchProject
+from tests.builds import examples
+from tests.spec import CONTEXT, NOW, given
+
+asked = BuildAsked(
+    build_id="B",
+    workspace_id="w1",
+    project_id="P",
+    platforms=("linux", "macos"),
+    formats=("clap",),
+    release_type="patch",
+    version_number="0.0.1",
+    build_number=1,
+    asked_at=NOW,
+    source_url="https://github.com/a/b",
+)
+queued = BuildQueued(build_id="B", queued_at=NOW)
+month = BuildCounted(month_id="w1-2026-03", workspace_id="w1", build_id="B", used=1, counted_at=NOW)
+counted = ("build-month-w1-2026-03", month)
+
+
+def claimed(fence: int = 1, runner: str = "R", platform: Any = "linux") -> BuildClaimed:
+    return BuildClaimed(
+        build_id="B", platform=platform, runner_id=runner, fence=fence, isolation="strong", claimed_at=NOW
+    )
+
+
+def claim(fence: int = 1, runner: str = "R", platform: Any = "linux") -> ClaimBuild:
+    return ClaimBuild(build_id="B", platform=platform, runner_id=runner, fence=fence, isolation="strong")
+
+
+started = BuildStarted(build_id="B", started_at=NOW)
+
+
+def begun(fence: int = 1, platform: Any = "linux") -> BuildBegun:
+    return BuildBegun(build_id="B", platform=platform, fence=fence, begun_at=NOW)
+
+
+def stored(platform: Any = "linux") -> BuildStored:
+    return BuildStored(
+        build_id="B",
+        artifact_id=f"A-{platform}",
+        platform=platform,
+        format="clap",
+        file_name="x.clap",
+        file_size=1,
+        checksum_sha256="0" * 64,
+        content_type="application/octet-stream",
+        object_key="k",
+        is_signed=False,
+        validation="passed",
+        validation_detail="",
+        stored_at=NOW,
+    )
+
+
+cancel = CancelBuild(build_id="B", workspace_id="w1")
+
+
+def test_a_runner_claims_under_a_higher_fence_than_all_before() -> None:
+    given(asked, queued).when(claim(1)).then(claimed(1))
+    given(asked, queued, claimed(1)).when(claim(1)).then()
+    given(asked, queued, claimed(2)).when(claim(2, "other")).refused(JobIsNotYours)
+    given(asked, queued, claimed(2)).when(claim(1, "other")).refused(JobIsNotYours)
+    given(asked, queued, claimed(1)).when(claim(2, "other")).then(claimed(2, "other"))
+
+
+def test_whoever_lost_its_claim_is_refused() -> None:
+    late = StartBuild(build_id="B", platform="linux", fence=1)
+    given(asked, queued, claimed(1), claimed(2, "other")).when(late).refused(JobIsNotYours)
+    given(asked, queued).when(late).refused(JobIsNotYours)
+
+
+def test_a_build_starts_with_its_first_platform_and_only_once() -> None:
+    start = StartBuild(build_id="B", platform="linux", fence=1)
+    given(asked, queued, claimed()).when(start).then(started, begun())
+    given(asked, queued, claimed(), started, begun()).when(start).then()
+    second = StartBuild(build_id="B", platform="macos", fence=1)
+    given(asked, queued, claimed(), started, begun(), claimed(platform="macos")).when(second).then(
+        begun(platform="macos")
+    )
+
+
+def test_a_claim_that_never_began_is_lost_and_one_that_did_is_not() -> None:
+    lose = LoseBuild(build_id="B", platform="linux", fence=1)
+    given(asked, queued, claimed()).when(lose).then(BuildLost(build_id="B", platform="linux", fence=1, lost_at=NOW))
+    given(asked, queued, claimed(), started, begun()).when(lose).then()
+    given(asked, queued, claimed(), claimed(2, "other")).when(lose).then()
+
+
+def test_the_last_platform_makes_the_build_succeed() -> None:
+    past = (asked, queued, claimed(), started, begun(), stored())
+    done = BuildCompleted(build_id="B", platform="linux", completed_at=NOW)
+    given(*past).when(CompleteBuild(build_id="B", platform="linux", fence=1)).then(done)
+    rest = (claimed(platform="macos"), begun(platform="macos"), stored("macos"))
+    given(*past, done, *rest).when(CompleteBuild(build_id="B", platform="macos", fence=1)).then(
+        BuildCompleted(build_id="B", platform="macos", completed_at=NOW), BuildSucceeded(build_id="B", succeeded_at=NOW)
+    )
+
+
+def test_success_without_an_artifact_is_none() -> None:
+    past = (asked, queued, claimed(), started, begun())
+    given(*past).when(CompleteBuild(build_id="B", platform="linux", fence=1)).then(
+        BuildFailed(
+            build_id="B",
+            workspace_id="w1",
+            error_code="no_artifacts",
+            error_message="The runner finished without an artifact.",
+            failed_at=NOW,
+            platform="linux",
+        )
+    )
+
+
+def test_cancelling_gives_back_what_no_runner_had_begun() -> None:
+    cancelled = BuildCancelled(build_id="B", cancelled_at=NOW)
+    back = replace(month, used=0)
+    given(asked, queued, counted).when(cancel).then(cancelled, back)
+    given(asked, queued, claimed(), counted).when(cancel).then(cancelled, back)
+    given(asked, queued, claimed(), started, begun(), counted).when(cancel).then(cancelled)
+
+
+def test_what_is_over_is_not_cancelled_claimed_or_failed() -> None:
+    over = (asked, queued, claimed(), started, begun(), BuildSucceeded(build_id="B", succeeded_at=NOW))
+    given(*over).when(cancel).refused(BuildIsOver)
+    given(*over).when(claim(5)).refused(JobIsNotYours)
+    fail = FailBuild(build_id="B", error_code="x", error_message="x", platform="linux", fence=1)
+    given(*over).when(fail).refused(JobIsOver)
+    given(*over).when(replace(fail, fence=None)).then()
+    given(asked, BuildCancelled(build_id="B", cancelled_at=NOW)).when(cancel).then()
+
+
+def test_another_workspaces_build_is_not_there() -> None:
+    given(asked, queued).when(replace(cancel, workspace_id="w2")).refused(NoSuchBuild)
+    given().when(cancel).refused(NoSuchBuild)
+
+
+def test_a_build_needs_a_project_of_the_workspace_and_audio_units_need_macos() -> None:
+    given().when(examples.asked).refused(NoSuchProject)
+    given().when(examples.project, replace(examples.asked, workspace_id="w2")).refused(NoSuchProject)
+    given().when(examples.project, replace(examples.asked, formats=("au",))).refused(AuNeedsMacos)
+
+
+def test_the_month_has_an_end() -> None:
+    first = replace(examples.asked, monthly_limit=1)
+    given().when(examples.project, first, replace(first, build_id="build-2")).refused(QuotaExceeded, limit=1)
+
+
+async def test_numbers_never_repeat_and_the_quota_holds_when_many_ask_at_once() -> None:
+    ledger = MemoryLedger(lambda: NOW)
+    await execute(examples.project, ledger, NOW, CONTEXT)
+
+    async def ask(number: int) -> bool:
+        wish = replace(examples.asked, build_id=f"build-{number}", monthly_limit=8)
+        for _ in range(20):
+            try:
+                await execute(wish, ledger, NOW, Context(correlation_id=UUID(int=number), workspace_id="w1"))
+            except QuotaExceeded:
+                return False
+            except Exception as busy:
+                if type(busy).__name__ != "TooBusy":
+                    raise
+            else:
+                return True
+        raise AssertionError
+
+    accepted = await asyncio.gather(*(ask(number) for number in range(12)))
+
+    assert sum(accepted) == 8
+    numbers = [(await ledger.state(builds, f"build-{n}")).build_number for n, done in enumerate(accepted) if done]
+    assert sorted(numbers) == list(range(1, 9))
+    assert (await ledger.state(build_numbers, "project-1")).build_number == 8
+    assert (await ledger.state(build_months, month_id("w1", NOW))).used == 8
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "expected"),
+    [
+        ("", "patch", "0.0.1"),
+        ("", "major", "1.0.0"),
+        ("1.0.0", "patch", "1.0.1"),
+        ("1.0.1", "minor", "1.1.0"),
+        ("1.4.9", "major", "2.0.0"),
+        ("1.0.0", "dev", "1.0.1-dev.1"),
+        ("1.0.1-dev.1", "dev", "1.0.1-dev.2"),
+        ("1.0.1-dev.2", "release", "1.0.1"),
+        ("1.0.1", "release", "1.0.1"),
+        ("1.0.1-dev.2", "patch", "1.0.1"),
+    ],
+)
+def test_the_next_version_follows_from_the_last(last: str, kind: Any, expected: str) -> None:
+    assert following(last, kind) == expected
+
+
+def test_the_tag_comes_before_the_file_and_the_file_before_the_last_version() -> None:
+    assert of_source(["v2.1.0"], "2.0.0", "patch", 7) == "2.1.0"
+    assert of_source(["v1.9.0", "v1.10.0", "nightly", "v1.10.0-rc.1"], None, "patch", 7) == "1.10.0"
+    assert of_source(["nightly"], "2.0.0\n", "patch", 7) == "2.0.0"
+    assert of_source([], "2.0.0", "dev", 7) == "2.0.0-dev.7"
+    assert of_source([], "soon", "patch", 7) is None
+    assert of_source([], None, "patch", 7) is None
