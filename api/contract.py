@@ -116,6 +116,9 @@ def _complete(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
         operation["security"] = [{name: []} for name in surface.security]
         operation["x-scope"] = needed.scope
         operation["x-role"] = needed.role
+    elif scheme := handler.opt.get("token"):
+        # A token of another kind, which the handler asks for itself.
+        operation["security"] = [{scheme: []}]
     _complete_answers(operation, handler, _refusals(operation, handler, route))
 
 
