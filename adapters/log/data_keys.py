@@ -29,7 +29,7 @@ CACHE_SECONDS = 5.0
 
 T = TypeVar("T")
 
-_PREFIX = "sealed:v1:"
+SEALED = "sealed:v1:"
 _NONCE_BYTES = 12
 
 
@@ -136,7 +136,7 @@ class DataKeys:
         cipher = known.cipher
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + cipher.encrypt(nonce, text.encode(), f"{subject}/{field}".encode())
-        return _PREFIX + base64.b64encode(sealed).decode()
+        return SEALED + base64.b64encode(sealed).decode()
 
     def unseal(self, subject: str, field: str, sealed: str) -> str | None:
         """The text, or None when its subject has been forgotten."""
@@ -144,9 +144,9 @@ class DataKeys:
         if sealed.startswith(PLAIN):
             # Stored before such fields were sealed: to be read by all, until its subject has been forgotten.
             return sealed.removeprefix(PLAIN) if known is None or known.cipher is not None else None
-        if known is None or known.cipher is None or not sealed.startswith(_PREFIX):
+        if known is None or known.cipher is None or not sealed.startswith(SEALED):
             return None
-        data = base64.b64decode(sealed[len(_PREFIX) :])
+        data = base64.b64decode(sealed[len(SEALED) :])
         try:
             return known.cipher.decrypt(
                 data[:_NONCE_BYTES], data[_NONCE_BYTES:], f"{subject}/{field}".encode()

@@ -38,6 +38,19 @@ def command(name: str, *, heading: str = LOOK_AFTER, **rest: Any) -> Callable[[C
     return click.command(name, cls=Command, heading=heading, **rest)
 
 
+class Commands(click.Group):
+    """Commands about one thing, `ledgerline log tail`; declare each of them with `@group.command("tail")`."""
+
+    def __init__(self, *args: Any, heading: str = LOOK_AFTER, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.heading = heading
+
+
+def group(name: str, help: str, *, heading: str = LOOK_AFTER) -> Commands:  # noqa: A002 - as click calls it
+    """Declare what commands about one thing stand under."""
+    return Commands(name, help=help, heading=heading)
+
+
 class _Found(click.Group):
     """The commands of all modules of this room and of extensions."""
 
@@ -48,7 +61,9 @@ class _Found(click.Group):
         return commands().get(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
-        by_heading: dict[str, list[Command]] = {heading: [] for heading in (RUN, LOOK_AFTER, LISTEN, DEVELOP)}
+        by_heading: dict[str, list[Command | Commands]] = {
+            heading: [] for heading in (RUN, LOOK_AFTER, LISTEN, DEVELOP)
+        }
         for each in commands().values():
             by_heading.setdefault(each.heading, []).append(each)
         widest = max(map(len, commands()))
@@ -66,12 +81,12 @@ class _Found(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def commands() -> dict[str, Command]:
+def commands() -> dict[str, Command | Commands]:
     """Every command there is, by name."""
-    found: dict[str, Command] = {}
+    found: dict[str, Command | Commands] = {}
     for module in modules("infra.cli"):
         for value in vars(module).values():
-            is_command = isinstance(value, Command) and value.name is not None
+            is_command = isinstance(value, Command | Commands) and value.name is not None
             if is_command and found.setdefault(value.name, value) is not value:
                 raise TypeError(f"Two commands are called {value.name}.")
     return found

@@ -1,0 +1,1 @@
+"""What people who look after a running system ask of it."""

@@ -1,0 +1,37 @@
+"""Commands of operators on the running service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from adapters.postgres.settings import Postgres
+from infra import cli
+from tests.infra.test_cli import COMPLETE
+from tests.journeys.kit import Stack
+
+Ask = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def on_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The running service, found by commands that are run in this process."""
+    found = COMPLETE | {"LEDGERLINE_POSTGRES_URL": stack.settings[Postgres].postgres_url}
+    for name, text in found.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr("infra.telemetry.configure", lambda *_: None)
+    return stack
+
+
+@pytest.fixture
+def ask(on_stack: Stack, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """What a command prints for machines, when it ends with this status."""
+
+    def asked(*words: str, status: int = 0) -> list[dict[str, Any]]:
+        assert (cli.main([*words, "--json"]) or 0) == status, capsys.readouterr().err
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return asked
