@@ -26,6 +26,7 @@ from domain.identity.api_keys import ApiKeyIssued
 from domain.identity.sessions import SessionOpened
 from domain.ledger import Recorded
 from tests.analyses.examples import completed
+from tests.beats.examples import created, elsewhere, far_away
 from tests.examples import Example, examples
 from tests.identity.examples import ada
 from tests.spec import CONTEXT, NOW
@@ -177,6 +178,8 @@ _told = RequestAnalyses(
 _queued = replace(queued, endpoint_id="end-1")
 #: Histories after which reactions have something to do that find nothing to do after the examples.
 FURTHER = (
+    Example(elsewhere),
+    Example(far_away, [created]),
     Example(completed, [_upload]),
     Example(completed, [_told]),
     Example(

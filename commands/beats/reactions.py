@@ -121,7 +121,7 @@ async def make_beat(recorded: Recorded, ports: Ports) -> None:
     await ports.execute(StartGeneration(beat_id=event.beat_id, generation_id=event.generation_id), recorded.context())
     for track in (1, 2):
         beat = await _state(event.beat_id, ports)
-        if not _is_wanted(beat, event.generation_id):
+        if not _is_wanted(beat, event.generation_id) or await _is_forgotten(recorded.workspace_id, ports):
             return
         there = beat.track(event.generation_id, track)
         if there is None or there.status != "completed":

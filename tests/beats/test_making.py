@@ -18,9 +18,11 @@ import pytest
 from tests.beats import documented
 from tests.beats.documented import conforms
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Stack, eventually
+from tests.journeys.kit import Neighbour, Stack, eventually
 
 Json = dict[str, Any]
+#: Where the producer's webhooks go.
+PLACE = "beats-that-were-made"
 
 
 def got(answer: httpx.Response, status: int = 200) -> Any:
@@ -49,9 +51,11 @@ class Producer:
 
 
 @pytest.fixture(scope="module")
-def producer(client: httpx.Client) -> Producer:
+def producer(client: httpx.Client, receiver: Neighbour) -> Producer:
     """With both tracks there and heard."""
     who = sign_in(client)
+    chosen = ["beat.generated", "beat.wav_converted"]
+    got(who.post("/v1/webhook-endpoints", {"url": receiver.at(PLACE), "event_types": chosen}), 201)
     begun = got(who.post("/api/generate/beat", {"categoryName": "LoFi – Melodic/Calm", "mode": "full", "seed": 7}))
     made = Producer(who, begun, begun["beat"]["id"])
 
@@ -99,6 +103,16 @@ def test_every_version_carries_tempo_key_length_and_outline_as_played_and_as_hea
         peaks = httpx.get(version["waveformUrl"]).json()
         assert len(peaks) == 1000
         assert 0.5 < max(peaks) <= 1
+
+
+def test_others_are_told_once(producer: Producer, receiver: Neighbour) -> None:
+    [post] = eventually(lambda: [each for each in receiver.received(PLACE) if each.json["type"] == "beat.generated"])
+    told = post.json["data"]
+
+    assert (told["beat_id"], told["generation_status"]) == (producer.beat_id, "completed")
+    assert [(each["version_number"], each["is_primary"], each["status"]) for each in told["versions"]] == [
+        (1, True, "completed"), (2, False, "completed"),
+    ]  # fmt: skip
 
 
 def test_progress_is_told_stage_by_stage(producer: Producer) -> None:
@@ -172,7 +186,7 @@ def samples(content: bytes) -> Any:
         )
 
 
-def test_wav_is_made_once_of_the_master_without_a_loss(producer: Producer, stack: Stack) -> None:
+def test_wav_is_made_once_of_the_master_without_a_loss(producer: Producer, stack: Stack, receiver: Neighbour) -> None:
     path = f"/api/beats/{producer.beat_id}/convert-to-wav"
     begun = got(producer.who.post(path, {"includeAlternate": True}))
     conforms(begun, documented.WAV_STARTED)
@@ -194,6 +208,9 @@ def test_wav_is_made_once_of_the_master_without_a_loss(producer: Producer, stack
         "status": "completed", "taskId": status["wavTaskId"], "message": "WAV conversion completed.",
     }  # fmt: skip
 
+    assert eventually(
+        lambda: {each.json["type"] for each in receiver.received(PLACE)} == {"beat.generated", "beat.wav_converted"}
+    )
     found = producer.fetched(f"/{status['wavUrl']}")
     with wave.open(io.BytesIO(found.content)) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (44_100, 2, 2)
