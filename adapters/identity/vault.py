@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+from functools import cache
 from uuid import UUID, uuid4
 
 from adapters.identity import secrets
@@ -27,7 +28,8 @@ class Vault(Secrets, SigningSecrets):
     """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        # There are a few dozen purposes, and none of them comes from outside.
+        self._key = cache(lambda purpose: hmac.digest(secret, f"ledgerline {purpose}".encode(), "sha256"))
 
     def new_id(self) -> str:
         """A random id."""
@@ -109,8 +111,7 @@ class Vault(Secrets, SigningSecrets):
         return self._mac("license signing", f"{project_id}/{number}")
 
     def _mac(self, purpose: str, subject: str) -> bytes:
-        key = hmac.digest(self._secret, f"ledgerline {purpose}".encode(), "sha256")
-        return hmac.digest(key, subject.encode(), "sha256")
+        return hmac.digest(self._key(purpose), subject.encode(), "sha256")
 
 
 @provides

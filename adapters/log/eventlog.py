@@ -21,7 +21,7 @@ from adapters.log.data_keys import DataKeys
 from adapters.log.identifiers import uuid7
 from adapters.log.recorder import TABLE, WRITING, StoredRow
 from adapters.postgres import arrays
-from adapters.postgres.batch_loader import BatchLoader
+from adapters.postgres.batch_loader import CONNECTIONS, BatchLoader
 from adapters.postgres.prepared import PreparedStatement
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.postgres.settings import Postgres
@@ -440,6 +440,7 @@ class EventLog(Log):
         encode: Callable[[Sequence[K]], Sequence[bytes]],
         decode: Callable[[PGresult, Sequence[K]], Sequence[V]],
         refusal: type[Unavailable],
+        connections: int = CONNECTIONS,
     ) -> BatchLoader[K, V]:
         """A way to ask this database many questions at once, closed together with the ledger."""
         made = BatchLoader(
@@ -450,6 +451,7 @@ class EventLog(Log):
             decode,
             retry_seconds=self._retry_seconds,
             refusal=refusal,
+            connections=connections,
         )
         self._gatherings.append(made)
         return made

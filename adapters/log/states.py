@@ -61,6 +61,7 @@ class States:
             ],
             _found,
             LedgerUnavailable,
+            connections=1,
         )
 
     async def state(self, category: Category[S], identity: str) -> S:

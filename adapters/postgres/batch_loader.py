@@ -27,6 +27,7 @@ class BatchLoader(Generic[K, V]):
     """Answers single questions of one kind with few queries.
 
     `encode` turns questions into the statement's parameters, `decode` its result into their answers in the same order.
+    Where no question takes long, one of the `connections` is enough, and each of fewer queries answers more of them.
     A broken connection is asked again for as long as the patience lasts; then `refusal` is raised.
     """
 
@@ -40,13 +41,14 @@ class BatchLoader(Generic[K, V]):
         *,
         retry_seconds: float,
         refusal: type[Unavailable],
+        connections: int = CONNECTIONS,
     ) -> None:
         self._encode = encode
         self._decode = decode
         self._retry_seconds = retry_seconds
         self._refusal = refusal
         self._questions: list[tuple[K, asyncio.Future[V]]] = []
-        self._statements = [PreparedStatement(postgres_url, statement, types) for _ in range(CONNECTIONS)]
+        self._statements = [PreparedStatement(postgres_url, statement, types) for _ in range(connections)]
         self._idle = list(self._statements)
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -1,26 +1,33 @@
 """Rate limits that hold across processes without asking Postgres about most requests.
 
-Each key has a window of so many seconds, which begins with its first request. A process draws a share of what is left
-in the window and spends it by itself; the share shrinks as the window empties, and what a process does not spend soon
-it gives back. All processes together therefore never let through more than the limit, and the whole limit can be used.
+Each key has a window of so many seconds, which begins with its first request. For who asks now and then a process
+draws one at a time; for who asks again within half a second it draws a share of what is left in the window and spends
+it by itself. The share shrinks as the window empties, and what a process does not spend soon it gives back. Draws of
+many keys are one statement. All processes together therefore never let through more than the limit, and the whole
+limit can be used.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import heappop, heappush
 from time import time
 from typing import NamedTuple
 
 import structlog
-from psycopg import AsyncConnection, OperationalError
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg import Error, OperationalError
+from psycopg.pq.abc import PGresult
+from psycopg_pool import PoolTimeout
 
 from adapters.identity.vault import Vault
+from adapters.postgres import arrays
+from adapters.postgres.batch_loader import BatchLoader
 from adapters.postgres.retrying import Pool
+from adapters.postgres.settings import Postgres
 from adapters.provides import provides
+from domain.kernel import Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -31,19 +38,37 @@ IDLE_SECONDS = 0.5
 #: How long a request waits to be counted; whatever it needs of Postgres afterwards it waits for anyway.
 DRAW_SECONDS_MAX = 1.0
 
-# Draws a share from the window that is open, or opens one; says when it ends, what was drawn, and what is left.
-_DRAW = """
-WITH open AS (
-    SELECT ends_at FROM rate_windows WHERE key = %(key)s AND ends_at > %(now)s ORDER BY ends_at DESC LIMIT 1
+# What is drawn from an open window: as much as is wanted, but no more than a part of what is left in it.
+_SHARE = f"""greatest(0, least(
+    excluded.most - w.used, greatest(1, least(excluded.want, (excluded.most - w.used) / {SHARE}))
+))"""
+# For each key draws a share from the window that is open, or opens one; says when it ends, what was drawn and what is
+# left. In the order of the keys, so that two processes do not wait for each other in a circle.
+_DRAW = f"""
+WITH asked AS (
+    SELECT * FROM unnest($1, $2, $3, $4, $5) AS a(key, now, seconds, most, want)
 ), target AS (
-    SELECT coalesce((SELECT ends_at FROM open), %(now)s + %(window)s) AS ends_at
+    SELECT a.key, a.most, a.want, coalesce(
+        (SELECT ends_at FROM rate_windows w WHERE w.key = a.key AND w.ends_at > a.now ORDER BY ends_at DESC LIMIT 1),
+        a.now + a.seconds
+    ) AS ends_at
+    FROM asked a
 )
-INSERT INTO rate_windows AS w (key, ends_at, used, drawn)
-SELECT %(key)s, ends_at, first.share, first.share FROM target, (SELECT greatest(1, %(limit)s / %(of)s) AS share) first
-ON CONFLICT (key, ends_at) DO UPDATE
-SET drawn = least(%(limit)s - w.used, greatest(1, (%(limit)s - w.used) / %(of)s)),
-    used = w.used + least(%(limit)s - w.used, greatest(1, (%(limit)s - w.used) / %(of)s))
-RETURNING ends_at, used, drawn
+INSERT INTO rate_windows AS w (key, ends_at, used, drawn, most, want)
+SELECT key, ends_at, least(want, most), least(want, most), most, want FROM target ORDER BY key
+ON CONFLICT (key, ends_at) DO UPDATE SET drawn = {_SHARE}, used = w.used + {_SHARE}
+RETURNING key, ends_at, used, drawn
+"""
+
+_GIVE_BACK = """
+WITH idle AS (
+    SELECT w.key, w.ends_at, given.idle
+    FROM unnest(%s::text[], %s::bigint[], %s::integer[]) AS given(key, ends_at, idle)
+    JOIN rate_windows w USING (key, ends_at)
+    ORDER BY w.key FOR UPDATE OF w
+)
+UPDATE rate_windows w SET used = greatest(0, w.used - idle.idle)
+FROM idle WHERE w.key = idle.key AND w.ends_at = idle.ends_at
 """
 
 
@@ -71,27 +96,88 @@ class _Window:
         self.empty_until = 0.0
 
 
+class _Drawn(NamedTuple):
+    """What a draw has brought."""
+
+    ends_at: int
+    used: int
+    drawn: int
+
+
+class _Draw(NamedTuple):
+    """What is asked for."""
+
+    key: str
+    now: int
+    window_seconds: int
+    limit: int
+    want: int
+
+
+class LimitsUnavailable(Unavailable):
+    """Nobody can say at the moment how often this was asked."""
+
+
+Draws = BatchLoader[_Draw, _Drawn]
+
+
+def draws(postgres_url: str) -> Draws:
+    """Draws for all who ask at the same time."""
+    return BatchLoader(
+        postgres_url,
+        _DRAW,
+        [arrays.TextColumn.array_oid, *[arrays.Int8Column.array_oid] * 4],
+        _asked,
+        _drawn,
+        retry_seconds=DRAW_SECONDS_MAX,
+        refusal=LimitsUnavailable,
+        connections=1,
+    )
+
+
+def _asked(asked: Sequence[_Draw]) -> list[bytes]:
+    keys, *numbers = zip(*asked, strict=True)
+    return [
+        arrays.TextColumn(list(map(arrays.text, keys))).data,
+        *(arrays.Int8Column(list(map(arrays.int8, each))).data for each in numbers),
+    ]
+
+
+def _drawn(result: PGresult, asked: Sequence[_Draw]) -> list[_Drawn]:
+    def number(row: int, column: int) -> int:
+        return int.from_bytes(result.get_value(row, column) or b"", "big", signed=True)
+
+    found = {
+        (result.get_value(row, 0) or b"").decode(): _Drawn(number(row, 1), number(row, 2), number(row, 3))
+        for row in range(result.ntuples)
+    }
+    return [found[each.key] for each in asked]
+
+
 class Limiter:
     """Counts requests by key."""
 
     def __init__(
-        self,
-        pool: AsyncConnectionPool[AsyncConnection[TupleRow]],
-        now: Callable[[], float] = time,
-        name: Callable[[str], str] = str,
+        self, pool: Pool, draws: Draws, now: Callable[[], float] = time, name: Callable[[str], str] = str
     ) -> None:
         """`name` is what a key is called in the database: keys tell who asked from where."""
         self._pool = pool
-        self._now = now
+        self._draws = draws
         self._name = name
+        self._now = now
         self._windows: dict[str, _Window] = {}
+        #: Which windows end when, and in which there is something to give back.
+        self._ending: list[tuple[float, str]] = []
+        self._holding: dict[str, _Window] = {}
         self._returning: asyncio.Task[None] | None = None
 
     def spend(self, key: str, limit: int, window_seconds: int) -> Verdict | None:
         """Count one request of those this process holds already; None when it holds none, and `take` is to be asked."""
         window = self._windows.get(key)
+        if window is None or window.held <= 0:
+            return None
         now = self._now()
-        if window is None or window.held <= 0 or window.ends_at <= now:
+        if window.ends_at <= now:
             return None
         window.held -= 1
         left = window.left + window.held
@@ -121,25 +207,23 @@ class Limiter:
         )
 
     async def _draw(self, key: str, window: _Window, limit: int, window_seconds: int, now: float) -> None:
+        # Most keys ask now and then; what they would not spend soon would only have to go back.
+        want = max(1, limit // SHARE) if now - window.drawn_at <= IDLE_SECONDS else 1
         try:
-            async with self._pool.connection(DRAW_SECONDS_MAX) as connection:
-                cursor = await connection.execute(
-                    _DRAW.encode(),
-                    {"key": self._name(key), "now": int(now), "window": window_seconds, "limit": limit, "of": SHARE},
-                    prepare=True,
-                )
-                row = await cursor.fetchone()
-        except (OperationalError, PoolTimeout) as problem:
+            drawn = await self._draws.ask(_Draw(self._name(key), int(now), window_seconds, limit, want))
+        except (Error, LimitsUnavailable) as problem:
             log.warning("limits.unavailable", problem=str(problem).strip())
             window.ends_at, window.held, window.left = now + 1.0, 1, 0
-            return
-        assert row is not None
-        window.ends_at, used, window.held = float(row[0]), row[1], row[2]
-        window.left = max(0, limit - used)
-        window.drawn_at = now
-        if not window.held:
-            # Others may give something back before the window ends, so ask again before long.
-            window.empty_until = min(window.ends_at, now + IDLE_SECONDS)
+        else:
+            window.ends_at, window.held = float(drawn.ends_at), drawn.drawn
+            window.left = max(0, limit - drawn.used)
+            window.drawn_at = now
+            if window.held > 1:
+                self._holding[key] = window
+            elif not window.held:
+                # Others may give something back before the window ends, so ask again before long.
+                window.empty_until = min(window.ends_at, now + IDLE_SECONDS)
+        heappush(self._ending, (window.ends_at, key))
 
     async def _give_back_for_ever(self) -> None:
         while True:
@@ -149,30 +233,42 @@ class Limiter:
     async def give_back(self, *, everything: bool = False) -> None:
         """Return what has lain idle, and forget windows that have ended."""
         now = self._now()
-        for key, window in list(self._windows.items()):
-            if window.ends_at <= now and not window.lock.locked():
+        while self._ending and self._ending[0][0] <= now:
+            _, key = heappop(self._ending)
+            window = self._windows.get(key)
+            if window is not None and window.ends_at <= now and not window.lock.locked():
                 del self._windows[key]
-            elif window.held and (everything or now - window.drawn_at > IDLE_SECONDS):
-                async with window.lock:
-                    idle, window.held = window.held, 0
-                    window.left += idle
-                try:
-                    async with self._pool.connection() as connection:
-                        await connection.execute(
-                            "UPDATE rate_windows SET used = greatest(0, used - %s) WHERE key = %s AND ends_at = %s",
-                            (idle, self._name(key), int(window.ends_at)),
-                        )
-                except (OperationalError, PoolTimeout):
-                    log.debug("limits.kept", key=key, idle=idle)
+                self._holding.pop(key, None)
+        idle = [
+            (key, window)
+            for key, window in self._holding.items()
+            if not window.held or everything or now - window.drawn_at > IDLE_SECONDS
+        ]
+        given: list[tuple[str, int, int]] = []
+        for key, window in idle:
+            async with window.lock:
+                del self._holding[key]
+                held, window.held = window.held, 0
+                window.left += held
+                if held and window.ends_at > now:
+                    given.append((self._name(key), int(window.ends_at), held))
+        if not given:
+            return
+        try:
+            async with self._pool.connection() as connection:
+                await connection.execute(_GIVE_BACK.encode(), [list(each) for each in zip(*given, strict=True)])
+        except (OperationalError, PoolTimeout):
+            log.debug("limits.kept", keys=len(given))
 
     async def close(self) -> None:
         """Give everything back."""
         if self._returning is not None:
             self._returning.cancel()
         await self.give_back(everything=True)
+        await self._draws.close()
 
 
 @provides
-def limiter(pool: Pool, vault: Vault) -> Limiter:
+def limiter(pool: Pool, settings: Postgres, vault: Vault) -> Limiter:
     """Counts requests in all processes together."""
-    return Limiter(pool, name=partial(vault.token, "rate"))
+    return Limiter(pool, draws(settings.postgres_url), name=partial(vault.token, "rate"))

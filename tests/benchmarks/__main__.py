@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EVERYTHING = ("append", "command", "projection", "relay", "latency", "rebuild", "page", "job_submission")
+EVERYTHING = ("append", "command", "projection", "relay", "latency", "rebuild", "page", "job_submission", "licensing")
 
 
 def main() -> int:

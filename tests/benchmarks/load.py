@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from itertools import repeat
 from statistics import median
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -30,8 +32,8 @@ class Load(NamedTuple):
 class _Caller(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, request: bytes, start: float, end: float, answers: list[tuple[float, bytes]]) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], start: float, end: float, answers: list[tuple[float, bytes]]) -> None:
+        self._requests = requests
         self._start = start
         self._end = end
         self._answers = answers
@@ -59,19 +61,31 @@ class _Caller(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent = time.perf_counter()
-        if self._sent < self._end:
-            self._transport.write(self._request)
+        request = next(self._requests, None) if self._sent < self._end else None
+        if request is not None:
+            self._transport.write(request)
         else:
             self.done.set_result(None)
             self._transport.close()
 
 
-async def load(url: str, request: bytes, *, connections: int, seconds: float, warm_up_seconds: float = 1.0) -> Load:
-    """Send the same whole request over and over; what is sent before the warm-up is over does not count."""
+async def load(
+    url: str,
+    request: bytes | Iterator[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    warm_up_seconds: float = 1.0,
+) -> Load:
+    """Send the same whole request over and over, or one after the other for as long as there are any.
+
+    What is sent before the warm-up is over does not count.
+    """
+    requests = repeat(request) if isinstance(request, bytes) else request
     place, loop = urlsplit(url), asyncio.get_running_loop()
     start = time.perf_counter() + warm_up_seconds
     answers: list[tuple[float, bytes]] = []
-    callers = [_Caller(request, start, start + seconds, answers) for _ in range(connections)]
+    callers = [_Caller(requests, start, start + seconds, answers) for _ in range(connections)]
     remaining = iter(callers)
     for _ in callers:
         await loop.create_connection(lambda: next(remaining), place.hostname or "", place.port or 80)
