@@ -87,7 +87,7 @@ def _lines(schema: Mapping[str, Any]) -> Iterator[str]:
 def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
     yield f"#### {method} {path}\n"
     yield f"{operation.get('description') or operation.get('summary', '')}\n"
-    if "security" in operation:
+    if "x-role" in operation:
         scope = operation["x-scope"]
         key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
         yield f"{key}; a person needs the role `{operation['x-role']}`.\n"

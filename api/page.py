@@ -150,7 +150,7 @@ def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Map
         f'<h4><span class="method {method}">{method}</span>{escape(path)}</h4>',
         f"<p>{text}</p>",
     ]
-    if "security" in operation:
+    if "x-role" in operation:
         scope = operation["x-scope"]
         key = f"A key needs the scope <code>{escape(scope)}</code>" if scope else "A key cannot do this"
         parts.append(f'<p class="dim">{key}; a person needs the role <code>{escape(operation["x-role"])}</code>.</p>')
