@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from domain.discovery import EXTENSIONS
@@ -158,6 +161,25 @@ def test_a_handler_that_hangs_ends_at_its_timeout_and_is_given_up_with_a_reason(
     lost = weighed(gardener, tree["treeId"])
     assert lost["harvestState"] == "lost"
     assert lost["harvestProblem"]
+
+
+def test_what_it_meters_is_counted_by_the_month_and_refused_beyond_the_plan(http: httpx.Client, stack: Stack) -> None:
+    somebody = sign_in(http)
+    with ThreadPoolExecutor(4) as many:
+        answers = list(many.map(lambda _: somebody.post(TREES, {"variety": "Cox"}), range(16)))
+
+    refused = [answer for answer in answers if answer.status_code != 201]
+    assert [answer.status_code for answer in refused] == [429] * 4
+    assert refused[0].json() == {
+        "oops": "Monthly quota exceeded. 12 plantings per month.",
+        "why": "monthly_quota_exceeded",
+    }
+    assert int(refused[0].headers["retry-after"]) > 0
+    key = f"{somebody.workspace_id}/{datetime.now(UTC):%Y-%m}/plantings"
+    with psycopg.connect(stack.settings.postgres_url) as connection:
+        assert eventually(
+            lambda: connection.execute("SELECT amount FROM tallies WHERE key = %s AND amount = 12", (key,)).fetchall()
+        )
 
 
 def test_it_has_its_place_in_the_contract_and_in_the_audit(gardener: Visitor, http: httpx.Client) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
+from api.billing.plans import Plans
 from api.kernel import Execute
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Commands, read models, and new ids."""
+    """Commands, read models, new ids, and what a plan allows."""
 
     execute: Execute
     views: Views
     vault: Vault
+    plans: Plans

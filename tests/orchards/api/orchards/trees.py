@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, json
 from api.auth import Asker, needs
 from tests.orchards.api.orchards.ports import Ports
 from tests.orchards.commands.orchards.trees import HarvestTree, PlantTree
+from tests.orchards.domain.orchards.trees import PLANTINGS
 from tests.orchards.projections.orchards.trees import TreeDocument, tree_documents
 
 
@@ -33,9 +34,9 @@ async def plant_tree(
 ) -> TreeDocument:
     """Plant a tree."""
     tree_id = ports.vault.new_id()
-    await ports.execute(
-        PlantTree(tree_id=tree_id, workspace_id=asker.workspace_id, variety=data.variety), asker.context
-    )
+    limit = await ports.plans.monthly_limit(asker.workspace_id, PLANTINGS)
+    wish = PlantTree(tree_id=tree_id, workspace_id=asker.workspace_id, variety=data.variety, monthly_limit=limit)
+    await ports.execute(wish, asker.context)
     return await _tree(tree_id, ports, asker)
 
 

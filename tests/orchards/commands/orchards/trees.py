@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from commands.kernel import Command, decides
+from commands.billing.quotas import count
+from commands.kernel import Command, Transaction, decides, handles
 from domain.kernel import Event
 from tests.orchards.domain.orchards.trees import (
+    PLANTINGS,
     HarvestLost,
     HarvestWeighed,
     Tree,
@@ -23,6 +25,7 @@ class PlantTree(Command):
     tree_id: str
     workspace_id: str
     variety: str
+    monthly_limit: int | None = None
 
 
 class HarvestTree(Command):
@@ -41,14 +44,23 @@ class NoteWeight(Command):
     reason: str = ""
 
 
-@decides(PlantTree, trees, creates=True)
-def plant(command: PlantTree, tree: Tree, now: datetime) -> list[Event]:
-    """A tree is planted once."""
+@handles(PlantTree)
+async def plant(command: PlantTree, transaction: Transaction) -> None:
+    """A tree is planted once, within the month's quota."""
+    tree = await transaction.expect_new(trees, command.tree_id)
     if tree.workspace_id:
-        return []
-    return [
-        TreePlanted(tree_id=command.tree_id, workspace_id=command.workspace_id, variety=command.variety, planted_at=now)
-    ]
+        return
+    await count(transaction, PLANTINGS, command.workspace_id, [command.tree_id], command.monthly_limit)
+    transaction.record(
+        trees,
+        command.tree_id,
+        TreePlanted(
+            tree_id=command.tree_id,
+            workspace_id=command.workspace_id,
+            variety=command.variety,
+            planted_at=transaction.now,
+        ),
+    )
 
 
 @decides(HarvestTree, trees)

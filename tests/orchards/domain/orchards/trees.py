@@ -6,7 +6,9 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from domain.billing.quotas import Meter
 from domain.kernel import Category, Conflict, Event, NotFound, State
+from tests.orchards.domain.orchards.settings import PlantingLimits
 
 
 class TreePlanted(Event):
@@ -71,3 +73,9 @@ class TreeIsBare(Conflict):
 
 
 trees = Category(name="tree", initial=Tree(), evolve=evolve, absent=NoSuchTree)
+
+PLANTINGS = Meter(
+    kind="plantings",
+    on={TreePlanted: "planted_at"},
+    limits=lambda settings: settings[PlantingLimits].monthly_planting_limits,
+)
