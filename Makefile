@@ -24,7 +24,8 @@ bench: $(STAMP) ## Measure, side by side with the peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group benchmarks
 	@nice -n 5 $(BIN)/python -m tests.benchmarks $(ARGS)
 
-faults: $(STAMP) ## Kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
+faults: $(STAMP) ## Fill disks, then kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
+	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/full_disks.py
 	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
 
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from adapters.log.eventlog import EventLog
 from adapters.postgres.retrying import Pool
 from adapters.provides import provides
 from adapters.readmodels.condition import Condition, condition
@@ -25,8 +26,9 @@ RELAY_SECONDS_MAX = 5.0
 class Parts(Value):
     """Each part in a word, and how far the read models are; numbers are left out while Postgres is away.
 
-    `postgres`, `nats` and `objects` are `ok` or `away`; `nats` is `behind` where it answers and new events do not get
-    into it. `read_models` are `ok`, `behind`, `stopped` (no projector is at work) or `not built yet`.
+    `postgres`, `nats` and `objects` are `ok` or `away`; `postgres` and `objects` are `refusing` where they answer and
+    take nothing that this process wants to write, as with a full disk. `nats` is `behind` where it answers and new
+    events do not get into it. `read_models` are `ok`, `behind`, `stopped` (no projector is at work) or `not built yet`.
     """
 
     postgres: str
@@ -51,10 +53,11 @@ class Readiness:
     uploads and details are refused as unavailable for the moment, and everything else is served.
     """
 
-    def __init__(self, pool: Pool, bus: Bus, blobs: Blobs) -> None:
+    def __init__(self, pool: Pool, bus: Bus, blobs: Blobs, events: EventLog) -> None:
         self._pool = pool
         self._bus = bus
         self._blobs = blobs
+        self._events = events
         self._told: tuple[float, Parts] | None = None
         self._asking = asyncio.Lock()
         #: A position of the log that should get into NATS, and since when.
@@ -74,7 +77,7 @@ class Readiness:
         if found is None:
             return Parts(postgres="away", nats=nats, read_models="away", objects=objects)
         return Parts(
-            postgres="ok",
+            postgres="refusing" if self._events.trouble.lasts else "ok",
             nats=nats,
             read_models=found.read_models,
             objects=objects,
@@ -118,10 +121,10 @@ class Readiness:
                 await self._blobs.exists("ready")
         except Exception:  # noqa: BLE001 - readiness reports, whatever it is
             return "away"
-        return "ok"
+        return "refusing" if self._blobs.trouble.lasts else "ok"
 
 
 @provides
-def readiness(pool: Pool, bus: Bus, blobs: Blobs) -> Readiness:
+def readiness(pool: Pool, bus: Bus, blobs: Blobs, events: EventLog) -> Readiness:
     """What `/ready` says."""
-    return Readiness(pool, bus, blobs)
+    return Readiness(pool, bus, blobs, events)

@@ -27,6 +27,7 @@ from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from adapters.stream.bus import Bus
+from adapters.trouble import Trouble
 from commands.kernel import Log
 from domain.keeping import check_text, is_text
 from domain.kernel import Event, Unavailable
@@ -174,6 +175,8 @@ class EventLog(Log):
         self._keys = keys
         #: Told at once of everything this process writes: the last position of it, and the streams that have grown.
         self.listeners: list[Committed] = [on_commit]
+        #: That nothing can be written, as long as that lasts: a full disk answers questions all the same.
+        self.trouble = Trouble("postgres")
         self._retry_seconds = retry_seconds
         self._queue: list[_Append] = []
         self._queued = asyncio.Event()
@@ -312,9 +315,11 @@ class EventLog(Log):
                 doubtful = True
             except (OperationalError, OSError, LedgerUnavailable) as problem:
                 doubtful = True
+                self.trouble.note(str(problem).strip())
                 self._batch = self._still_patient(self._batch, problem)
                 await asyncio.sleep(0.05)
             else:
+                self.trouble.over()
                 return
 
     def _still_patient(self, batch: list[_Append], problem: Exception) -> list[_Append]:

@@ -32,6 +32,7 @@ from urllib3.exceptions import HTTPError
 from adapters.provides import provides
 from adapters.storage.settings import S3
 from adapters.threads import run_in
+from adapters.trouble import Trouble
 from commands import ports
 from commands.analyses.settings import StoredObjects
 from domain.kernel import Invalid, NotFound, TooLarge, Unavailable
@@ -220,6 +221,8 @@ class Blobs(ports.Blobs):
         self._directory = directory
         self._call_seconds_max = call_seconds_max
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="blobs")
+        #: That nothing can be stored, as long as that lasts: a full store gives out what it has all the same.
+        self.trouble = Trouble("objects")
         self._http = urllib3.PoolManager(
             num_pools=4,
             maxsize=workers,
@@ -265,15 +268,29 @@ class Blobs(ports.Blobs):
         try:
             async for chunk in chunks:
                 check_size(upload.size + len(chunk), size_max)
-                await upload.add(chunk)
-            return await upload.finish()
+                with self._storing(is_all=False):
+                    await upload.add(chunk)
+            with self._storing():
+                return await upload.finish()
         except BaseException:
             await upload.abandon()
             raise
 
+    @contextmanager
+    def _storing(self, *, is_all: bool = True) -> Iterator[None]:
+        """Remember whether the store takes anything."""
+        try:
+            yield
+        except BlobsUnavailable as refusal:
+            self.trouble.note(str(refusal.__cause__ or refusal))
+            raise
+        if is_all:
+            self.trouble.over()
+
     async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> Stored:
         """Store these bytes."""
-        return await self._call(_put, self._client, self._bucket, check_key(key), data, content_type)
+        with self._storing():
+            return await self._call(_put, self._client, self._bucket, check_key(key), data, content_type)
 
     @asynccontextmanager
     async def fetch(self, key: str, *, size_max: int | None = None) -> AsyncIterator[Path]:

@@ -54,7 +54,7 @@ async def test_without_a_database_it_is_not_ready_and_says_so_in_time(stack: Sta
 async def test_events_that_do_not_get_into_nats_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     bus: Any = SimpleNamespace(is_connected=True)
     nothing: Any = None
-    readiness_ = Readiness(nothing, bus, nothing)
+    readiness_ = Readiness(nothing, bus, nothing, nothing)
     now = 100.0
     monkeypatch.setattr(readiness, "monotonic", lambda: now)
 
