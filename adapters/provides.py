@@ -15,7 +15,8 @@ def provides(function: F) -> F:
     """Register what makes a part of a process, named by the return annotation (`| None`: it may be turned off).
 
     The parameters are other parts, by their types. It is called once in a process at most, when somebody needs the
-    part; it may be a coroutine function. What has a `close` is closed with the process, last made first.
+    part; it may be a coroutine function. What has a `close` without parameters is closed with the process, last made
+    first.
     """
     for kind in keys(get_type_hints(function)["return"]):
         assert kind not in PROVIDERS, f"two functions provide {kind.__qualname__}"

@@ -54,7 +54,7 @@ class Container:
         made = make(**{name: await self._get(each, (*needed_by, kind)) for name, each in _needs(make).items()})
         if inspect.isawaitable(made):
             made = await made
-        if hasattr(made, "close") and id(made) not in self._closed:
+        if _is_closable(made) and id(made) not in self._closed:
             self._closed.add(id(made))
             self._stack.push_async_callback(made.close)
         for key in {kind} if make is kind else keys(get_type_hints(make)["return"]):
@@ -70,6 +70,12 @@ def _maker(kind: type) -> Callable[..., Any] | None:
         # A port is provided by an adapter that nobody has imported so far.
         discovery.modules("adapters", saying="@provides")
     return PROVIDERS.get(kind)
+
+
+def _is_closable(made: Any) -> bool:
+    """Whether it has a `close` of its own: one that takes something closes something else, a build or a ticket."""
+    close = getattr(made, "close", None)
+    return close is not None and not inspect.signature(close).parameters
 
 
 def _needs(make: Callable[..., Any]) -> dict[str, type]:

@@ -108,7 +108,7 @@ async def test_a_full_disk_of_postgres_loses_nothing_is_said_once_and_heals(
             await eventually(lambda: _taken(house, acknowledged), within_seconds=60)
             assert not log.trouble.lasts
             assert lines(said)[1:] == [("info", "dependency.recovered", "postgres")]
-            found = [each.event.tree_id for each in await house.everything()]  # type: ignore[attr-defined]
+            found = [each.event.tree_id for each in await house.everything()]
             assert sorted(set(found)) == sorted(found)
             assert set(acknowledged) <= set(found)
 

@@ -51,6 +51,14 @@ class Fountain:
     """Not built here."""
 
 
+class Shop:
+    """Closes its counters, one by one, and has no end of its own."""
+
+    def close(self, counter: int) -> None:
+        """Close one of them."""
+        closed.append(f"counter {counter}")
+
+
 class Egg:
     """Needs a hen."""
 
@@ -93,8 +101,12 @@ def village() -> Iterator[None]:
     def hen(egg: Egg) -> Hen:
         return Hen()
 
+    @provides
+    def shop() -> Shop:
+        return Shop()
+
     yield
-    for kind in (Well, Pump, Pours, Fountain, Egg, Hen):
+    for kind in (Well, Pump, Pours, Fountain, Egg, Hen, Shop):
         registry.PROVIDERS.pop(kind, None)
 
 
@@ -110,6 +122,13 @@ async def test_a_dataclass_is_filled_by_type_with_parts_that_are_made_once_and_c
         assert closed == []
 
     assert closed == ["pump", "well"]
+
+
+async def test_what_closes_something_else_is_left_alone() -> None:
+    async with AsyncExitStack() as stack:
+        shop = await Container(stack, Settings(), {}).get(Shop)
+        shop.close(1)
+    assert closed == ["counter 1"]
 
 
 async def test_what_is_given_is_used_and_left_open() -> None:
