@@ -66,7 +66,7 @@ def harmonics(shape: str, count: int) -> Array:
 VOWEL = ((650, 120, 1.0), (1080, 140, 0.6), (2650, 250, 0.25), (3500, 400, 0.12))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=32)
 def filtered_tables(shape: str, hertz: float, resonance: float, *, vowel: bool = False) -> Sound:
     """(cutoffs, TABLE + 1) one period of the wave behind each cutoff of a low-pass filter with four poles."""
     count = max(1, min(TABLE // 2 - 1, int(HIGHEST / hertz)))

@@ -138,6 +138,8 @@ def test_a_version_that_comes_while_the_primary_has_failed_becomes_it() -> None:
 
     assert primary(after) == 2
     assert numbers(after) == [(1, "suno", "failed"), (2, "suno_retry", "completed")]
+    # So does one that nobody wanted as the primary: there is no other.
+    assert primary(After(created, failed, request(2), track(2, 1))) == 2
     assert After(created, failed).shown.status == "failed"
     assert After(created, failed).shown.versions[0].problem == "It took too long."
 
@@ -245,6 +247,7 @@ def test_rows_that_are_no_template_are_told_with_the_reason() -> None:
         b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>',
         b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>',
         spreadsheet(*(STUDY for _ in range(600))),
+        spreadsheet(STUDY).replace(b"<Workbook", b'<!DOCTYPE Workbook [<!ENTITY a "aaa">]><Workbook', 1),
     ],
 )
 def test_what_is_no_catalogue_is_refused(data: bytes) -> None:

@@ -119,6 +119,17 @@ def whole(genre: str) -> None:
         print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
+def _peers(console: Console) -> dict[str, Listener]:
+    """Those that are installed; what is missing is said, and without any there is nothing to compare with."""
+    known = {"essentia": essentia_hears, "librosa": librosa_hears}
+    missing = [name for name in known if importlib.util.find_spec(name) is None]
+    if len(missing) == len(known):
+        sys.exit("Neither essentia nor librosa is installed, so no peer hears anything: pip install librosa essentia")
+    for name in missing:
+        console.print(f"{name} is not installed and hears nothing: pip install {name}", highlight=False)
+    return {name: make() for name, make in known.items() if name not in missing}
+
+
 def main() -> None:
     """Print one row for each genre."""
     if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
@@ -139,11 +150,7 @@ def main() -> None:
             seconds, megabytes = cost(genre)
             console.print(f"{genre:<14} {seconds:5.2f} s of processor {megabytes:6.0f} MB", highlight=False)
         return
-    peers: dict[str, Listener] = {}
-    if options.peers and importlib.util.find_spec("essentia"):
-        peers["essentia"] = essentia_hears()
-    if options.peers and importlib.util.find_spec("librosa"):
-        peers["librosa"] = librosa_hears()
+    peers = _peers(console) if options.peers else {}
     columns = ["tempo", "key", "loud"]
     if peers:
         columns += [*(f"{peer} {what}" for peer in peers for what in ("tempo", "key")), "peer tempo", "peer key"]
