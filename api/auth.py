@@ -44,6 +44,8 @@ from projections.identity.credentials import Access
 
 #: The cookie of a session, for browsers; it names this service, since cookies know no ports.
 COOKIE = "ledgerline_session"
+#: The cookie of a device on which somebody has signed in before.
+DEVICE_COOKIE = "ledgerline_device"
 #: A bearer of several workspaces says in which one to act, where the token itself does not.
 WORKSPACE_HEADER = "x-workspace-id"
 TOKEN_LENGTH_MAX = 256
@@ -194,7 +196,8 @@ async def guard(request: Connection, door: Door) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
     opt = request.route_handler.opt
     if "rates" in opt:
-        await door.limits.take_declared(request, counted_address(request))
+        has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
+        await door.limits.take_declared(request, counted_address(request), has_device=has_device)
     needed = opt.get("needs")
     if needed is not None:
         found = await _admitted(request, door, needed)

@@ -38,7 +38,7 @@ class Rate(Value):
     section: type[Section]
     limit: Callable[[Any], int]
     window_seconds: int
-    by: Literal["address", "subject", "both"]
+    by: Literal["address", "source", "subject", "both"]
 
     def key(self, subject: str) -> str:
         """What it counts under."""
@@ -48,6 +48,11 @@ class Rate(Value):
 def by_address(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
     """A limit for each address that a route is asked from."""
     return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="address")
+
+
+def by_source(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
+    """A limit for each address, but for known devices there, which the route tells apart with `take_source`."""
+    return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="source")
 
 
 def by_subject(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
@@ -78,11 +83,20 @@ class Limits:
     limiter: Limiter
     sections: Sections
 
-    async def take_declared(self, connection: Connection, address: str) -> None:
-        """Count a request under those limits of its route that go by address."""
+    async def take_declared(self, connection: Connection, address: str, *, has_device: bool = False) -> None:
+        """Count a request under those limits of its route that go by address.
+
+        Whose route counts known devices apart, and who says to be one, is counted once the route knows whether it is.
+        """
         for each in connection.route_handler.opt.get("rates", ()):
-            if each.by == "address":
+            if each.by == "address" or (each.by == "source" and not has_device):
                 await self.count(connection, each, address)
+
+    async def take_source(self, connection: Connection, source: str) -> None:
+        """Count a request of somebody who says to be a known device, under those limits that go by source."""
+        for each in connection.route_handler.opt["rates"]:
+            if each.by == "source":
+                await self.count(connection, each, source)
 
     async def take(self, connection: Connection, subject: str, source: str = "") -> None:
         """Count a request under those limits of its route that go by a subject, which is known now.

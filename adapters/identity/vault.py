@@ -18,6 +18,7 @@ from domain.webhooks.signing import SECRET_PREFIX
 #: What tokens begin with, so that scanners and our own logs recognise them.
 SESSION_PREFIX = "bzs_"
 INVITATION_PREFIX = "bzi_"
+DEVICE_PREFIX = "bzd_"
 
 
 def _base64(data: bytes) -> str:
@@ -77,6 +78,21 @@ class Vault(Secrets, SigningSecrets):
     def token(self, purpose: str, subject: str) -> str:
         """A token that proves having been told about a subject."""
         return _base64(self._mac(f"token {purpose}", subject))
+
+    def device_token(self, device_id: str, email_digest: str, expires: int) -> str:
+        """What shows that somebody has signed in with an address on a device; it ends at so many seconds since 1970."""
+        head = UUID(device_id).bytes + expires.to_bytes(8)
+        return DEVICE_PREFIX + _base64(head + self._mac("device", f"{device_id}/{email_digest}/{expires}"))
+
+    def device(self, token: str, email_digest: str, now: float) -> str | None:
+        """The device of a token, if somebody has signed in there with this address; None for all other tokens."""
+        try:
+            head = base64.urlsafe_b64decode(token.removeprefix(DEVICE_PREFIX) + "==")[:24]
+            device_id, expires = str(UUID(bytes=head[:16])), int.from_bytes(head[16:])
+        except ValueError:
+            return None
+        is_ours = self.same(self.device_token(device_id, email_digest, expires), token)
+        return device_id if is_ours and now < expires else None
 
     def same(self, one: str, other: str) -> bool:
         """Whether two secrets are the same, in constant time."""

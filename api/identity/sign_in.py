@@ -16,16 +16,16 @@ from api.auth import (
     COOKIE,
     Asker,
     anonymous,
-    counted_address,
     inside,
     needs,
     outside_session_id,
     presented_key,
     refuse_other_sites,
 )
+from api.identity.devices import counted, with_device
 from api.identity.ports import Ports
 from api.identity.registration import ANSWERS, ANSWERS_FROM, LETTERS, MAILBOX, Email, Proof, mailbox
-from api.rates import by_address, rate
+from api.rates import by_source, rate
 from api.settings import Rates
 from commands.identity.challenges import CODE_LIFETIME, IssueChallenge
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
@@ -38,8 +38,8 @@ from domain.kernel import Unavailable
 from projections.identity.sessions import sessions
 from projections.kernel import seconds
 
-SIGN_INS = by_address("sign-in", Rates, lambda rates: rates.sign_in_limit_per_hour)
-VERIFICATIONS = by_address("verify", Rates, lambda rates: 2 * rates.sign_in_limit_per_hour)
+SIGN_INS = by_source("sign-in", Rates, lambda rates: rates.sign_in_limit_per_hour)
+VERIFICATIONS = by_source("verify", Rates, lambda rates: 2 * rates.sign_in_limit_per_hour)
 
 USER_AGENT_LENGTH_MAX = 200
 #: How often we look again when an account changes under our hands.
@@ -110,13 +110,20 @@ async def start_email_sign_in(
     vault = ports.vault
     email = mailbox(data.email)
     digest = vault.email_digest(email)
-    await ports.limits.take(request, digest, counted_address(request))
+    source = await counted(request, ports, digest)
+    await ports.limits.take(request, source.subject, source.name)
     is_development = ports.service.env == "development"
     if not ports.mail.can_mail and not is_development:
         raise MailIsNotSetUp
     challenge_id = vault.new_id()
     await ports.execute(
-        IssueChallenge(challenge_id=challenge_id, purpose="sign_in", email=email, email_digest=digest),
+        IssueChallenge(
+            challenge_id=challenge_id,
+            purpose="sign_in",
+            email=email,
+            email_digest=digest,
+            source=vault.token("source", f"{digest}/{source.name}"),
+        ),
         anonymous(),
     )
     return Started(
@@ -135,9 +142,10 @@ async def verify_email_sign_in(
     vault = ports.vault
     challenge = await ports.log.state(challenges, data.challenge_id)
     right = vault.same(vault.code(data.challenge_id), data.code)
+    source = await counted(request, ports, challenge.email_digest)
     if challenge.purpose != "sign_in" or challenge.expires_at is None:
         raise CodeIsWrong
-    await ports.limits.take(request, challenge.email_digest, counted_address(request))
+    await ports.limits.take(request, source.subject, source.name)
     context = anonymous()
     token, digest = vault.new_session_token()
     door = _door(request, ports, digest)
@@ -170,7 +178,7 @@ async def verify_email_sign_in(
         workspace_id=workspace_id,
         session_token=token,
     )
-    return with_cookie(Response(body), ports, token)
+    return with_device(with_cookie(Response(body), ports, token), ports, challenge.email_digest, source.device_id)
 
 
 async def _held_key(request: Request[Any, Any, Any], ports: Ports) -> str | None:

@@ -31,16 +31,18 @@ class IssueChallenge(Command):
     purpose: Purpose
     email: str
     email_digest: str
+    #: A digest of where it is asked for from.
+    source: str = ""
 
 
 @handles(IssueChallenge)
 async def issue(wish: IssueChallenge, transaction: Transaction) -> None:
-    """A challenge is issued once, and of the codes to sign in with only the newest works."""
-    await send_code(transaction, wish.challenge_id, wish.purpose, wish.email, wish.email_digest)
+    """A challenge is issued once, and of the codes to sign in with only the newest of each source works."""
+    await send_code(transaction, wish.challenge_id, wish.purpose, wish.email, wish.email_digest, wish.source)
 
 
 async def send_code(
-    transaction: Transaction, challenge_id: str, purpose: Purpose, email: str, email_digest: str
+    transaction: Transaction, challenge_id: str, purpose: Purpose, email: str, email_digest: str, source: str = ""
 ) -> None:
     """A code to an address, once."""
     now = transaction.now
@@ -65,7 +67,13 @@ async def send_code(
         transaction.record(
             email_claims,
             email_digest,
-            CodeSent(email_digest=email_digest, challenge_id=challenge_id, sent_at=now),
+            CodeSent(
+                email_digest=email_digest,
+                challenge_id=challenge_id,
+                sent_at=now,
+                source=source,
+                address_digest=claim.address_digest(email_digest),
+            ),
         )
 
 

@@ -41,7 +41,7 @@ class SignIn(Command):
 
 @handles(SignIn)
 async def sign_in(wish: SignIn, transaction: Transaction) -> None:
-    """The newest code for an address opens a session once; whoever is new is registered with a workspace."""
+    """The newest code of a source opens a session once; whoever is new is registered with a workspace."""
     now = transaction.now
     challenge = await transaction.find(challenges, wish.challenge_id)
     if challenge.purpose != "sign_in":
@@ -51,7 +51,7 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
         return
     verdict = answer(wish.challenge_id, challenge, wish.right, now)
     claim = await transaction.find(email_claims, challenge.email_digest)
-    if claim.newest_challenge_id != wish.challenge_id:
+    if wish.challenge_id not in claim.codes.values():
         raise CodeIsWrong
     transaction.record(challenges, wish.challenge_id, verdict)
     if not wish.right:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+from msgspec import field
 from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, NotFound, State, Value, personal
@@ -124,11 +125,14 @@ class EmailReleased(Event):
 
 
 class CodeSent(Event):
-    """The newest code for an address; those before it work no longer."""
+    """The newest code for an address that was asked for from a source; those before it work no longer."""
 
     email_digest: str
     challenge_id: str
     sent_at: datetime
+    #: A digest of where it was asked for from, which goes with the address; old ones do not say.
+    source: Annotated[str | None, personal("address_digest")] = None
+    address_digest: str = ""
 
 
 class AddressInvited(Event):
@@ -149,13 +153,18 @@ class InvitationEnded(Event):
     ended_at: datetime
 
 
+#: Sources whose codes are remembered: more than may ask for any while a code works.
+SOURCES_MAX = 100
+
+
 class EmailClaim(State):
-    """Whose address it is, which code for it is the newest, and where it has been invited to."""
+    """Whose address it is, which codes for it are the newest, and where it has been invited to."""
 
     person_id: str | None = None
     workspace_id: str | None = None
     first_key_id: str | None = None
-    newest_challenge_id: str | None = None
+    #: The newest code of each source, the newest last.
+    codes: dict[str, str] = field(default_factory=dict)
     #: Open invitations: (workspace, invitation).
     invitations: tuple[tuple[str, str], ...] = ()
     #: Every workspace it was ever invited to since it was last forgotten.
@@ -180,7 +189,9 @@ def evolve_claim(claim: EmailClaim, event: Event) -> EmailClaim:
         case EmailReleased():
             return EmailClaim(generation=claim.generation + 1)
         case CodeSent():
-            return replace(claim, newest_challenge_id=event.challenge_id)
+            source = event.source or ""
+            others = {where: code for where, code in claim.codes.items() if where != source}
+            return replace(claim, codes=dict([*others.items(), (source, event.challenge_id)][-SOURCES_MAX:]))
         case AddressInvited():
             place = (event.workspace_id, event.invitation_id)
             where = event.workspace_id

@@ -20,6 +20,7 @@ from adapters.identity.secrets import (
     same,
     shown,
 )
+from adapters.identity.vault import Vault
 
 SECRET = b"a server's secret of some length"
 
@@ -103,3 +104,15 @@ def test_a_code_counts_only_for_what_it_was_made_for() -> None:
 def test_what_is_kept_of_a_code_is_no_plain_digest_that_a_million_guesses_would_open() -> None:
     kept = code_digest(SECRET, "x", "012345")
     assert kept not in {digest("012345"), digest("x012345")}
+
+
+def test_a_device_is_known_to_its_own_mailbox_and_for_its_time() -> None:
+    vault, another = Vault(b"a secret" * 5), Vault(b"another" * 5)
+    device_id = vault.new_id()
+    token = vault.device_token(device_id, "digest", 1_000)
+    assert vault.device(token, "digest", 999.9) == device_id
+    assert vault.device(token, "another digest", 999.9) is None
+    assert vault.device(token, "digest", 1_000) is None
+    assert another.device(token, "digest", 999.9) is None
+    for odd in ("", "bzd_", "x", token[:-1], f"{token}=", token.swapcase(), "bzd_\xff"):
+        assert vault.device(odd, "digest", 0) is None

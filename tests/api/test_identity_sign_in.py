@@ -236,6 +236,60 @@ def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(stack: Stack
         assert sent == [200] * 8 + [429] * 2
 
 
+def test_a_stranger_at_the_same_address_keeps_no_known_device_out(stack: Stack) -> None:
+    """Behind one address of a network are the owner, and somebody who asks for codes and gives wrong ones all day."""
+    with (
+        stack.door(code_limit_per_hour=3, sign_in_limit_per_hour=8, trusted_proxies="127.0.0.1") as url,
+        httpx.Client(base_url=url, timeout=30, headers={"X-Forwarded-For": "203.0.113.77"}) as http,
+    ):
+        email = new_email()
+
+        def ask(device: str = "", address: str = email) -> httpx.Response:
+            headers = {"Cookie": f"ledgerline_device={device}"} if device else {}
+            answer = http.post("/v1/auth/email/start", json={"email": address}, headers=headers)
+            http.cookies.clear()
+            return answer
+
+        def enter(started: dict[str, str], device: str = "") -> httpx.Response:
+            headers = {"Cookie": f"a=b; ledgerline_device={device}"} if device else {}
+            return verify(http, started["challenge_id"], started["dev_code"], **headers)
+
+        def device_of(answer: httpx.Response) -> str:
+            assert answer.status_code == 200, answer.text
+            [left] = [each for each in answer.headers.get_list("set-cookie") if each.startswith("ledgerline_device=")]
+            assert {"HttpOnly", "SameSite=lax", "Path=/v1/auth/email"} <= {part.strip() for part in left.split(";")}
+            return left.partition("=")[2].partition(";")[0]
+
+        other = device_of(enter(ask(address=new_email()).json()))
+        mine = device_of(enter(ask().json()))
+        started = ask(mine).json()
+        # Neither a code that the stranger asks for, nor wrong answers of theirs, nor those of all the network, count.
+        assert [ask().status_code for _ in range(4)] == [200, 200, 429, 429]
+        for _ in range(6):
+            verify(http, started["challenge_id"], other_than(started["dev_code"])[:6])
+            ask(address=new_email())
+        # Who has no device of this mailbox is a stranger, whatever they say.
+        for forged in (other, "bzd_", mine[:-1], f"{mine}x", "x" * 5000):
+            assert ask(forged).status_code == 429, forged
+        device = device_of(enter(ask(mine).json(), mine))
+        assert [ask(device).status_code for _ in range(3)] == [200, 429, 429], "a device has its own limit"
+
+
+def test_a_code_that_somebody_else_asks_for_leaves_mine_as_it_is(stack: Stack) -> None:
+    with stack.door(trusted_proxies="127.0.0.1") as url, httpx.Client(base_url=url, timeout=30) as http:
+        email = new_email()
+
+        def ask(source: str) -> dict[str, str]:
+            headers = {"X-Forwarded-For": source}
+            started: dict[str, str] = http.post("/v1/auth/email/start", json={"email": email}, headers=headers).json()
+            return started
+
+        older, mine, theirs = ask("203.0.113.1"), ask("203.0.113.1"), ask("203.0.113.2")
+        statuses = [verify(http, each["challenge_id"], each["dev_code"]).status_code for each in (older, mine)]
+        assert statuses == [422, 200]
+        assert theirs["challenge_id"] != mine["challenge_id"]
+
+
 def test_many_sources_guess_no_more_often_than_one_mailbox_allows(stack: Stack) -> None:
     with (
         stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url,
