@@ -20,7 +20,7 @@ from api.kernel import stored
 from api.licensing.ports import Ports
 from api.problems import refused
 from api.rates import MINUTE_SECONDS, by_address, by_both
-from commands.licensing.licenses import ActivateMachine, DeactivateMachine
+from commands.licensing.licenses import ActivateMachine, DeactivateMachine, NoteMachineSeen
 from commands.licensing.settings import Licensing
 from domain.kernel import Refusal
 from domain.ledger import Context
@@ -139,6 +139,7 @@ class Validity(Struct):
     reason: Verdict | UnsetType = UNSET
     expires_at: str | UnsetType = UNSET
     entitlements: tuple[str, ...] | UnsetType = UNSET
+    heartbeat_seconds: int | UnsetType = UNSET
     signed: SignedAnswer | UnsetType = UNSET
 
 
@@ -314,6 +315,10 @@ async def deactivate(request: Connection, data: JSONBody[OnMachine], ports: Name
 )
 async def validate(request: Connection, data: JSONBody[Validating], ports: NamedDependency[Ports]) -> Response[bytes]:
     """Check whether a license is valid on a machine."""
+    return await _validated(request, data, ports)
+
+
+async def _validated(request: Connection, data: Validating, ports: Ports) -> Response[bytes]:
     machine_id = check_machine_id(data.machine_id)
     components = check_fingerprints(data.fingerprints)
     try:
@@ -325,26 +330,49 @@ async def validate(request: Connection, data: JSONBody[Validating], ports: Named
     found = await ports.states.state(licenses, license_id)
     if not found.workspace_id:
         await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+    machine, fingerprints = ports.vault.machine_digest(license_id, machine_id), digests(ports, license_id, components)
+    now = ports.now()
     verdict = found.verdict(
-        ports.vault.machine_digest(license_id, machine_id),
-        ports.now(),
+        machine,
+        now,
         project_id=data.plugin_id,
-        fingerprints=digests(ports, license_id, components),
+        fingerprints=fingerprints,
         released_at=data.released_at,
         entitlements=tuple(data.entitlements),
     )
+    if verdict == "valid" and found.heartbeat_seconds is not None:
+        at = found.find(machine, fingerprints)
+        if at is not None and found.is_news(at[1], now):
+            wish = NoteMachineSeen(license_id=license_id, activation_id=at[1].activation_id)
+            await ports.execute(wish, on_behalf_of(found))
     return await _told(ports, data, verdict, found)
+
+
+@post(
+    "/functions/v1/plugin-activation/heartbeat",
+    status_code=200,
+    tags=["plug-in activation"],
+    opt=LIMITED,
+    responses=shows(Validity),
+)
+async def heartbeat(request: Connection, data: JSONBody[Validating], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """Say that a machine still uses a license, and hear whether it may: a question as `validate` is, which counts too.
+
+    Where a license has `heartbeat_seconds`, a machine that says nothing for so long, and a quarter more, gives its seat
+    back by itself."""
+    return await _validated(request, data, ports)
 
 
 async def _told(ports: Ports, data: Validating, verdict: Verdict, found: License | None) -> Response[bytes]:
     answer = Validity(valid=verdict == "valid")
     if found is None or verdict != "valid":
         answer.reason = verdict
-    elif found.ends_at is None and not found.entitlements and data.nonce is None:
+    elif found.ends_at is None and not (found.entitlements or found.heartbeat_seconds or data.nonce):
         return stored(b'{"valid":true}')
     else:
         answer.expires_at = UNSET if found.ends_at is None else seconds(found.ends_at)
         answer.entitlements = found.entitlements or UNSET
+        answer.heartbeat_seconds = found.heartbeat_seconds or UNSET
     answer.signed = await _signed(ports, data, verdict) or UNSET
     return stored(json.encode(answer))
 

@@ -27,6 +27,7 @@ from domain.licensing.licenses import (
     MachineActivated,
     MachineDeactivated,
     MachineRecognised,
+    MachineSeen,
     MaxActivationsReached,
     NotActivated,
     TooManyActivations,
@@ -135,6 +136,7 @@ def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Eve
                 machine=wish.machine,
                 fingerprints=wish.fingerprints,
                 recognised_at=now,
+                dead_at=license.dead_at(now),
             )
         ]
     events: list[Event] = []
@@ -150,6 +152,7 @@ def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Eve
             activated_at=now,
             fingerprints=wish.fingerprints,
             name=wish.name,
+            dead_at=license.dead_at(now),
         )
     )
     return events
@@ -212,6 +215,37 @@ def _deactivated(
         because=because,
         deactivated_at=now,
     )
+
+
+class NoteMachineSeen(Command):
+    """Write down that a machine has shown itself."""
+
+    license_id: str
+    activation_id: str
+
+
+@decides(NoteMachineSeen, licenses)
+def note_seen(wish: NoteMachineSeen, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """Only what is news is written down, or the log would grow with every beat of every heart."""
+    dead_at = license.dead_at(now)
+    for each in license.machines.values():
+        if each.activation_id == wish.activation_id and dead_at is not None and license.is_news(each, now):
+            return [
+                MachineSeen(license_id=wish.license_id, activation_id=wish.activation_id, seen_at=now, dead_at=dead_at)
+            ]
+    return []
+
+
+class ReleaseDeadMachines(Command):
+    """Take a licence from the machines that have not shown themselves in time."""
+
+    license_id: str
+
+
+@decides(ReleaseDeadMachines, licenses)
+def release_dead(wish: ReleaseDeadMachines, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """Whoever has shown themselves since has nothing to fear."""
+    return [_deactivated(wish.license_id, license, machine, "dead", now) for machine in license.dead(now)]
 
 
 class RevokeLicense(Command):

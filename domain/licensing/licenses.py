@@ -70,6 +70,17 @@ class MachineActivated(Event):
     activated_at: datetime
     fingerprints: tuple[str, ...] = ()
     name: Annotated[str, personal("workspace_id")] = ""
+    #: When it is dead unless it shows itself before.
+    dead_at: datetime | None = None
+
+
+class MachineSeen(Event):
+    """A machine that has to show itself from time to time has done so."""
+
+    license_id: str
+    activation_id: str
+    seen_at: datetime
+    dead_at: datetime
 
 
 class MachineRecognised(Event):
@@ -80,6 +91,7 @@ class MachineRecognised(Event):
     machine: str
     fingerprints: tuple[str, ...]
     recognised_at: datetime
+    dead_at: datetime | None = None
 
 
 class MachineDeactivated(Event):
@@ -147,6 +159,7 @@ class Machine(Value):
 
     activation_id: str
     activated_at: datetime
+    seen_at: datetime
     fingerprints: tuple[str, ...] = ()
 
     def resembles(self, fingerprints: tuple[str, ...]) -> bool:
@@ -172,6 +185,8 @@ class License(State):
     entitlements: tuple[str, ...] = ()
     updates_until: datetime | None = None
     heartbeat_seconds: int | None = None
+    #: Since when its machines have to show themselves.
+    watched_since: datetime | None = None
     notes: str = ""
     #: By the digest of the machine, oldest first.
     machines: Mapping[str, Machine] = field(default_factory=dict)
@@ -195,6 +210,29 @@ class License(State):
         if known := self.machines.get(machine):
             return machine, known
         return next(((name, each) for name, each in self.machines.items() if each.resembles(fingerprints)), None)
+
+    def dead_at(self, seen_at: datetime) -> datetime | None:
+        """When a machine that was seen then is dead; None where machines need not show themselves.
+
+        A quarter more than said: so old may be what is written down of the last time it was seen.
+        """
+        if self.heartbeat_seconds is None:
+            return None
+        return seen_at + timedelta(seconds=self.heartbeat_seconds * 1.25)
+
+    def dead(self, now: datetime) -> list[str]:
+        """The machines that have not shown themselves in time."""
+        since = self.watched_since
+        if since is None:
+            return []
+        ends = {name: self.dead_at(max(each.seen_at, since)) for name, each in self.machines.items()}
+        return [name for name, end in ends.items() if end is not None and now >= end]
+
+    def is_news(self, machine: Machine, now: datetime) -> bool:
+        """Whether it is worth writing down that a machine was seen: four times within the time that it has."""
+        return self.heartbeat_seconds is not None and now - machine.seen_at >= timedelta(
+            seconds=self.heartbeat_seconds / 4
+        )
 
     def activations_within_a_day(self, now: datetime) -> tuple[datetime, ...]:
         """When it was activated on a machine, or a machine recognised, in the last day."""
@@ -232,7 +270,7 @@ class License(State):
         return bool(self.workspace_id) and project_id in (None, self.project_id)
 
 
-def evolve(license: License, event: Event) -> License:  # noqa: A002 - the noun; one for each event
+def evolve(license: License, event: Event) -> License:  # noqa: A002, PLR0911 - the noun; one for each event
     """A licence after one more event."""
     match event:
         case LicenseIssued():
@@ -247,11 +285,15 @@ def evolve(license: License, event: Event) -> License:  # noqa: A002 - the noun;
                 entitlements=event.entitlements,
                 updates_until=event.updates_until,
                 heartbeat_seconds=event.heartbeat_seconds,
+                watched_since=None if event.heartbeat_seconds is None else event.issued_at,
                 notes=event.notes,
             )
         case MachineActivated():
             made = Machine(
-                activation_id=event.activation_id, activated_at=event.activated_at, fingerprints=event.fingerprints
+                activation_id=event.activation_id,
+                activated_at=event.activated_at,
+                fingerprints=event.fingerprints,
+                seen_at=event.activated_at,
             )
             return replace(
                 license,
@@ -265,13 +307,19 @@ def evolve(license: License, event: Event) -> License:  # noqa: A002 - the noun;
             )
             if was is None:
                 return license
-            changed = replace(was[1], fingerprints=event.fingerprints)
+            changed = replace(was[1], fingerprints=event.fingerprints, seen_at=event.recognised_at)
             machines = {event.machine if name == was[0] else name: each for name, each in license.machines.items()}
             return replace(
                 license,
                 machines={**machines, event.machine: changed},
                 activated=(*_within_a_day(license.activated, event.recognised_at), event.recognised_at),
             )
+        case MachineSeen():
+            seen = {
+                name: replace(each, seen_at=event.seen_at) if each.activation_id == event.activation_id else each
+                for name, each in license.machines.items()
+            }
+            return replace(license, machines=seen)
         case MachineDeactivated():
             former = {**_without(license.former, event.machine), event.machine: event.activation_id}
             while len(former) > FORMER_MAX:
@@ -299,9 +347,17 @@ def _restated(license: License, event: Event) -> License:  # noqa: A002 - the no
                 entitlements=event.entitlements,
                 updates_until=event.updates_until,
                 heartbeat_seconds=event.heartbeat_seconds,
+                watched_since=_watched_since(license, event),
                 notes=event.notes,
             )
     return license
+
+
+def _watched_since(license: License, event: LicenseTermsSet) -> datetime | None:  # noqa: A002 - the noun
+    """Whoever has to show themselves from now on, or more often, has the whole time for the first time."""
+    if event.heartbeat_seconds is None:
+        return None
+    return license.watched_since if event.heartbeat_seconds == license.heartbeat_seconds else event.set_at
 
 
 def _within_a_day(moments: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:

@@ -50,6 +50,7 @@ PUBLIC = {
     "POST /functions/v1/plugin-activation/activate",
     "POST /functions/v1/plugin-activation/deactivate",
     "POST /functions/v1/plugin-activation/validate",
+    "POST /functions/v1/plugin-activation/heartbeat",
     "GET /functions/v1/plugin-activation/status/{code}",
     "POST /functions/v1/plugin-activation/offline",
     "GET /functions/v1/plugin-activation/public-key",

@@ -7,7 +7,9 @@ from commands.licensing.licenses import (
     DeactivateMachine,
     IssueLicenses,
     NewLicense,
+    NoteMachineSeen,
     ReinstateLicense,
+    ReleaseDeadMachines,
     ReleaseMachine,
     RevokeLicense,
     SetLicenseTerms,
@@ -28,9 +30,22 @@ issued = IssueLicenses(
 activated = ActivateMachine(license_id="license-1", activation_id="activation-1", machine="m1", churn_max=20)
 before = [project, issued]
 
+# Of a time that has passed before anybody asks: the examples know only one moment.
+watched = IssueLicenses(
+    batch_id="batch-2",
+    workspace_id="w1",
+    project_id="project-1",
+    items=(NewLicense(license_id="license-1", code=CODE, heartbeat_seconds=0),),
+)
 revoked = RevokeLicense(license_id="license-1", workspace_id="w1", reason="Refunded")
 
 EXAMPLES = (
+    Example(
+        NoteMachineSeen(license_id="license-1", activation_id="activation-1"),
+        [project, watched, activated],
+        repeats="with no time at all between two beats each of them is news",
+    ),
+    Example(ReleaseDeadMachines(license_id="license-1"), [project, watched, activated]),
     Example(revoked, before),
     Example(ReinstateLicense(license_id="license-1", workspace_id="w1"), [*before, revoked]),
     Example(

@@ -236,6 +236,20 @@ def test_the_project_s_people_see_and_release_machines_too(
     assert done(developer.get(place)) == {"activations": []}
 
 
+def test_a_heartbeat_is_a_question_that_keeps_the_seat(
+    client: httpx.Client, developer: Visitor, project: str, code: str
+) -> None:
+    watched = new_code(developer, project, heartbeat_seconds=60)
+    done(ask(client, "activate", watched))
+    assert done(ask(client, "heartbeat", watched)) == {"valid": True, "heartbeat_seconds": 60}
+    assert done(ask(client, "heartbeat", watched, "studio-pc")) == {"valid": False, "reason": "not_activated"}
+    done(ask(client, "activate", code))
+    assert done(ask(client, "heartbeat", code)) == {"valid": True}
+    nonce = uuid4().hex
+    assert done(ask(client, "heartbeat", code, nonce=nonce))["signed"]["alg"] == "base64+ed25519"
+    assert refusal(ask(client, "heartbeat", code, "unknown")) == (400, "invalid_machine_id")
+
+
 # --- many at once -----------------------------------------------------------------------------------------------------
 
 

@@ -13,12 +13,15 @@ from commands.licensing.licenses import (
     DeactivateMachine,
     IssueLicenses,
     NewLicense,
+    NoteMachineSeen,
     ReinstateLicense,
+    ReleaseDeadMachines,
     ReleaseMachine,
     RevokeLicense,
     SetLicenseTerms,
     TransferLicense,
 )
+from commands.licensing.reactions import _due, _is_watched
 from domain.kernel import Event
 from domain.licensing.licenses import (
     CodeExpired,
@@ -35,6 +38,7 @@ from domain.licensing.licenses import (
     MachineActivated,
     MachineDeactivated,
     MachineRecognised,
+    MachineSeen,
     MaxActivationsReached,
     NotActivated,
     TooManyActivations,
@@ -306,3 +310,53 @@ def test_null_takes_a_limit_away_and_what_is_left_out_stays() -> None:
     [fact] = given(timed).when(SetLicenseTerms(license_id="L", workspace_id="w1", expires_at=None)).events
     assert isinstance(fact, LicenseTermsSet)
     assert (fact.expires_at, fact.entitlements, fact.max_activations) == (None, ("pro",), 2)
+
+
+# --- machines that have to show themselves ----------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+watched = issued(heartbeat_seconds=600)
+DEAD = NOW + 750 * timedelta(seconds=1)
+alive = on("mac", dead_at=DEAD)
+
+
+def seen(minutes: int) -> MachineSeen:
+    at = NOW + minutes * MINUTE
+    return MachineSeen(license_id="L", activation_id="A-mac", seen_at=at, dead_at=at + 750 * timedelta(seconds=1))
+
+
+def test_signs_of_life_are_written_down_four_times_within_their_time() -> None:
+    given(watched).when(activate("mac")).then(alive)
+    wish = NoteMachineSeen(license_id="L", activation_id="A-mac")
+    given(watched, alive).when(wish, now=NOW + 2 * MINUTE).then()
+    given(watched, alive).when(wish, now=NOW + 3 * MINUTE).then(seen(3))
+    given(watched, alive, seen(3)).when(wish, now=NOW + 5 * MINUTE).then()
+    given(issued(), on("mac")).when(wish, now=NOW + DAY).then()
+    given(watched, alive, off("mac")).when(wish, now=NOW + 3 * MINUTE).then()
+
+
+def test_a_machine_that_gives_no_sign_gives_its_seat_back() -> None:
+    wish = ReleaseDeadMachines(license_id="L")
+    given(watched, alive).when(wish, now=DEAD - timedelta(seconds=1)).then()
+    released = replace(off("mac", "dead"), deactivated_at=DEAD)
+    given(watched, alive).when(wish, now=DEAD).then(released)
+    given(watched, alive, seen(3)).when(wish, now=DEAD).then()
+    given(watched, alive, released).when(wish, now=DEAD).then()
+    given(issued(), on("mac")).when(wish, now=NOW + 999 * DAY).then()
+    assert state(watched, alive, released).verdict("mac", DEAD) == "deactivated"
+
+
+def test_who_has_to_show_themselves_from_now_on_has_the_whole_time() -> None:
+    later = NOW + 30 * DAY
+    terms = LicenseTermsSet(
+        license_id="L", workspace_id="w1", max_activations=2, expires_at=None, entitlements=(), updates_until=None,
+        heartbeat_seconds=600, notes="", set_at=later,
+    )  # fmt: skip
+    history = state(issued(), on("mac"), terms)
+    assert history.dead(later + 749 * timedelta(seconds=1)) == []
+    assert history.dead(later + 750 * timedelta(seconds=1)) == ["mac"]
+    assert _is_watched(terms)
+    assert _due(terms) == later + 750 * timedelta(seconds=1)
+    assert not _is_watched(replace(terms, heartbeat_seconds=None))
+    assert not _is_watched(on("mac"))
+    assert (_is_watched(alive), _due(alive)) == (True, DEAD)

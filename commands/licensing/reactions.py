@@ -1,0 +1,40 @@
+"""What follows when a machine that has to show itself does not."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.kernel import reacts_to
+from commands.licensing.licenses import ReleaseDeadMachines
+from commands.licensing.ports import Ports
+from domain.ledger import Recorded
+from domain.licensing.licenses import LicenseTermsSet, MachineActivated, MachineRecognised, MachineSeen
+
+Watched = MachineActivated | MachineRecognised | MachineSeen | LicenseTermsSet
+
+
+def _due(event: Watched) -> datetime | None:
+    if isinstance(event, LicenseTermsSet):
+        assert event.heartbeat_seconds is not None
+        return event.set_at + timedelta(seconds=event.heartbeat_seconds * 1.25)
+    return event.dead_at
+
+
+def _is_watched(event: Watched) -> bool:
+    return event.heartbeat_seconds is not None if isinstance(event, LicenseTermsSet) else event.dead_at is not None
+
+
+@reacts_to(
+    MachineActivated,
+    MachineRecognised,
+    MachineSeen,
+    LicenseTermsSet,
+    name="release-dead-machines",
+    due=_due,
+    only=_is_watched,
+)
+async def release_dead_machines(recorded: Recorded, ports: Ports) -> None:
+    """Each sign of life sets a clock of its own; the last of them finds whoever has given none since."""
+    event = recorded.event
+    assert isinstance(event, (MachineActivated, MachineRecognised, MachineSeen, LicenseTermsSet))
+    await ports.execute(ReleaseDeadMachines(license_id=event.license_id), recorded.context())
