@@ -93,6 +93,9 @@ class Imported:
     async def forget(self, workspace_id: str) -> None:
         self._known.erased.add(f"books of {workspace_id}")
 
+    async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        self._known.erased.add(f"{title_id} is {isrc}")
+
 
 class Jars:
     """Cookies of one browser profile, until they are forgotten."""

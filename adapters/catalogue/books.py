@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from adapters.provides import provides
@@ -87,6 +88,64 @@ WHERE i.import_id = %(import_id)s AND w.workspace_id = %(workspace_id)s
 """
 
 
+_TITLES = """
+SELECT t.title_id, t.artist, t.title, t.reason, t.isrc, count(*) OVER (),
+       (SELECT count(*) FROM catalogue_lines l WHERE l.title = t.number AND l.replaced_by IS NULL)
+       + (SELECT count(*) FROM catalogue_snapshots s WHERE s.title = t.number AND s.replaced_by IS NULL)
+FROM catalogue_titles t JOIN catalogue_workspaces w ON w.number = t.workspace
+WHERE w.workspace_id = %(workspace_id)s
+  AND (t.title_id = %(title_id)s OR (%(title_id)s::text IS NULL AND t.isrc IS NULL))
+ORDER BY t.number DESC LIMIT %(limit)s OFFSET %(offset)s
+"""
+
+#: What money can be told apart by, and how that is written.
+GROUPS = {
+    "month": "to_char(l.sale_start, 'YYYY-MM')",
+    "store": "coalesce(l.store, '')",
+    "country": "coalesce(l.country, '')",
+    "source": "b.source",
+    "statement": "b.statement::text",
+    "isrc": "coalesce(r.isrc, '')",
+    "upc": "coalesce(l.upc, '')",
+}
+_EARNED = """
+SELECT {group} AS what, l.currency, sum(l.amount), sum(l.units)::bigint, count(*), min(l.sale_start), max(b.sale_end)
+FROM catalogue_workspaces w
+JOIN catalogue_lines l ON l.workspace = w.number AND l.replaced_by IS NULL
+JOIN catalogue_blocks b ON b.number = l.block
+LEFT JOIN catalogue_recordings r ON r.number = l.recording
+WHERE w.workspace_id = %(workspace_id)s
+  AND (%(isrc)s::text IS NULL OR r.isrc = %(isrc)s)
+  AND (%(since)s::date IS NULL OR l.sale_start >= %(since)s)
+  AND (%(until)s::date IS NULL OR b.sale_end <= %(until)s)
+GROUP BY 1, 2 ORDER BY {order} LIMIT %(limit)s
+"""
+
+
+class Title(NamedTuple):
+    """A title without an ISRC, how many titles there are in all, and how many rows it has."""
+
+    id: str
+    artist: str
+    title: str
+    reason: str
+    isrc: str | None
+    of: int
+    rows: int
+
+
+class Earned(NamedTuple):
+    """Money of one currency, exact, and the units it was paid for."""
+
+    what: str
+    currency: str
+    amount: Decimal
+    units: int | None
+    rows: int
+    first: date
+    last: date
+
+
 class OddRow(NamedTuple):
     """A row that was rejected, waits or was left alone."""
 
@@ -166,6 +225,29 @@ class Books:
         )
         header = list(rows[0][4]) if rows else []
         return header, [OddRow(*row[:4]) for row in rows if row[0] is not None]
+
+    async def titles(
+        self, workspace_id: str, *, limit: int = 1, offset: int = 0, title_id: str | None = None
+    ) -> list[Title]:
+        """Titles that wait for a person, newest first, or the one with an id."""
+        asked = {"workspace_id": workspace_id, "limit": limit, "offset": offset, "title_id": title_id}
+        return [Title(*row) for row in await self._reads.ask(_TITLES, asked)]
+
+    async def earned(
+        self,
+        workspace_id: str,
+        by: str,
+        *,
+        isrc: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+        limit: int,
+    ) -> list[Earned]:
+        """Money by currency, never added across: by the month that it was earned in, or what else is in `GROUPS`."""
+        order = "1 DESC, 2" if by in ("month", "statement") else "3 DESC, 1, 2"
+        asked = {"workspace_id": workspace_id, "isrc": isrc, "since": since, "until": until, "limit": limit}
+        rows = await self._reads.ask(_EARNED.format(group=GROUPS[by], order=order), asked)
+        return [Earned(*row) for row in rows]
 
 
 @provides

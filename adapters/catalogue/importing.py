@@ -57,6 +57,32 @@ class Importer(Importing):
         """Delete all rows of a workspace."""
         await asyncio.to_thread(self._forget, workspace_id)
 
+    async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        """Put what waits for a title under the recording that it is; nothing happens when that is so already."""
+        await asyncio.to_thread(self._resolve, workspace_id, title_id, isrc)
+
+    def _resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            found = connection.execute(
+                "UPDATE catalogue_titles t SET isrc = %s FROM catalogue_workspaces w WHERE w.number = t.workspace "
+                "AND w.workspace_id = %s AND t.title_id = %s RETURNING t.workspace, t.number",
+                (isrc, workspace_id, title_id),
+            ).fetchone()
+            if found is None:
+                return
+            workspace, title = found
+            connection.execute(
+                "INSERT INTO catalogue_recordings (workspace, isrc, track_id) VALUES (%s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
+                (workspace, isrc, track_id(workspace_id, isrc)),
+            )
+            for table in ("lines", "snapshots"):
+                connection.execute(
+                    f"UPDATE catalogue_{table} l SET recording = r.number FROM catalogue_recordings r "
+                    "WHERE l.title = %s AND r.workspace = %s AND r.isrc = %s".encode(),
+                    (title, workspace, isrc),
+                )
+
     def _run(self, sent: Sent, path: Path, today: date) -> Report:
         with psycopg.connect(self._url, autocommit=True) as connection, tempfile.TemporaryDirectory() as room:
             # One import is run by one process at a time; another waits here and then finds it done.

@@ -56,6 +56,9 @@ class Importing(Protocol):
     async def forget(self, workspace_id: str) -> None:
         """Delete all rows of a workspace."""
 
+    async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        """Put what waits for a title under the recording that it is; nothing happens when that is so already."""
+
 
 class CookieJars(Protocol):
     """What keeps the cookies of browser profiles."""

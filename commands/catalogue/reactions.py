@@ -12,6 +12,7 @@ from commands.catalogue.ports import Paused, Ports, Refused, Sent
 from commands.kernel import Queue, reacts_to
 from domain.catalogue.browser_profiles import browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
+from domain.catalogue.titles import TitleResolved
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound
 from domain.ledger import Context, Recorded
@@ -103,6 +104,14 @@ async def forget_browser_profiles(recorded: Recorded, ports: Ports) -> None:
             wish = RemoveBrowserProfile(profile_id=profile_id, workspace_id=workspace_id)
             await ports.execute(wish, recorded.context())
         await ports.cookies.forget(workspace_id, profile_id)
+
+
+@reacts_to(TitleResolved, name="resolve-title")
+async def resolve_title(recorded: Recorded, ports: Ports) -> None:
+    """Whoever said what a title is has seen it done already, unless their process died on the way."""
+    event = recorded.event
+    assert isinstance(event, TitleResolved)
+    await ports.importing.resolve(event.workspace_id, event.title_id, event.isrc)
 
 
 async def use_cookies(

@@ -231,6 +231,13 @@ def _track(them: Visitor) -> str:
     return isrc
 
 
+def _title(them: Visitor) -> str:
+    songs = b"song,listeners,streams,saves,release_date\nUnheard,1,2,3,2024-01-01\n"
+    answer = them.post("/api/v1/imports?period_end=2024-02-01", content=songs, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 202, answer.text
+    return eventually(lambda: str(them.get("/api/v1/unresolved").json()["data"][0]["id"]))
+
+
 def _import(them: Visitor) -> str:
     answer = them.post("/api/v1/imports", content=b"nothing that is known", headers={"Content-Type": "text/csv"})
     assert answer.status_code == 202, answer.text
@@ -289,6 +296,7 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "isrc": lambda them, _: _track(them),
     # Without a configured key nobody has one; tests of browser profiles have.
     "profile_id": lambda *_: "1001",
+    "title_id": lambda them, _: _title(them),
     "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
@@ -327,6 +335,7 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/account/workspaces/{workspace_id}": {"workspace_name": "Theirs"},
     "POST /v1/account/team/invitations/{invitation_id}/accept": {"token": "bzi_x"},
     "POST /v1/api-keys/{api_key_id}/rotate": {},
+    "POST /api/v1/unresolved/{title_id}/resolve": {"isrc": "ZZZZZ0000001"},
 }
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-EVERYTHING = ("append", "command", "projection", "relay", "latency", "rebuild", "page", "job_submission", "licensing")
+EVERYTHING = (
+    "append",
+    "command",
+    "projection",
+    "relay",
+    "latency",
+    "rebuild",
+    "page",
+    "job_submission",
+    "licensing",
+    "catalogue",
+)
 
 
 def main() -> int:

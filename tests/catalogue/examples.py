@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile, UseBrowserProfile
 from commands.catalogue.imports import AnswerImport, CompleteImport, PauseImport, RefuseImport, RequestImport
+from commands.catalogue.titles import ResolveTitle
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
 from domain.catalogue.imports import Counts, Options, Report
 from domain.catalogue.tracks import Details
@@ -27,6 +28,7 @@ report = Report(source="own.daily", counts=Counts(total=1, accepted=1, new=1), d
 profile = ImportBrowserProfile(profile_id=1001, workspace_id="w1", name="A session", cookie_count=2)
 
 EXAMPLES = (
+    Example(ResolveTitle(title_id="title-1", workspace_id="w1", artist="A", title="Song", isrc="USXXX1234567")),
     Example(profile),
     Example(UseBrowserProfile(profile_id=1001, workspace_id="w1", use_id="use-1", purpose="upload"), [profile]),
     Example(RemoveBrowserProfile(profile_id=1001, workspace_id="w1"), [profile]),

@@ -1,0 +1,135 @@
+"""Money and units, by currency and never across; and titles that wait for somebody to say what they are."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from api.auth import Asker
+from api.catalogue.ports import Ports
+from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
+from commands.catalogue.titles import ResolveTitle
+from domain.catalogue.codes import BadIsrc, find_isrc
+from domain.catalogue.titles import NoSuchTitle
+
+GROUPS_MAX = 1_000
+
+By = Literal["month", "store", "country", "source", "statement", "isrc", "upc"]
+
+
+class Earnings(Struct):
+    """What was earned in one currency: the amount is exact, and a text so that it stays so."""
+
+    group: str | None
+    currency: str
+    amount: str
+    units: int | None
+    rows: int
+    first_day: date
+    last_day: date
+
+
+class EarningsAnswer(Struct):
+    """Earnings by what was asked for; of a month without rows nothing has been reported, which is not zero."""
+
+    by: str
+    data: list[Earnings]
+
+
+class UnresolvedTitle(Struct):
+    """A title that came without an ISRC; `isrc` once somebody has said what it is."""
+
+    id: str
+    artist: str
+    title: str
+    reason: str
+    rows: int
+    isrc: str | None
+
+
+class UnresolvedList(Struct):
+    """Titles that wait, newest first."""
+
+    data: list[UnresolvedTitle]
+    pagination: Pagination
+
+
+class UnresolvedAnswer(Struct):
+    """A title as it stands."""
+
+    data: UnresolvedTitle
+
+
+class Resolution(Struct, forbid_unknown_fields=True):
+    """The recording that a title is."""
+
+    isrc: Annotated[str, Meta(max_length=64)]
+
+
+@get("/api/v1/royalties", tags=["catalogue"], opt=READ)
+async def list_earnings(
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+    by: Annotated[By, QueryParameter(description="What earnings are told apart by")] = "month",
+    isrc: Annotated[str | None, QueryParameter(max_length=64, description="Only those of one recording")] = None,
+    since: Annotated[date | None, QueryParameter(description="Only what was earned from this day on")] = None,
+    until: Annotated[date | None, QueryParameter(description="Only what was earned up to this day")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=GROUPS_MAX, description="Maximum number of rows")] = 100,
+) -> EarningsAnswer:
+    """Read what was earned, by currency and never added across: by month of sale, store, country, source and more.
+
+    A month is that of the sale, whenever it was reported; a quarter is one row that begins with its first month.
+    """
+    known = None
+    if isrc is not None and (known := find_isrc(isrc)) is None:
+        raise BadIsrc(loc=("query", "isrc"))
+    found = await ports.books.earned(asker.workspace_id, by, isrc=known, since=since, until=until, limit=limit)
+    return EarningsAnswer(
+        by,
+        [
+            Earnings(
+                each.what or None, each.currency, format(each.amount, "f"), each.units, each.rows, each.first, each.last
+            )
+            for each in found
+        ],
+    )
+
+
+@get("/api/v1/unresolved", tags=["catalogue"], opt=READ)
+async def list_unresolved(
+    ports: NamedDependency[Ports], asker: NamedDependency[Asker], limit: Limit = LIMIT, offset: Offset = 0
+) -> UnresolvedList:
+    """List titles without an ISRC that no track of their artist has, or more than one, with the rows that wait."""
+    found = await ports.books.titles(asker.workspace_id, limit=limit, offset=offset)
+    total = found[0].of if found else 0
+    rows = [UnresolvedTitle(each.id, each.artist, each.title, each.reason, each.rows, each.isrc) for each in found]
+    return UnresolvedList(rows, Pagination(total, limit, offset, has_more=offset + len(rows) < total))
+
+
+@post("/api/v1/unresolved/{title_id:str}/resolve", status_code=200, tags=["catalogue"], opt=WRITE)
+async def resolve_title(
+    title_id: FromPath[str],
+    data: JSONBody[Resolution],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+) -> UnresolvedAnswer:
+    """Say which recording a title is. What waits for it is put there, and so is what later reports have of it."""
+    isrc = find_isrc(data.isrc)
+    if isrc is None:
+        raise BadIsrc(loc=("body", "isrc"))
+    if "\0" in title_id or not (found := await ports.books.titles(asker.workspace_id, title_id=title_id)):
+        raise NoSuchTitle
+    [title] = found
+    await ports.execute(
+        ResolveTitle(
+            title_id=title_id, workspace_id=asker.workspace_id, artist=title.artist, title=title.title, isrc=isrc
+        ),
+        asker.context,
+    )
+    await ports.reading.importing.resolve(asker.workspace_id, title_id, isrc)
+    return UnresolvedAnswer(UnresolvedTitle(title.id, title.artist, title.title, title.reason, title.rows, isrc))

@@ -1,0 +1,38 @@
+"""Saying which recording a title is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from commands.kernel import Command, decides
+from domain.catalogue.codes import isrc as normal_isrc
+from domain.catalogue.titles import Title, TitleResolved, titles
+from domain.kernel import Event
+
+
+class ResolveTitle(Command):
+    """Say which recording a title of an artist is."""
+
+    title_id: str
+    workspace_id: str
+    artist: str
+    title: str
+    isrc: str
+
+
+@decides(ResolveTitle, titles, creates=True)
+def resolve(wish: ResolveTitle, title: Title, now: datetime) -> list[Event]:
+    """It may be said again, and otherwise."""
+    isrc = normal_isrc(wish.isrc)
+    if title.isrc == isrc:
+        return []
+    return [
+        TitleResolved(
+            title_id=wish.title_id,
+            workspace_id=wish.workspace_id,
+            artist=wish.artist,
+            title=wish.title,
+            isrc=isrc,
+            resolved_at=now,
+        )
+    ]

@@ -1,0 +1,167 @@
+"""Reports sent to a running service: taken in, asked back about, told row by row, and asked what they were worth."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.catalogue.reports import columns, table
+from tests.catalogue.test_contract import isrc, refused
+from tests.identity.crowd import Visitor, sign_in
+from tests.journeys.kit import Stack, eventually
+
+ROW = {
+    "Reporting Date": "2023-05-01", "Sale Month": "2023-02", "Store": "Spotify", "Artist": "Artist", "Title": "Song",
+    "ISRC": isrc(1), "Quantity": "10", "Song/Album": "Song", "Country of Sale": "US", "Earnings (USD)": "1.5",
+}  # fmt: skip
+
+
+def bank(*rows: dict[str, str]) -> bytes:
+    return table("distrokid.bank.v1", *(ROW | row for row in rows), delimiter="\t", end="\r\n").encode("cp1252")
+
+
+def over(who: Visitor, answer: httpx.Response) -> dict[str, Any]:
+    """An import once it is over, or asks."""
+    assert answer.status_code == 202, answer.text
+    where = f"/api/v1/imports/{answer.json()['data']['id']}"
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = who.get(where).json()["data"]
+        return found if found["outcome"] else None
+
+    found = eventually(look)
+    assert found is not None
+    return found
+
+
+def sent(who: Visitor, content: bytes, **said: str) -> dict[str, Any]:
+    """A report sent as the body itself."""
+    headers = {"Content-Type": "application/octet-stream"}
+    return over(who, who.post("/api/v1/imports", content=content, params=said, headers=headers))
+
+
+@pytest.fixture
+def label(client: httpx.Client) -> Visitor:
+    who = sign_in(client)
+    who.post("/api/v1/tracks", {"isrc": isrc(1), "title": "Song", "artist": "Artist"})
+    return who
+
+
+def test_a_form_or_the_body_itself_packed_or_not(label: Visitor) -> None:
+    files = {"file": ("bank.tsv", bank({}, {"Country of Sale": "DE"}))}
+    form = over(label, label.post("/api/v1/imports", files=files, data={"strict": "true"}))
+    assert (form["outcome"], form["source"], form["filename"]) == ("imported", "distrokid.bank.v1", "bank.tsv")
+    assert form["totals"] == {"USD": "3.0"}
+    assert form["periods"] == ["2023-02"]
+    assert form["unknown_isrcs"] == []
+    body = sent(label, gzip.compress(bank({}, {"Country of Sale": "DE"})), filename="bank.tsv.gz")
+    assert (body["counts"]["unchanged"], body["filename"]) == (2, "bank.tsv.gz")
+    listed = label.get("/api/v1/imports").json()
+    assert [each["id"] for each in listed["data"]] == [body["id"], form["id"]]
+    assert listed["pagination"] == {"total": 2, "limit": 50, "offset": 0, "has_more": False}
+
+
+def test_what_was_asked_is_answered_and_goes_on(label: Visitor) -> None:
+    row = {"Transaction date": "2023-05-01", "Royalty Date": "2023-02", "Service": "S", "ISRC": isrc(1),
+           "Quantity": "1", "Total": "2.5"}  # fmt: skip
+    asked = sent(label, table("amuse.statement", row).encode())
+    assert (asked["outcome"], asked["question"]) == ("needs_answer", "currency")
+    where = f"/api/v1/imports/{asked['id']}/answers"
+
+    refused(label.post(where, {"currency": "euros"}), 400)
+    refused(sign_in(label.http).post(where, {"currency": "EUR"}), 404, "no_such_import")
+    found = over(label, label.post(where, {"currency": "eur"}))
+    assert (found["outcome"], found["totals"]) == ("imported", {"EUR": "2.5"})
+    refused(label.post(where, {"currency": "USD"}), 409, "nothing_is_asked")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty_file"), (b"<html>", "html"), (b"a,b\n1,2\n", "unknown_format"), (b"PK\x03\x04", "unknown_format")],
+)
+def test_what_cannot_be_imported_is_refused_and_not_kept(
+    label: Visitor, stack: Stack, content: bytes, reason: str
+) -> None:
+    found = sent(label, content)
+    assert (found["outcome"], found["reason"]) == ("refused", reason)
+    assert found["detail"]
+    assert stack.objects(f"imports/{label.workspace_id}/") == []
+
+
+def test_rows_that_are_wrong_can_be_corrected_and_imported_again(label: Visitor) -> None:
+    found = sent(label, bank({}, {"Quantity": "ten", "Title": "=HYPERLINK()"}, {"Country of Sale": "DE"}))
+    assert found["counts"]["rejected"] == 1
+    where = f"/api/v1/imports/{found['id']}/rows"
+    [row] = label.get(where).json()["data"]
+    assert (row["line"], row["reason"], row["cells"]["Quantity"]) == (3, "quantity_invalid", "ten")
+
+    answer = label.get(where, params={"format": "csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    header, cells = csv.reader(io.StringIO(answer.text))
+    assert header == columns("distrokid.bank.v1")
+    assert cells[header.index("Title")] == "'=HYPERLINK()"
+    again = sent(label, answer.text.replace("ten", "10").replace("1.5", "2.5").encode())
+    assert (again["counts"]["accepted"], again["counts"]["missing"]) == (1, 1)
+    refused(label.get(f"{where}?kind=odd"), 400)
+    refused(sign_in(label.http).get(where), 404, "no_such_import")
+
+
+def test_what_a_report_says_about_buyers_is_not_kept(label: Visitor, stack: Stack) -> None:
+    header = [*columns("bandcamp.raw"), "buyer name", "buyer email", "ship to street"]
+    row = {"date": "1/2/20 4:49am", "item type": "track", "item name": "Song", "artist": "Artist", "currency": "USD",
+           "quantity": "1", "net amount": "0.85", "buyer name": "Maria Buyer", "buyer email": "maria@example.com",
+           "ship to street": "Secret Street 1"}  # fmt: skip
+    found = sent(label, table("bandcamp.raw", row, row | {"item name": "Other"}, header=header).encode("utf-16"))
+
+    assert (found["outcome"], found["source"], found["totals"]) == ("imported", "bandcamp.raw", {"USD": "1.70"})
+    [key] = stack.objects(f"imports/{label.workspace_id}/")
+    kept = stack._store().get_object(stack.settings.s3_bucket, key).read().decode()
+    rows = label.get(f"/api/v1/imports/{found['id']}/rows?kind=queued").text
+    for secret in ("Maria", "maria@", "Secret Street", "buyer"):
+        assert secret not in kept + rows + stack.log
+    assert "Song" in kept
+
+
+def test_a_title_without_a_code_waits_for_somebody_who_knows(label: Visitor) -> None:
+    report = bank({"ISRC": "", "Title": "Demo"}, {"ISRC": "", "Title": "SONG"})
+    found = sent(label, report)
+    assert (found["counts"]["queued"], found["counts"]["accepted"]) == (1, 1)
+    assert found["resolved"] == [{"title": "SONG", "artist": "Artist", "isrc": isrc(1), "rows": 1}]
+    [title] = label.get("/api/v1/unresolved").json()["data"]
+    assert (title["artist"], title["title"], title["reason"], title["rows"]) == ("Artist", "Demo", "title_unknown", 1)
+
+    where = f"/api/v1/unresolved/{title['id']}/resolve"
+    refused(label.post(where, {"isrc": "nonsense"}), 400, "bad_isrc")
+    refused(sign_in(label.http).post(where, {"isrc": isrc(1)}), 404, "no_such_title")
+    assert label.post(where, {"isrc": isrc(1)}).json()["data"]["isrc"] == isrc(1)
+    assert label.get("/api/v1/unresolved").json()["data"] == []
+    [earned] = label.get("/api/v1/royalties", params={"by": "isrc"}).json()["data"]
+    assert (earned["group"], earned["amount"]) == (isrc(1), "3.0")
+    later = sent(label, bank({"ISRC": "", "Title": "Demo", "Reporting Date": "2023-06-01"}))
+    assert (later["counts"]["queued"], later["counts"]["accepted"]) == (0, 1)
+
+
+def test_earnings_are_told_by_currency_and_never_added_across(label: Visitor) -> None:
+    sent(label, bank({}, {"Country of Sale": "DE", "Sale Month": "2023-03", "Store": "Apple"}))
+    euros = {"Sales date": "2023-02", "Statement date": "2023-05-01", "ISRC": isrc(1), "Shop": "Spotify",
+             "Quantity": "4", "Revenue EUR": "0.1"}  # fmt: skip
+    sent(label, table("imusician.sales", euros).encode())
+
+    def earned(**asked: str) -> list[tuple[Any, ...]]:
+        rows = label.get("/api/v1/royalties", params=asked).json()["data"]
+        return [(each["group"], each["currency"], each["amount"], each["units"]) for each in rows]
+
+    assert earned() == [
+        ("2023-03", "USD", "1.5", 10), ("2023-02", "EUR", "0.1", 4), ("2023-02", "USD", "1.5", 10),
+    ]  # fmt: skip
+    assert earned(by="store", since="2023-03-01") == [("Apple", "USD", "1.5", 10)]
+    assert earned(by="country", isrc=isrc(1), until="2023-02-28") == [
+        ("US", "USD", "1.5", 10), (None, "EUR", "0.1", 4),
+    ]  # fmt: skip
+    refused(label.get("/api/v1/royalties?by=mood"), 400)
+    assert sign_in(label.http).get("/api/v1/royalties").json() == {"by": "month", "data": []}
