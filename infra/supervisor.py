@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -23,12 +24,16 @@ from pathlib import Path
 import psycopg
 import structlog
 
+from adapters.identity.settings import Sealing
+from adapters.identity.vault import Vault
 from adapters.postgres.settings import Postgres
 from adapters.web.settings import OutboundRequests
 from commands.kernel import queues
 from commands.settings import Service
 from domain.discovery import modules
 from domain.kernel import Value
+from domain.ledger import PUBLIC
+from domain.repositories.settings import Repositories
 from domain.sections import PREFIX, Secret, variable
 from infra import telemetry
 from infra.embedded.blobs import EmbeddedBlobs
@@ -60,6 +65,9 @@ class Part(Value, frozen=True):
 
     name: str
     arguments: tuple[str, ...]
+    #: Whether it is a role, which is told our settings and says how it is. The runner is not: it builds what others
+    #: wrote, and so is told nothing but where the service is.
+    is_role: bool = True
 
 
 def all_parts() -> tuple[Part, ...]:
@@ -79,15 +87,18 @@ def ledgerline(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-m", "infra.cli", *arguments]
 
 
-def up(host: str | None, port: str | None, data_dir: Path | None) -> int:
+def up(host: str | None, port: str | None, data_dir: Path | None, *, without_runner: bool = False) -> int:
     """Run everything until a signal; the exit status is 0 after a clean stop."""
     settings = read_settings(host=host, port=port, data_dir=data_dir)
     if settings.is_loopback and not any(PREFIX + name in os.environ for name in ("ENV", "ENV_FILE")):
         settings = read_settings(host=host, port=port, data_dir=data_dir, env="development")
+    if settings[Service].env == "development" and not settings[Repositories].build_local_roots:
+        settings = settings.changed(build_local_roots=(str(Path.home()), tempfile.gettempdir()))
     telemetry.configure("up", settings.log_level, settings.log_format)
     for sentence in unknown_variables():
         log.warning("settings.unknown", message=sentence)
-    return asyncio.run(Supervisor(settings).run())
+    parts = all_parts() if without_runner else (*all_parts(), Part(name="runner", arguments=(), is_role=False))
+    return asyncio.run(Supervisor(settings, parts).run())
 
 
 class _Child:
@@ -169,7 +180,7 @@ class Supervisor:
             self._say(f"Starting {len(self.parts)} roles ...")
             self._start_children()
             works: list[Callable[[], Awaitable[None]]] = [self._announce]
-            works += [partial(self._listen_to, child) for child in self.children]
+            works += [partial(self._listen_to, child) for child in self.children if child.part.is_role]
             works += [partial(self._listen_to_server, server) for server in self.servers]
             beside = [asyncio.create_task(_to_the_end(work)) for work in works]
             try:
@@ -254,12 +265,30 @@ class Supervisor:
         own = _empty_directory(self._temporary / child.part.name)
         child.started = time.monotonic()
         child.is_heard = child.is_stopping = False
+        arguments, environment = child.part.arguments, self._environment(child.health_port)
+        if not child.part.is_role:
+            arguments, environment = self._runner()
         child.process = spawn(
-            self._command(child.part.arguments),
-            env={**self._environment(child.health_port), "TMPDIR": str(own)},
+            self._command(arguments),
+            env={**environment, "TMPDIR": str(own)},
             keep=(self._lock_fd,),
             last_signal=signal.SIGTERM,
         )
+
+    def _runner(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """What a runner is started with: where we are, and a token that registers it."""
+        from api.builds.runners import REGISTRATION_SECONDS, registration_token
+
+        host = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104
+        arguments = ["runner", "--url", f"http://{host}:{self.settings.port}", "--name", "up"]
+        arguments += ["--state", str(self.settings[Operation].data_dir / "runner.json")]
+        if self.settings[Service].env == "development":
+            roots = self.settings[Repositories].build_local_roots
+            arguments += [word for root in roots for word in ("--local-root", root)]
+        vault = Vault(self.settings[Sealing].secret_key.reveal().encode())
+        token = registration_token(vault, PUBLIC, int(time.time()) + REGISTRATION_SECONDS)
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+        return tuple(arguments), inherited | {f"{PREFIX}RUNNER_TOKEN": token}
 
     @property
     def _temporary(self) -> Path:
@@ -366,7 +395,7 @@ class Supervisor:
             waiting = [
                 child.part.name
                 for child in self.children
-                if not child.is_running or not await self._answers("/ready", child)
+                if child.part.is_role and (not child.is_running or not await self._answers("/ready", child))
             ]
             if not waiting:
                 break

@@ -95,10 +95,10 @@ def place_of(name: str, ports: Ports) -> Place:
         if re.fullmatch(r"https://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~+-]+){1,16}/?", name):
             return Place(full_name=name.removeprefix("https://"), url=name)
     local = name.removeprefix("file://")
-    root = ports.settings.build_local_root
-    if root and ports.service.env == "development" and local.startswith("/") and "\0" not in local:
+    roots = ports.settings.build_local_roots if ports.service.env == "development" else ()
+    if local.startswith("/") and "\0" not in local:
         path = Path(local).resolve()
-        if path.is_relative_to(Path(root).resolve()) and path.is_dir():
+        if any(path.is_relative_to(Path(root).resolve()) for root in roots) and path.is_dir():
             return Place(full_name=str(path), url=path.as_uri())
     raise NotARepository(loc=("body", "repo_full_name"))
 

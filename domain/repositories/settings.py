@@ -10,6 +10,10 @@ from domain.sections import Section, says
 class Repositories(Section, frozen=True):
     """Repositories of plug-ins."""
 
-    build_local_root: Annotated[
-        str, says("In development, folder below which projects may link local git repositories; none by default")
-    ] = ""
+    build_local_roots: Annotated[
+        tuple[str, ...],
+        says(
+            "In development, folders below which projects may link local git repositories, with commas; `up` sets the "
+            "home and the temporary folder"
+        ),
+    ] = ()

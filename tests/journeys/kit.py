@@ -66,7 +66,7 @@ PLENTY: dict[str, Any] = {
     "studio_limit_per_minute": 1_000_000,
     "build_limit_per_minute": 1_000_000,
     "runner_limit_per_hour": 1_000_000,
-    "build_local_root": tempfile.gettempdir(),
+    "build_local_roots": (tempfile.gettempdir(),),
     "catalogue_reads_per_minute": 1_000_000,
     "catalogue_writes_per_minute": 1_000_000,
     "activation_limit_per_minute": 1_000_000,
