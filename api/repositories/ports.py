@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
 from api.kernel import Execute
+from commands.kernel import Now
 from commands.ports import Web
 from commands.settings import Service
 from domain.repositories.settings import Repositories
@@ -23,4 +25,6 @@ class Ports:
     vault: Vault
     web: Web
     service: Service
+    now: Now
+    github: GithubApp
     settings: Repositories

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from domain.sections import Section, says
+from domain.sections import Secret, Section, Url, says
 
 
 class Repositories(Section, frozen=True):
@@ -17,3 +17,16 @@ class Repositories(Section, frozen=True):
             "home and the temporary folder"
         ),
     ] = ()
+
+
+class Github(Section, frozen=True):
+    """An app of your own at GitHub, which lets the studio see repositories."""
+
+    github_app_id: Annotated[str, says("Client id of the app; empty turns GitHub off")] = ""
+    github_app_slug: Annotated[str, says("Name of the app in addresses")] = ""
+    github_client_secret: Annotated[Secret, says("Client secret of the app")] = Secret("")
+    github_private_key: Annotated[Secret, says("Private key of the app, PEM; line ends may be written `\\n`")] = Secret(
+        ""
+    )
+    github_url: Annotated[Url, says("Where GitHub is", schemes=("http", "https"))] = Url("https://github.com")
+    github_api_url: Annotated[Url, says("Where its API is", schemes=("http", "https"))] = Url("https://api.github.com")

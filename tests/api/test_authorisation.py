@@ -59,6 +59,11 @@ PUBLIC = {
     # a provider of music, which nothing is believed
     "POST /api/callbacks/suno",
     "POST /api/callbacks/suno/wav",
+    # a project's webhook secret is the proof
+    "POST /functions/v1/external-builds/{project_id}/trigger",
+    "GET /functions/v1/external-builds/{build_id}/status",
+    # GitHub leads people here, with a state of ours and a code of theirs
+    "GET /functions/v1/github-app-callback",
     # a runner has a token of its own, which every handler asks for
     "POST /functions/v1/runner/register",
     "POST /functions/v1/runner/claim",

@@ -17,6 +17,7 @@ from commands.builds.builds import (
     StoreArtifact,
 )
 from commands.builds.runners import RegisterRunner, RemoveRunner
+from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from commands.repositories.repositories import LinkRepository, UnlinkRepository
 from commands.studio.projects import CreateProject
 from tests.examples import Example
@@ -66,7 +67,11 @@ registered = RegisterRunner(
     isolation="strong",
 )
 
+connected = ConnectGithub(workspace_id="w1", installation_id=7, account_login="ada", account_type="User")
+
 EXAMPLES = (
+    Example(connected),
+    Example(DisconnectGithub(workspace_id="w1"), [connected]),
     Example(linked, [project]),
     Example(UnlinkRepository(project_id="project-1", workspace_id="w1"), [project, linked]),
     Example(asked, [project, linked]),

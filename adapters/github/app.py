@@ -1,0 +1,158 @@
+"""Our app at GitHub: who installed it, and which repositories it may see."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import jwt
+from msgspec import Struct
+
+from adapters.provides import provides
+from domain.kernel import Unavailable
+from domain.repositories.settings import Github
+
+SECONDS_MAX = 15.0
+PAGES_MAX = 10
+VERSION = "2022-11-28"
+
+
+class GithubUnavailable(Unavailable):
+    """GitHub gives no answer at the moment. Try again shortly."""
+
+
+class Account(Struct, frozen=True):
+    """An account at GitHub that has installed the app."""
+
+    login: str
+    type: str
+
+
+class Repo(Struct, frozen=True):
+    """A repository, as far as it is shown."""
+
+    name: str
+    full_name: str
+    description: str | None
+    html_url: str
+    topics: list[str]
+    default_branch: str
+
+
+class GithubApp:
+    """The app: its own token is signed with its private key, and each installation has one for an hour."""
+
+    def __init__(self, settings: Github) -> None:
+        self._settings = settings
+        self._api = str(settings.github_api_url).rstrip("/")
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is an app."""
+        return bool(self._settings.github_app_id and self._settings.github_private_key)
+
+    def install_url(self, state: str) -> str:
+        """Where a person installs the app, to come back with this state."""
+        place = f"{str(self._settings.github_url).rstrip('/')}/apps/{self._settings.github_app_slug}/installations/new"
+        return f"{place}?{urlencode({'state': state})}"
+
+    async def account_of(self, installation_id: int, code: str) -> Account | None:
+        """The account of an installation that the person who brings this code may see; None when they may not.
+
+        The id in the address they come back with can be made up, so GitHub itself is asked in their name.
+        """
+        body = {
+            "client_id": self._settings.github_app_id,
+            "client_secret": self._settings.github_client_secret.reveal(),
+            "code": code,
+        }
+        url = f"{str(self._settings.github_url).rstrip('/')}/login/oauth/access_token"
+        status, answer = await self._ask("POST", url, json=body)
+        token = answer.get("access_token") if status == 200 and isinstance(answer, dict) else None
+        if not isinstance(token, str):
+            return None
+        for page in range(1, PAGES_MAX + 1):
+            status, answer = await self._ask("GET", f"{self._api}/user/installations?per_page=100&page={page}", token)
+            found = answer.get("installations", []) if status == 200 else []
+            for each in found:
+                if each.get("id") == installation_id:
+                    account = each.get("account") or {}
+                    kind = "Organization" if account.get("type") == "Organization" else "User"
+                    return Account(str(account.get("login", "")), kind)
+            if len(found) < 100:
+                return None
+        return None
+
+    async def repositories(self, installation_id: int) -> list[Repo]:
+        """What an installation may see; none where it has gone."""
+        token = await self._token(installation_id)
+        if token is None:
+            return []
+        repos: list[Repo] = []
+        for page in range(1, PAGES_MAX + 1):
+            url = f"{self._api}/installation/repositories?per_page=100&page={page}"
+            status, answer = await self._ask("GET", url, token)
+            found = answer.get("repositories", []) if status == 200 else []
+            repos += map(_repo, found)
+            if len(found) < 100:
+                break
+        return repos
+
+    async def _token(self, installation_id: int) -> str | None:
+        """A token of an installation, for an hour."""
+        url = f"{self._api}/app/installations/{installation_id}/access_tokens"
+        status, answer = await self._ask("POST", url, self._own_token())
+        return str(answer["token"]) if status == 201 else None
+
+    def _own_token(self) -> str:
+        """The app's own: clocks differ, so it was made a minute ago; ten minutes are the most that is taken."""
+        now = int(time.time())
+        key = self._settings.github_private_key.reveal().replace("\\n", "\n")
+        return jwt.encode({"iat": now - 60, "exp": now + 540, "iss": self._settings.github_app_id}, key, "RS256")
+
+    async def _ask(self, method: str, url: str, token: str | None = None, **rest: Any) -> tuple[int, Any]:
+        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        if "/login/" in url:
+            headers["Accept"] = "application/json"
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_MAX))
+        try:
+            async with self._session.request(method, url, headers=headers, allow_redirects=False, **rest) as answer:
+                if answer.status >= 500 or answer.status == 429:
+                    raise GithubUnavailable
+                return answer.status, await answer.json(content_type=None) if answer.status != 204 else {}
+        except (TimeoutError, aiohttp.ClientError, ValueError) as problem:
+            raise GithubUnavailable from problem
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def _repo(facts: dict[str, Any]) -> Repo:
+    return Repo(
+        name=str(facts.get("name", "")),
+        full_name=str(facts.get("full_name", "")),
+        description=facts.get("description"),
+        html_url=str(facts.get("html_url", "")),
+        topics=[str(each) for each in facts.get("topics") or []],
+        default_branch=str(facts.get("default_branch") or "main"),
+    )
+
+
+def is_code(text: str) -> bool:
+    """Whether this may be a code that GitHub gave somebody."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,128}", text) is not None
+
+
+@provides
+def github(settings: Github) -> GithubApp:
+    """Our app at GitHub."""
+    return GithubApp(settings)
