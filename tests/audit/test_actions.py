@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import types
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -42,6 +43,7 @@ def any_value(hint: Any, name: str) -> Any:
         datetime: NOON,
         date: NOON.date(),
         dict: {},
+        Mapping: {},
         bytes: b"",
     }
     return values[plain] if plain in values else plain()
