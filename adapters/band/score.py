@@ -162,11 +162,6 @@ class Score(Value):
                 seconds += (end - tempo.beat) * 60.0 / tempo.bpm
         return seconds
 
-    def section_at(self, beat: float) -> Section:
-        """The section that a beat lies in; the last one for what comes after the end."""
-        bar = int(beat // BEATS_PER_BAR)
-        return next((each for each in self.sections if bar < each.bar + each.bars), self.sections[-1])
-
 
 def to_json(score: Score) -> bytes:
     """The score as readable JSON."""

@@ -138,26 +138,6 @@ def _section(section: Section, findings: Findings) -> dict[str, Any]:
     }
 
 
-def waveform_peaks(analysis: Analysis) -> dict[str, Any]:
-    """The outline as audiowaveform's JSON (version 2, 8 bits): lowest and highest value of each step in turn."""
-    detail = analysis.detail
-    outline = detail.waveform
-    data = [_byte(value) for pair in zip(outline.lows, outline.highs, strict=True) for value in pair]
-    return {
-        "version": 2,
-        "channels": 1,
-        "sample_rate": detail.sample_rate,
-        "samples_per_pixel": round(outline.step_seconds * detail.sample_rate),
-        "bits": 8,
-        "length": len(outline.lows),
-        "data": data,
-    }
-
-
-def _byte(value: float) -> int:
-    return max(-128, min(127, round(value * 128)))
-
-
 def _intervals(starts: Sequence[float], end: float, confidence: float) -> list[dict[str, float]]:
     return [
         {"start": start, "duration": round(following - start, 3), "confidence": confidence}

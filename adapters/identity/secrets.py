@@ -46,24 +46,9 @@ def shown(key: str, prefix: str = API_KEY_PREFIX) -> str:
     return key[: len(prefix) + SHOWN_CHARACTERS]
 
 
-def new_token() -> str:
-    """A fresh token of 256 random bits, for a session, an invitation or a polling path."""
-    return secrets.token_urlsafe(_RANDOM_BYTES)
-
-
 def new_code() -> str:
     """Six digits, for a person to copy from a message."""
     return f"{secrets.randbelow(1_000_000):06d}"
-
-
-def code_digest(server_secret: bytes, about: str, code: str) -> str:
-    """What is kept of a code: HMAC-SHA256 in hex under the server's secret, since a million guesses are soon made.
-
-    `about` says whose code it is and what for, so that a code for one thing opens no other.
-    """
-    key = hmac.digest(server_secret, b"ledgerline codes", "sha256")
-    subject = about.encode()
-    return hmac.digest(key, len(subject).to_bytes(4) + subject + code.strip().encode(), "sha256").hex()
 
 
 def same(one: str, other: str) -> bool:

@@ -159,11 +159,6 @@ class Workspace(State):
     #: How often it was reclaimed: what was handed out before the last time is void.
     tenancy: int = 0
 
-    @property
-    def owner_id(self) -> str:
-        """The one owner of an open workspace."""
-        return next(person_id for person_id, role in self.roles.items() if role == "owner")
-
     def demand(self, person_id: str, role: Role) -> None:
         """Refuse somebody who may not do what takes this role; for strangers there is no such workspace."""
         held = self.roles.get(person_id)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from adapters.ears import pictures
 from adapters.ears.engine import analyse
-from adapters.ears.exports import spotify_analysis, spotify_features, waveform_peaks
+from adapters.ears.exports import spotify_analysis, spotify_features
 from domain.analyses.findings import Analysis, Detail, Findings
 from infra import analyze
 from tests.data.compose import BAR, BPM, SONG
@@ -70,22 +70,11 @@ def test_a_recording_of_nothing_still_has_every_field() -> None:
     assert (features["key"], features["mode"], features["tempo"]) == (-1, None, None)
     told = spotify_analysis(nothing)
     assert told["bars"] == told["beats"] == told["sections"] == told["segments"] == []
-    assert waveform_peaks(nothing)["length"] == 0
 
 
 def test_a_metre_that_spotify_does_not_know_is_left_out() -> None:
     assert spotify_features(Findings(time_signature=9))["time_signature"] is None
     assert spotify_features(Findings(time_signature=7))["time_signature"] == 7
-
-
-def test_waveform_peaks_come_in_pairs_of_bytes(song: Analysis) -> None:
-    peaks = waveform_peaks(song)
-    assert len(peaks["data"]) == 2 * peaks["length"]
-    assert all(low <= high for low, high in zip(peaks["data"][::2], peaks["data"][1::2], strict=True))
-    assert min(peaks["data"]) >= -128
-    assert max(peaks["data"]) <= 127
-    seconds = peaks["length"] * peaks["samples_per_pixel"] / peaks["sample_rate"]
-    assert seconds == pytest.approx(song.findings.duration_seconds, abs=0.1)
 
 
 PICTURES = (pictures.overview, pictures.waveform, pictures.chromagram, pictures.loudness)
