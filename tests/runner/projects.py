@@ -105,6 +105,11 @@ def clap_with_cmake() -> dict[str, str]:
     return {"CMakeLists.txt": CMAKE, "tiny.cpp": CLAP}
 
 
+def clap_with_make() -> dict[str, str]:
+    """The same by a Makefile, which takes half the time."""
+    return {"Makefile": "Tiny.clap: tiny.cpp\n\t$(CXX) -shared -fPIC -o $@ tiny.cpp\n", "tiny.cpp": CLAP}
+
+
 def lv2_with_make() -> dict[str, str]:
     """An LV2 plug-in that a Makefile builds into its own source tree, with no install target."""
     return {"Makefile": MAKEFILE, "lv2.cpp": LV2, "manifest.ttl": MANIFEST}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -18,8 +20,17 @@ from adapters.runner.failures import BuildFailed, Cancelled
 from adapters.runner.fetching import Checkout, Git, Source, fetch
 from adapters.runner.logs import Log
 from adapters.runner.sandbox import Limits, Rooms, Sandbox, probe
-from tests.runner.projects import clap_with_cmake, commit, git, lv2_with_make, lv2_with_meson, repository
+from tests.runner.projects import (
+    clap_with_cmake,
+    clap_with_make,
+    commit,
+    git,
+    lv2_with_make,
+    lv2_with_meson,
+    repository,
+)
 
+ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("git", "g++", "cmake", "ninja", "meson", "make", "bwrap", "lv2info")
 missing = [name for name in NEEDED if not shutil.which(name)]
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"this machine lacks {', '.join(missing)}")
@@ -201,7 +212,7 @@ def test_what_there_is_no_way_to_build_is_refused_with_what_was_looked_for(shop:
 
 
 def test_the_first_compiler_error_is_the_reason(shop: Workshop, tmp_path: Path) -> None:
-    broken = {**clap_with_cmake(), "tiny.cpp": "int main() { return nonsense; }\nint x = other;\n"}
+    broken = {**clap_with_make(), "tiny.cpp": "int main() { return nonsense; }\nint x = other;\n"}
     problem = refused(shop, job(repository(tmp_path / "it", broken), "clap"))
 
     assert problem.code == "step_failed"
@@ -210,7 +221,7 @@ def test_the_first_compiler_error_is_the_reason(shop: Workshop, tmp_path: Path) 
 
 
 def test_a_format_that_nothing_came_out_of_fails_and_says_what_did(shop: Workshop, tmp_path: Path) -> None:
-    problem = refused(shop, job(repository(tmp_path / "it", clap_with_cmake()), "clap", "vst3"))
+    problem = refused(shop, job(repository(tmp_path / "it", clap_with_make()), "clap", "vst3"))
 
     assert problem.code == "no_artifacts"
     assert "vst3" in problem.sentence
@@ -399,7 +410,7 @@ def test_hooks_of_a_repository_do_not_run(shop: Workshop, tmp_path: Path) -> Non
 
 def test_signing_steps_alone_get_the_secrets_and_their_failure_is_the_reason(shop: Workshop, tmp_path: Path) -> None:
     recipe = 'sign = ["""test -f "$ARTIFACT" && echo "signed with $KEY" && printf signed >> "$ARTIFACT" """]\n'
-    place = repository(tmp_path / "it", {**clap_with_cmake(), "ledgerline-build.toml": recipe})
+    place = repository(tmp_path / "it", {**clap_with_make(), "ledgerline-build.toml": recipe})
 
     [unsigned], _ = built(shop, job(place, "clap"))
     [signed], text = built(shop, job(place, "clap", secrets={"KEY": "secret-of-the-project"}))
@@ -410,14 +421,14 @@ def test_signing_steps_alone_get_the_secrets_and_their_failure_is_the_reason(sho
     assert "secret-of-the-project" not in text
     failing = {"ledgerline-build.toml": 'sign = ["echo the certificate has expired >&2; exit 3"]\n'}
     problem = refused(
-        shop, job(repository(tmp_path / "two", {**clap_with_cmake(), **failing}), "clap", secrets={"KEY": "x"})
+        shop, job(repository(tmp_path / "two", {**clap_with_make(), **failing}), "clap", secrets={"KEY": "x"})
     )
     assert problem.code == "signing_failed"
     assert "the certificate has expired" in problem.sentence
 
 
 def test_a_strict_recipe_refuses_what_does_not_load(shop: Workshop, tmp_path: Path) -> None:
-    nothing = {**clap_with_cmake(), "tiny.cpp": "int nothing;\n"}
+    nothing = {**clap_with_make(), "tiny.cpp": "int nothing;\n"}
     strict = {"ledgerline-build.toml": 'validate = "strict"\n'}
 
     [made], _ = built(shop, job(repository(tmp_path / "it", nothing), "clap"))
@@ -439,3 +450,8 @@ def test_flags_reach_cmake_and_project_data(shop: Workshop, tmp_path: Path) -> N
 
     assert "activation ON type Debug" in text
     assert '"pluginId": "p1"' in text
+
+
+def test_the_runner_needs_nothing_but_python() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import adapters.runner.agent, adapters.runner.checks"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
