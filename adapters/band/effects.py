@@ -79,14 +79,24 @@ def convolve_into(target: Sound, send: Sound, response: Sound, *, delay: int = 0
             target[side, first : first + room] += fft.irfft(spectrum * answers[side], size)[:room]
 
 
+def _last_sounding(send: Sound) -> int:
+    """The last sample that is not zero, looked for from the end: an index of them all would be twice as large as it."""
+    piece = 1 << 16
+    for stop in range(len(send), 0, -piece):
+        start = max(0, stop - piece)
+        found = np.flatnonzero(send[start:stop])
+        if len(found):
+            return start + int(found[-1])
+    return 0
+
+
 def echo_into(target: Sound, send: Sound, delay: int, feedback: float, bright: float) -> None:
     """Add an echo that goes from left to right and darkens at each turn to (2, samples) `target`."""
     pole = float(np.exp(-2 * np.pi * bright / RATE))
     before = np.zeros(delay, dtype=np.float32)
     state = np.zeros(1)
     side = 0
-    last = np.flatnonzero(send)
-    end = int(last[-1]) if len(last) else 0
+    end = _last_sounding(send)
     for start in range(0, target.shape[1], delay):
         room = min(delay, target.shape[1] - start)
         target[side, start : start + room] += before[:room]

@@ -134,7 +134,9 @@ class _Desk:
         beats = self._mix.echo_beats
         delay = round(self._score.time(beats) * RATE)
         effects.echo_into(track, self._echo, delay, 0.42, 4500.0)
-        self._hall += np.float32(0.3) * self._echo
+        # In place: nobody hears the echo alone any more.
+        self._echo *= np.float32(0.3)
+        self._hall += self._echo
         effects.convolve_into(track, self._hall, response, delay=round(0.014 * RATE))
         # What rings on ends with the piece.
         fade = min(self._count, RATE // 2)
