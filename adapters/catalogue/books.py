@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -13,6 +14,8 @@ from projections.catalogue.tracks import track_counts, track_documents
 
 #: How many tracks and artists are a day's best.
 BEST = 10
+#: Days whose best are remembered in one process, some 5 kB each.
+REMEMBERED_DAYS = 1_000
 
 
 class Day(NamedTuple):
@@ -46,7 +49,7 @@ ORDER BY p.day DESC LIMIT %s
 
 _STANDING = """
 SELECT f.position, (SELECT coalesce(max(notification_id), 0) FROM ledger_events WHERE workspace_id = %(workspace_id)s),
-       f.version, w.number,
+       f.version, w.number, (SELECT max(i.number) FROM catalogue_imports i WHERE i.workspace = w.number),
        (SELECT count(*) FROM catalogue_days d WHERE d.workspace = w.number),
        coalesce(%(day)s::date, (SELECT max(d.day) FROM catalogue_days d WHERE d.workspace = w.number)),
        (SELECT t.amount FROM tallies t JOIN checkpoints c ON c.name = t.projection AND c.version = t.version AND c.live
@@ -160,6 +163,8 @@ class Books:
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
+        # A day's best follows from the newest event and the newest import of its workspace, which come in order.
+        self._best: OrderedDict[tuple[Any, ...], list[tuple[Any, ...]]] = OrderedDict()
 
     async def series(self, workspace_id: str, isrc: str, days: int) -> list[Day]:
         """The newest days of a recording, the newest first."""
@@ -181,21 +186,12 @@ class Books:
             )
             if not rows:
                 raise ReadsUnavailable
-            return Seen(rows[0][0], rows[0][1], rows[0][2:])
+            return Seen(rows[0][0], rows[0][1], rows[0][1:])
 
-        version, workspace, days, found, tracks = await self._reads.caught_up(look)
+        head, version, workspace, newest, days, found, tracks = await self._reads.caught_up(look)
         if workspace is None or found is None:
             return Overview(found, tracks or 0, days, [], [])
-        rows = await self._reads.ask(
-            _BEST,
-            {
-                "tracks": track_documents.name,
-                "version": version,
-                "workspace": workspace,
-                "day": found,
-                "best": BEST,
-            },
-        )
+        rows = await self._best_of(head, newest, version, workspace, found)
         return Overview(
             found,
             tracks or 0,
@@ -203,6 +199,23 @@ class Books:
             [(row[0], row[2]) for row in rows if row[0] is not None],
             [(row[1], row[2]) for row in rows if row[0] is None],
         )
+
+    async def _best_of(self, head: int, newest: int, version: int, workspace: int, day: date) -> list[tuple[Any, ...]]:
+        """The best of a day as of an event and an import, remembered for whoever asks next."""
+        known = (head, newest, version, workspace, day)
+        rows = self._best.get(known)
+        if rows is None:
+            asked = {
+                "tracks": track_documents.name,
+                "version": version,
+                "workspace": workspace,
+                "day": day,
+                "best": BEST,
+            }
+            rows = self._best[known] = await self._reads.ask(_BEST, asked)
+            if len(self._best) > REMEMBERED_DAYS:
+                self._best.popitem(last=False)
+        return rows
 
     async def progress(self, import_id: str) -> tuple[int, int, int] | None:
         """Rows and bytes that were read of an import that is going on, and how many bytes there are."""

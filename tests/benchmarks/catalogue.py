@@ -81,19 +81,25 @@ async def reads(url: str, tracks: int, days: int) -> None:
         await task
         await asyncio.to_thread(fill, url, tracks, days)
         books = Books(Reads(log, pool, Progress(bus)))
-        overviews, series = [], []
+        overviews: list[float] = []
+        again: list[float] = []
+        series: list[float] = []
         last = date(2026, 1, 1)
         for number in range(60):
             begin = perf_counter()
-            found = await books.overview(W, last - timedelta(days=number % days) if number % 2 else None)
+            found = await books.overview(W, last - timedelta(days=number % days))
             overviews.append((perf_counter() - begin) * 1000)
             assert len(found.best_tracks) == 10
+            begin = perf_counter()
+            await books.overview(W, found.day)
+            again.append((perf_counter() - begin) * 1000)
             begin = perf_counter()
             year = await books.series(W, isrc(number * 97 % tracks), 365)
             series.append((perf_counter() - begin) * 1000)
             assert len(year) == min(365, days)
     print(f"{tracks:,} tracks, {days:,} days, {tracks * days:,} rows")
-    say("the overview of a day, median", median(overviews), "ms", goal="< 20")
+    say("the overview of a day that was not asked for before", median(overviews[1:31]), "ms", goal="< 20")
+    say("the overview of a day again", median(again), "ms", goal="< 20")
     say("a year of one track, median", median(series), "ms", goal="< 20")
 
 
