@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,7 @@ def url(stack: Stack) -> Iterator[str]:
             stripe_webhook_secrets=Secret(stripe.secret),
             stripe_prices={"pro": "price_pro"},
             stripe_api_url=Url(stripe.url),
+            browser_profile_keys=Secret(f"k1:{base64.b64encode(bytes(32)).decode()}"),
         ) as url,
     ):
         yield url
