@@ -20,6 +20,7 @@ from commands.identity.teams import ForgetWorkspace
 from commands.kernel import REACTIONS, Command, Reaction
 from commands.webhooks.deliveries import RecordAttempt
 from domain.analyses.analyses import AnalysisRequested
+from domain.builds.builds import BuildAsked
 from domain.catalogue.imports import Counts, Report
 from domain.discovery import modules
 from domain.identity.api_keys import ApiKeyIssued
@@ -46,18 +47,18 @@ class Known:
         self._scene = scene
         self.erased: set[str] = set()
 
-    def _ids(self, kind: Any, field: str, owner: str, value: str) -> list[str]:
+    def ids(self, kind: Any, field: str, owner: str, value: str) -> list[str]:
         events = [each.event for each in self._scene.log.all if isinstance(each.event, kind)]
         return [getattr(event, field) for event in events if getattr(event, owner) == value]
 
     async def sessions_of(self, person_id: str) -> Sequence[str]:
-        return self._ids(SessionOpened, "session_id", "person_id", person_id)
+        return self.ids(SessionOpened, "session_id", "person_id", person_id)
 
     async def keys_of(self, workspace_id: str) -> Sequence[str]:
-        return self._ids(ApiKeyIssued, "api_key_id", "workspace_id", workspace_id)
+        return self.ids(ApiKeyIssued, "api_key_id", "workspace_id", workspace_id)
 
     async def analyses_of(self, workspace_id: str) -> Sequence[str]:
-        return self._ids(AnalysisRequested, "analysis_id", "workspace_id", workspace_id)
+        return self.ids(AnalysisRequested, "analysis_id", "workspace_id", workspace_id)
 
     async def erase(self, subject: str) -> None:
         self.erased.add(subject)
@@ -110,6 +111,29 @@ class Jars:
         self._known.erased.add(f"cookies of {workspace_id}")
 
 
+class Bench:
+    """Builds that wait for runners."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    async def put(self, build_id: str, project_id: str, *_: object, ready: bool) -> None:
+        self._known.erased.add(f"{build_id} of {project_id} waits, {ready}")
+
+    async def close(self, build_id: str, platform: str | None = None) -> None:
+        self._known.erased.add(f"{build_id} on {platform} is closed")
+
+    async def release(self, build_id: str, platform: str, fence: int) -> None:
+        self._known.erased.add(f"{build_id} on {platform} is free of {fence}")
+
+    async def waiting_for_source(self, project_id: str) -> Sequence[str]:
+        return self._known.ids(BuildAsked, "build_id", "project_id", project_id)
+
+    async def forget(self, workspace_id: str) -> Sequence[str]:
+        self._known.erased.add(f"builds of {workspace_id}")
+        return self._known.ids(BuildAsked, "build_id", "workspace_id", workspace_id)
+
+
 class Secrets(Vault):
     """Makes tokens of invitations whose ids are only words."""
 
@@ -137,6 +161,7 @@ class House:
         self.scene.directory, self.scene.payments = self.known, self.paid
         self.scene.importing = Imported(self.known)
         self.scene.cookies = Jars(self.known)
+        self.scene.build_jobs = Bench(self.known)
         self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
 
     async def after(self, *wishes: Command) -> list[Recorded]:

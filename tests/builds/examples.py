@@ -72,7 +72,8 @@ connected = ConnectGithub(workspace_id="w1", installation_id=7, account_login="a
 EXAMPLES = (
     Example(connected),
     Example(DisconnectGithub(workspace_id="w1"), [connected]),
-    Example(linked, [project]),
+    # Linked while a build waits for it.
+    Example(linked, [project, asked]),
     Example(UnlinkRepository(project_id="project-1", workspace_id="w1"), [project, linked]),
     Example(asked, [project, linked]),
     Example(SourceBuild(build_id="build-1"), [project, asked, linked]),

@@ -32,6 +32,7 @@ from commands.beats.ports import (
     Tell,
 )
 from commands.billing.ports import Subscriptions
+from commands.builds.ports import Jobs as BuildJobs
 from commands.catalogue.ports import CookieJars, Importing
 from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
@@ -160,6 +161,7 @@ class Scene:
     payments: Any = None
     importing: Any = None
     cookies: Any = None
+    build_jobs: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -240,4 +242,5 @@ class Scene:
             Subscriptions: self.payments,
             Importing: self.importing,
             CookieJars: self.cookies,
+            BuildJobs: self.build_jobs,
         }
