@@ -1,0 +1,165 @@
+"""The runner's parts by themselves: what counts as a plug-in, how it is packed, and what becomes of a log."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from adapters.runner.addresses import is_public
+from adapters.runner.collecting import collect, pack
+from adapters.runner.failures import BuildFailed
+from adapters.runner.logs import Log
+from tests.runner.projects import MANIFEST
+
+#: As much of a shared object, and of a program with an interpreter, as is looked at.
+LIBRARY = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0" + bytes(46)
+PROGRAM = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\0" + bytes(46)
+
+
+def put(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    path.chmod(mode)
+
+
+def names(*roots: Path) -> list[tuple[str, str]]:
+    return sorted((each.format, each.file_name) for each in collect(roots))
+
+
+def test_what_counts_as_a_plug_in(tmp_path: Path) -> None:
+    put(tmp_path / "a/Gain.vst3/Contents/x86_64-linux/Gain.so", LIBRARY)
+    put(tmp_path / "a/Gain.clap", LIBRARY)
+    put(tmp_path / "a/Gain", PROGRAM, 0o755)
+    put(tmp_path / "build/manifest.ttl", MANIFEST)
+    put(tmp_path / "build/tiny.so", LIBRARY)
+    put(tmp_path / "art/Standalone/Other", PROGRAM, 0o755)
+    # What is none of it: source folders, texts, tools, things for other formats, and what a build tried out.
+    put(tmp_path / "source.lv2/manifest.ttl", MANIFEST)
+    put(tmp_path / "source.lv2/tiny.c", "int x;")
+    put(tmp_path / "ui.lv2/manifest.ttl", "<x> a ui:X11UI .")
+    put(tmp_path / "ui.lv2/x.so", LIBRARY)
+    put(tmp_path / "Empty.vst3/Contents/x86_64-linux/Empty.so", "text")
+    put(tmp_path / "text.clap", "not a library")
+    put(tmp_path / "lv2_ttl_generator", PROGRAM, 0o755)
+    put(tmp_path / "Standalone/tests", PROGRAM, 0o755)
+    put(tmp_path / "CompilerIdCXX/Gain", PROGRAM, 0o755)
+    put(tmp_path / "CMakeFiles/Gain.clap", LIBRARY)
+    put(tmp_path / "Gain-vst.so", LIBRARY)
+    put(tmp_path / "b/Gain", PROGRAM, 0o644)
+
+    assert names(tmp_path) == [
+        ("clap", "Gain.clap"), ("lv2", "tiny.lv2"), ("standalone", "Gain"), ("standalone", "Other"),
+        ("vst3", "Gain.vst3"),
+    ]  # fmt: skip
+
+
+def test_the_same_plug_in_counts_once_and_another_of_its_name_gets_a_number(tmp_path: Path) -> None:
+    put(tmp_path / "stage/Gain.clap", LIBRARY)
+    put(tmp_path / "build/Gain.clap", LIBRARY + b"not stripped")
+    assert names(tmp_path / "stage", tmp_path / "build") == [("clap", "Gain.clap")]
+    put(tmp_path / "stage/x/Gain.clap", LIBRARY)
+    assert names(tmp_path / "stage") == [("clap", "Gain.clap")]
+    put(tmp_path / "stage/y/Gain.clap", LIBRARY + b"debug")
+    assert names(tmp_path / "stage") == [("clap", "Gain-2.clap"), ("clap", "Gain.clap")]
+
+
+def test_a_bundle_is_packed_with_its_top_folder_its_modes_and_its_inner_links(tmp_path: Path) -> None:
+    bundle = tmp_path / "Gain.vst3"
+    put(bundle / "Contents/x86_64-linux/Gain.so", LIBRARY, 0o755)
+    put(bundle / "Contents/Resources/a.txt", "a")
+    (bundle / "Contents/Resources/b.txt").symlink_to("a.txt")
+    [found] = collect([tmp_path])
+    pack(found, tmp_path / "one.zip")
+    pack(found, tmp_path / "two.zip")
+
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        modes = {each.filename: each.external_attr >> 16 for each in archive.infolist()}
+        assert archive.read("Gain.vst3/Contents/Resources/b.txt") == b"a.txt"
+    assert modes["Gain.vst3/Contents/x86_64-linux/Gain.so"] == stat.S_IFREG | 0o755
+    assert stat.S_ISLNK(modes["Gain.vst3/Contents/Resources/b.txt"])
+
+
+@pytest.mark.parametrize("leads", ["/etc/passwd", "../../../secret", "../../Gain.vst3/../secret", "loop"])
+def test_a_link_that_leaves_its_bundle_is_refused(tmp_path: Path, leads: str) -> None:
+    put(tmp_path / "secret", "of this machine")
+    put(tmp_path / "Gain.vst3/Contents/x86_64-linux/Gain.so", LIBRARY)
+    (tmp_path / "Gain.vst3/Contents/loop").symlink_to("..")
+    (tmp_path / "Gain.vst3/Contents/x").symlink_to(leads if leads != "loop" else "loop/../secret")
+    [found] = collect([tmp_path])
+    with pytest.raises(BuildFailed) as refused:
+        pack(found, tmp_path / "out.zip")
+    assert refused.value.code == "artifact_refused"
+
+
+def test_a_pipe_in_a_bundle_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "Gain.vst3/Contents/x86_64-linux/Gain.so", LIBRARY)
+    os.mkfifo(tmp_path / "Gain.vst3/Contents/pipe")
+    [found] = collect([tmp_path])
+    with pytest.raises(BuildFailed):
+        pack(found, tmp_path / "out.zip")
+
+
+def whole(log: Log) -> bytes:
+    log.close()
+    return log.take(1 << 30)
+
+
+def test_whatever_is_printed_becomes_text_and_the_first_real_error_is_found() -> None:
+    log = Log()
+    log.write(b"x" * 3_000_000)
+    log.write(b"\xff\xfe\0 \xe2\x82")
+    log.write(b"\xac\rnew\n\x1b[31msrc/a.cpp:3:7: \x1b[0merror: first\n")
+    log.write(b"make: *** [all] Error 2\nsrc/b.cpp:1:1: error: second\n[ 45%] Building\n")
+    text = whole(log).decode()
+    assert text.startswith("x" * 3_000_000 + "\ufffd\ufffd \u20ac\rnew\n")
+    assert log.first_error == "src/a.cpp:3:7: error: first"
+    assert log.progress == 45
+
+
+def test_a_compilers_word_counts_for_more_than_that_of_make() -> None:
+    log = Log()
+    log.write(b"make: *** [all] Error 2\nsrc/b.cpp:1:1: error: second\n")
+    whole(log)
+    assert log.first_error == "src/b.cpp:1:1: error: second"
+
+
+def test_secrets_get_through_in_no_pieces() -> None:
+    log = Log(masked=["top-secret"])
+    for byte in b"it is top-secret, top-sec and top-secret":
+        log.write(bytes([byte]))
+    assert whole(log) == b"it is ***, top-sec and ***"
+
+
+def test_head_and_tail_are_kept() -> None:
+    log = Log(head=10, tail=10)
+    for number in range(100):
+        log.write(b"%03d" % number)
+    text = whole(log)
+    assert text.startswith(b"0000010020")
+    assert text.endswith(b"7098099")
+    assert b"280 bytes are left out" in text
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("169.254.169.254", False),
+        ("::1", False),
+        ("::ffff:93.184.216.34", False),
+        ("64:ff9b::5db8:d822", False),
+        ("2002:5db8:d822::", False),
+        ("fe80::1%eth0", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_only_addresses_of_the_internet_are_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
