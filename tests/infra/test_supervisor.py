@@ -39,7 +39,7 @@ def small(arguments):
     return [sys.executable, "-m", "tests.infra.small_roles", *arguments]
 
 original = Supervisor.__init__
-Supervisor.__init__ = lambda self, settings: original(self, settings, command=small)
+Supervisor.__init__ = lambda self, settings, parts: original(self, settings, parts, command=small)
 asked, answers = set(), supervisor.answers
 
 async def stumbling(path, host, port, seconds_max=2.0):
@@ -51,7 +51,7 @@ async def stumbling(path, host, port, seconds_max=2.0):
 if "STUMBLING" in os.environ:
     supervisor.answers = stumbling
 try:
-    sys.exit(supervisor.up(host=None, port=int(sys.argv[2]), data_dir=Path(sys.argv[1])))
+    sys.exit(supervisor.up(host=None, port=int(sys.argv[2]), data_dir=Path(sys.argv[1]), without_runner=True))
 except (supervisor.SettingsError, supervisor.EmbeddedServerError) as error:
     sys.exit(f"ledgerline: {error}")
 """
@@ -158,7 +158,10 @@ def up(place: Path, port: int | None = None, **environment: str) -> Iterator[Up]
                     child.resume()  # what a test has suspended must hear that it is over
 
 
-ALL = {"serve", "relay", "project", "react --without analyses", "react --only analyses", "tick"}
+#: Queues whose work is done in processes of their own.
+APART = ("analyses", "generations", "imports")
+REACT = ("react", *(word for name in APART for word in ("--without", name)))
+ALL = {"serve", "relay", "project", " ".join(REACT), *(f"react --only {name}" for name in APART), "tick"}
 SERVERS = {"postgres", "nats-server", "weed"}
 
 
@@ -361,8 +364,8 @@ def test_roles_run_from_this_installation_and_not_from_the_current_directory(tmp
 
 def test_all_reactions_run_somewhere_and_none_twice() -> None:
     assert [part.arguments for part in all_parts() if part.arguments[0] == "react"] == [
-        ("react", "--without", "analyses"),
-        ("react", "--only", "analyses"),
+        REACT,
+        *(("react", "--only", name) for name in APART),
     ]
 
 
