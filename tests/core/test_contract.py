@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
+from adapters.log.codec import EVENT_BYTES_MAX, EventIsTooLarge
 from adapters.log.eventlog import EventLog
 from adapters.log.memory import MemoryLedger
 from commands.kernel import TooBusy, execute
@@ -90,6 +91,12 @@ async def test_a_stream_is_read_as_it_was_written(ledger: Ledger) -> None:
 async def test_what_could_not_be_read_again_is_not_written(ledger: Ledger, event: Event) -> None:
     with pytest.raises(CannotBeKept):
         await record(ledger, "tree-1", TreePlanted(tree_id="1"), event)
+    assert await ledger.head() == 0
+
+
+async def test_what_fits_into_no_message_is_not_written(ledger: Ledger) -> None:
+    with pytest.raises(EventIsTooLarge):
+        await record(ledger, "tree-1", TreePlanted(tree_id="x" * EVENT_BYTES_MAX))
     assert await ledger.head() == 0
 
 
