@@ -83,10 +83,9 @@ def _metadata(text: str | None) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        found: dict[str, Any] = json.decode(text)
+        return json.decode(text, type=dict[str, Any])
     except DecodeError:
         return None
-    return found
 
 
 platform_analyses: Projection[Any] = projection(
