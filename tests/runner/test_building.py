@@ -67,7 +67,8 @@ def room() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def sandbox(room: Path) -> Sandbox:
-    return probe(room, 61700)
+    # Of its own, so that builds of others on this machine are not taken for what has been left behind.
+    return probe(room, 61_800 + os.getpid() % 3000)
 
 
 @pytest.fixture
