@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -34,36 +33,15 @@ ENDINGS = frozenset(
 COLUMNS = (
     "path", "bytes", "error", "duration_seconds", "complete", "bpm", "bpm_confidence", "bpm_stdev",
     "first_beat_seconds",
-    "time_signature_text", "time_signature_confidence", "key_notation", "camelot", "key_confidence", "loudness_lufs",
+    "time_signature_text", "time_signature_confidence", "downbeat_confidence", "key_notation", "camelot",
+    "key_confidence", "loudness_lufs",
     "loudness_range_lu", "true_peak_dbtp", "energy", "danceability", "valence", "mood_tags", "genre_suggestions",
     "genre_confidence", "warnings",
 )  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What may be said after `ledgerline analyze`."""
-    parser.description = "Listen to audio files and say what is in them: tempo, key, loudness, sections, moods."
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="an audio file, or a folder of them")
-    parser.add_argument("-r", "--recursive", action="store_true", help="look into folders within folders as well")
-    parser.add_argument("--json", action="store_true", help="one line of JSON per file instead of tables")
-    parser.add_argument("--detail", action="store_true", help="with --json: beats, chords, segments and curves as well")
-    parser.add_argument(
-        "--csv", type=Path, metavar="OUT.csv", help="a row per file, written as each is done; those in it are left out"
-    )
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the first file's picture into this file")
-    parser.add_argument("--click", type=Path, metavar="OUT.wav", help="the first file with a click on every beat")
-    parser.add_argument("--rekordbox", type=Path, metavar="OUT.xml", help="grids, keys and cue points for DJ programs")
-    parser.add_argument(
-        "--traktor", type=Path, metavar="OUT.nml", help="the same as a collection of Traktor, also for Mixxx"
-    )
-    parser.add_argument(
-        "--tags", type=Path, metavar="FOLDER", help="copies of MP3 files with tempo, key, grid and cues in their tags"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="files at once (all cores)")
-
-
 def run(args: argparse.Namespace) -> int:
-    """Analyse all files; 0 if every one could be heard, 1 otherwise, 2 if what was asked for cannot be done."""
+    """Analyse what `infra.cli.listening` asks for; 0 if all was heard, 1 if not, 2 if something cannot be written."""
     # Standard output is for results alone; the stream is looked up at each line, for whoever changes it in between.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     fault = _fault(args)
@@ -289,6 +267,7 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         ("Tempo", f"{f.bpm:g} BPM, {_sure(f.bpm_confidence)}" if f.bpm is not None else "no steady beat"),
         ("", f"or {others}" if others and f.bpm is not None else ""),
         ("Metre", f"{f.time_signature_text}, {_sure(f.time_signature_confidence)}" if f.time_signature_text else ""),
+        ("First beats", _sure(f.downbeat_confidence) if f.time_signature_text else ""),
         ("Key", f"{f.key_notation} ({f.camelot}), {_sure(f.key_confidence)}" if f.key_notation else "no clear key"),
         ("Tuning", f"A = {f.tuning_hz:g} Hz ({f.tuning_cents:+g} cents)" if f.tuning_hz is not None else ""),
         ("Chords", " ".join(f.chord_progression)),
@@ -353,7 +332,8 @@ def _unit(value: float | None, unit: str) -> str:
 
 
 def _sure(confidence: float) -> str:
-    return f"{100 * confidence:.0f} % sure"
+    # Nothing is ever certain, however near it comes.
+    return f"{min(99, round(100 * confidence))} % sure"
 
 
 def _bar(share: float | None, width: int = 20) -> str:

@@ -11,7 +11,6 @@ keys are weighed as in MIREX: exact 1, fifth .5, relative .3, parallel .2. A `se
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import multiprocessing
@@ -78,19 +77,6 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     #: Seconds at which sections begin, the first aside.
     borders: tuple[float, ...] = ()
     error: str | None = None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What may be said after `ledgerline evaluate`."""
-    parser.description = "Measure the analysis against recordings with known tempo, key, metre and loudness."
-    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="CSV with the truth, beside the recordings")
-    parser.add_argument("--json", action="store_true", help="one line of JSON per recording instead of tables")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="at once (all cores)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Evaluate as asked; the exit status says whether everything could be heard."""
-    return evaluate(args.manifest, as_json=args.json, jobs=args.jobs)
 
 
 def evaluate(manifest: Path, *, as_json: bool = False, jobs: int = 1) -> int:

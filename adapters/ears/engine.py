@@ -147,7 +147,12 @@ def _music(heard: Heard) -> Analysis:
     if max(rhythm.bpm_confidence, key.confidence if key else 0.0) < MUSIC_SURE:
         genre = replace(genre, confidence=min(genre.confidence, MUSIC_SURE), review=genre.review or "low_confidence")
     sections = _sections(heard, rhythm, salience, pitch_classes, traits)
-    key = _settled(key, salience, sections) if key else None
+    if key:
+        settled, share = _settled(key, salience, sections)
+        sure = sureness(
+            float(probabilities.max()), pitch_classes[inside], len(pitch_classes[inside]) / CHORD_RATE, share
+        )
+        key = replace(settled, confidence=min(settled.confidence, sure))
     chords = _chords(heard, rhythm, salience, tonality)
     fades = structure.hear_fades(loudness.short_term, STEPS_PER_SECOND)
     bar_seconds = (rhythm.beats_per_bar or 4) * 60.0 / (rhythm.bpm or 120.0)
@@ -208,6 +213,7 @@ def _tempo(rhythm: Rhythm) -> dict[str, Any]:
         "time_signature": rhythm.beats_per_bar,
         "time_signature_text": text,
         "time_signature_confidence": _share(rhythm.metre_confidence),
+        "downbeat_confidence": _share(rhythm.downbeat_confidence),
     }
 
 
@@ -299,10 +305,10 @@ def _sure_keys(salience: Half, sections: tuple[Section, ...]) -> list[tuple[Key,
     return found
 
 
-def _settled(key: Key, salience: Half, sections: tuple[Section, ...]) -> Key:
+def _settled(key: Key, salience: Half, sections: tuple[Section, ...]) -> tuple[Key, float]:
     """The key of a piece that may be in several: one in which much of it surely is, no mean of two that it is not in.
 
-    Where other keys hold for long, it is as much less sure.
+    And the share of the time that is in some key surely for which it or its relative holds.
     """
     seconds: dict[Named, float] = {}
     keys: dict[Named, Key] = {}
@@ -311,12 +317,12 @@ def _settled(key: Key, salience: Half, sections: tuple[Section, ...]) -> Key:
         seconds[name] = seconds.get(name, 0.0) + length
         keys.setdefault(name, there)
     if len(seconds) < 2:
-        return key
+        return key, 1.0
     home = (key.tonic, key.scale)
     name = home if home in seconds else max(seconds, key=lambda one: seconds[one])
     others = sum(length for other, length in seconds.items() if other not in _relatives(keys[name]))
     share = seconds[name] / (seconds[name] + others)
-    return replace(keys[name], confidence=min(key.confidence, keys[name].confidence) * share)
+    return replace(keys[name], confidence=min(key.confidence, keys[name].confidence)), share
 
 
 def _relatives(key: Key) -> set[Named]:

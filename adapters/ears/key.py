@@ -10,6 +10,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from adapters.ears import certainty
+from adapters.ears.certainty import log_odds
 from adapters.ears.network import chances, trained
 from adapters.ears.spectrum import portions
 
@@ -30,11 +32,9 @@ CAMELOT_MINOR = tuple(f"{(7 * tonic + 4) % 12 + 1}A" for tonic in range(12))
 REGISTERS = ((24, 48), (48, 72), (72, 96), (24, 96))
 #: Moments at the beginning and at the end that are heard for themselves: four seconds, or a sixth of what there is.
 END_MOMENTS = 22
-#: A key is named surely after so many seconds and with so much change of harmony; what either lacks, in powers of two,
-#: takes so much from the log odds. Fitted to 3,148 excerpts of music, of what has no key and of held tones (decision
-#: 0035).
-ENOUGH_SECONDS, SHORT = 24.0, 0.578
-ENOUGH_CHANGE, UNCHANGED = 0.1, 1.088
+#: A key is named surely after so many seconds and with so much change of harmony; what either lacks counts in powers
+#: of two (decisions 0035 and 0134).
+ENOUGH_SECONDS, ENOUGH_CHANGE = 24.0, 0.1
 #: Salience at which evidence counts half: a click in silence is no tonic.
 SLIGHT = 1.0
 
@@ -207,17 +207,23 @@ def _triads(alike: Array) -> Float64:
     return triads
 
 
-def sureness(probability: float, pitch_classes: Array, seconds: float) -> float:
+def sureness(probability: float, pitch_classes: Array, seconds: float, share: float = 1.0) -> float:
     """How likely a key is right that the network finds `probability` likely in (moments, 12) pitch classes, 0 .. 1.
 
-    The network judges what it hears as if it were the whole piece; but a held tone or a single chord has no key, and
-    after a few seconds listeners name another one than in the end.
+    The network judges what it hears as if it were the whole piece; but a held tone or a single chord has no key, after
+    a few seconds listeners name another one than in the end, and other keys may hold for all but a `share` of it.
     """
+    return certainty.earned("key", *sureness_evidence(probability, pitch_classes, seconds, share))
+
+
+def sureness_evidence(
+    probability: float, pitch_classes: Array, seconds: float, share: float = 1.0
+) -> tuple[float, float, float, float, float]:
+    """What the sureness of a key is made of: log odds, what lacks of length and of change, change, and the share."""
+    change = harmonic_change(pitch_classes) + 0.005
     short = min(0.0, math.log2(max(seconds, 0.01) / ENOUGH_SECONDS))
-    unchanged = min(0.0, math.log2((harmonic_change(pitch_classes) + 0.005) / ENOUGH_CHANGE))
-    inside = min(max(probability, 0.01), 0.99)
-    odds = math.log(inside / (1 - inside)) + SHORT * short + UNCHANGED * unchanged
-    return 1 / (1 + math.exp(-odds))
+    unchanged = min(0.0, math.log2(change / ENOUGH_CHANGE))
+    return log_odds(probability), short, unchanged, math.log2(change), math.log(max(share, 0.01))
 
 
 def harmonic_change(pitch_classes: Array) -> float:

@@ -34,8 +34,9 @@ class Metre(NamedTuple):
     #: The upper and the lower number of the time signature.
     numerator: int
     unit: int
-    #: 0 .. 1, how likely the upper number is right.
-    confidence: float
+    #: 0 .. 1, how likely either network finds the upper number.
+    by_songs: float
+    by_grooves: float
 
     @property
     def beats(self) -> float:
@@ -47,12 +48,11 @@ def hear_metre(heard: Pulse, period: float) -> Metre:
     """The likeliest metre when beats are `period` seconds apart."""
     measured = metre_features(heard, period)[None]
     # The network of many grooves overrules the one of songs and scores where it is sure enough.
-    shares = chances(trained("metre_wide")(measured)[0] + PRIOR)
-    if float(shares.max()) < OVERRULED:
-        shares = chances(trained("metre")(measured)[0] + PRIOR)
-    best = int(np.argmax(shares))
+    grooves = chances(trained("metre_wide")(measured)[0] + PRIOR)
+    songs = chances(trained("metre")(measured)[0] + PRIOR)
+    best = int(np.argmax(grooves if float(grooves.max()) >= OVERRULED else songs))
     numerator = METRES[best]
-    return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(shares[best]))
+    return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(songs[best]), float(grooves[best]))
 
 
 def metre_features(heard: Pulse, period: float) -> Array:
@@ -167,6 +167,12 @@ def bar_positions(evidence: Array, length: int) -> NDArray[np.intp]:
     for beat in range(count - 1, 0, -1):
         positions[beat - 1] = back[beat][positions[beat]]
     return positions
+
+
+def bar_margin(evidence: Array, places: NDArray[np.intp], length: int) -> float:
+    """How much better bars fit that begin where `places` is 0 than at any other place, in log odds for each bar."""
+    firsts = [float(evidence[places == place].sum()) for place in range(length)]
+    return (firsts[0] - max(firsts[1:], default=0.0)) / max(1, int(np.count_nonzero(places == 0)))
 
 
 def downbeat_odds(heard: Pulse, trace: Trace, beats: Times) -> Array:

@@ -51,9 +51,3 @@ def chances(scores: Array) -> Array:
     raised = np.exp(scores - scores.max())
     shares: Array = (raised / raised.sum()).astype(np.float32)
     return shares
-
-
-def overruled(usual: Network, wide: Network, cases: Array, sure: float) -> Array:
-    """(n,) probabilities of (n, features) alternatives by the usual network, or by the wide one if it is so sure."""
-    told = chances(wide(cases)[:, 0])
-    return told if float(told.max()) >= sure else chances(usual(cases)[:, 0])

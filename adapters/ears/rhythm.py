@@ -10,9 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from adapters.ears import certainty
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
+from adapters.ears.certainty import log_odds
 from adapters.ears.grid import Grid, beats_of, fit_grid, usual_place
-from adapters.ears.metre import Metre, bar_positions, downbeat_odds, hear_metre
+from adapters.ears.metre import Metre, bar_margin, bar_positions, downbeat_odds, hear_metre
 from adapters.ears.onsets import onset_curve, onset_frames
 from adapters.ears.silence import audible, sounding
 from adapters.ears.spectrum import FRAME_RATE
@@ -24,8 +26,6 @@ Times = NDArray[np.float64]
 
 #: Local tempi that spread over more than this are reported as variable.
 VARIABLE = 0.04
-#: Less likely than this no tempo is named.
-BEAT_SURE = 0.1
 #: Onsets weaker than this share of the strongest are no strokes, nor are those a far stronger one just before hides.
 GHOST = 0.1
 HIDDEN = 0.35
@@ -39,9 +39,8 @@ LONE_SECONDS_MAX = 1.05
 #: all that speaks for a metre is that most music is counted in four.
 ALIKE = 0.2
 ALIKE_METRE_SURE = 0.5
-#: How likely the metre is right by the log odds its network gives it and those of the tempo it was heard at; fitted to
-#: 1,523 excerpts of pieces that neither network has learned (decision 0035).
-METRE_SURE = (-0.31, 0.57, 0.25)
+#: Log odds a bar by which first beats must fit better to be clear.
+MARGIN_HALF = 2.0
 
 
 class Rhythm(Struct, frozen=True):
@@ -70,6 +69,8 @@ class Rhythm(Struct, frozen=True):
     beat_unit: int | None
     #: 0 .. 1: how likely `beats_per_bar` is right.
     metre_confidence: float
+    #: 0 .. 1: how likely the bars begin where `downbeats` says.
+    downbeat_confidence: float
 
 
 def hear_rhythm(trace: Trace) -> Rhythm:
@@ -90,7 +91,7 @@ def _heard_in(trace: Trace) -> Rhythm:
     lone = lone_strokes(heard)
     periods = _audible_periods(candidate_periods(heard), lone)
     tempo = hear_tempo(heard, periods, trace.seconds) if len(periods) else []
-    if not tempo or tempo[0].probability < BEAT_SURE:
+    if not tempo:
         return _unmeasured(onsets)
     locally = local_periods(heard.looks, tempo[0].period)
     spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
@@ -102,9 +103,11 @@ def _heard_in(trace: Trace) -> Rhythm:
     metre = hear_metre(heard, period)
     if steady is None:
         tapped = in_phase(heard.signals, followed)
-        beats, downbeats = _counted(heard, trace, tapped, locally, metre)
+        counted = _counted(heard, trace, tapped, locally, metre)
     else:
-        beats, downbeats = _on_grid(heard, trace, steady, followed, metre)
+        counted = _on_grid(heard, trace, steady, followed, metre)
+    beats, downbeats = counted.beats, counted.downbeats
+    metre_sure = _metre_sureness(metre, tempo[0].probability, lone)
     local = _local_tempi(beats)
     if steady is not None:
         spread = 0.0
@@ -124,21 +127,36 @@ def _heard_in(trace: Trace) -> Rhythm:
         onsets=onsets / FRAME_RATE,
         beats_per_bar=metre.numerator,
         beat_unit=metre.unit,
-        metre_confidence=_metre_sureness(metre.confidence, tempo[0].probability, lone),
+        metre_confidence=metre_sure,
+        downbeat_confidence=_bars_sureness(counted, metre_sure, tempo[0].probability),
     )
 
 
-def _on_grid(heard: Pulse, trace: Trace, grid: Grid, followed: Times, metre: Metre) -> tuple[Times, Times]:
+class Counted(NamedTuple):
+    """Seconds of the beats and of the first beats of bars, and by how much these fit better than others would."""
+
+    beats: Times
+    downbeats: Times
+    margin: float = 0.0
+
+
+def _on_grid(heard: Pulse, trace: Trace, grid: Grid, followed: Times, metre: Metre) -> Counted:
     """Seconds of the beats and of the first beats of bars of a recording that one grid fits."""
     anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
     beats = in_phase(heard.signals, beats_of(grid, heard.curve, anchor))
     beats = beats_of(grid, heard.curve, float(beats[0])) if len(beats) else beats
     if metre.numerator == 7:
         return _in_seven(heard, beats_of(grid._replace(period=grid.period / 2), heard.curve, float(beats[0])))
+    return _barred(heard, trace, beats, beats / FRAME_RATE, metre)
+
+
+def _barred(heard: Pulse, trace: Trace, beats: Times, seconds: Times, metre: Metre) -> Counted:
+    """The beats (given in frames and in seconds) with those that begin bars."""
     if len(beats) < 4:
-        return beats / FRAME_RATE, np.zeros(0)
-    odds = downbeat_odds(heard, trace, beats)
-    return beats / FRAME_RATE, beats[bar_positions(odds, round(metre.beats)) == 0] / FRAME_RATE
+        return Counted(seconds, np.zeros(0))
+    odds, length = downbeat_odds(heard, trace, beats), round(metre.beats)
+    places = bar_positions(odds, length)
+    return Counted(seconds, seconds[places == 0], bar_margin(odds, places, length))
 
 
 def _local_tempi(beats: Times) -> Times:
@@ -189,40 +207,42 @@ def _audible_periods(periods: Array, lone: Strokes | None) -> Array:
     return kept if len(kept) else np.array([lone.period], np.float32)
 
 
-def _metre_sureness(metre: float, tempo: float, lone: Strokes | None) -> float:
-    """How likely the metre is right, by how sure its network and the tempo are; 0 .. 1."""
-    base, by_metre, by_tempo = METRE_SURE
-    sure = 1 / (1 + math.exp(-(base + by_metre * _log_odds(metre) + by_tempo * _log_odds(tempo))))
+def _metre_sureness(metre: Metre, tempo: float, lone: Strokes | None) -> float:
+    """How likely the metre is right, by how sure its networks and the tempo are; 0 .. 1."""
+    sure = certainty.earned("metre", log_odds(metre.by_songs), log_odds(metre.by_grooves), log_odds(tempo))
     return min(sure, ALIKE_METRE_SURE) if lone is not None and lone.alike else sure
 
 
-def _log_odds(probability: float) -> float:
-    inside = min(max(probability, 0.001), 0.999)
-    return math.log(inside / (1 - inside))
+def _bars_sureness(counted: Counted, metre: float, tempo: float) -> float:
+    """How likely bars begin where it was said, never likelier than the tempo is; 0 .. 1."""
+    if not len(counted.downbeats):
+        return 0.0
+    margin = math.tanh(counted.margin / MARGIN_HALF)
+    sure = certainty.earned("downbeat", margin, counted.margin, log_odds(metre), log_odds(tempo))
+    return min(sure, tempo)
 
 
-def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Metre) -> tuple[Times, Times]:
+def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Metre) -> Counted:
     """Seconds of the beats (given in frames) and of the first beats of bars."""
     if metre.numerator == 7:
         everywhere = frame_periods(periods, len(heard.curve)) / np.float32(2)
         eighths = follow(heard.curve, everywhere).astype(np.float64)
-        first, bars = _in_seven(heard, eighths)
-        return sharpened(heard.curve, first * FRAME_RATE), sharpened(heard.curve, bars * FRAME_RATE)
-    times = sharpened(heard.curve, beats)
-    if len(beats) < 4:
-        return times, np.zeros(0)
-    odds = downbeat_odds(heard, trace, beats)
-    return times, times[bar_positions(odds, round(metre.beats)) == 0]
+        first, bars, margin = _in_seven(heard, eighths)
+        return Counted(sharpened(heard.curve, first * FRAME_RATE), sharpened(heard.curve, bars * FRAME_RATE), margin)
+    return _barred(heard, trace, beats, sharpened(heard.curve, beats), metre)
 
 
-def _in_seven(heard: Pulse, eighths: Times) -> tuple[Times, Times]:
+def _in_seven(heard: Pulse, eighths: Times) -> Counted:
     """Seconds of the first, third and fifth of each seven eighths (given in frames), and of the first."""
     if len(eighths) < 7:
-        return eighths / FRAME_RATE, np.zeros(0)
+        return Counted(eighths / FRAME_RATE, np.zeros(0))
     weight = heard.signals[np.rint(eighths).astype(np.intp)].sum(axis=1, dtype=np.float32)
-    first = int(np.argmax([weight[place::7].mean() for place in range(7)]))
+    strengths = np.array([weight[place::7].mean() for place in range(7)])
+    first = int(np.argmax(strengths))
     place = (np.arange(len(eighths)) - first) % 7
-    return eighths[np.isin(place, (0, 2, 4))] / FRAME_RATE, eighths[place == 0] / FRAME_RATE
+    second = float(np.sort(strengths)[-2])
+    margin = math.log((float(strengths[first]) + 1e-6) / (second + 1e-6))
+    return Counted(eighths[np.isin(place, (0, 2, 4))] / FRAME_RATE, eighths[place == 0] / FRAME_RATE, margin)
 
 
 def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:
@@ -241,4 +261,5 @@ def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:
         beats_per_bar=None,
         beat_unit=None,
         metre_confidence=0.0,
+        downbeat_confidence=0.0,
     )

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.network import chances, overruled, trained
+from adapters.ears import certainty
+from adapters.ears.certainty import log_odds
+from adapters.ears.network import chances, trained
 from adapters.ears.onsets import CHUNK, salient
 from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE, portions
 from adapters.ears.tapping import tapped_period
@@ -42,6 +44,8 @@ REPETITIONS = 6
 HARMONICS = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3, 4, 6, 8)
 #: The network of many grooves overrules the one of songs and scores when it is at least this sure.
 OVERRULED = 0.9
+#: No tempo is named where the network of sureness finds it less likely than this that there is a beat.
+BEAT_SURE = 0.1
 #: How aubio's taps may relate to the beat.
 TAPPED = (1 / 3, 1 / 2, 2 / 3, 1, 3 / 2, 2, 3)
 
@@ -308,10 +312,17 @@ def sureness_features(heard: Pulse, periods: Array, likely: Array, seconds: floa
 
 
 def hear_tempo(heard: Pulse, periods: Array, seconds: float) -> list[Candidate]:
-    """The periods and how likely each is tapped, likeliest first; where there is no beat none is likely."""
-    likely = overruled(trained("tempo"), trained("tempo_wide"), features(heard, periods), OVERRULED)
+    """The periods and how likely each is tapped, likeliest first; none where there hardly is a beat."""
+    measured = features(heard, periods)
+    usual, wide = (chances(trained(name)(measured)[:, 0]) for name in ("tempo", "tempo_wide"))
+    likely = wide if float(wide.max()) >= OVERRULED else usual
     order = np.argsort(-likely, kind="stable")
-    sure = float(chances(trained("sureness")(sureness_features(heard, periods, likely, seconds)[None])[0])[1])
+    network = float(chances(trained("sureness")(sureness_features(heard, periods, likely, seconds)[None])[0])[1])
+    if network < BEAT_SURE:
+        return []
+    # What both networks think of the chosen period: where they differ, one of them must be wrong.
+    chosen = order[0]
+    sure = certainty.earned("tempo", log_odds(network), log_odds(float(usual[chosen])), log_odds(float(wide[chosen])))
     # What the best one lacks goes to the others, but they cannot be likelier than the chance that there is a beat.
     rest = float(likely[order[1:]].sum())
     left = min(rest, 1 - sure)

@@ -128,6 +128,8 @@ class Findings(Value, frozen=True):
     #: of local tempi; and where such a grid holds, its first beat: beat n is at `first_beat_seconds` + n * 60 / `bpm`.
     bpm_stdev: float | None = None
     first_beat_seconds: float | None = None
+    #: How likely bars begin where the detail's `downbeats` say.
+    downbeat_confidence: float = 0.0
 
 
 class Chord(Value, frozen=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,19 +21,32 @@ jobs = click.option(
 )
 
 
+def _into(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
+    return click.option(name, type=click.Path(path_type=Path), metavar=metavar, help=text)
+
+
 @command("analyze", heading=LISTEN)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("-r", "--recursive", is_flag=True, help="Look into folders within folders as well.")
 @as_json
 @click.option("--detail", is_flag=True, help="With --json: beats, chords, segments and curves as well.")
-@click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="OUT.png", help="Draw the first file's picture into this file."
-)
+@_into("--csv", "OUT.csv", "A row per file, written as each is done; those in it are left out.")
+@_into("--plot", "OUT.png", "Draw the first file's picture into this file.")
+@_into("--click", "OUT.wav", "The first file with a click on every beat.")
+@_into("--rekordbox", "OUT.xml", "Grids, keys and cue points for rekordbox.")
+@_into("--traktor", "OUT.nml", "The same as a collection of Traktor, also for Mixxx.")
+@_into("--tags", "FOLDER", "Copies of MP3 files with tempo, key, grid and cues in their tags.")
 @jobs
-def analyze(files: tuple[Path, ...], as_json: bool, detail: bool, plot: Path | None, jobs: int) -> int:
-    """Say what is in audio files: tempo, key, loudness, sections, moods."""
+def analyze(**asked: Any) -> int:
+    """Say what is in audio files, or in folders of them: tempo, key, loudness, sections, moods."""
     from infra import analyze as ears
 
-    return ears.run(argparse.Namespace(files=list(files), json=as_json, detail=detail, plot=plot, jobs=jobs))
+    return ears.run(wishes(**asked))
+
+
+def wishes(*, as_json: bool, **others: Any) -> argparse.Namespace:
+    """What was asked for, as `infra.analyze.run` takes it."""
+    return argparse.Namespace(json=as_json, **{**others, "files": list(others["files"])})
 
 
 @command("evaluate", heading=LISTEN)

@@ -350,7 +350,7 @@ def make(options: argparse.Namespace) -> None:
         heard: list[Heard] = []
         while len(heard) < 50 and not path.exists():
             try:
-                one = _one(rng, tunes, scores)
+                one = drawn_piece(rng, tunes, scores)
             except (subprocess.SubprocessError, OSError) as fault:
                 print(fault, file=sys.stderr)
                 continue
@@ -361,7 +361,8 @@ def make(options: argparse.Namespace) -> None:
             print(path, flush=True)
 
 
-def _one(rng: np.random.Generator, tunes: list[str], scores: list[Score]) -> Heard | None:
+def drawn_piece(rng: np.random.Generator, tunes: list[str], scores: list[Score]) -> Heard | None:
+    """A song, a tune or an excerpt of a score, transposed and sketched; None where it cannot be read."""
     seconds, kind = float(rng.uniform(20, 40)), rng.random()
     piece: Piece | None
     if kind < 0.35 and scores:

@@ -19,15 +19,16 @@ from adapters.ears.pictures import _named
 from adapters.ears.players import cue_points, rekordbox, write_click
 from adapters.ears.worker import Stumbled
 from domain.analyses.findings import Chord, Section
-from infra import analyze, evaluate
+from infra import analyze, cli, evaluate
+from infra.cli import listening as commands
+from infra.cli.listening import wishes
 from tests.ears.grooves import ROCK, played
 from tests.ears.sounds import chords, write_wav
 
 
 def said(*words: str | Path) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    analyze.add_arguments(parser)
-    return parser.parse_args([str(word) for word in words])
+    """What `ledgerline analyze WORDS` asks for."""
+    return wishes(**commands.analyze.make_context("analyze", [str(word) for word in words]).params)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,16 @@ def test_a_folder_becomes_a_table_with_a_row_for_every_recording(library: Path, 
     assert found["a.wav"]["duration_seconds"] == "2.0"
     assert float(found["a.wav"]["loudness_lufs"]) < 0
     assert found["broken.mp3"]["error"].startswith("This is not an audio file")
+
+
+def test_all_that_may_be_written_is_asked_for_at_the_command_line(
+    beat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {"--csv": "a.csv", "--plot": "a.png", "--click": "a.wav", "--rekordbox": "a.xml", "--traktor": "a.nml"}
+    words = [word for option, name in wanted.items() for word in (option, str(tmp_path / name))]
+    assert cli.main(["analyze", str(beat), "-r", "--tags", str(tmp_path), *words]) == 0
+    assert all((tmp_path / name).stat().st_size for name in wanted.values())
+    assert "Only MP3 files" in " ".join(capsys.readouterr().err.split())
 
 
 def test_without_r_only_the_folder_itself_is_looked_at(library: Path, tmp_path: Path) -> None:

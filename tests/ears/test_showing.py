@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ from adapters.ears import pictures
 from adapters.ears.engine import analyse
 from adapters.ears.exports import spotify_analysis, spotify_features
 from domain.analyses.findings import Analysis, Detail, Findings
-from infra import analyze
+from infra import cli
 from tests.data.compose import BAR, BPM, SONG
 from tests.ears.sounds import silence, write_wav
 
@@ -109,9 +108,7 @@ def test_many_sections_do_not_run_out_of_letters(song: Analysis) -> None:
 
 
 def run(*words: str | Path) -> int:
-    parser = argparse.ArgumentParser()
-    analyze.add_arguments(parser)
-    return analyze.run(parser.parse_args([str(word) for word in words]))
+    return cli.main(["analyze", *(str(word) for word in words)])
 
 
 def test_the_command_line_tells_a_person(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
