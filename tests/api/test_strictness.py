@@ -6,9 +6,11 @@ import re
 
 import httpx
 import pytest
+from litestar.handlers import HTTPRouteHandler
 
 from api.app import routes
-from api.strictness import LENIENT
+from api.strictness import LENIENT, UnknownParameter, check_query
+from api.surfaces import Surface, surface_at
 from tests.identity.crowd import sign_in
 
 
@@ -69,3 +71,30 @@ def test_a_position_that_the_log_has_not_reached_is_a_conflict_that_names_the_ne
     assert any(
         int(word.strip(".:,")) >= newest for word in ahead.json()["detail"].split() if word.strip(".:,").isdigit()
     )
+
+
+def every_operation() -> list[tuple[HTTPRouteHandler, Surface, str, str, str]]:
+    """Each route with its surface, its method, its path, and the name that it has among the lenient ones."""
+    return [
+        (route, surface_at(min(route.paths)), word, path, f"{word} {re.sub(r'{[^}]*}', '{}', path)}")
+        for route in routes()
+        for path in sorted(route.paths)
+        for word in sorted(str(getattr(method, "value", method)) for method in route.http_methods)
+        if word != "OPTIONS"
+    ]
+
+
+def test_every_route_of_our_own_refuses_a_parameter_that_it_does_not_know_and_every_documented_one_takes_it() -> None:
+    strict = 0
+    for route, surface, method, path, name in every_operation():
+        if name in surface.lenient:
+            check_query(route, method, path, b"zz=1", surface.lenient)
+            continue
+        strict += 1
+        with pytest.raises(UnknownParameter) as refusal:
+            check_query(route, method, path, b"zz=1", surface.lenient)
+        assert "'zz'" in refusal.value.sentence, name
+        for known in re.findall(r"It knows (.*)\.", refusal.value.sentence):
+            for each in known.split(", "):
+                check_query(route, method, path, f"{each}=1".encode(), surface.lenient)
+    assert strict > 20
