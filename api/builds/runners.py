@@ -83,7 +83,7 @@ class RegistrationToken(Struct):
     expires_at: str
 
 
-class Registration(Struct):
+class Registration(Struct, forbid_unknown_fields=True):
     """A machine that wants to be a runner."""
 
     token: Annotated[str, Meta(max_length=256)]
@@ -103,7 +103,7 @@ class Registered(Struct):
     lease_seconds: float
 
 
-class Wanting(Struct):
+class Wanting(Struct, forbid_unknown_fields=True):
     """What a runner can do now; what is left out is as it was registered."""
 
     platforms: Annotated[list[Platform], Meta(max_length=3)] = []
@@ -141,7 +141,7 @@ class Job(Struct):
     secrets: dict[str, str]
 
 
-class Held(Struct):
+class Held(Struct, forbid_unknown_fields=True):
     """Which claim somebody speaks for."""
 
     fence: Fence
@@ -154,7 +154,7 @@ class Alive(Struct):
     lease_until: str | None
 
 
-class Stepping(Struct):
+class Stepping(Struct, forbid_unknown_fields=True):
     """The step that a build is at, and how much of it is done, in percent."""
 
     fence: Fence
@@ -162,7 +162,7 @@ class Stepping(Struct):
     step_progress: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
-class FoundSource(Struct):
+class FoundSource(Struct, forbid_unknown_fields=True):
     """What was checked out."""
 
     fence: Fence
@@ -183,7 +183,7 @@ class LogSize(Struct):
     size: int
 
 
-class NewArtifact(Struct):
+class NewArtifact(Struct, forbid_unknown_fields=True):
     """What is going to be uploaded."""
 
     fence: Fence
@@ -202,7 +202,7 @@ class Place(Struct):
     headers: dict[str, str]
 
 
-class CompleteArtifact(Struct):
+class CompleteArtifact(Struct, forbid_unknown_fields=True):
     """The upload is over; this is what it was."""
 
     fence: Fence
@@ -216,7 +216,7 @@ class CompleteArtifact(Struct):
     validation_detail: Annotated[str, Meta(max_length=500)] = ""
 
 
-class Finish(Struct):
+class Finish(Struct, forbid_unknown_fields=True):
     """How a job ended."""
 
     fence: Fence

@@ -35,7 +35,7 @@ Link = Annotated[str, Meta(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
-class NewTrack(Struct):
+class NewTrack(Struct, forbid_unknown_fields=True):
     """A recording; an ISRC may have hyphens and small letters."""
 
     isrc: Isrc

@@ -90,6 +90,10 @@ class Validating(OnMachine):
     entitlements: Annotated[list[str], Meta(max_length=50)] = []
 
 
+class Beating(Validating, forbid_unknown_fields=True):
+    """A code, and the machine that shows itself."""
+
+
 class SignedAnswer(Struct):
     """What was answered, signed: `sig` is Ed25519 over `response/` and `enc`, which is base64 of a `SignedVerdict`."""
 
@@ -355,7 +359,7 @@ async def _validated(request: Connection, data: Validating, ports: Ports) -> Res
     opt=LIMITED,
     responses=shows(Validity),
 )
-async def heartbeat(request: Connection, data: JSONBody[Validating], ports: NamedDependency[Ports]) -> Response[bytes]:
+async def heartbeat(request: Connection, data: JSONBody[Beating], ports: NamedDependency[Ports]) -> Response[bytes]:
     """Say that a machine still uses a license, and hear whether it may: a question as `validate` is, which counts too.
 
     Where a license has `heartbeat_seconds`, a machine that says nothing for so long, and a quarter more, gives its seat

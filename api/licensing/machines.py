@@ -16,14 +16,14 @@ from commands.licensing.licenses import ReleaseMachine
 from domain.licensing.licenses import licenses
 
 
-class Holder(Struct):
+class Holder(Struct, forbid_unknown_fields=True):
     """Whoever has a code, and on which machine they are, if they say so."""
 
     code: str
     machine_id: str | None = None
 
 
-class Release(Struct):
+class Release(Struct, forbid_unknown_fields=True):
     """A machine to be released, by its id in the list."""
 
     code: str

@@ -42,7 +42,7 @@ YEARS_SECONDS = 50 * 366 * 24 * HOUR_SECONDS
 PUBLIC_KEYS = by_address("public-keys", StudioRates, lambda rates: rates.studio_limit_per_minute, MINUTE_SECONDS)
 
 
-class Offline(Activating):
+class Offline(Activating, forbid_unknown_fields=True):
     """A machine that is to work by itself for `ttl_seconds`, thirty days by default, and an hour at least.
 
     With `encrypt` the files can be read with the code only, and the machine's only with its machine_id too.

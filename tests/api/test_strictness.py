@@ -98,3 +98,17 @@ def test_every_route_of_our_own_refuses_a_parameter_that_it_does_not_know_and_ev
             for each in known.split(", "):
                 check_query(route, method, path, f"{each}=1".encode(), surface.lenient)
     assert strict > 20
+
+
+def test_every_body_of_our_own_refuses_a_field_that_it_does_not_know() -> None:
+    bodies = 0
+    for route, surface, method, path, name in every_operation():
+        body = route.parsed_fn_signature.parameters.get("data")
+        if body is None or name in surface.lenient:
+            continue
+        kinds = [kind for kind in (body.annotation, *body.args) if hasattr(kind, "__struct_config__")]
+        assert kinds, f"{method} {path} takes a body of no declared shape"
+        for kind in kinds:
+            assert kind.__struct_config__.forbid_unknown_fields, f"{method} {path}: {kind.__name__}"
+            bodies += 1
+    assert bodies > 30
