@@ -89,7 +89,7 @@ def test_the_detail_is_the_whole_model(producer: Visitor) -> None:
     assert asked(producer.get(f"/api/beats/{beat_id}/versions")) == {"beatId": beat_id, "versions": []}
 
 
-@pytest.mark.parametrize("beat_id", ["invalid-uuid", str(uuid4()), "x%00y"])
+@pytest.mark.parametrize("beat_id", ["invalid-uuid", "9ce9fde7-c92a-4fe5-93b3-d7c7eec67334", "x%00y"])
 def test_a_beat_that_is_not_there_is_a_404_with_its_id(producer: Visitor, beat_id: str) -> None:
     for answer in (
         producer.get(f"/api/beats/{beat_id}"),

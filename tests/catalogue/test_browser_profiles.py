@@ -185,7 +185,11 @@ def test_the_master_key_rotates_and_no_row_stands_for_another(module_database_ur
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("text", ["k1", "k1:short", f"k1:{a_key()},k1:{a_key()}", f"k 1:{a_key()}"])
+@pytest.mark.parametrize(
+    "text",
+    ["k1", "k1:short", f"k1:{a_key()},k1:{a_key()}", f"k 1:{a_key()}"],
+    ids=["none", "short", "twice", "name"],
+)
 def test_keys_that_are_none_stop_the_start(text: str) -> None:
     assert list(Cookies(browser_profile_keys=Secret(text)).problems())
 
