@@ -45,7 +45,7 @@ REGISTERED = by_address("runners", BuildRates, lambda rates: rates.runner_limit_
 
 Fence = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 FenceInQuery = Annotated[int, QueryParameter(ge=1, le=2**31 - 1, description="The fence of the claim")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", examples=["9f" * 32])]
 #: A name that is one on every system, and no way to anywhere.
 FileName = Annotated[
     str, Meta(min_length=1, max_length=200, pattern=r'^[^/\\\x00-\x1f\x7f:*?"<>|. ][^/\\\x00-\x1f\x7f:*?"<>|]*$')
@@ -166,7 +166,7 @@ class FoundSource(Struct, forbid_unknown_fields=True):
     """What was checked out."""
 
     fence: Fence
-    commit_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}$")]
+    commit_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}$", examples=["9f" * 20])]
     tags: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=64)] = []
     version_file: Annotated[str, Meta(max_length=256)] | None = None
 
@@ -267,7 +267,12 @@ async def remove_runner(runner_id: FromPath[str], ports: NamedDependency[Ports],
     await ports.execute(RemoveRunner(runner_id=runner_id, workspace_id=asker.workspace_id), asker.context)
 
 
-@post("/functions/v1/runner/register", status_code=201, tags=["runner"], opt=rate(REGISTERED))
+@post(
+    "/functions/v1/runner/register",
+    status_code=201,
+    tags=["runner"],
+    opt={**rate(REGISTERED), "statuses": ("403",)},
+)
 async def register_runner(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Become a runner. The token is shown this once, and shown from then on as `Authorization: Bearer`."""
     workspace_id, _, rest = data.token.removeprefix(REGISTRATION_PREFIX).partition(".")

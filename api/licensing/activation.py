@@ -52,9 +52,9 @@ _TEXTS: dict[type[Refusal], str] = {
 #: Drawn anew by the client for each request, so that no old answer passes for a new one.
 Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 KeyId = Annotated[str, Meta(max_length=64)]
-_EXAMPLE = "3f0c5f6e-52c4-4b8e-9d33-0a6a1c1d9e55"
-Code = Annotated[str, Meta(examples=[_EXAMPLE])]
-InPath = Annotated[str, PathParameter(examples=[Example(value=_EXAMPLE)])]
+EXAMPLE = "3f0c5f6e-52c4-4b8e-9d33-0a6a1c1d9e55"
+Code = Annotated[str, Meta(examples=[EXAMPLE])]
+InPath = Annotated[str, PathParameter(examples=[Example(value=EXAMPLE)])]
 
 
 class OnMachine(Struct):

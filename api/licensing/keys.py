@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, json, to_builtins
 
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, stored
-from api.licensing.activation import shows
+from api.licensing.activation import EXAMPLE, shows
 from api.licensing.ports import Ports
 from commands.kernel import derived_id
 from commands.licensing.licenses import (
@@ -56,7 +56,7 @@ Entitlements = Annotated[
 ]
 TrialDays = Annotated[int, Meta(ge=1, le=sheets.TRIAL_DAYS_MAX)]
 Heartbeat = Annotated[int, Meta(ge=sheets.HEARTBEAT_SECONDS[0], le=sheets.HEARTBEAT_SECONDS[1])]
-Code = Annotated[str, Meta(max_length=64)]
+Code = Annotated[str, Meta(max_length=64, examples=[EXAMPLE])]
 
 
 class Terms(Struct):

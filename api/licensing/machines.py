@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
-from api.licensing.activation import LIMITED, Connection, counted, known, on_behalf_of
+from api.licensing.activation import LIMITED, Code, Connection, counted, known, on_behalf_of
 from api.licensing.keys import Released, activations_of, released
 from api.licensing.ports import Ports
 from commands.licensing.licenses import ReleaseMachine
@@ -19,14 +19,14 @@ from domain.licensing.licenses import licenses
 class Holder(Struct, forbid_unknown_fields=True):
     """Whoever has a code, and on which machine they are, if they say so."""
 
-    code: str
+    code: Code
     machine_id: str | None = None
 
 
 class Release(Struct, forbid_unknown_fields=True):
     """A machine to be released, by its id in the list."""
 
-    code: str
+    code: Code
     id: Annotated[str, Meta(max_length=64)]
 
 

@@ -25,7 +25,7 @@ FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-
 BRANCH = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?$"
 GITHUB = "https://github.com/"
 
-FullName = Annotated[str, Meta(min_length=1, max_length=1024)]
+FullName = Annotated[str, Meta(min_length=1, max_length=1024, examples=["somebody/reverb"])]
 Branch = Annotated[str, Meta(max_length=255, pattern=BRANCH)]
 
 
