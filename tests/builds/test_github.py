@@ -135,7 +135,7 @@ def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client,
         {"installation_id": 7, "state": state, "code": "code-of-eve"},
         {"installation_id": 7, "state": state, "code": "made-up"},
         {"installation_id": 7, "state": state, "code": "../x"},
-        {"installation_id": 7, "state": state[:-1] + "0", "code": "code-of-ada"},
+        {"installation_id": 7, "state": state[:-1] + ("1" if state.endswith("0") else "0"), "code": "code-of-ada"},
         {"installation_id": 7, "state": "x", "code": "code-of-ada"},
     )
     for wrong in wrong_ones:
