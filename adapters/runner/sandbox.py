@@ -298,25 +298,31 @@ class Sandbox:
                         time.sleep(0.02)
 
 
+def _too_much(rooms: Rooms, limits: Limits) -> BuildFailed | None:
+    if disk_use(rooms.root) <= limits.disk_bytes:
+        return None
+    return BuildFailed("disk_full", f"The build wrote more than it may ({limits.disk_bytes >> 20} MiB).")
+
+
 def _look_after(
     reader: threading.Thread, rooms: Rooms, limits: Limits, stop: Callable[[], bool], deadline: float
 ) -> Exception | None:
-    """Wait until nobody can print any more; why a step must be stopped, None when it has ended by itself."""
+    """Wait until nobody can print any more; why a step has failed, None when it has ended within limits."""
     ends = min(deadline, time.monotonic() + limits.step_seconds)
     next_look = time.monotonic() + DISK_LOOK_SECONDS
     while True:
         reader.join(LOOK_SECONDS)
         if not reader.is_alive():
-            return None
+            # What is written between two looks counts as well.
+            return _too_much(rooms, limits)
         now = time.monotonic()
         if stop():
             return Cancelled()
         if now > ends:
             return BuildFailed("timeout", f"A step took longer than it may ({limits.step_seconds:g} s).")
         if now > next_look:
-            used = disk_use(rooms.root)
-            if used > limits.disk_bytes:
-                return BuildFailed("disk_full", f"The build wrote more than it may ({limits.disk_bytes >> 20} MiB).")
+            if (problem := _too_much(rooms, limits)) is not None:
+                return problem
             # A tree that takes long to look at is looked at less often.
             next_look = time.monotonic() + max(DISK_LOOK_SECONDS, 10 * (time.monotonic() - now))
 

@@ -71,7 +71,8 @@ def held(
             f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
-        assert _head(connection).startswith(b"HTTP/1.1 100")
+        head = _head(connection)
+        assert head.startswith(b"HTTP/1.1 100"), (method, path, head)
         yield Held(connection, body, time.monotonic())
 
 
@@ -162,6 +163,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/webhook-deliveries/replay": {"since": "2026-01-01T00:00:00Z"},
     "POST /v1/webhook-endpoints": {"url": "https://example.com/late"},
     "PATCH /v1/webhook-endpoints/{endpoint_id}": {"description": "late"},
+    "POST /api/beats/{beat_id}/upload": UPLOAD,
 }
 
 
@@ -187,6 +189,10 @@ class Scene:
             "api_key_id": self.owner.key()["id"],
             "user_id": self.owner.user_id,
             "workspace_id": self.owner.workspace_id,
+            "beat_id": self.owner.post(
+                "/api/generate/beat", {"categoryName": "LoFi – Melodic/Calm", "mode": "metadata_only"}
+            ).json()["beat"]["id"],
+            "project_id": self.owner.post("/functions/v1/projects", {"name": "Reverb"}).json()["id"],
             "endpoint_id": self.owner.post("/v1/webhook-endpoints", {"url": "https://example.com/a"}).json()["id"],
         }
 

@@ -25,6 +25,11 @@ ENDS_THE_VISIT = {
     ("DELETE", "/v1/account/workspaces/{workspace_id}"),
     ("POST", "/v1/account/team/leave"),
 }
+#: Without an app at GitHub these say 503, as documented; with one they are asked in the tests of builds.
+NEEDS_GITHUB = {
+    ("GET", "/functions/v1/github-app-callback"),
+    ("POST", "/functions/v1/github-app-callback/install"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def test_no_request_is_answered_with_a_server_error_or_an_undocumented_status(
     tried = 0
     for found in contract.get_all_operations():
         operation = found.ok()
-        if (operation.method.upper(), operation.path) in ENDS_THE_VISIT:
+        if (operation.method.upper(), operation.path) in ENDS_THE_VISIT | NEEDS_GITHUB:
             continue
         tried += 1
         problem = _hammer(operation, bearer)

@@ -149,7 +149,7 @@ def test_whoever_follows_the_log_sees_each_new_event_once(stack: Stack, account:
                     seen.append((event["position"], event["workspace_id"]))
                     assert seen == sorted(set(seen))
             follower.send_signal(signal.SIGINT)
-            assert follower.wait(10) == 130
+            assert follower.wait(60) == 130
         finally:
             follower.kill()
 

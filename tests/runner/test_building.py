@@ -304,7 +304,8 @@ def test_a_step_that_does_not_end_is_ended_within_seconds(
         shop, job(repository(tmp_path / "it", commands(f"bash -c '{line}'" if ":|:" in line else line)), "clap")
     )
 
-    assert problem.code == "timeout"
+    # Whoever begins processes without end may have been refused the next one before the time was over.
+    assert problem.code in (("timeout", "step_failed") if "setsid" in line else ("timeout",))
     assert time.monotonic() - begun < 1.5 + 8
     assert processes_of(sandbox) == []
 
