@@ -42,7 +42,7 @@ class Feed(Struct):
     next: int
 
 
-@get("/v1/events", tags=["platform"], opt=needs("events:read", "admin"))
+@get("/v1/events", tags=["platform"], opt={**needs("events:read", "admin"), "statuses": ("409",)})
 async def follow_events(
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
