@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from api.markdown import SAID, Topics, by_surface, headline, kind_of
-from api.samples import LANGUAGES, call_of, resolved, value_of
+from api.samples import HERE, LANGUAGES, call_of, resolved, value_of
 
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 16%, transparent);
@@ -88,7 +88,7 @@ addEventListener("keydown", (event) => {
 """
 
 #: What the page may load: itself. Its script is named by its digest, so that nothing else runs on it.
-_PROGRAM = _SCRIPT.replace("HERE", json.dumps("http://127.0.0.1:8000"))
+_PROGRAM = _SCRIPT.replace("HERE", json.dumps(HERE))
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     f"script-src 'sha256-{base64.b64encode(hashlib.sha256(_PROGRAM.encode()).digest()).decode()}'"

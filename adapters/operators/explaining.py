@@ -69,10 +69,10 @@ class Explanation(Value):
 async def explain(connection: Connection, name: str) -> Explanation:
     """What a position, an event id, a correlation id, a request id or the last event of a stream belongs to.
 
-    Raises NothingToExplain. Without an index by correlation the log is read once from the request on.
+    Raises NothingToExplain. There is no index by correlation, so the log is read through for its events.
     """
-    correlation_id, first = await _place(connection, name)
-    lines = await oldest(connection, Search(correlation_id=correlation_id, after=first - 1), EVENTS_MAX)
+    correlation_id = await _correlation(connection, name)
+    lines = await oldest(connection, Search(correlation_id=correlation_id), EVENTS_MAX)
     positions = [line.position for line in lines]
     cursor = await connection.execute(
         "SELECT position, reaction, state, attempts, due_at, problem FROM jobs WHERE position = ANY(%s)", (positions,)
@@ -94,8 +94,8 @@ async def explain(connection: Connection, name: str) -> Explanation:
     )
 
 
-async def _place(connection: Connection, name: str) -> tuple[UUID, int]:
-    """The correlation that a name leads to, and a position before which nothing of it is."""
+async def _correlation(connection: Connection, name: str) -> UUID:
+    """The correlation that a name leads to."""
     tries: list[tuple[str, Any]] = []
     if name.isdecimal() and len(name) <= 18:
         tries.append((f"SELECT correlation_id FROM {TABLE} WHERE notification_id = %s", int(name)))
@@ -112,11 +112,8 @@ async def _place(connection: Connection, name: str) -> tuple[UUID, int]:
     for statement, value in tries:
         cursor = await connection.execute(statement.encode(), (value,))
         if row := await cursor.fetchone():
-            cursor = await connection.execute(
-                f"SELECT min(notification_id) FROM {TABLE} WHERE correlation_id = %s".encode(), (row[0],)
-            )
-            first = await cursor.fetchone()
-            return row[0], (first[0] if first else None) or 1
+            found: UUID = row[0]
+            return found
     raise NothingToExplain(name=name)
 
 

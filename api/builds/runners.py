@@ -40,7 +40,7 @@ HEARTBEAT_SECONDS = 2.0
 LOOK_SECONDS = 0.4
 CHUNK_BYTES_MAX = 512 * 1024
 #: Asked for with a runner's own token.
-TOKEN = {"token": "Bearer"}
+TOKEN = {"token": "Bearer", "statuses": ("401",)}
 REGISTERED = by_address("runners", BuildRates, lambda rates: rates.runner_limit_per_hour)
 
 Fence = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -423,7 +423,7 @@ def _base(request: Request[Any, Any, Any], ports: Ports) -> str:
     "/functions/v1/runner/jobs/{job_id:str}/heartbeat",
     status_code=200,
     tags=["runner"],
-    opt=TOKEN | {"statuses": ("401",)},
+    opt=TOKEN,
 )
 async def beat(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Held], ports: NamedDependency[Ports]
@@ -440,9 +440,7 @@ async def beat(
     return Alive(cancel=True, lease_until=None)
 
 
-@post(
-    "/functions/v1/runner/jobs/{job_id:str}/steps", status_code=200, tags=["runner"], opt=TOKEN | {"statuses": ("401",)}
-)
+@post("/functions/v1/runner/jobs/{job_id:str}/steps", status_code=200, tags=["runner"], opt=TOKEN)
 async def note_step(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Stepping], ports: NamedDependency[Ports]
 ) -> Alive:
@@ -458,7 +456,7 @@ async def note_step(
     "/functions/v1/runner/jobs/{job_id:str}/source",
     status_code=200,
     tags=["runner"],
-    opt=TOKEN | {"statuses": ("401",)},
+    opt=TOKEN,
 )
 async def note_source(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[FoundSource], ports: NamedDependency[Ports]
@@ -597,7 +595,7 @@ async def upload_artifact(
     "/functions/v1/runner/jobs/{job_id:str}/artifacts/{artifact_id:str}/complete",
     status_code=201,
     tags=["runner"],
-    opt=TOKEN | {"statuses": ("401",)},
+    opt=TOKEN,
 )
 async def complete_artifact(
     request: Request[Any, Any, Any],
@@ -647,7 +645,7 @@ async def complete_artifact(
     "/functions/v1/runner/jobs/{job_id:str}/finish",
     status_code=200,
     tags=["runner"],
-    opt=TOKEN | {"statuses": ("401",)},
+    opt=TOKEN,
 )
 async def finish_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Finish], ports: NamedDependency[Ports]

@@ -11,13 +11,9 @@ server for each request does not depend on them.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import cycle
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -26,15 +22,9 @@ import psutil
 import uvloop
 from msgspec import json
 
-from infra.embedded.blobs import EmbeddedBlobs
-from infra.embedded.nats import EmbeddedNats
-from infra.embedded.postgres import EmbeddedPostgres
-from infra.embedded.processes import free_ports
-from infra.embedded.stack import start_together, stop_together
-from infra.migrate import migrate
-from tests.benchmarks.job_submission import running, wait
+from api.settings import Rates
 from tests.benchmarks.load import Load, load, message
-from tests.benchmarks.session_read import ROLES, cpu_seconds, middle
+from tests.benchmarks.session_read import cpu_seconds, middle, service
 from tests.identity.crowd import sign_in
 
 ACTIVATION = "/functions/v1/plugin-activation"
@@ -49,33 +39,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--connections", type=int, default=32)
     args = parser.parse_args()
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="ledgerline-bench-") as directory, ExitStack() as stack:
-        base = Path(directory)
-        base.chmod(0o755)
-        postgres = EmbeddedPostgres(base / "postgres")
-        nats = EmbeddedNats(base / "nats")
-        blobs = EmbeddedBlobs(base / "blobs")
-        start_together([postgres, nats, blobs])
-        stack.callback(stop_together, [blobs, nats, postgres])
-        migrate(postgres.url)
-        environment = {
-            **os.environ,
-            "LEDGERLINE_ENV": "development",
-            "LEDGERLINE_POSTGRES_URL": postgres.url,
-            "LEDGERLINE_NATS_URL": nats.url,
-            "LEDGERLINE_S3_URL": blobs.url,
-            "LEDGERLINE_S3_ACCESS_KEY": blobs.access_key,
-            "LEDGERLINE_S3_SECRET_KEY": blobs.secret_key,
-            "LEDGERLINE_SECRET_KEY": "x" * 40,
-            "LEDGERLINE_PORT": str(port),
-            "LEDGERLINE_LOG_LEVEL": "warning",
-        }
-        for role in ROLES:
-            stack.enter_context(running([sys.executable, "-m", "infra.cli", *role], environment))
+    # With the limit that a key has where nobody sets another.
+    with service(LEDGERLINE_RATE_LIMIT_PER_MINUTE=str(Rates().rate_limit_per_minute)) as url:
         server = next(each for each in psutil.Process().children() if each.cmdline()[-1] == "serve")
-        wait(f"{url}/ready")
         codes = made(url, args.codes)
         asking = cycle([asked("validate", code, number) for number, code in enumerate(codes)])
         kinds: dict[str, bytes | Iterator[bytes]] = {
