@@ -83,7 +83,7 @@ class House:
     async def new_bus(self) -> Bus:
         bus = Bus(self.nats_url, self.prefix)
         bus.start()
-        await bus.connected(10)
+        assert await bus.connected(10)
         self._open.push_async_callback(bus.close)
         return bus
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import shutil
 from typing import Any
@@ -294,19 +295,26 @@ async def test_messages_of_a_ledger_that_is_not_ours_do_not_keep_the_feed_busy(h
 async def test_a_bus_handler_named_before_or_after_the_connection_hears_each_message_once(house: House) -> None:
     bus = Bus(house.nats_url, house.prefix)
     heard: list[bytes] = []
+    count = itertools.count()
 
     async def hear(data: bytes) -> None:
         heard.append(data)
 
+    def both_were_heard_after_ringing_again() -> bool:
+        # A bell rung while a connection is being made again is lost, so it is rung until it is heard.
+        for bell in ("early", "late"):
+            house.bus.ring(bell, b"%s %d" % (bell.encode(), next(count)))
+        return {each.split()[0] for each in heard} == {b"early", b"late"}
+
     await bus.on(f"{house.prefix}.early", hear)
     bus.start()
-    assert await bus.connected(10)
-    await bus.on(f"{house.prefix}.late", hear)
-    await bus.client.flush()
-    house.bus.ring("early", b"early")
-    house.bus.ring("late", b"late")
-    await eventually(lambda: len(heard) >= 2)
-    await bus.client.flush()
-    await bus.close()
+    try:
+        assert await bus.connected(10)
+        await bus.on(f"{house.prefix}.late", hear)
+        await bus.client.flush()
+        await eventually(both_were_heard_after_ringing_again)
+        await bus.client.flush()
+    finally:
+        await bus.close()
 
-    assert sorted(heard) == [b"early", b"late"]
+    assert len(heard) == len(set(heard))
