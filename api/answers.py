@@ -71,7 +71,8 @@ class Kept(Answer[bytes]):
     keeping = "private, no-cache"
 
 
-_EXTRAS = ("headers", "cookies", "background", "type_encoders", "encoded_headers", "is_head_response")
+#: What an answer may be given besides; encoders of types are none of it, since a surface has written the content.
+_EXTRAS = ("headers", "cookies", "background", "encoded_headers", "is_head_response")
 
 
 class _Written:
