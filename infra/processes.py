@@ -162,9 +162,10 @@ async def react(
 
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
-    """Wake what is due and sweep what is over."""
+    """Wake what is due, sweep what is over, and seal what was appended."""
     from adapters.identity.last_uses import KEPT_DAYS, Uses
     from adapters.identity.origins import Origins
+    from adapters.log.seals import Sealer
     from adapters.readmodels.condition import Bulletin, condition, waiting
     from adapters.storage.blobs import Blobs
     from infra.sweep import sweep_uploads
@@ -173,6 +174,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
         pool, bus, ledger = await here.get(Pool), await here.get(Bus), await here.get(EventLog)
         swept_at, bulletin = -SWEEP_SECONDS, Bulletin()
+        sealing = asyncio.create_task((await here.get(Sealer)).run(stop), name="sealer")
         ready(True)
         while not stop.is_set():
             try:
@@ -199,10 +201,14 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 except Exception as problem:  # noqa: BLE001 - likewise
                     log.warning("sweep.interrupted", problem=str(problem))
             await _pause(stop, TICK_SECONDS)
+        await sealing
 
 
-async def replay(settings: Settings, name: str) -> None:
-    """Ask for a projection to be folded again from the first event, and wait until the new one is live."""
+async def replay(settings: Settings, name: str) -> tuple[int, int]:
+    """Ask for a projection to be folded again from the first event, and wait until the new one is live.
+
+    Returns its version and position.
+    """
     load_everything()
     folds = {each.name: each.version for each in PROJECTIONS.values()}
     folds |= {each.name: each.version for each in TALLIES.values()}
@@ -226,8 +232,7 @@ async def replay(settings: Settings, name: str) -> None:
                 raise SystemExit(f"ledgerline: {name} was folded anew by somebody else meanwhile")
             live, position, still = row
             if live:
-                log.info("replay.done", projection=name, version=version, position=position)
-                return
+                return version, position
             if still > REPLAY_STILL_SECONDS_MAX:
                 raise SystemExit(
                     f"ledgerline: nothing folds {name} (it has been at position {position} for {still:.0f} s). Is "

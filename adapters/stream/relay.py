@@ -211,7 +211,7 @@ class Relay:
         first, last = await self._message(info.state.first_seq), await self._message(info.state.last_seq)
         if first is None or last is None or not last.data:
             return None
-        if not _is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
+        if not is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
             return None
         try:
             wire = decode_wire(last.data)
@@ -277,12 +277,12 @@ class Relay:
             raise OutOfStep("the stream is gone")
         if info.state.last_seq != self._sequence or (self._sequence and not info.state.messages):
             raise OutOfStep(f"expected sequence {self._sequence}, the stream is at {info.state.last_seq}")
-        is_cut = not _is_limited(info) and info.state.first_seq != self._first
+        is_cut = not is_limited(info) and info.state.first_seq != self._first
         if info.state.messages and (is_cut or _has_lost(info)):
             raise OutOfStep("the stream has lost messages")
 
 
-def _is_limited(info: StreamInfo) -> bool:
+def is_limited(info: StreamInfo) -> bool:
     """Whether somebody has told the stream to forget its oldest messages."""
     return any(limit and limit > 0 for limit in (info.config.max_age, info.config.max_msgs, info.config.max_bytes))
 

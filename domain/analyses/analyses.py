@@ -11,6 +11,7 @@ from domain.analyses.findings import Findings
 from domain.analyses.settings import AnalysisLimits
 from domain.billing.quotas import Meter
 from domain.kernel import Category, Conflict, Event, NotFound, State, Upcasters, Value, personal, personal_since_then
+from domain.objects import Kept, keeps, lets_go
 
 Origin = Literal["url", "upload", "object"]
 
@@ -161,3 +162,8 @@ ANALYSES = Meter(
     on={AnalysisRequested: "requested_at"},
     limits=lambda settings: settings[AnalysisLimits].monthly_analysis_limits,
 )
+
+keeps(AnalysisRequested, lambda event: [Kept(key=key, until=event.analysis_id) for key in [event.object_key] if key])
+keeps(AnalysisCompleted, lambda event: [Kept(key=key) for key in [event.detail_key] if key])
+keeps(ReportDrawn, lambda event: [Kept(key=each.object_key, size=each.size) for each in event.artifacts])
+lets_go(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, what=lambda event: [event.analysis_id])

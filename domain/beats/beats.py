@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from domain.beats.settings import GenerationLimits
 from domain.billing.quotas import Meter
 from domain.kernel import Category, Conflict, Event, Exhausted, Invalid, NotFound, State, Value, personal
+from domain.objects import Kept, keeps
 
 #: Who makes the sound: our own band, or a service elsewhere that is paid for it.
 Provider = Literal["band", "sunoapi"]
@@ -637,3 +638,15 @@ GENERATIONS = Meter(
     on={GenerationRequested: "requested_at"},
     limits=lambda settings: settings[GenerationLimits].monthly_generation_limits,
 )
+
+
+def _kept(*files: StoredFile | Stem | None) -> list[Kept]:
+    return [Kept(key=each.object_key, size=each.size) for each in files if each is not None]
+
+
+keeps(VersionCompleted, lambda event: _kept(*event.files))
+keeps(VersionUploaded, lambda event: _kept(event.file))
+keeps(VersionHeard, lambda event: _kept(event.peaks))
+keeps(FilesStored, lambda event: _kept(*event.files))
+keeps(WavStored, lambda event: _kept(event.file))
+keeps(StemsStored, lambda event: _kept(*event.stems))

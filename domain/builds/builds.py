@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, Exhausted, NotFound, State, Value, personal
+from domain.objects import Kept, keeps
 from domain.studio.projects import Format, Platform, ReleaseType
 
 Status = Literal["pending", "queued", "running", "success", "failed", "cancelled"]
@@ -394,3 +395,5 @@ build_months = Category(name="build-month", initial=Month(), evolve=add, snapsho
 
 #: One stream for each link, so that nobody waits for anybody to be counted.
 artifact_links = Category(name="artifact-link", initial=State(), evolve=lambda state, _: state)
+
+keeps(BuildStored, lambda event: [Kept(key=event.object_key, size=event.file_size, sha256=event.checksum_sha256)])

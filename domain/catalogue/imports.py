@@ -9,6 +9,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value, personal
+from domain.objects import Kept, keeps, lets_go
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
 Question = Literal["currency", "date_order", "period", "track"]
@@ -184,3 +185,12 @@ def object_key(workspace_id: str, import_id: str) -> str:
 def objects_of(workspace_id: str) -> str:
     """What the keys of all originals of a workspace begin with."""
     return f"imports/{workspace_id}/"
+
+
+keeps(
+    ImportRequested,
+    lambda event: [
+        Kept(key=key, size=event.size, sha256=event.sha256, until=event.import_id) for key in [event.object_key] if key
+    ],
+)
+lets_go(ImportRefused, what=lambda event: [event.import_id])

@@ -47,4 +47,5 @@ def replay(name: str, data_dir: Path | None) -> None:
 
     telemetry.tame_libraries()
     with runner() as loop:
-        loop.run(processes.replay(settings, name))
+        version, position = loop.run(processes.replay(settings, name))
+    log.info("replay.done", projection=name, version=version, position=position)

@@ -163,6 +163,43 @@ def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
             click.echo(line)
 
 
+@log.command("export")
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Events after this position.")
+@click.option("--until", type=click.IntRange(min=0), metavar="POSITION", help="Events up to this position.")
+@data_dir
+def export(after: int, until: int | None, data_dir: Path | None) -> None:
+    """Write the log as lines of JSON, events and the seals over them; personal texts stay sealed.
+
+    `ledgerline log export | python infra/verify_log.py KEY` checks it without us.
+    """
+    import psycopg
+
+    from adapters.operators.exporting import encode_line
+    from adapters.operators.exporting import export as exported
+    from adapters.postgres.settings import Postgres
+    from infra.running import settings_for
+
+    settings = settings_for("log", data_dir=data_dir)
+    with psycopg.connect(settings[Postgres].postgres_url) as connection:
+        for line in exported(connection, after=after, until=until):
+            click.echo(encode_line(line))
+
+
+@log.command("key")
+@data_dir
+def key(data_dir: Path | None) -> None:
+    """Show the public key of the seals over the log.
+
+    Keep it elsewhere, so that nobody here can put another in its place.
+    """
+    from adapters.identity.settings import Sealing
+    from adapters.log.seals import seal_key
+    from infra.running import settings_for
+
+    settings = settings_for("log", data_dir=data_dir)
+    click.echo(seal_key(settings[Sealing].secret_key.reveal().encode()).public_key().public_bytes_raw().hex())
+
+
 # --- asking ---------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,8 @@ from typing import Any
 import click
 import structlog
 
+from adapters.operators.heartbeat import Heartbeat
+from adapters.postgres.settings import Postgres
 from domain.sections import CannotStart
 from infra import telemetry
 from infra.cli import RUN, command, data_dir
@@ -124,14 +126,20 @@ async def _run_role(name: str, role: Role, settings: Settings, *, serves: bool) 
                     f"LEDGERLINE_HEALTH_PORT {operation.health_port} on {operation.health_host}: {error.strerror}."
                 ) from error
         log.info("role.started", pid=os.getpid(), health_port=health.port or None)
+        heart = Heartbeat(settings[Postgres].postgres_url, name, lambda: health.is_ready)
+        beating = asyncio.create_task(heart.run(), name="heartbeat")
         work = asyncio.ensure_future(role(settings, stop, health.set_ready))
         stopped = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
             health.set_ready(False)
-            return await _ended(work, stop, operation.drain_seconds_max)
+            status = await _ended(work, stop, operation.drain_seconds_max)
         finally:
             stopped.cancel()
+            beating.cancel()
+            problem = work.exception() if work.done() and not work.cancelled() else None
+            await heart.end(None if problem is None else telemetry.redact(repr(problem)))
+        return status
 
 
 async def _ended(work: asyncio.Future[None], stop: asyncio.Event, drain_seconds_max: float) -> int:

@@ -16,6 +16,7 @@ EVERYTHING = (
     "job_submission",
     "licensing",
     "catalogue",
+    "verify",
 )
 
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.settings import Postgres
 from infra import cli
-from tests.infra.test_cli import COMPLETE
 from tests.journeys.kit import Stack
 
 Ask = Callable[..., list[dict[str, Any]]]
@@ -19,8 +17,7 @@ Ask = Callable[..., list[dict[str, Any]]]
 @pytest.fixture
 def on_stack(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """The running service, found by commands that are run in this process."""
-    found = COMPLETE | {"LEDGERLINE_POSTGRES_URL": stack.settings[Postgres].postgres_url}
-    for name, text in found.items():
+    for name, text in stack.settings.environment().items():
         monkeypatch.setenv(name, text)
     monkeypatch.setattr("infra.telemetry.configure", lambda *_: None)
     return stack

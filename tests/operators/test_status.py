@@ -1,0 +1,171 @@
+"""One look says how everything is that runs, and what somebody should look after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from adapters.operators.heartbeat import Heartbeat
+from adapters.operators.status import Status, status
+from adapters.storage.blobs import Blobs
+from infra import cli
+from infra.container import load_everything
+from infra.embedded.nats import EmbeddedNats
+from tests.analyses.examples import requested
+from tests.conftest import Bucket, Databases
+from tests.core.conftest import House, _migrate, eventually
+from tests.journeys.kit import Stack
+
+
+class Place:
+    """A house, its objects, and a look at both."""
+
+    def __init__(self, house: House, blobs: Blobs) -> None:
+        self.house = house
+        self.blobs = blobs
+
+    async def look(self) -> Status:
+        async with self.house.pool.connection() as connection:
+            return await status(connection, self.house.bus, self.blobs)
+
+    async def problems(self) -> tuple[str, ...]:
+        return (await self.look()).problems
+
+
+@pytest.fixture
+async def place(
+    databases: Databases, nats_server: EmbeddedNats, nats_prefix: str, bucket: Bucket
+) -> AsyncIterator[Place]:
+    load_everything()
+    url = databases.copy_of("core", _migrate)
+    blobs = Blobs(bucket.url, access_key=bucket.access_key, secret_key=bucket.secret_key, bucket=bucket.name)
+    async with House(url, nats_server.url, nats_prefix) as house:
+        yield Place(house, blobs)
+    await blobs.close()
+    databases.drop(url)
+
+
+async def test_a_role_is_shown_while_it_runs_and_missed_when_it_is_silent(place: Place) -> None:
+    heart = Heartbeat(place.house.url, "relay", lambda: True)
+    beating = asyncio.create_task(heart.run())
+    await eventually(lambda: heart._is_known)
+    beating.cancel()
+    [role] = (await place.look()).roles
+    assert (role.role, role.state, role.is_ready) == ("relay", "running", True)
+    assert role.memory_bytes is None or role.memory_bytes > 1_000_000
+    await place.house.fetch("UPDATE roles SET seen_at = now() - interval '21 seconds'")
+    [role] = (await place.look()).roles
+    assert (role.state, role.is_ready) == ("silent", False)
+    assert any("relay" in each and "has not shown itself for 21 s" in each for each in await place.problems())
+
+
+async def test_a_role_that_has_failed_says_why_until_another_one_is_at_work(place: Place) -> None:
+    heart = Heartbeat(place.house.url, "tick", lambda: True)
+    async with await heart._connect() as connection:
+        await heart._beat(connection, "running", None)
+    await heart.end("ValueError('no clock')")
+    assert "tick has failed: ValueError('no clock')" in await place.problems()
+    other = Heartbeat(place.house.url, "tick", lambda: True)
+    async with await other._connect() as connection:
+        await other._beat(connection, "running", None)
+    assert [each.state for each in (await place.look()).roles] == ["running"]
+    await other.end(None)
+    assert "tick was stopped, and none is at work." in await place.problems()
+
+
+async def test_a_role_that_nobody_has_seen_does_not_wait_for_postgres_at_its_end() -> None:
+    await Heartbeat("postgresql://me@127.0.0.1:1/x", "tick", lambda: True).end("whatever")
+
+
+async def test_what_lags_is_named_with_how_far(place: Place) -> None:
+    house = place.house
+    assert "No projector is at work." in await place.problems()
+    async with house.projecting([], []):
+        await house.caught_up("jobs")
+        await eventually(lambda: _is_seen(place))
+    head = await house.ask(requested)
+    await house.fetch("UPDATE ledger_events SET recorded_at = now() - interval '90 seconds'")
+    found = await place.look()
+    relay, sealer = (next(each for each in found.followers if each.kind == kind) for kind in ("relay", "sealer"))
+    assert (relay.position, relay.behind_events) == (0, head)
+    assert 90 <= relay.behind_seconds < 120
+    assert sealer.behind_events == head
+    said = " ".join(found.problems)
+    for who in ("read model jobs", "relay relay", "sealer sealer"):
+        assert f"The {who} is {head} positions and 9" in said, said
+
+
+async def _is_seen(place: Place) -> bool:
+    return "No projector is at work." not in await place.problems()
+
+
+async def test_jobs_are_counted_by_queue_and_state_and_not_beyond_a_limit(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await place.house.fetch(
+        "INSERT INTO jobs (reaction, position, stream, due_at, state) "
+        "SELECT 'analyse-audio', n, 's' || n, now() - interval '7 seconds', CASE WHEN n < 4 THEN 'ready' "
+        "WHEN n = 4 THEN 'parked' ELSE 'running' END FROM generate_series(1, 9) AS n"
+    )
+    [analyses] = [each for each in (await place.look()).queues if each.queue == "analyses"]
+    assert (analyses.ready, analyses.running, analyses.waiting, analyses.parked) == (3, 5, 0, 1)
+    assert 7 <= analyses.oldest_seconds < 60
+    assert "1 jobs of analyses are parked (`ledgerline parked`)." in await place.problems()
+    monkeypatch.setattr("adapters.operators.status.COUNTED_MAX", 2)
+    [analyses] = [each for each in (await place.look()).queues if each.queue == "analyses"]
+    assert (analyses.ready, analyses.running) == (2, 2)
+
+
+async def test_stores_that_are_away_are_named(place: Place) -> None:
+    assert [each.state for each in (await place.look()).stores] == ["ok", "ok", "ok"]
+    await place.house.bus.close()
+    nowhere = Blobs("http://127.0.0.1:1", access_key="a", secret_key="b", bucket="c")
+    there, place.blobs = place.blobs, nowhere
+    found = await place.problems()
+    place.blobs = there
+    await nowhere.close()
+    assert {"nats is away.", "objects is away."} <= set(found)
+
+
+async def test_no_look_reads_through_the_log(place: Place) -> None:
+    """However many events there are: every plan over the log goes by an index."""
+    house = place.house
+    await house.fetch(
+        "INSERT INTO ledger_events (originator_id, originator_version, topic, state) "
+        "SELECT 's' || n, 1, 't', '' FROM generate_series(1, 20000) AS n"
+    )
+    await house.fetch("ANALYZE ledger_events")
+    await house.fetch("SELECT pg_stat_reset()")
+    await place.look()
+
+    async def scans() -> tuple[int, int]:
+        rows = await house.fetch(
+            "SELECT pg_stat_force_next_flush(), seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables "
+            "WHERE relname = 'ledger_events'"
+        )
+        return rows[0][1], rows[0][2]
+
+    read, _ = await scans()
+    assert read == 0
+
+
+def test_the_command_shows_the_running_service(
+    on_stack: Stack,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with psycopg.connect(on_stack.settings.postgres_url, autocommit=True) as connection:
+        found = connection.execute("SELECT count(*) FROM jobs WHERE state = 'parked'").fetchall()
+    status_code = cli.main(["status", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert status_code == (1 if told["problems"] else 0)
+    assert {"role": "whole", "state": "running", "is_ready": True}.items() <= told["roles"][0].items()
+    assert {each["name"]: each["state"] for each in told["stores"]} == {"postgres": "ok", "nats": "ok", "objects": "ok"}
+    assert sum(each["parked"] for each in told["queues"]) <= found[0][0]
+    cli.main(["status"])
+    shown = capsys.readouterr().out
+    for word in ("ROLE", "whole", "FOLLOWER", "read models", "relay", "sealer", "QUEUE", "analyses", "postgres"):
+        assert word in shown
