@@ -1,4 +1,4 @@
-"""Jobs of builds in Postgres: whoever asks first has the one that has waited longest."""
+"""Jobs of builds in Postgres: whoever asks first has the next one, and workspaces come in turn."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from domain.kernel import Unavailable
 
 _JOB = "build_id, platform, workspace_id, state, runner_id, fence, step, progress, log_bytes"
 
-# A lease that has run out is as good as none: its runner is dead, or has been away for too long.
+# A lease that has run out is as good as none: its runner is dead, or has been away for too long. The workspace comes
+# first whose last lease is the oldest, so that a hundred builds of one do not make all others wait.
 _CLAIM = f"""
 UPDATE build_jobs SET state = 'claimed', runner_id = %(runner)s, fence = fence + 1, step = '', progress = 0,
     lease_until = now() + %(lease)s * interval '1 second'
 WHERE (build_id, platform) = (
-    SELECT build_id, platform FROM build_jobs
+    SELECT build_id, platform FROM build_jobs AS job
     WHERE (state = 'ready' OR (state = 'claimed' AND lease_until < now()))
       AND platform = ANY(%(platforms)s) AND formats <@ %(formats)s::text[]
       AND (%(workspace)s::text IS NULL OR workspace_id = %(workspace)s)
-    ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ORDER BY (SELECT max(lease_until) FROM build_jobs WHERE workspace_id = job.workspace_id) NULLS FIRST, queued_at
+    LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 RETURNING {_JOB}
 """
@@ -70,7 +72,7 @@ class Jobs(ports.Jobs):
     async def claim(
         self, runner_id: str, workspace_id: str | None, platforms: Sequence[str], formats: Sequence[str], lease: float
     ) -> JobRow | None:
-        """The longest waiting job that a runner can do, of one workspace or of all, under a new fence."""
+        """The next job that a runner can do, under a new fence: the oldest of the workspace whose turn it is."""
         rows = await self._rows(
             _CLAIM,
             {

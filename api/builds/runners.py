@@ -348,7 +348,7 @@ async def _held(
 async def claim_job(
     request: Request[Any, Any, Any], data: JSONBody[Wanting], ports: NamedDependency[Ports]
 ) -> Response[Any]:
-    """The job that has waited longest of those that this runner can do; waits for one for a while (204: none came)."""
+    """The next job that this runner can do, workspaces in turn; waits for one for a while (204: none came)."""
     runner_id, runner = await _runner(request, ports)
     platforms = [each for each in runner.platforms if not data.platforms or each in data.platforms]
     formats = [each for each in runner.formats if not data.formats or each in data.formats]

@@ -53,7 +53,7 @@ class Jobs(Protocol):
     async def claim(
         self, runner_id: str, workspace_id: str | None, platforms: Sequence[str], formats: Sequence[str], lease: float
     ) -> JobRow | None:
-        """The longest waiting job that a runner can do, of one workspace or of all, under a new fence."""
+        """The next job that a runner can do, under a new fence: the oldest of the workspace whose turn it is."""
 
     async def extend(self, build_id: str, platform: str, fence: int, lease: float) -> datetime | None:
         """Keep a job for longer; None when somebody else has it, or it is over."""

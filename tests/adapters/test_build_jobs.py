@@ -1,0 +1,57 @@
+"""Who gets which job of a build, in Postgres itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.builds.jobs import Jobs
+from infra.migrate import migrate
+from tests.conftest import Databases
+
+
+@pytest.fixture
+def url(databases: Databases) -> Iterator[str]:
+    made = databases.copy_of("build-jobs", partial(migrate))
+    yield made
+    databases.drop(made)
+
+
+@pytest.fixture
+async def jobs(url: str) -> AsyncIterator[Jobs]:
+    async with AsyncConnectionPool(url, min_size=1, max_size=4, open=False, kwargs={"autocommit": True}) as pool:
+        yield Jobs(pool)
+
+
+async def put(jobs: Jobs, workspace: str, *builds: str) -> None:
+    for build in builds:
+        await jobs.put(build, f"project of {workspace}", workspace, ["linux"], ["CLAP"], ready=True)
+
+
+async def claim(jobs: Jobs, workspace: str | None = None) -> str | None:
+    row = await jobs.claim("runner", workspace, ["linux"], ["CLAP", "VST3"], 60.0)
+    return None if row is None else row.build_id
+
+
+async def test_many_builds_of_one_workspace_do_not_make_another_wait(jobs: Jobs) -> None:
+    await put(jobs, "busy", "b1", "b2", "b3", "b4")
+    assert await claim(jobs) == "b1"
+    await put(jobs, "other", "o1", "o2")
+
+    found = []
+    for _ in range(5):
+        found.append(await claim(jobs))
+        await jobs.close(str(found[-1]))
+
+    assert found == ["o1", "b2", "o2", "b3", "b4"]
+    assert await claim(jobs) is None
+
+
+async def test_a_runner_of_a_workspace_gets_its_jobs_in_the_order_of_asking(jobs: Jobs) -> None:
+    await put(jobs, "one", "1", "2", "3")
+    await put(jobs, "two", "4")
+
+    assert [await claim(jobs, "one") for _ in range(4)] == ["1", "2", "3", None]
