@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
@@ -13,9 +12,13 @@ from infra.migrate import migrate
 from tests.conftest import Databases
 
 
+def _migrated(url: str) -> None:
+    migrate(url)
+
+
 @pytest.fixture
 def url(databases: Databases) -> Iterator[str]:
-    made = databases.copy_of("build-jobs", partial(migrate))
+    made = databases.copy_of("core", _migrated)
     yield made
     databases.drop(made)
 
