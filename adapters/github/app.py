@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import time
 from typing import Any
@@ -55,9 +57,21 @@ class GithubApp:
         """Whether there is an app."""
         return bool(self._settings.github_app_id and self._settings.github_private_key)
 
+    @property
+    def web(self) -> str:
+        """Where repositories are, with a slash at the end."""
+        return f"{str(self._settings.github_url).rstrip('/')}/"
+
+    def signed(self, body: bytes) -> str | None:
+        """How GitHub signs what it tells us; None where no secret was agreed on."""
+        secret = self._settings.github_webhook_secret.reveal()
+        if not secret:
+            return None
+        return f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+
     def install_url(self, state: str) -> str:
         """Where a person installs the app, to come back with this state."""
-        place = f"{str(self._settings.github_url).rstrip('/')}/apps/{self._settings.github_app_slug}/installations/new"
+        place = f"{self.web}apps/{self._settings.github_app_slug}/installations/new"
         return f"{place}?{urlencode({'state': state})}"
 
     async def account_of(self, installation_id: int, code: str) -> Account | None:
@@ -70,7 +84,7 @@ class GithubApp:
             "client_secret": self._settings.github_client_secret.reveal(),
             "code": code,
         }
-        url = f"{str(self._settings.github_url).rstrip('/')}/login/oauth/access_token"
+        url = f"{self.web}login/oauth/access_token"
         status, answer = await self._ask("POST", url, json=body)
         token = answer.get("access_token") if status == 200 and isinstance(answer, dict) else None
         if not isinstance(token, str):
@@ -102,10 +116,15 @@ class GithubApp:
                 break
         return repos
 
-    async def _token(self, installation_id: int) -> str | None:
+    async def token_for(self, installation_id: int, full_name: str) -> str | None:
+        """A token that reads one repository and nothing else, for an hour; None where the installation may not."""
+        narrowed = {"repositories": [full_name.rpartition("/")[2]], "permissions": {"contents": "read"}}
+        return await self._token(installation_id, narrowed)
+
+    async def _token(self, installation_id: int, narrowed: dict[str, Any] | None = None) -> str | None:
         """A token of an installation, for an hour."""
         url = f"{self._api}/app/installations/{installation_id}/access_tokens"
-        status, answer = await self._ask("POST", url, self._own_token())
+        status, answer = await self._ask("POST", url, self._own_token(), json=narrowed or {})
         return str(answer["token"]) if status == 201 else None
 
     def _own_token(self) -> str:

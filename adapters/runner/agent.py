@@ -181,7 +181,7 @@ def job_of(facts: dict[str, Any]) -> Job:
     """What the service says of a job, as a build needs it."""
     source = facts["source"]
     return Job(
-        source=Source(source["url"], source["ref"], source["commit_sha"]),
+        source=Source(source["url"], source["ref"], source["commit_sha"], source["token"]),
         name=facts["project_name"],
         project_id=facts["project_id"],
         formats=tuple(facts["formats"]),
@@ -224,7 +224,9 @@ def work(service: Service, shop: Workshop, stopping: threading.Event, *, once: b
         if facts is None:
             continue
         limits = shop.limits
-        log = Log(head=limits.log_head_bytes, tail=limits.log_tail_bytes, masked=facts["secrets"].values())
+        job = job_of(facts)
+        masked = (*job.secrets.values(), job.source.token, job.source.basic)
+        log = Log(head=limits.log_head_bytes, tail=limits.log_tail_bytes, masked=masked)
         print(f"runner: building {facts['build_id']}", file=sys.stderr, flush=True)
         build(Assignment(service, facts | {"lease_seconds": 60.0}, log, stopping), shop)
         shop.clear()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from adapters.runner.addresses import REF, Outside, pinned
@@ -26,7 +27,12 @@ class Source:
     url: str
     ref: str = ""
     commit: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The token as the password that GitHub takes it for."""
+        return base64.b64encode(f"x-access-token:{self.token}".encode()).decode() if self.token else ""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class Git:
 def fetch(source: Source, git: Git) -> Checkout:
     """Check a commit out into the rooms' source folder, submodules and all."""
     git.log.say(f"Fetching {source.url}" + (f" at {source.ref}" if source.ref else ""))
-    for name in filter(None, (source.ref, source.commit)):
+    for name in filter(None, (source.commit or source.ref,)):
         if not REF.fullmatch(name) or ".." in name or name.endswith((".lock", "/")):
             raise BuildFailed("source_refused", "That is not the name of a branch, a tag or a commit.")
     git.sandbox.own(git.rooms.root)
@@ -126,7 +132,7 @@ def _credentials(source: Source) -> dict[str, str]:
     return {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"http.{source.url}.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Bearer {source.token}",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {source.basic}",
     }
 
 

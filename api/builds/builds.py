@@ -25,7 +25,7 @@ from domain.builds.settings import Builds
 from domain.idempotency import claims
 from domain.kernel import Invalid, NotFound
 from domain.ledger import PUBLIC
-from domain.studio.projects import Format, Platform, ReleaseType, projects
+from domain.studio.projects import Format, Platform, Project, ReleaseType, projects
 from projections.builds.builds import (
     ArtifactsDocument,
     BuildDocument,
@@ -168,7 +168,7 @@ async def create_build(
         raise TooManyFlags(flags_max=FLAGS_MAX, loc=("body", "flags"))
     project = await ports.log.state(projects, data.project_id)
     project.belongs_to(asker.workspace_id)
-    platforms = _each_once(data.platforms) or project.platforms or await _platforms_of_runners(ports, asker)
+    platforms = _each_once(data.platforms) or await platforms_of(ports, project)
     build_id = ports.vault.new_id()
     await ports.execute(
         AskForBuild(
@@ -202,10 +202,12 @@ async def _commit_of(ports: Ports, asker: Asker, data: NewBuild) -> str:
     return earlier.commit_sha
 
 
-async def _platforms_of_runners(ports: Ports, asker: Asker) -> tuple[Platform, ...]:
-    """Every platform that there is a runner for; Linux where there is none yet."""
+async def platforms_of(ports: Ports, project: Project) -> tuple[Platform, ...]:
+    """What a project is built for where nobody says: its own platforms, or all that there are runners for, or Linux."""
+    if project.platforms:
+        return project.platforms
     found: list[Platform] = []
-    for workspace_id in (PUBLIC, asker.workspace_id):
+    for workspace_id in (PUBLIC, project.workspace_id):
         for each in await ports.views.page(runner_documents, workspace_id, limit=RUNNERS_LOOKED_AT):
             found += json.decode(each.body, type=RunnerDocument).platforms
     return tuple(dict.fromkeys(found)) or ("linux",)

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 from msgspec import DecodeError, Meta, Struct, json
 
 from api.auth import anonymous
-from api.builds.builds import BUILD_PLANS, BUILDS_A_MINUTE
+from api.builds.builds import BUILD_PLANS, BUILDS_A_MINUTE, platforms_of
 from api.builds.ports import Ports
 from commands.builds.builds import AskForBuild
 from domain.builds.builds import builds
@@ -78,7 +78,8 @@ async def trigger_build(
             build_id=build_id,
             workspace_id=project.workspace_id,
             project_id=project_id,
-            platforms=tuple(dict.fromkeys(data.platforms or data.build_platforms)) or project.platforms or ("linux",),
+            platforms=tuple(dict.fromkeys(data.platforms or data.build_platforms))
+            or await platforms_of(ports, project),
             formats=tuple(dict.fromkeys(data.formats or data.build_formats)) or project.formats,
             release_type=data.release_type,
             trigger="external",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.builds.jobs import Jobs
+from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
@@ -33,5 +34,6 @@ class Ports:
     claims: Claims
     plans: Plans
     limits: Limits
+    github: GithubApp
     settings: Builds
     service: Service

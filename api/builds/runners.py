@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
+import structlog
 from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json
 
+from adapters.github.app import GithubUnavailable
 from adapters.identity.vault import Vault
 from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
@@ -29,9 +31,12 @@ from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, V
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from domain.ledger import PUBLIC, Context
+from domain.repositories.connections import connections
 from domain.studio.projects import PLATFORMS, Format, Platform, projects
 from projections.builds.runners import RunnerDocument, runner_documents
 from projections.kernel import seconds
+
+log = structlog.get_logger(__name__)
 
 #: What the tokens of runners begin with, and those that make a runner.
 RUNNER_PREFIX, REGISTRATION_PREFIX = "lrn_", "lrr_"
@@ -111,11 +116,12 @@ class Wanting(Struct, forbid_unknown_fields=True):
 
 
 class JobSource(Struct):
-    """Where the source is."""
+    """Where the source is; with a `token` that reads this repository, where it needs one."""
 
     url: str
     ref: str
     commit_sha: str
+    token: str
 
 
 class Job(Struct):
@@ -403,7 +409,12 @@ async def _claimed(
         heartbeat_seconds=HEARTBEAT_SECONDS,
         log_offset=row.log_bytes,
         log_bytes_max=ports.settings.build_log_bytes_max,
-        source=JobSource(url=build.source_url, ref=build.ref, commit_sha=build.commit_sha),
+        source=JobSource(
+            url=build.source_url,
+            ref=build.ref,
+            commit_sha=build.commit_sha,
+            token=await _source_token(ports, build),
+        ),
         platform=platform,
         formats=list(build.formats),
         version_number=build.version_number,
@@ -413,6 +424,22 @@ async def _claimed(
         facts={"project_id": build.project_id, "api_base_url": _base(request, ports), "publishable_key": ""},
         secrets={},
     )
+
+
+async def _source_token(ports: Ports, build: Build) -> str:
+    """What lets the runner read a repository at GitHub that the workspace's installation sees; empty: nothing does."""
+    if not ports.github.is_set_up or not build.source_url.startswith(ports.github.web):
+        return ""
+    connection = await ports.log.state(connections, build.workspace_id)
+    if connection.installation_id is None:
+        return ""
+    try:
+        name = build.source_url.removeprefix(ports.github.web)
+        return await ports.github.token_for(connection.installation_id, name) or ""
+    except GithubUnavailable:
+        # Public repositories need none, and of the others git will say what it lacks.
+        log.warning("build.no_token", workspace_id=build.workspace_id)
+        return ""
 
 
 def _base(request: Request[Any, Any, Any], ports: Ports) -> str:

@@ -9,8 +9,9 @@ from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
 from api.kernel import Execute
+from api.links import Links
 from commands.kernel import Now
-from commands.ports import Web
+from commands.ports import Blobs, Web
 from commands.settings import Service
 from domain.repositories.settings import Repositories
 
@@ -28,3 +29,5 @@ class Ports:
     now: Now
     github: GithubApp
     settings: Repositories
+    blobs: Blobs
+    links: Links

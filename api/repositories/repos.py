@@ -23,7 +23,6 @@ WRITE = needs("builds:write", "member")
 #: What GitHub takes for an owner and a repository. None of it is an option or a way out of a folder.
 FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
 BRANCH = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?$"
-GITHUB = "https://github.com/"
 
 FullName = Annotated[str, Meta(min_length=1, max_length=1024, examples=["somebody/reverb"])]
 Branch = Annotated[str, Meta(max_length=255, pattern=BRANCH)]
@@ -89,7 +88,7 @@ class Place(Value):
 def place_of(name: str, ports: Ports) -> Place:
     """Where a repository is; raises NotARepository."""
     if FULL_NAME.fullmatch(name) and ".." not in name:
-        return Place(full_name=name, url=GITHUB + name)
+        return Place(full_name=name, url=ports.github.web + name)
     if name.startswith("https://"):
         check_url(ports.web, name, ("body", "repo_full_name"))
         if re.fullmatch(r"https://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~+-]+){1,16}/?", name):

@@ -15,6 +15,7 @@ from domain.builds import versions
 from domain.builds.builds import (
     ARTIFACTS_MAX,
     ArtifactLinked,
+    BranchBuilt,
     Build,
     BuildAsked,
     BuildBegun,
@@ -40,6 +41,8 @@ from domain.builds.builds import (
     Trigger,
     Verdict,
     artifact_links,
+    branch_id,
+    build_branches,
     build_months,
     build_numbers,
     builds,
@@ -51,7 +54,10 @@ from domain.studio.projects import Format, Platform, ReleaseType, check_targets,
 
 
 class AskForBuild(Command):
-    """Build a project. Without a ref what is linked counts; `monthly_limit` is null where the plan sets none."""
+    """Build a project. Without a ref what is linked counts; `monthly_limit` is null where the plan sets none.
+
+    What somebody has pushed to a branch at `pushed_at` (epoch seconds) takes the place of what was pushed there before.
+    """
 
     build_id: str
     workspace_id: str
@@ -64,6 +70,7 @@ class AskForBuild(Command):
     trigger: Trigger = "request"
     ref: str = ""
     commit_sha: str = ""
+    pushed_at: int = 0
     monthly_limit: int | None = None
     once: Once | None = None
 
@@ -76,6 +83,8 @@ async def ask(wish: AskForBuild, transaction: Transaction) -> None:
     if not await claim(transaction, wish.once, wish.build_id):
         return
     if (await transaction.expect_new(builds, wish.build_id)).status != "absent":
+        return
+    if wish.trigger == "push" and not await _is_newest(wish, transaction):
         return
     now = transaction.now
     await _count(transaction, wish.build_id, wish.workspace_id, now, more=1, limit=wish.monthly_limit)
@@ -102,6 +111,25 @@ async def ask(wish: AskForBuild, transaction: Transaction) -> None:
         commit_sha=wish.commit_sha,
     )
     transaction.record(builds, wish.build_id, asked)
+
+
+async def _is_newest(wish: AskForBuild, transaction: Transaction) -> bool:
+    """Whether nothing newer was pushed to its branch; what was pushed there before it is built no more."""
+    branch = branch_id(wish.project_id, wish.ref)
+    before = await transaction.find(build_branches, branch)
+    if wish.pushed_at < before.pushed_at:
+        return False
+    if before.build_id and not (await transaction.load(builds, before.build_id)).is_over:
+        await _cancel(transaction, before.build_id, "superseded")
+    built = BranchBuilt(
+        branch_id=branch,
+        project_id=wish.project_id,
+        build_id=wish.build_id,
+        pushed_at=wish.pushed_at,
+        built_at=transaction.now,
+    )
+    transaction.record(build_branches, branch, built)
+    return True
 
 
 def _number(transaction: Transaction, project_id: str, build_id: str, number: int, version: str) -> None:
@@ -364,12 +392,15 @@ def _failed(
     )
 
 
+Because = Literal["asked", "superseded", "forgotten"]
+
+
 class CancelBuild(Command):
     """Nobody wants it any more."""
 
     build_id: str
     workspace_id: str
-    because: Literal["asked", "superseded", "forgotten"] = "asked"
+    because: Because = "asked"
 
 
 @handles(CancelBuild)
@@ -381,11 +412,16 @@ async def cancel(wish: CancelBuild, transaction: Transaction) -> None:
         return
     if build.is_over:
         raise BuildIsOver
-    cancelled = BuildCancelled(build_id=wish.build_id, cancelled_at=transaction.now, because=wish.because)
-    transaction.record(builds, wish.build_id, cancelled)
+    await _cancel(transaction, wish.build_id, wish.because)
+
+
+async def _cancel(transaction: Transaction, build_id: str, because: Because) -> None:
+    build = await transaction.load(builds, build_id)
+    cancelled = BuildCancelled(build_id=build_id, cancelled_at=transaction.now, because=because)
+    transaction.record(builds, build_id, cancelled)
     if not build.left_the_queue:
         assert build.asked_at is not None
-        await _count(transaction, wish.build_id, build.workspace_id, build.asked_at, more=-1, limit=None)
+        await _count(transaction, build_id, build.workspace_id, build.asked_at, more=-1, limit=None)
 
 
 class LinkArtifact(Command):

@@ -20,6 +20,7 @@ from domain.studio.projects import (
     ProjectWebhookRemoved,
     ProjectWebhookSet,
     Visibility,
+    check_rules,
     check_targets,
     projects,
 )
@@ -46,6 +47,7 @@ class CreateProject(Command):
 async def create(wish: CreateProject, transaction: Transaction) -> None:
     """A project is created once."""
     check_targets(wish.platforms, wish.formats)
+    check_rules(wish.rules, wish.platforms, wish.formats)
     if not await claim(transaction, wish.once, wish.project_id):
         return
     project = await transaction.expect_new(projects, wish.project_id)
@@ -92,6 +94,7 @@ def change(wish: ChangeProject, project: Project, now: datetime) -> list[Event]:
     platforms = project.platforms if wish.platforms is None else wish.platforms
     formats = project.formats if wish.formats is None else wish.formats
     check_targets(platforms, formats)
+    check_rules(project.rules if wish.rules is None else wish.rules, platforms, formats)
     changes: list[Event] = []
     name = project.name if wish.name is None else wish.name
     description = project.description if wish.description is None else wish.description

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
@@ -348,6 +349,49 @@ def last_number(event: Event) -> Numbers | None:
 
 
 build_numbers = Category(name="build-numbers", initial=Numbers(), evolve=count, snapshot=last_number)
+
+
+# --- branches: which build of a branch is the newest ------------------------------------------------------------------
+
+
+class BranchBuilt(Event):
+    """What was pushed to a branch is built; `pushed_at` (epoch seconds): when, as its place says."""
+
+    target: ClassVar[str] = "project"
+
+    branch_id: str
+    project_id: str
+    build_id: str
+    pushed_at: int
+    built_at: datetime
+
+
+class Branch(State):
+    """The newest build of a branch."""
+
+    build_id: str = ""
+    pushed_at: int = 0
+
+
+def push(branch: Branch, event: Event) -> Branch:
+    """A branch after one more event."""
+    return newest_of(event) or branch
+
+
+def newest_of(event: Event) -> Branch | None:
+    """What the newest event says of a branch."""
+    match event:
+        case BranchBuilt():
+            return Branch(build_id=event.build_id, pushed_at=event.pushed_at)
+    return None
+
+
+def branch_id(project_id: str, name: str) -> str:
+    """A branch of a project, by a digest: what it is called is nobody's business but theirs."""
+    return f"{project_id}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:32]}"
+
+
+build_branches = Category(name="build-branch", initial=Branch(), evolve=push, snapshot=newest_of)
 
 
 # --- the month: how many builds a workspace has had -------------------------------------------------------------------

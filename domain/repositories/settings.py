@@ -28,5 +28,8 @@ class Github(Section, frozen=True):
     github_private_key: Annotated[Secret, says("Private key of the app, PEM; line ends may be written `\\n`")] = Secret(
         ""
     )
+    github_webhook_secret: Annotated[Secret, says("Secret of the app's webhook; without one none is taken")] = Secret(
+        ""
+    )
     github_url: Annotated[Url, says("Where GitHub is", schemes=("http", "https"))] = Url("https://github.com")
     github_api_url: Annotated[Url, says("Where its API is", schemes=("http", "https"))] = Url("https://api.github.com")

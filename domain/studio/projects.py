@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec.structs import replace
 
 from domain.kernel import Category, Event, Invalid, NotFound, State, Value, personal
+from domain.studio.globs import matches
 
 Platform = Literal["macos", "windows", "linux"]
 Format = Literal["vst3", "au", "standalone", "clap", "lv2"]
@@ -16,6 +18,8 @@ Visibility = Literal["private", "public"]
 
 PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 FORMATS: tuple[Format, ...] = get_args(Format)
+#: Globs that one list of a rule may have, and characters of each.
+GLOBS_MAX, GLOB_LENGTH_MAX = 50, 255
 
 
 class BuildConfig(Value):
@@ -32,6 +36,12 @@ class Paths(Value):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
+    def wants(self, files: Collection[str]) -> bool:
+        """Whether one of these files counts."""
+        return any(
+            (not self.include or matches(each, self.include)) and not matches(each, self.exclude) for each in files
+        )
+
 
 class OnPush(Value):
     """Build what is pushed to these branches (globs)."""
@@ -40,12 +50,20 @@ class OnPush(Value):
     paths: Paths = Paths()
     build_config: BuildConfig = BuildConfig()
 
+    def wants(self, branch: str, files: Collection[str] | None) -> bool:
+        """Whether a push to this branch is built; `files` are those that it changes, None where nobody can say."""
+        return matches(branch, self.branches) and (files is None or self.paths.wants(files))
+
 
 class OnTag(Value):
     """Build the commits that get these tags (globs)."""
 
     tags: tuple[str, ...] = ("v*",)
     build_config: BuildConfig = BuildConfig(release_type="release")
+
+    def wants(self, tag: str) -> bool:
+        """Whether a commit that gets this tag is built."""
+        return matches(tag, self.tags)
 
 
 class OnRelease(Value):
@@ -190,6 +208,22 @@ def check_targets(platforms: tuple[Platform, ...], formats: tuple[Format, ...]) 
     """Refuse formats that no platform among those named has; no platforms are all of them."""
     if "au" in formats and platforms and "macos" not in platforms:
         raise AuNeedsMacos(loc=("body", "formats"))
+
+
+class TooManyGlobs(Invalid):
+    """A list of a rule has {globs_max} globs at most, each of 1 to {length_max} characters."""
+
+
+def check_rules(rules: BuildRules, platforms: tuple[Platform, ...], formats: tuple[Format, ...]) -> None:
+    """Refuse rules that could build nothing in a project of these targets, and those that take long to look through."""
+    push, tag, release = rules.push, rules.tag, rules.release
+    lists = ((push.branches, push.paths.include, push.paths.exclude) if push else ()) + ((tag.tags,) if tag else ())
+    for globs in lists:
+        if len(globs) > GLOBS_MAX or not all(1 <= len(each) <= GLOB_LENGTH_MAX for each in globs):
+            raise TooManyGlobs(globs_max=GLOBS_MAX, length_max=GLOB_LENGTH_MAX, loc=("body", "rules"))
+    for rule in (push, tag, release):
+        if rule is not None:
+            check_targets(rule.build_config.platforms or platforms, rule.build_config.formats or formats)
 
 
 projects = Category(name="project", initial=Project(), evolve=evolve, absent=NoSuchProject)

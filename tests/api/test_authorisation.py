@@ -61,6 +61,7 @@ PUBLIC = {
     "POST /api/callbacks/suno/wav",
     # a project's webhook secret is the proof
     "POST /functions/v1/external-builds/{project_id}/trigger",
+    "POST /functions/v1/github-app-callback/webhook",
     "GET /functions/v1/external-builds/{build_id}/status",
     # GitHub leads people here, with a state of ours and a code of theirs
     "GET /functions/v1/github-app-callback",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from commands.builds.builds import (
     AskForBuild,
     CancelBuild,
@@ -75,7 +77,11 @@ EXAMPLES = (
     # Linked while a build waits for it.
     Example(linked, [project, asked]),
     Example(UnlinkRepository(project_id="project-1", workspace_id="w1"), [project, linked]),
-    Example(asked, [project, linked]),
+    # A push, which takes the place of the one before it.
+    Example(
+        replace(asked, build_id="build-2", trigger="push", ref="main", pushed_at=2),
+        [project, linked, replace(asked, trigger="push", ref="main", pushed_at=1)],
+    ),
     Example(SourceBuild(build_id="build-1"), [project, asked, linked]),
     Example(queued, [project, linked, asked]),
     Example(claimed, [project, linked, asked, queued]),

@@ -36,7 +36,7 @@ from domain.builds.builds import (
     month_id,
 )
 from domain.builds.versions import following, of_source
-from domain.ledger import Context
+from domain.ledger import Context, Recorded
 from domain.studio.projects import AuNeedsMacos, NoSuchProject
 from tests.builds import examples
 from tests.spec import CONTEXT, NOW, given
@@ -238,3 +238,25 @@ def test_the_tag_comes_before_the_file_and_the_file_before_the_last_version() ->
     assert of_source([], "2.0.0", "dev", 7) == "2.0.0-dev.7"
     assert of_source([], "soon", "patch", 7) is None
     assert of_source([], None, "patch", 7) is None
+
+
+async def test_a_push_takes_the_place_of_the_one_before_it_in_the_same_append() -> None:
+    first = replace(examples.asked, trigger="push", ref="main", pushed_at=5, monthly_limit=1)
+    ledger = MemoryLedger(lambda: NOW)
+    for wish in (examples.project, examples.linked, first):
+        await execute(wish, ledger, NOW, CONTEXT)
+    before = await ledger.head()
+
+    # What is cancelled before it has begun counts no longer, so there is room for the new one.
+    await execute(replace(first, build_id="build-2"), ledger, NOW, CONTEXT)
+
+    names = [each.name for each in await ledger.page(before, 100) if isinstance(each, Recorded)]
+    assert sorted(name.rpartition(".")[2] for name in names) == [
+        "BranchBuilt", "BuildAsked", "BuildCancelled", "BuildCounted", "BuildCounted", "BuildNumbered",
+    ]  # fmt: skip
+    assert (await ledger.state(build_months, month_id("w1", NOW))).used == 1
+
+    await execute(replace(first, build_id="build-3", pushed_at=4), ledger, NOW, CONTEXT)
+    await execute(replace(first, build_id="build-4", ref="other", monthly_limit=2), ledger, NOW, CONTEXT)
+    states = [(await ledger.state(builds, f"build-{number}")).status for number in (1, 2, 3, 4)]
+    assert states == ["cancelled", "pending", "absent", "pending"]

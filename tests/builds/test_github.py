@@ -5,21 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from domain.sections import Secret, Url
-from tests.builds.test_over_http import BUILDS, MOMENT, refusal
+from tests.builds.little_github import LittleGithub, deliver, push
+from tests.builds.test_over_http import BUILDS, MOMENT, project_of, refusal, runner_of
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Stack
 
@@ -27,90 +22,19 @@ CALLBACK = "/functions/v1/github-app-callback"
 DISCOVER = "/functions/v1/plugin-repos/discover"
 
 
-class Github:
-    """As much of GitHub as the app asks: codes of people, what they may see, and tokens of installations."""
-
-    def __init__(self) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
-        self.people = {"code-of-ada": 7, "code-of-eve": 8}
-        self.repositories = [
-            {
-                "name": name,
-                "full_name": f"ada/{name}",
-                "description": "My awesome plugin",
-                "html_url": f"https://github.com/ada/{name}",
-                "topics": topics,
-                "default_branch": "main",
-                "private": True,
-            }
-            for name, topics in (("my-plugin", ["beatconnect-plugin"]), ("notes", []))
-        ]
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: Any) -> None:
-                pass
-
-            def answer(self, status: int, body: Any) -> None:
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def do_POST(self) -> None:
-                sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-                if self.path == "/login/oauth/access_token":
-                    known = sent["code"] in outer.people and sent["client_secret"] == "app-secret"
-                    answer = {"access_token": sent["code"]} if known else {"error": "bad_verification_code"}
-                    self.answer(200, answer)
-                elif self.path == "/app/installations/7/access_tokens":
-                    token = self.headers["Authorization"].removeprefix("Bearer ")
-                    claims = jwt.decode(token, outer.key.public_key(), ["RS256"], issuer="Iv1.app")
-                    assert claims["exp"] - claims["iat"] <= 660
-                    self.answer(201, {"token": "installation-7"})
-                else:
-                    self.answer(404, {"message": "Not Found"})
-
-            def do_GET(self) -> None:
-                token = self.headers["Authorization"].removeprefix("Bearer ")
-                if self.path.startswith("/user/installations"):
-                    account = {"login": "ada", "type": "User"}
-                    self.answer(200, {"installations": [{"id": outer.people[token], "account": account}]})
-                elif self.path.startswith("/installation/repositories") and token == "installation-7":
-                    self.answer(200, {"repositories": outer.repositories})
-                else:
-                    self.answer(401, {"message": "Bad credentials"})
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def pem(self) -> str:
-        form = serialization.PrivateFormat.PKCS8
-        return self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+@pytest.fixture(scope="module")
+def github() -> Iterator[LittleGithub]:
+    """A GitHub of this machine."""
+    little = LittleGithub()
+    yield little
+    little.close()
 
 
 @pytest.fixture(scope="module")
-def door(stack: Stack) -> Iterator[httpx.Client]:
+def door(stack: Stack, github: LittleGithub) -> Iterator[httpx.Client]:
     """A process with an app at the GitHub that is played."""
-    github = Github()
-    changed: dict[str, Any] = {
-        "github_app_id": "Iv1.app",
-        "github_app_slug": "ledgerline",
-        "github_client_secret": Secret("app-secret"),
-        "github_private_key": Secret(github.pem.replace("\n", "\\n")),
-        "github_url": Url(github.url),
-        "github_api_url": Url(github.url),
-    }
-    with stack.door(**changed) as url, httpx.Client(base_url=url, timeout=30) as http:
+    with stack.door(**github.settings()) as url, httpx.Client(base_url=url, timeout=30) as http:
         yield http
-    github.server.shutdown()
-    github.server.server_close()
 
 
 @pytest.fixture
@@ -172,6 +96,11 @@ def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client,
         assert (gone.status_code, gone.json()) == (200, {"success": True, "message": "GitHub disconnected"})
     assert developer.get(f"{CALLBACK}/status").json() == nothing
     assert door.get(CALLBACK, params=taken).status_code == 200
+    # Taken out of the account at GitHub it is not connected here either.
+    assert deliver(door, "installation", {"action": "suspend", "installation": {"id": 7}}).status_code == 202
+    assert stranger.get(f"{CALLBACK}/status").json()["connected"] is True
+    assert deliver(door, "installation", {"action": "deleted", "installation": {"id": 7}}).status_code == 202
+    assert stranger.get(f"{CALLBACK}/status").json() == nothing
 
 
 def test_without_an_app_it_is_said_that_there_is_none(developer: Visitor) -> None:
@@ -204,3 +133,143 @@ def test_other_systems_ask_for_builds_with_the_webhooks_secret(developer: Visito
     assert refusal(http.post(nowhere, content=body, headers={"X-Webhook-Secret": secret}))[0] == 401
     for bad in (b"[]", b"{", b'{"ref": "--x"}', b'{"platforms": ["amiga"]}', b"\xff"):
         assert refusal(http.post(place, content=bad, headers={"X-Webhook-Secret": secret})) == (400, "bad_request")
+
+
+# --- what GitHub tells ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def connected(door: httpx.Client) -> Iterator[Visitor]:
+    """Somebody whose workspace is connected with installation 7, for as long as the test takes."""
+    who = sign_in(door)
+    params: dict[str, Any] = {"installation_id": 7, "state": state_of(who, door), "code": "code-of-ada"}
+    assert door.get(CALLBACK, params=params).status_code == 200
+    yield who
+    assert who.request("DELETE", f"{CALLBACK}/disconnect").status_code == 200
+
+
+def linked(who: Visitor, rules: dict[str, Any], name: str = "ada/My-Plugin", **more: Any) -> str:
+    project_id = project_of(who, rules=rules, **more)
+    answer = who.post("/functions/v1/plugin-repos/link", {"project_id": project_id, "repo_full_name": name})
+    assert answer.status_code == 200, answer.text
+    return project_id
+
+
+def built(who: Visitor, answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 202, answer.text
+    return [who.get(f"{BUILDS}/{build_id}").json() for build_id in answer.json()["builds"]]
+
+
+def test_pushes_tags_and_releases_are_built_by_the_rules_of_the_projects(
+    door: httpx.Client, connected: Visitor
+) -> None:
+    rules = {
+        "push": {
+            "branches": ["main", "release/*"],
+            "paths": {"exclude": ["**.md"]},
+            "build_config": {"platforms": ["linux"], "formats": ["clap"], "release_type": "dev"},
+        },
+        "tag": {"tags": ["v*"], "build_config": {"release_type": "release"}},
+        "release": {"release_types": ["published"], "build_config": {"formats": ["lv2"]}},
+    }
+    project_id = linked(connected, rules, platforms=["linux"])
+    linked(connected, {})
+    linked(connected, rules, "ada/notes")
+
+    [of_push] = built(connected, deliver(door, "push", push(after="1" * 40)))
+    assert (of_push["project_id"], of_push["trigger"]) == (project_id, "push")
+    assert (of_push["ref"], of_push["commit_sha"], of_push["formats"]) == ("main", "1" * 40, ["clap"])
+    assert of_push["version_number"] == "0.0.1-dev.1"
+    [of_tag] = built(connected, deliver(door, "push", push("refs/tags/v1.0.0", "2" * 40)))
+    assert (of_tag["trigger"], of_tag["ref"], of_tag["release_type"]) == ("tag", "refs/tags/v1.0.0", "release")
+    about = {key: push()[key] for key in ("repository", "installation")}
+    release = {"action": "published", "release": {"tag_name": "v1.0.0"}, **about}
+    [of_release] = built(connected, deliver(door, "release", release))
+    assert (of_release["trigger"], of_release["formats"]) == ("release", ["lv2"])
+
+    only_words = [{"id": "3" * 40, "added": ["docs/a.md"], "removed": [], "modified": ["README.md"]}]
+    nothing: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("push", push("refs/heads/feature", "3" * 40)),
+        ("push", push("refs/tags/nightly", "3" * 40)),
+        ("push", push(after="3" * 40, commits=only_words)),
+        ("push", push(after="0" * 40, deleted=True)),
+        ("push", push(after="3" * 40, installation={"id": 99})),
+        ("push", push(after="3" * 40, installation=None)),
+        ("release", {**release, "action": "edited"}),
+        ("ping", {"zen": "Approachable is better than simple."}),
+        ("star", {}),
+    )
+    for event, payload in nothing:
+        assert built(connected, deliver(door, event, payload)) == [], (event, payload)
+
+
+def test_a_message_is_believed_with_its_signature_only_and_followed_once(
+    door: httpx.Client, connected: Visitor
+) -> None:
+    project_id = linked(connected, {"push": {"branches": ["**"]}})
+    message = push(after="4" * 40)
+    wrong = [{"X_Hub_Signature_256": each} for each in ("", "sha256=", "sha256=" + "0" * 64, "sha1=" + "0" * 40)]
+    for headers in wrong:
+        assert refusal(deliver(door, "push", message, **headers)) == (403, "not_from_github")
+    # The vector that GitHub documents.
+    vector = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert refusal(deliver(door, "push", b"Hello, World!", X_Hub_Signature_256=vector)) == (400, "bad_request")
+    bad: list[Any] = [b"[]", b"{", b"\xff", {}, push(ref=""), push(ref="a\0b"), push(after="x"), push(commits=7)]
+    for body in bad:
+        assert refusal(deliver(door, "push", body)) == (400, "bad_request"), body
+
+    first = deliver(door, "push", message)
+    again = [deliver(door, "push", message, X_GitHub_Delivery="72d3162e-cc78-11e3-81ab-4c9367dc0958") for _ in "ab"]
+    assert {tuple(each.json()["builds"]) for each in (first, *again)} == {tuple(first.json()["builds"])}
+    assert connected.get(BUILDS, params={"project_id": project_id}).json()["total"] == 1
+
+
+def test_what_is_pushed_takes_the_place_of_what_was_pushed_there_before(door: httpx.Client, connected: Visitor) -> None:
+    project_id = linked(connected, {"push": {"branches": ["**"]}})
+    repository = push()["repository"]
+
+    def pushed(ref: str, letter: str, moment: int) -> list[dict[str, Any]]:
+        told = push(ref, letter * 40, repository={**repository, "pushed_at": moment})
+        return built(connected, deliver(door, "push", told))
+
+    def now(build: dict[str, Any]) -> str:
+        return str(connected.get(f"{BUILDS}/{build['id']}").json()["status"])
+
+    [other] = pushed("refs/heads/other", "a", 100)
+    [first] = pushed("refs/heads/main", "b", 100)
+    [by_hand] = [connected.post(BUILDS, {"project_id": project_id, "ref": "main"}).json()]
+    used = connected.get(f"{BUILDS}/usage").json()["used"]
+    [second] = pushed("refs/heads/main", "c", 101)
+    assert (now(first), now(second)) == ("cancelled", second["status"])
+    assert connected.get(f"{BUILDS}/usage").json()["used"] == used
+    # One that comes late is not built in place of the newer one.
+    assert pushed("refs/heads/main", "d", 99) == []
+    assert {now(each) for each in (other, by_hand, second)} & {"cancelled", "failed"} == set()
+
+
+def test_a_runner_is_given_a_token_that_reads_the_repository_and_nothing_else(
+    door: httpx.Client, connected: Visitor, github: LittleGithub
+) -> None:
+    rules = {"push": {"build_config": {"platforms": ["linux"], "formats": ["clap"]}}}
+    linked(connected, rules, "ada/my-plugin")
+    [build] = built(connected, deliver(door, "push", push(after="5" * 40)))
+    source = runner_of(connected).claim()["source"]
+    assert source == {
+        "url": f"{github.url}/ada/my-plugin",
+        "ref": "main",
+        "commit_sha": "5" * 40,
+        "token": source["token"],
+    }
+    assert github.tokens[source["token"]] == ["my-plugin"]
+    assert github.asked[-1][2]["permissions"] == {"contents": "read"}
+    assert source["token"] not in connected.get(f"{BUILDS}/{build['id']}").text
+
+    stranger = sign_in(door)
+    for who, name in ((connected, "ada/not-ours"), (stranger, "ada/my-plugin")):
+        project_id = linked(who, {}, name, platforms=["linux"])
+        assert who.post(BUILDS, {"project_id": project_id, "formats": ["clap"]}).status_code == 201
+        assert runner_of(who).claim()["source"]["token"] == ""
+
+
+def test_without_a_secret_nothing_is_taken_from_github(developer: Visitor) -> None:
+    assert refusal(deliver(developer.http, "push", push())) == (503, "unavailable")

@@ -20,6 +20,7 @@ from adapters.runner.failures import BuildFailed, Cancelled
 from adapters.runner.fetching import Checkout, Git, Source, fetch
 from adapters.runner.logs import Log
 from adapters.runner.sandbox import Limits, Rooms, Sandbox, probe
+from tests.builds.little_github import LittleGithub
 from tests.runner.projects import (
     clap_with_cmake,
     clap_with_make,
@@ -457,3 +458,27 @@ def test_flags_reach_cmake_and_project_data(shop: Workshop, tmp_path: Path) -> N
 def test_the_runner_needs_nothing_but_python() -> None:
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import adapters.runner.agent, adapters.runner.checks"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def test_a_private_repository_is_fetched_with_a_token_that_is_left_nowhere(shop: Workshop, tmp_path: Path) -> None:
+    repository(tmp_path / "root" / "ada" / "my-plugin", {"Makefile": "all:\n", **clap_with_make()})
+    github = LittleGithub(tmp_path / "root")
+    outside = Outside(frozenset({github.host}))
+    shop = replace(shop, outside=outside)
+    github.tokens["ghs_secret"] = ["my-plugin"]
+    github.tokens["ghs_of_another"] = ["notes"]
+    source = Source(f"{github.url}/ada/my-plugin", "main", token="ghs_secret")
+    try:
+        assert len(fetched(shop, source).commit) == 40
+        kept = [path for path in shop.room.rglob("*") if path.is_file() and not path.is_symlink()]
+        told = b"".join(path.read_bytes() for path in kept)
+        assert b"my-plugin" in told, "the repository's address is known to the clone"
+        assert b"ghs_secret" not in told
+        assert source.basic.encode() not in told
+        assert "ghs_secret" not in repr(source)
+        for token in ("", "ghs_of_another", "x"):
+            with pytest.raises(BuildFailed) as refused:
+                fetched(shop, replace(source, token=token))
+            assert refused.value.code == "fetch_failed"
+    finally:
+        github.close()
