@@ -19,7 +19,7 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from api.answers import Answer
-from api.auth import ASKING, Door, asker, client_address, guard, header
+from api.auth import ASKING, Authentication, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
 from api.problems import broken, http_problem, malformed, refused
 from api.rates import VERDICT
@@ -76,14 +76,14 @@ async def create_app(
     Pages of `cors_origins` may read its answers, and send a cookie along.
     """
 
-    door = await build(Door)
+    auth = await build(Authentication)
 
     async def before(request: Request[Any, Any, Any]) -> None:
         """Before anything of a request but its headers is read: may this be asked, and where does it come from.
 
         The framework's own guards cost a copy of the whole handler for every request.
         """
-        await guard(request, door)
+        await guard(request, auth)
         scope = request.scope
         if scope["query_string"]:
             lenient = surface_of(scope).lenient

@@ -145,7 +145,7 @@ def needs(scope: str | None, role: Role) -> dict[str, Needs]:
 
 def header(request: Connection, name: bytes) -> str | None:
     """A header of a request, straight from the server: the framework's own view of all of them costs more than all
-    that the door does besides."""
+    that the guard does besides."""
     for each, value in request.scope["headers"]:
         if each == name:
             return value.decode("latin-1")
@@ -176,7 +176,7 @@ def presented_key(request: Connection) -> str | None:
 
 
 @dataclass(frozen=True)
-class Door:
+class Authentication:
     """What it takes to know who is asking."""
 
     execute: Execute
@@ -192,15 +192,15 @@ class Door:
     service: Service
 
 
-async def guard(request: Connection, door: Door) -> None:
+async def guard(request: Connection, auth: Authentication) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
     opt = request.route_handler.opt
     if "rates" in opt:
         has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
-        await door.limits.take_declared(request, counted_address(request), has_device=has_device)
+        await auth.limits.take_declared(request, counted_address(request), has_device=has_device)
     needed = opt.get("needs")
     if needed is not None:
-        found = await _admitted(request, door, needed)
+        found = await _admitted(request, auth, needed)
         found.may(needed)
         ASKING.set(found)
         if request.method not in SAFE_METHODS:
@@ -238,36 +238,36 @@ def asker(ports: NamedDependency[Any]) -> Asker:  # noqa: ARG001 - see below
     return ASKING.get()
 
 
-async def _admitted(connection: Connection, door: Door, needed: Needs) -> Asker:
+async def _admitted(connection: Connection, auth: Authentication, needed: Needs) -> Asker:
     token = presented_key(connection)
     if token is None:
         token = cookie(connection, COOKIE.encode())
         if token is not None and connection.method not in SAFE_METHODS:
-            demand_own_site(connection.headers, door.service.url)
+            demand_own_site(connection.headers, auth.service.url)
     if not token:
-        return await _guest(connection, door, needed)
+        return await _guest(connection, auth, needed)
     # What is known is used without waiting, because most requests come from those who asked a moment ago.
-    access = door.keyring.known(door.vault.key_digest(token)) or await _access(connection, door, token)
-    if access is None or _expired(access, door.now()):
-        await door.limits.count(connection, REFUSED, counted_address(connection))
+    access = auth.keyring.known(auth.vault.key_digest(token)) or await _access(connection, auth, token)
+    if access is None or _expired(access, auth.now()):
+        await auth.limits.count(connection, REFUSED, counted_address(connection))
         raise MissingOrInvalidKey
     credential = access.credential
-    await door.limits.count(connection, surface_of(connection.scope).rate_of(connection.method), credential.subject_id)
+    await auth.limits.count(connection, surface_of(connection.scope).rate_of(connection.method), credential.subject_id)
     if credential.kind != "outside":
-        door.uses.note(credential.subject_id)
-    return _asker(connection, door, token, needed, access)
+        auth.uses.note(credential.subject_id)
+    return _asker(connection, auth, token, needed, access)
 
 
-async def _guest(connection: Connection, door: Door, needed: Needs) -> Asker:
+async def _guest(connection: Connection, auth: Authentication, needed: Needs) -> Asker:
     """Whoever shows no credential, where a surface lets them in: they may do what a key of one workspace may."""
     surface = surface_of(connection.scope)
-    workspace_id = surface.guest(door.limits.sections)
+    workspace_id = surface.guest(auth.limits.sections)
     if workspace_id is None:
         raise MissingOrInvalidKey
     if connection.method not in SAFE_METHODS:
         # There is no secret that a page of another site would lack.
-        refuse_other_sites(connection.headers, door.service.url)
-    await door.limits.count(connection, surface.rate, f"guest/{counted_address(connection)}")
+        refuse_other_sites(connection.headers, auth.service.url)
+    await auth.limits.count(connection, surface.rate, f"guest/{counted_address(connection)}")
     return Asker(
         workspace_id=workspace_id,
         person_id="",
@@ -278,10 +278,10 @@ async def _guest(connection: Connection, door: Door, needed: Needs) -> Asker:
     )
 
 
-def _asker(connection: Connection, door: Door, token: str, needed: Needs, access: Access) -> Asker:
+def _asker(connection: Connection, auth: Authentication, token: str, needed: Needs, access: Access) -> Asker:
     credential = access.credential
     is_key = credential.kind == "api_key"
-    if is_key and not access.verified and door.settings.email_verification_required:
+    if is_key and not access.verified and auth.settings.email_verification_required:
         raise EmailNotVerified
     return Asker(
         workspace_id=credential.workspace_id,
@@ -296,48 +296,50 @@ def _asker(connection: Connection, door: Door, token: str, needed: Needs, access
         expires_at=credential.expires_at,
         is_outsider=credential.kind == "outside",
         tenancy=access.tenancy,
-        authority=Authority(access.relies_on, partial(_renewed, connection, door, token, needed, access)),
-        again=partial(_again, connection, door, token, needed, access),
+        authority=Authority(access.relies_on, partial(_renewed, connection, auth, token, needed, access)),
+        again=partial(_again, connection, auth, token, needed, access),
     )
 
 
-async def _renewed(connection: Connection, door: Door, token: str, needed: Needs, before: Access) -> Authority:
+async def _renewed(
+    connection: Connection, auth: Authentication, token: str, needed: Needs, before: Access
+) -> Authority:
     """The right of whoever was let in as it is now, after something that it was seen in has changed."""
-    door.keyring.doubt(before)
-    again = await _again(connection, door, token, needed, before)
+    auth.keyring.doubt(before)
+    again = await _again(connection, auth, token, needed, before)
     assert again.authority is not None
     return again.authority
 
 
-async def _again(connection: Connection, door: Door, token: str, needed: Needs, before: Access) -> Asker:
+async def _again(connection: Connection, auth: Authentication, token: str, needed: Needs, before: Access) -> Asker:
     """Whoever was let in, if they would be let in now: their body may have come long after their headers."""
-    access = await _access(connection, door, token)
-    if access is None or _expired(access, door.now()) or access.tenancy != before.tenancy:
+    access = await _access(connection, auth, token)
+    if access is None or _expired(access, auth.now()) or access.tenancy != before.tenancy:
         raise MissingOrInvalidKey
-    again = _asker(connection, door, token, needed, access)
+    again = _asker(connection, auth, token, needed, access)
     again.may(needed)
     return again
 
 
-async def _access(connection: Connection, door: Door, token: str) -> Access | None:
+async def _access(connection: Connection, auth: Authentication, token: str) -> Access | None:
     if len(token) <= TOKEN_LENGTH_MAX and token.count(".") != 2:
-        return await door.keyring.find(door.vault.key_digest(token))
-    if door.outside is None or len(token) > OUTSIDE_TOKEN_LENGTH_MAX:
+        return await auth.keyring.find(auth.vault.key_digest(token))
+    if auth.outside is None or len(token) > OUTSIDE_TOKEN_LENGTH_MAX:
         return None
-    claims = await door.outside.read(token)
+    claims = await auth.outside.read(token)
     if claims is None:
         return None
     workspace_id = connection.headers.get(WORKSPACE_HEADER) or None
-    access = await _outsider(door, token, claims, workspace_id)
+    access = await _outsider(auth, token, claims, workspace_id)
     if access is None and workspace_id is None:
-        await _welcome(door, claims, correlation_id())
-        access = await _outsider(door, token, claims, None)
+        await _welcome(auth, claims, correlation_id())
+        access = await _outsider(auth, token, claims, None)
     return access
 
 
-async def _outsider(door: Door, token: str, claims: Claims, workspace_id: str | None) -> Access | None:
-    digest = door.vault.key_digest(token)
-    return await door.keyring.outsider(
+async def _outsider(auth: Authentication, token: str, claims: Claims, workspace_id: str | None) -> Access | None:
+    digest = auth.vault.key_digest(token)
+    return await auth.keyring.outsider(
         digest, identity_id(claims), workspace_id, outside_session_id(digest), claims.expires_at
     )
 
@@ -352,21 +354,21 @@ def outside_session_id(digest: str) -> str:
     return derived_id("outside token", digest)
 
 
-async def _welcome(door: Door, claims: Claims, correlation: UUID) -> None:
+async def _welcome(auth: Authentication, claims: Claims, correlation: UUID) -> None:
     """Know an outside identity from now on: as the person with its verified address, or as somebody new."""
-    vault = door.vault
+    vault = auth.vault
     digest = vault.email_digest(claims.email) if claims.email is not None else None
     for attempt in (1, 2, 3):
         person_id, workspace_id = vault.new_id(), vault.new_id()
         if digest is not None:
-            claim = await door.log.state(email_claims, digest)
+            claim = await auth.log.state(email_claims, digest)
             if claim.person_id is not None:
-                person = await door.log.state(people, claim.person_id)
+                person = await auth.log.state(people, claim.person_id)
                 person_id = claim.person_id
                 workspace_id = next(iter(person.workspaces), workspace_id)
         context = Context(workspace_id=workspace_id, actor=f"person:{person_id}", correlation_id=correlation)
         try:
-            await door.execute(
+            await auth.execute(
                 LinkIdentity(
                     identity_id=identity_id(claims),
                     person_id=person_id,

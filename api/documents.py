@@ -12,8 +12,9 @@ from msgspec import json
 
 from api.answers import is_known, tag_of
 from api.contract import document, subset
-from api.markdown import by_surface, for_models, markdown, slug
+from api.markdown import for_models, markdown
 from api.page import POLICY, page
+from api.reference import by_surface, slug
 from domain.kernel import NotFound
 
 JSON = "application/json"

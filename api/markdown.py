@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from api.contract import MEANINGS
-from api.samples import operations, resolved
-
-#: Shorter than the phrases of the HTTP standard, and not misleading.
-SAID = {"200": "OK", "201": "Made", "202": "Accepted: it will be done", "204": "Done"}
-
-
-#: Operations by subject: method, path and description of each.
-Topics = dict[str, list[tuple[str, str, Mapping[str, Any]]]]
-
-
-def by_surface(schema: Mapping[str, Any]) -> dict[str, Topics]:
-    """What a reader finds together: the operations of each contract, and within it of each subject."""
-    found: dict[str, Topics] = defaultdict(lambda: defaultdict(list))
-    for method, path, operation in operations(schema):
-        found[operation["tags"][0]][operation["x-context"]].append((method, path, operation))
-    return {name: dict(sorted(found[name].items())) for name in sorted(found)}
-
-
-def headline(name: str) -> str:
-    """The name of a contract or subject as a headline."""
-    return f"{name[0].upper()}{name[1:]}".replace("_", " ")
-
-
-def slug(name: str) -> str:
-    """The name of a contract in an address."""
-    return name.lower().replace(" ", "-")
+from api.reference import Body, Operation, by_surface, headline, slug
 
 
 def for_models(schema: Mapping[str, Any]) -> str:
@@ -56,10 +30,8 @@ def for_models(schema: Mapping[str, Any]) -> str:
     lines += [f"- [OpenAPI 3.1, {headline(each)} only](/openapi/{slug(each)}.json)" for each in surfaces]
     for surface, topics in surfaces.items():
         lines += ["", f"## {headline(surface)}", ""]
-        for entries in topics.values():
-            for method, path, operation in entries:
-                sentence = operation["description"].split("\n", 1)[0]
-                lines.append(f"- [{method} {path}](/docs#{operation['operationId']}): {sentence}")
+        for each in (each for entries in topics.values() for each in entries):
+            lines.append(f"- [{each.method} {each.path}](/docs#{each.name}): {each.text.split(chr(10), 1)[0]}")
     return "\n".join(lines) + "\n"
 
 
@@ -80,64 +52,36 @@ def _lines(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"## {headline(surface)}\n"
         for topic, entries in topics.items():
             yield f"### {headline(topic)}\n"
-            for entry in entries:
-                yield from _operation(schema, *entry)
+            for each in entries:
+                yield from _operation(each)
 
 
-def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield f"#### {method} {path}\n"
-    yield f"{operation.get('description') or operation.get('summary', '')}\n"
-    if "x-role" in operation:
-        scope = operation["x-scope"]
-        key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
-        yield f"{key}; a person needs the role `{operation['x-role']}`.\n"
-    if notes := operation.get("x-security-notes"):
-        yield "\n".join(f"- {note}" for note in notes) + "\n"
-    if parameters := operation.get("parameters"):
+def _operation(operation: Operation) -> Iterator[str]:
+    yield f"#### {operation.method} {operation.path}\n"
+    yield f"{operation.text}\n"
+    if operation.credential:
+        yield f"{operation.credential}\n"
+    if operation.notes:
+        yield "\n".join(f"- {note}" for note in operation.notes) + "\n"
+    if operation.parameters:
         yield "| parameter | in | type | |\n|---|---|---|---|"
-        for each in parameters:
-            needed = "required. " if each.get("required") else ""
-            kind = kind_of(schema, each.get("schema", {}))
-            yield f"| `{each['name']}` | {each['in']} | {kind} | {needed}{each.get('description', '')} |"
+        for each in operation.parameters:
+            yield f"| `{each.name}` | {each.place} | {each.kind} | {each.text} |"
         yield ""
-    for media, content in operation.get("requestBody", {}).get("content", {}).items():
-        yield f"Body (`{media}`):\n"
-        yield from _fields(schema, content.get("schema", {}))
-    refusals = []
-    for status, response in operation["responses"].items():
-        if not status.startswith("2"):
-            refusals.append(f"`{status}`")
-            continue
-        yield f"**{status}** {SAID.get(status, response.get('description', ''))}\n"
-        for content in response.get("content", {}).values():
-            yield from _fields(schema, content.get("schema", {}))
-    yield f"Refusals: {', '.join(refusals)}\n"
+    for body in operation.bodies:
+        yield f"Body (`{body.media}`):\n"
+        yield from _fields(body)
+    for answer in operation.answers:
+        yield f"**{answer.status}** {answer.text}\n"
+        for body in answer.bodies:
+            yield from _fields(body)
+    yield f"Refusals: {', '.join(f'`{each.status}`' for each in operation.refusals)}\n"
 
 
-def _fields(schema: Mapping[str, Any], part: Mapping[str, Any]) -> Iterator[str]:
-    body = resolved(schema, part)
-    if not body.get("properties"):
+def _fields(body: Body) -> Iterator[str]:
+    if not body.fields:
         return
     yield "| field | type | |\n|---|---|---|"
-    for name, field in body["properties"].items():
-        needed = "required. " if name in body.get("required", ()) else ""
-        yield f"| `{name}` | {kind_of(schema, field)} | {needed}{field.get('description', '')} |"
+    for each in body.fields:
+        yield f"| `{each.name}` | {each.kind} | {each.text} |"
     yield ""
-
-
-def kind_of(schema: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    """What a part of the contract takes, in words; literal ones stand in backquotes."""
-    meant = resolved(schema, part)
-    if meant is not part and "enum" not in meant:
-        return str(part["$ref"]).rsplit("_", 1)[-1].rsplit("/", 1)[-1]
-    match meant:
-        case {"oneOf": choices} | {"anyOf": choices}:
-            return " or ".join(dict.fromkeys(kind_of(schema, each) for each in choices))
-        case {"const": word}:
-            return f"`{word}`"
-        case {"enum": words}:
-            return " or ".join(f"`{word}`" for word in words)
-        case {"type": "array"}:
-            return f"list of {kind_of(schema, meant.get('items', {}))}"
-    kind = meant.get("type", "any")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)

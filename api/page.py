@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
 
-from api.markdown import SAID, Topics, by_surface, headline, kind_of
-from api.samples import HERE, LANGUAGES, call_of, resolved, value_of
+from api.reference import Body, Field, Json, Operation, Topics, by_surface, headline
+from api.samples import HERE, LANGUAGES, call_of, value_of
 
 _STYLE = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 16%, transparent);
@@ -95,7 +95,7 @@ POLICY = (
 )
 
 
-def page(schema: Mapping[str, Any]) -> str:
+def page(schema: Json) -> str:
     """The whole contract as HTML, by surface and within it by subject."""
     surfaces = by_surface(schema)
     info = schema["info"]
@@ -120,21 +120,20 @@ def _navigation(surfaces: Mapping[str, Topics]) -> Iterator[str]:
         yield f'<div class="group"><h2>{_title(name)}</h2>'
         for topic, entries in topics.items():
             yield f'<div class="group"><h3>{_title(topic)}</h3><ul>'
-            for method, path, operation in entries:
-                place = operation["operationId"]
+            for each in entries:
                 yield (
-                    f'<li><a href="#{place}" data-of="{place}" title="{method} {escape(path)}">'
-                    f'<span class="method {method}">{method}</span>{escape(path)}</a></li>'
+                    f'<li><a href="#{each.name}" data-of="{each.name}" title="{each.method} {escape(each.path)}">'
+                    f'<span class="method {each.method}">{each.method}</span>{escape(each.path)}</a></li>'
                 )
             yield "</ul></div>"
         yield "</div>"
 
 
-def _surface(schema: Mapping[str, Any], name: str, topics: Topics) -> str:
+def _surface(schema: Json, name: str, topics: Topics) -> str:
     parts = [f'<section class="surface group"><h2>{_title(name)}</h2>']
     for topic, entries in topics.items():
         parts.append(f'<div class="group"><h3>{_title(topic)}</h3>')
-        parts += [_operation(schema, *entry) for entry in entries]
+        parts += [_operation(schema, each) for each in entries]
         parts.append("</div>")
     return "".join([*parts, "</section>"])
 
@@ -143,40 +142,38 @@ def _title(name: str) -> str:
     return escape(headline(name))
 
 
-def _operation(schema: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> str:
-    text = escape(operation.get("description") or operation["summary"]).replace("\n\n", "</p><p>")
+def _operation(schema: Json, operation: Operation) -> str:
+    text = escape(operation.text).replace("\n\n", "</p><p>")
     parts = [
-        f'<article id="{operation["operationId"]}">',
-        f'<h4><span class="method {method}">{method}</span>{escape(path)}</h4>',
+        f'<article id="{operation.name}">',
+        f'<h4><span class="method {operation.method}">{operation.method}</span>{escape(operation.path)}</h4>',
         f"<p>{text}</p>",
     ]
-    if "x-role" in operation:
-        scope = operation["x-scope"]
-        key = f"A key needs the scope <code>{escape(scope)}</code>" if scope else "A key cannot do this"
-        parts.append(f'<p class="dim">{key}; a person needs the role <code>{escape(operation["x-role"])}</code>.</p>')
-    if notes := operation.get("x-security-notes"):
-        parts.append(f"<h5>Security notes</h5><ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>")
-    if given := operation.get("parameters"):
-        rows = [(each["name"], each.get("schema", {}), each.get("required"), each) for each in given]
-        parts += ["<h5>Parameters</h5>", _table(schema, rows)]
-    for media, content in operation.get("requestBody", {}).get("content", {}).items():
-        parts += [f"<h5>Body <code>{escape(media)}</code></h5>", _fields(schema, content.get("schema", {}))]
-    parts.append(_calls(schema, method, path, operation))
-    refusals = []
-    for status, response in operation["responses"].items():
-        if not status.startswith(("2", "3")):
-            refusals.append((status, response))
-            continue
-        parts.append(f"<h5>{status} {escape(SAID.get(status, response.get('description', '')))}</h5>")
-        for media, content in response.get("content", {}).items():
-            parts += [_fields(schema, content.get("schema", {})), _example(schema, media, content)]
-    parts.append(f"<details><summary>Refusals: {', '.join(status for status, _ in refusals)}</summary>")
-    parts += [_refusal(schema, status, response) for status, response in refusals]
+    if operation.credential:
+        sentence = re.sub("`(.*?)`", r"<code>\1</code>", escape(operation.credential))
+        parts.append(f'<p class="dim">{sentence}</p>')
+    if operation.notes:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in operation.notes)
+        parts.append(f"<h5>Security notes</h5><ul>{notes}</ul>")
+    if operation.parameters:
+        parts += ["<h5>Parameters</h5>", _table(operation.parameters)]
+    for body in operation.bodies:
+        parts += [f"<h5>Body <code>{escape(body.media)}</code></h5>", _table(body.fields)]
+    parts.append(_calls(schema, operation))
+    for answer in operation.answers:
+        parts.append(f"<h5>{answer.status} {escape(answer.text)}</h5>")
+        for body in answer.bodies:
+            parts += [_table(body.fields), _example(schema, body)]
+    statuses = ", ".join(each.status for each in operation.refusals)
+    parts.append(f"<details><summary>Refusals: {statuses}</summary>")
+    for refusal in operation.refusals:
+        shown = "".join(_example(schema, body) for body in refusal.bodies)
+        parts.append(f"<h5>{refusal.status} {escape(refusal.text)}</h5>{shown}")
     return "".join([*parts, "</details></article>"])
 
 
-def _calls(schema: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> str:
-    call = call_of(schema, method, path, operation)
+def _calls(schema: Json, operation: Operation) -> str:
+    call = call_of(schema, operation.method, operation.path, operation.source)
     tabs, samples = [], []
     for number, (language, write) in enumerate(LANGUAGES.items()):
         tabs.append(
@@ -189,36 +186,19 @@ def _calls(schema: Mapping[str, Any], method: str, path: str, operation: Mapping
     return f'<div class="calls"><span role="tablist">{"".join(tabs)}</span>{copy}{"".join(samples)}</div>'
 
 
-def _example(schema: Mapping[str, Any], media: str, content: Mapping[str, Any]) -> str:
-    if media != "application/json":
+def _example(schema: Json, body: Body) -> str:
+    if body.media != "application/json":
         return ""
-    shown = content.get("example", value_of(schema, content.get("schema", {}), "body"))
+    shown = body.content.get("example", value_of(schema, body.content.get("schema", {}), "body"))
     return f"<pre><code>{escape(json.dumps(shown, indent=2, ensure_ascii=False), quote=False)}</code></pre>"
 
 
-def _refusal(schema: Mapping[str, Any], status: str, response: Mapping[str, Any]) -> str:
-    shown = "".join(_example(schema, media, content) for media, content in response.get("content", {}).items())
-    return f"<h5>{status} {escape(response.get('description', ''))}</h5>{shown}"
-
-
-def _fields(schema: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    body = resolved(schema, part)
-    if body.get("type") == "array":
-        body = resolved(schema, body.get("items", {}))
-    required = body.get("required", ())
-    return _table(schema, [(name, each, name in required, each) for name, each in body.get("properties", {}).items()])
-
-
-def _table(schema: Mapping[str, Any], rows: list[tuple[str, Mapping[str, Any], Any, Mapping[str, Any]]]) -> str:
-    if not rows:
+def _table(fields: Sequence[Field]) -> str:
+    if not fields:
         return ""
     lines = [
-        f"<tr><td><code>{escape(name)}</code></td><td>{_kind(schema, part)}</td>"
-        f"<td>{'required. ' if required else ''}{escape(told.get('description', ''))}</td></tr>"
-        for name, part, required, told in rows
+        f"<tr><td><code>{escape(each.name)}</code></td>"
+        f"<td>{escape(each.kind.replace('`', ''), quote=False)}</td><td>{escape(each.text)}</td></tr>"
+        for each in fields
     ]
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
-
-
-def _kind(schema: Mapping[str, Any], part: Mapping[str, Any]) -> str:
-    return escape(kind_of(schema, part).replace("`", ""), quote=False)

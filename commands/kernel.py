@@ -1,4 +1,4 @@
-"""Commands, the rules that decide them, reactions to events, and the one door to the write side."""
+"""Commands, the rules that decide them, reactions to events, and the one way to the write side."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def decides(command: type[C], category: Category[S], *, creates: bool = False) -
 
 
 async def execute(command: Command, log: Log, now: datetime, context: Context) -> int:
-    """Decide a command and append what follows; decide again if somebody was faster. The one door to the write side.
+    """Decide a command and append what follows; decide again if somebody was faster. The one way to the write side.
 
     Returns the position of the last event written, 0 when the wish was already so.
     """

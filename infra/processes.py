@@ -18,7 +18,7 @@ from adapters.readmodels.projector import request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
 from infra.container import Container, container, load_everything
-from infra.settings import Settings
+from infra.settings import Operation, Settings
 from projections.kernel import PROJECTIONS, TALLIES
 
 log = structlog.get_logger(__name__)
@@ -58,15 +58,16 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
+    service = settings[Service]
     async with container(settings) as here:
         app = await create_app(here.get, cors_origins=settings[Browsers].cors_origins)
         _collect_less_often()
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
         gate = Gate(limits, proxies, wording)
         config = uvicorn.Config(
-            Edge(app, settings[Service], wording),
-            host=settings.host,
-            port=settings.port,
+            Edge(app, service, wording),
+            host=service.host,
+            port=service.port,
             loop="none",
             http=gate.protocol,  # type: ignore[arg-type]  # it is only ever called
             ws="none",
@@ -78,7 +79,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             log_config=None,
             server_header=False,
             date_header=True,
-            timeout_graceful_shutdown=int(settings.drain_seconds_max),
+            timeout_graceful_shutdown=int(settings[Operation].drain_seconds_max),
         )
         server = Server(config)
         serving = asyncio.create_task(server.serve(), name="uvicorn")
@@ -165,6 +166,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due, sweep what is over, and seal what was appended."""
     from adapters.identity.last_uses import KEPT_DAYS, Uses
     from adapters.identity.origins import Origins
+    from adapters.identity.settings import Origins as OriginSettings
     from adapters.log.seals import Sealer
     from adapters.readmodels.condition import Bulletin, condition, waiting
     from adapters.storage.blobs import Blobs
@@ -196,7 +198,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 swept_at = now
                 try:
                     await sweep_uploads(blobs, ledger)
-                    await origins.sweep(settings.audit_origin_days)
+                    await origins.sweep(settings[OriginSettings].audit_origin_days)
                     await uses.sweep(KEPT_DAYS)
                 except Exception as problem:  # noqa: BLE001 - likewise
                     log.warning("sweep.interrupted", problem=str(problem))

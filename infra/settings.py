@@ -147,12 +147,6 @@ class Settings:
         """The value of the field of this name."""
         return getattr(self._sections[settings_fields()[name]], name)
 
-    def __getattr__(self, name: str) -> Any:
-        for section in self._sections.values():
-            if hasattr(section, name):
-                return getattr(section, name)
-        raise AttributeError(name)
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Settings) and self._sections == other._sections
 

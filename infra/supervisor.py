@@ -27,7 +27,10 @@ import structlog
 from adapters.identity.settings import Sealing
 from adapters.identity.vault import Vault
 from adapters.postgres.settings import Postgres
+from adapters.storage.settings import S3
+from adapters.stream.settings import Nats
 from adapters.web.settings import OutboundRequests
+from commands.analyses.settings import StoredObjects
 from commands.kernel import queues
 from commands.settings import Service
 from domain.discovery import modules
@@ -90,11 +93,11 @@ def ledgerline(arguments: Sequence[str]) -> list[str]:
 def up(host: str | None, port: str | None, data_dir: Path | None, *, without_runner: bool = False) -> int:
     """Run everything until a signal; the exit status is 0 after a clean stop."""
     settings = read_settings(host=host, port=port, data_dir=data_dir)
-    if settings.is_loopback and not any(PREFIX + name in os.environ for name in ("ENV", "ENV_FILE")):
+    if settings[Service].is_loopback and not any(PREFIX + name in os.environ for name in ("ENV", "ENV_FILE")):
         settings = read_settings(host=host, port=port, data_dir=data_dir, env="development")
     if settings[Service].env == "development" and not settings[Repositories].build_local_roots:
         settings = settings.changed(build_local_roots=(str(Path.home()), tempfile.gettempdir()))
-    telemetry.configure("up", settings.log_level, settings.log_format)
+    telemetry.configure("up", settings[Operation].log_level, settings[Operation].log_format)
     for sentence in unknown_variables():
         log.warning("settings.unknown", message=sentence)
     parts = all_parts() if without_runner else (*all_parts(), Part(name="runner", arguments=(), is_role=False))
@@ -159,7 +162,7 @@ class Supervisor:
         self.stop = asyncio.Event()
         self._command = command
         self._say = say or telemetry.Writer(sys.stdout).put
-        self._lock = DirectoryLock(self.settings.data_dir, "Ledgerline")
+        self._lock = DirectoryLock(self.settings[Operation].data_dir, "Ledgerline")
         self._lock_fd = -1
         self._server_backoff: dict[str, _Backoff] = {}
         self._hurried = False
@@ -167,7 +170,7 @@ class Supervisor:
     async def run(self) -> int:
         """Start, watch, stop."""
         self._stop_on_signals()
-        make_directory(self.settings.data_dir)
+        make_directory(self.settings[Operation].data_dir)
         self.settings = _with_free_port(self.settings)
         self._lock_fd = await asyncio.to_thread(self._lock.take)
         try:
@@ -204,10 +207,11 @@ class Supervisor:
 
     async def _start_servers_and_migrate(self) -> None:
         """Start what no URL replaces; the database is migrated while the others still start."""
-        directory = self.settings.data_dir
-        postgres = None if self.settings.postgres_url else EmbeddedPostgres(directory / "postgres")
-        nats = None if self.settings.nats_url else EmbeddedNats(directory / "nats")
-        blobs = None if self.settings.s3_url else EmbeddedBlobs(directory / "blobs", bucket=self.settings.s3_bucket)
+        directory = self.settings[Operation].data_dir
+        postgres = None if self.settings[Postgres].postgres_url else EmbeddedPostgres(directory / "postgres")
+        nats = None if self.settings[Nats].nats_url else EmbeddedNats(directory / "nats")
+        bucket = self.settings[StoredObjects].s3_bucket
+        blobs = None if self.settings[S3].s3_url else EmbeddedBlobs(directory / "blobs", bucket=bucket)
         self.servers = [server for server in (postgres, nats, blobs) if server is not None]
         started = time.monotonic()
         for server in self.servers:
@@ -240,6 +244,11 @@ class Supervisor:
         never = (*self.settings[OutboundRequests].outbound_never, *(f"{LOOPBACK}:{port}" for port in self._our_ports()))
         ours = self.settings.changed(health_host=LOOPBACK, health_port=health_port, outbound_never=never)
         return inherited | ours.environment()
+
+    def _local_address(self) -> tuple[str, int]:
+        """Where this machine reaches what we serve, whatever address it is served on."""
+        service = self.settings[Service]
+        return {"0.0.0.0": LOOPBACK, "::": "::1"}.get(service.host, service.host), service.port  # noqa: S104
 
     def _our_ports(self) -> list[int]:
         """Every port that we have opened, for clients and for ourselves."""
@@ -279,8 +288,8 @@ class Supervisor:
         """What a runner is started with: where we are, and a token that registers it."""
         from api.builds.runners import REGISTRATION_SECONDS, registration_token
 
-        host = {"0.0.0.0": LOOPBACK, "::": "[::1]"}.get(self.settings.host, self.settings.host)  # noqa: S104
-        arguments = ["runner", "--url", f"http://{host}:{self.settings.port}", "--name", "up"]
+        host, port = self._local_address()
+        arguments = ["runner", "--url", f"http://{f'[{host}]' if ':' in host else host}:{port}", "--name", "up"]
         arguments += ["--state", str(self.settings[Operation].data_dir / "runner.json")]
         if self.settings[Service].env == "development":
             roots = self.settings[Repositories].build_local_roots
@@ -320,7 +329,7 @@ class Supervisor:
 
     async def _listen_to(self, child: _Child) -> None:
         """Kill a role that lives but answers nobody any more, so that it is started again."""
-        backoff = self.settings.role_silence_seconds_max
+        backoff = self.settings[Operation].role_silence_seconds_max
         process, silent_since = child.process, 0.0
         while True:
             await asyncio.sleep(backoff / 6)
@@ -335,7 +344,7 @@ class Supervisor:
             silence = time.monotonic() - silent_since
             allowed = backoff if child.is_heard else max(backoff, STARTING_SECONDS_MAX)
             if child.is_stopping:
-                allowed += self.settings.drain_seconds_max
+                allowed += self.settings[Operation].drain_seconds_max
             if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
                 process.kill()
@@ -360,10 +369,7 @@ class Supervisor:
 
     async def _answers(self, path: str, child: _Child, seconds_max: float = 2.0) -> bool:
         """Whether a role says yes at a path."""
-        host, port = "127.0.0.1", child.health_port
-        if child.part.name == "serve":
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)  # noqa: S104
-            port = self.settings.port
+        host, port = self._local_address() if child.part.name == "serve" else (LOOPBACK, child.health_port)
         process = child.process
         said = await answers(path, host, port, seconds_max)
         if said and child.process is process:
@@ -496,12 +502,11 @@ def _refuse_two_of_a_kind(settings: Settings) -> None:
 
 def _with_free_port(settings: Settings) -> Settings:
     """Refuse an address we could not serve on, before anything is started; port 0 takes a free one."""
-    if settings.port == 0:
+    host, port = settings[Service].host, settings[Service].port
+    if port == 0:
         return settings.changed(port=free_ports(1)[0])
-    if (problem := _why_not(settings.host, settings.port)) is not None:
-        raise SettingsError(
-            f"Port {settings.port} on {settings.host} cannot be used: {problem}. Choose another with --port."
-        )
+    if (problem := _why_not(host, port)) is not None:
+        raise SettingsError(f"Port {port} on {host} cannot be used: {problem}. Choose another with --port.")
     return settings
 
 
@@ -522,11 +527,12 @@ def _empty_directory(path: Path) -> Path:
 
 def _with_secret_key(settings: Settings) -> Settings:
     """The key in the data directory, made on the first start; one from the environment comes before it."""
-    if settings.secret_key:
+    if settings[Sealing].secret_key:
         return settings
-    path = settings.data_dir / "secret_key"
+    directory = settings[Operation].data_dir
+    path = directory / "secret_key"
     if not path.exists():
-        if (settings.data_dir / "postgres" / "initialised").exists():
+        if (directory / "postgres" / "initialised").exists():
             raise SettingsError(
                 f"{path} is gone, and without it the keys and sealed fields in this data directory cannot be read. "
                 "Put it back, or give it as LEDGERLINE_SECRET_KEY."

@@ -12,9 +12,6 @@ from adapters.band.groove import density_tilt, swing_delay
 from adapters.band.moods import Feel
 from adapters.band.score import BEATS_PER_BAR, Chord, Hit, Note, Section
 
-#: Where the sixteenth is a weak one.
-STRONG_STEPS = 4
-
 
 class Setting(NamedTuple):
     """What all players of one piece agree on."""

@@ -166,11 +166,6 @@ class Jobs(ports.Jobs):
         query = "SELECT DISTINCT build_id FROM build_jobs WHERE project_id = %s AND state = 'waiting'"
         return [row[0] for row in await self._rows(query, (project_id,))]
 
-    async def of_project(self, project_id: str) -> Sequence[str]:
-        """The builds of a project that are not over."""
-        query = "SELECT DISTINCT build_id FROM build_jobs WHERE project_id = %s AND state <> 'over'"
-        return [row[0] for row in await self._rows(query, (project_id,))]
-
     async def forget(self, workspace_id: str) -> Sequence[str]:
         """Remove all of a workspace's jobs; the builds they were of."""
         rows = await self._rows("DELETE FROM build_jobs WHERE workspace_id = %s RETURNING build_id", (workspace_id,))

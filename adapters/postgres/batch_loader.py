@@ -28,7 +28,7 @@ class BatchLoader(Generic[K, V]):
 
     `encode` turns questions into the statement's parameters, `decode` its result into their answers in the same order.
     Where no question takes long, one of the `connections` is enough, and each of fewer queries answers more of them.
-    A broken connection is asked again for as long as the patience lasts; then `refusal` is raised.
+    A broken connection is asked again within the retry window; then `refusal` is raised.
     """
 
     def __init__(

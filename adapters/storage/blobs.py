@@ -44,7 +44,6 @@ log = structlog.get_logger(__name__)
 
 #: The smallest part that S3 takes, and so the most that one upload holds in memory.
 PART_BYTES = 5 * 1024 * 1024
-PARTS_MAX = 10_000
 KEY_BYTES_MAX = 1024
 
 READ_BYTES = 1024 * 1024

@@ -386,11 +386,11 @@ class _Incoming:
         self._waited = 0.0
 
     async def next_chunk(self) -> bytes | None:
-        """The next bytes, or None at the end; UploadStalled when our patience is at its end before."""
+        """The next bytes, or None at the end; UploadStalled when they take too long."""
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 chunk = await anext(self._body, None)
         except TimeoutError:
             raise UploadStalled from None
@@ -399,7 +399,7 @@ class _Incoming:
         return chunk
 
     @property
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         earned = self._limits.grace_seconds_max + self._received / self._limits.pace_bytes_min
         return max(0.0, min(self._limits.stall_seconds_max, earned - self._waited))
 

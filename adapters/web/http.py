@@ -1,4 +1,4 @@
-"""The only door to other people's servers: every address is checked, and the checked one is the one connected to.
+"""The only way to other people's servers: every address is checked, and the checked one is the one connected to.
 
 The classes of addresses follow the IANA special-purpose registries (RFC 6890 and its successors) and the practice of
 egress proxies: whatever is not plainly a public unicast address is refused, and so is any IPv6 address that carries an

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 from litestar import Request, Response, post
@@ -14,12 +13,13 @@ from api.analyses.ports import Ports
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey, RefusedUrl, Url, check_url
+from api.uploads import drop, form_body, needed_by_what_follows, receive
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.idempotency import Once
 from domain.analyses import keys
 from domain.analyses.analyses import ANALYSES
 from domain.idempotency import claims
-from domain.kernel import Invalid, Refusal, Unavailable
+from domain.kernel import Invalid
 from projections.analyses.analyses import AnalysisV1, analyses
 from projections.analyses.batches import batches
 
@@ -78,25 +78,9 @@ async def analyze_url(
     return Answer(await accepted(ports, asker, analysis_id, job_id), status_code=202)
 
 
-UPLOAD_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "MP3, WAV, FLAC, OGG, AAC, M4A or AIFF; 50 MB at most.",
-                    },
-                    "webhook_url": {"type": "string", "description": "Who is to be told when it is over."},
-                },
-            }
-        }
-    },
-}
+UPLOAD_BODY = form_body(
+    "MP3, WAV, FLAC, OGG, AAC, M4A or AIFF; 50 MB at most.", webhook_url="Who is to be told when it is over."
+)
 
 
 @post(
@@ -115,15 +99,8 @@ async def analyze_upload(
     """Analyse an uploaded recording: multipart/form-data with `file`, and `webhook_url` if somebody is to be told."""
     analysis_id = ports.vault.new_id()
     key = keys.upload(asker.workspace_id, analysis_id)
-    length = request.headers.get("content-length", "")
-    upload = await ports.uploads.receive(
-        request.headers.get("content-type"),
-        int(length) if length.isdigit() else None,
-        request.stream(),
-        key,
-        asker.workspace_id,
-    )
-    try:
+    upload = await receive(request, ports.uploads, key, asker.workspace_id)
+    async with needed_by_what_follows(ports.blobs, key):
         webhook_url = upload.fields.get("webhook_url") or None
         if webhook_url is not None:
             if len(webhook_url) > 2048:
@@ -138,13 +115,8 @@ async def analyze_upload(
         )
         claim = ports.claims.of(request, asker.tenant, {"file": upload.stored.sha256, "webhook_url": webhook_url})
         job_id = await submit(ports, asker, analysis_id, (item,), claim)
-    except Refusal as refusal:
-        # With the ledger away nobody knows whether the job has been written down; if it has, it needs its file.
-        if not isinstance(refusal, Unavailable):
-            await _drop(ports, key)
-        raise
     if job_id != analysis_id:
-        await _drop(ports, key)
+        await drop(ports.blobs, key)
     return Answer(await accepted(ports, asker, analysis_id, job_id), status_code=202)
 
 
@@ -181,12 +153,6 @@ async def analyze_batch(
         known = json.decode(await ports.views.get(batches, made, asker.workspace_id))["job_ids"]
         jobs = [await _known(ports, asker, job) for job in known]
     return AcceptedBatch(jobs=jobs, batch_id=made)
-
-
-async def _drop(ports: Ports, key: str) -> None:
-    """Remove a file that no job will need; while the store is away it stays, which harms nobody."""
-    with suppress(Unavailable):
-        await ports.blobs.delete(key)
 
 
 async def submit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -17,7 +16,8 @@ from api.auth import Asker, needs
 from api.beats.beats import beat_of
 from api.beats.generation import optional
 from api.beats.ports import Ports
-from api.beats.shapes import Shape, Showing, VersionShown, audio_path, path_of, place_of
+from api.beats.shapes import Shape, Showing, VersionShown, audio_path, file_named, path_of
+from api.uploads import form_body, needed_by_what_follows, receive
 from commands.beats.files import RequestDownload, RequestStems, RequestWav, UploadVersion
 from domain.beats import keys
 from domain.beats.beats import (
@@ -28,7 +28,7 @@ from domain.beats.beats import (
     StoredFile,
     VersionNotFound,
 )
-from domain.kernel import NotFound, Refusal, Unavailable
+from domain.kernel import NotFound
 from projections.beats.beats import BeatDocument, VersionView
 
 #: How long an answer waits for files to come; they come anyhow.
@@ -359,43 +359,25 @@ async def get_file(
     asker: NamedDependency[Asker],
 ) -> Redirect:
     """Fetch what `fileUrl`, `coverArtPath`, `previewPath` or `wavUrl` names; a redirect leads to it, with `Range`."""
-    place = place_of(file.lstrip("/"))
-    if place is None:
+    named = file_named(file.lstrip("/"))
+    if named is None:
         raise FileNotFound
     try:
-        beat = await beat_of(ports, asker, place.beat_id)
+        beat = await beat_of(ports, asker, named.beat_id)
     except BeatNotFound:
         raise FileNotFound from None
-    version = beat.numbered(place.number)
-    if version is not None and place.kind == "audio":
+    version = beat.numbered(named.number)
+    if version is not None and named.kind == "audio":
         stored = version.file("audio")
         # A path names its form, too.
         if stored is None or f"output/{file.lstrip('/')}" != audio_path(beat, version.number, stored.content_type):
             raise FileNotFound
-    return await _lead(Showing(request, ports, asker), version, place.kind)
+    return await _lead(Showing(request, ports, asker), version, named.kind)
 
 
 # --- a version of one's own -------------------------------------------------------------------------------------------
 
-_UPLOAD_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "string",
-                        "format": "binary",
-                        "description": "MP3, WAV, FLAC, OGG, AAC, M4A, AIFF",
-                    },
-                    "setPrimary": {"type": "string", "description": "`true`: it is to stand for the beat."},
-                },
-            }
-        }
-    },
-}
+_UPLOAD_BODY = form_body("MP3, WAV, FLAC, OGG, AAC, M4A, AIFF", setPrimary="`true`: it is to stand for the beat.")
 
 
 @post(
@@ -415,14 +397,7 @@ async def upload_version(
     beat = await beat_of(ports, asker, beat_id)
     version_id = ports.vault.new_id()
     key = keys.file(asker.workspace_id, beat.id, version_id, beat.name.partition(" Type Beat")[0], "")
-    length = request.headers.get("content-length", "")
-    received = await ports.uploads.receive(
-        request.headers.get("content-type"),
-        int(length) if length.isdigit() else None,
-        request.stream(),
-        key,
-        asker.workspace_id,
-    )
+    received = await receive(request, ports.uploads, key, asker.workspace_id)
     found = await ports.blobs.stat(key)
     wish = UploadVersion(
         beat_id=beat.id,
@@ -431,14 +406,8 @@ async def upload_version(
         file=StoredFile(kind="audio", object_key=key, content_type=found.content_type, size=received.stored.size),
         set_primary=received.fields.get("setPrimary", "").strip().lower() in ("true", "1", "yes", "on"),
     )
-    try:
+    async with needed_by_what_follows(ports.blobs, key):
         await ports.execute(wish, asker.context)
-    except Refusal as refusal:
-        # With the ledger away nobody knows whether it has been written down; if it has, it needs its file.
-        if not isinstance(refusal, Unavailable):
-            with suppress(Unavailable):
-                await ports.blobs.delete(key)
-        raise
     beat = await beat_of(ports, asker, beat_id)
     version = beat.version(version_id)
     assert version is not None

@@ -166,7 +166,7 @@ def pages(page: int, limit: int, total: int) -> Pagination:
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-class Place(NamedTuple):
+class NamedFile(NamedTuple):
     """What a path names: a file of a version of a beat."""
 
     beat_id: str
@@ -181,12 +181,12 @@ _PATH = re.compile(
 )
 
 
-def place_of(path: str) -> Place | None:
+def file_named(path: str) -> NamedFile | None:
     """What a path below `output/` names."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
-    return Place(found["beat"], int(found["number"] or 1), _FOLDERS[found["folder"]])
+    return NamedFile(found["beat"], int(found["number"] or 1), _FOLDERS[found["folder"]])
 
 
 def _name(beat: BeatDocument, number: int) -> str:

@@ -200,7 +200,7 @@ class NewArtifact(Struct, forbid_unknown_fields=True):
     content_type: Literal["application/zip", "application/octet-stream"] = "application/octet-stream"
 
 
-class Place(Struct):
+class ArtifactUpload(Struct):
     """Where to PUT the bytes; then say that it is complete."""
 
     artifact_id: str
@@ -548,7 +548,7 @@ async def append_log(
 )
 async def announce_artifact(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[NewArtifact], ports: NamedDependency[Ports]
-) -> Place:
+) -> ArtifactUpload:
     """Say what is going to be uploaded, and hear where to."""
     build_id, platform, build, _ = await _held(request, ports, job_id, data.fence)
     if data.file_size > ports.settings.artifact_bytes_max:
@@ -558,12 +558,12 @@ async def announce_artifact(
     if ports.links.store.s3_public_url:
         key = keys.artifact(build.workspace_id, build_id, artifact_id, data.file_name)
         url = await ports.blobs.presigned_put(key, content_type=data.content_type, seconds=3600, size=data.file_size)
-        return Place(artifact_id=artifact_id, upload_url=url, headers=headers)
+        return ArtifactUpload(artifact_id=artifact_id, upload_url=url, headers=headers)
     expires = int(ports.now().timestamp()) + 3600
     proof = _upload_proof(ports, job_id, artifact_id, data.fence, data.file_name, data.file_size, expires)
     path = f"{_base(request, ports)}/functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}"
     query = f"fence={data.fence}&name={quote(data.file_name, safe='')}&size={data.file_size}&expires={expires}"
-    return Place(artifact_id=artifact_id, upload_url=f"{path}?{query}&signature={proof}", headers=headers)
+    return ArtifactUpload(artifact_id=artifact_id, upload_url=f"{path}?{query}&signature={proof}", headers=headers)
 
 
 def _artifact_id(build_id: str, platform: str, fence: int, file_name: str, digest: str) -> str:

@@ -22,6 +22,7 @@ from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
+from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RefuseImport, RequestImport
 from commands.catalogue.reactions import read_file
 from domain.catalogue.codes import find_isrc
@@ -91,14 +92,7 @@ _SAID = {
     "encoding": "What its text is encoded as, where it should not be found out",
     "filename": "The name of the file, where the body is the file itself",
 }
-_FORM = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "CSV, TSV, XLSX; plain, gz or zip"},
-        **{name: {"type": "string", "description": said} for name, said in _SAID.items() if name != "filename"},
-    },
-}
+_FORM = form("CSV, TSV, XLSX; plain, gz or zip", {name: said for name, said in _SAID.items() if name != "filename"})
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,

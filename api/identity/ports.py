@@ -10,7 +10,7 @@ from adapters.identity.last_uses import Uses
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
-from api.auth import Door
+from api.auth import Authentication
 from api.kernel import Execute
 from api.paging import Pages
 from api.rates import Limits
@@ -33,7 +33,7 @@ class Ports:
     directory: Directory
     uses: Uses
     limits: Limits
-    door: Door
+    auth: Authentication
     settings: Identity
     service: Service
     mail: Mail

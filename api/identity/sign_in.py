@@ -148,7 +148,7 @@ async def verify_email_sign_in(
     await ports.limits.take(request, source.subject, source.name)
     context = anonymous()
     token, digest = vault.new_session_token()
-    door = _door(request, ports, digest)
+    session = _new_session(request, ports, digest)
     first_key_id = await _held_key(request, ports)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         person_id, workspace_id = await _whose(ports, challenge.email_digest)
@@ -159,7 +159,7 @@ async def verify_email_sign_in(
                     right=right,
                     person_id=person_id,
                     workspace_id=workspace_id,
-                    door=door,
+                    session=session,
                     first_key_id=first_key_id,
                 ),
                 inside(context, workspace_id, person_id) if right else context,
@@ -170,7 +170,7 @@ async def verify_email_sign_in(
                 raise
     if not right:
         raise CodeIsWrong
-    expires_at = await _end_of(ports, door)
+    expires_at = await _end_of(ports, session)
     body = SignedIn(
         email=challenge.email,
         expires_at=seconds(expires_at),
@@ -199,7 +199,7 @@ async def _whose(ports: Ports, email_digest: str) -> tuple[str, str]:
     return person_id, workspace_id
 
 
-def _door(request: Request[Any, Any, Any], ports: Ports, digest: str) -> NewSession:
+def _new_session(request: Request[Any, Any, Any], ports: Ports, digest: str) -> NewSession:
     agent = request.headers.get("user-agent", "")
     return NewSession(
         session_id=ports.vault.new_id(),
@@ -212,17 +212,17 @@ def _door(request: Request[Any, Any, Any], ports: Ports, digest: str) -> NewSess
 async def enter(request: Request[Any, Any, Any], ports: Ports, asker: Asker, workspace_id: str) -> tuple[str, datetime]:
     """Open a session of the asker in a workspace they belong to: its token, and when it ends."""
     token, digest = ports.vault.new_session_token()
-    door = _door(request, ports, digest)
+    session = _new_session(request, ports, digest)
     await ports.execute(
-        OpenSession(person_id=asker.person_id, workspace_id=workspace_id, door=door),
+        OpenSession(person_id=asker.person_id, workspace_id=workspace_id, session=session),
         inside(asker.context, workspace_id, asker.person_id),
     )
-    return token, await _end_of(ports, door)
+    return token, await _end_of(ports, session)
 
 
-async def _end_of(ports: Ports, door: NewSession) -> datetime:
+async def _end_of(ports: Ports, session: NewSession) -> datetime:
     """When the session ends, as it was written down."""
-    opened = await ports.log.state(session_streams, door.session_id)
+    opened = await ports.log.state(session_streams, session.session_id)
     assert opened.expires_at is not None
     return opened.expires_at
 

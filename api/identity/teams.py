@@ -76,7 +76,7 @@ class NewInvitation(Struct):
     role: Role = "member"
 
 
-class Answer(Struct, forbid_unknown_fields=True):
+class InvitationReply(Struct, forbid_unknown_fields=True):
     """The token of the letter."""
 
     token: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -192,7 +192,7 @@ async def revoke_invitation(
 )
 async def accept_invitation(
     invitation_id: InvitationId,
-    data: JSONBody[Answer],
+    data: JSONBody[InvitationReply],
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
 ) -> Accepted:
@@ -221,7 +221,7 @@ async def accept_invitation(
 )
 async def decline_invitation(
     invitation_id: InvitationId,
-    data: JSONBody[Answer],
+    data: JSONBody[InvitationReply],
     ports: NamedDependency[Ports],
 ) -> Declined:
     """Say no. The letter's token is enough: nobody needs an account to be left in peace."""

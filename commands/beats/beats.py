@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from commands.billing.quotas import count
 from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
@@ -178,23 +180,9 @@ async def request_generation(wish: RequestGeneration, transaction: Transaction) 
             provider=wish.generation.provider,
             source="suno_retry" if beat.versions or not wish.first else "suno",
             set_primary=wish.set_primary or wish.first,
-            brief=brief if wish.seed is None else _with_seed(brief, wish.seed),
+            brief=brief if wish.seed is None else replace(brief, seed=wish.seed),
             requested_at=transaction.now,
         ),
-    )
-
-
-def _with_seed(brief: Brief, seed: int) -> Brief:
-    return Brief(
-        genre=brief.genre,
-        style=brief.style,
-        mood=brief.mood,
-        bpm=brief.bpm,
-        key=brief.key,
-        seconds=brief.seconds,
-        seed=seed,
-        bpm_min=brief.bpm_min,
-        bpm_max=brief.bpm_max,
     )
 
 
@@ -226,8 +214,8 @@ class AdvanceGeneration(Command):
 @decides(AdvanceGeneration, beats)
 def advance(wish: AdvanceGeneration, beat: Beat, now: datetime) -> list[Event]:
     """What is over goes no further; each stage is told once in a row."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over or generation.reached == (wish.track, wish.stage):
+    generation = beat.under_way(wish.generation_id)
+    if generation is None or generation.reached == (wish.track, wish.stage):
         return []
     return [
         GenerationAdvanced(
@@ -258,8 +246,8 @@ class CompleteTrack(Command):
 @decides(CompleteTrack, beats)
 def complete_track(wish: CompleteTrack, beat: Beat, now: datetime) -> list[Event]:
     """A track is there once. A version that was asked for as the primary, or comes while there is none, becomes it."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over:
+    generation = beat.under_way(wish.generation_id)
+    if generation is None:
         return []
     there = beat.track(wish.generation_id, wish.track)
     if there is not None and there.status == "completed":
@@ -305,8 +293,7 @@ class CompleteGeneration(Command):
 @decides(CompleteGeneration, beats)
 def complete(wish: CompleteGeneration, beat: Beat, now: datetime) -> list[Event]:
     """A generation ends once."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over:
+    if beat.under_way(wish.generation_id) is None:
         return []
     return [GenerationCompleted(beat_id=wish.beat_id, generation_id=wish.generation_id, completed_at=now)]
 
@@ -322,8 +309,7 @@ class FailGeneration(Command):
 @decides(FailGeneration, beats)
 def fail(wish: FailGeneration, beat: Beat, now: datetime) -> list[Event]:
     """A generation ends once."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over:
+    if beat.under_way(wish.generation_id) is None:
         return []
     return [GenerationFailed(beat_id=wish.beat_id, generation_id=wish.generation_id, reason=wish.reason, failed_at=now)]
 

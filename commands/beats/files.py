@@ -85,8 +85,7 @@ class NoteHeard(Command):
 @decides(NoteHeard, beats)
 def note_heard(wish: NoteHeard, beat: Beat, now: datetime) -> list[Event]:
     """A version is heard once."""
-    version = beat.version(wish.version_id)
-    if version is None or version.heard:
+    if beat.unheard(wish.version_id) is None:
         return []
     return [
         VersionHeard(
@@ -114,8 +113,8 @@ class NoteNotHeard(Command):
 @decides(NoteNotHeard, beats)
 def note_not_heard(wish: NoteNotHeard, beat: Beat, now: datetime) -> list[Event]:
     """It is said once. What somebody uploaded and is no audio does not stand for the beat while something else can."""
-    version = beat.version(wish.version_id)
-    if version is None or version.heard:
+    version = beat.unheard(wish.version_id)
+    if version is None:
         return []
     events: list[Event] = [
         VersionNotHeard(
@@ -270,8 +269,7 @@ class StoreWav(Command):
 @decides(StoreWav, beats)
 def store_wav(wish: StoreWav, beat: Beat, now: datetime) -> list[Event]:
     """It comes once."""
-    version = beat.version(wish.version_id)
-    if version is None or version.wav != "processing":
+    if not beat.is_converting(wish.version_id):
         return []
     return [
         WavStored(
@@ -296,8 +294,7 @@ class FailWav(Command):
 @decides(FailWav, beats)
 def fail_wav(wish: FailWav, beat: Beat, now: datetime) -> list[Event]:
     """It is said once."""
-    version = beat.version(wish.version_id)
-    if version is None or version.wav != "processing":
+    if not beat.is_converting(wish.version_id):
         return []
     return [
         WavFailed(
@@ -350,8 +347,7 @@ class StoreStems(Command):
 @decides(StoreStems, beats)
 def store_stems(wish: StoreStems, beat: Beat, now: datetime) -> list[Event]:
     """They come once."""
-    version = beat.version(wish.version_id)
-    if version is None or version.stems != "processing":
+    if not beat.is_taken_apart(wish.version_id):
         return []
     return [StemsStored(beat_id=wish.beat_id, version_id=wish.version_id, stems=wish.stems, stored_at=now)]
 
@@ -367,7 +363,6 @@ class FailStems(Command):
 @decides(FailStems, beats)
 def fail_stems(wish: FailStems, beat: Beat, now: datetime) -> list[Event]:
     """It is said once."""
-    version = beat.version(wish.version_id)
-    if version is None or version.stems != "processing":
+    if not beat.is_taken_apart(wish.version_id):
         return []
     return [StemsFailed(beat_id=wish.beat_id, version_id=wish.version_id, reason=wish.reason, failed_at=now)]

@@ -121,7 +121,7 @@ async def make_beat(recorded: Recorded, ports: Ports) -> None:
     await ports.execute(StartGeneration(beat_id=event.beat_id, generation_id=event.generation_id), recorded.context())
     for track in (1, 2):
         beat = await _state(event.beat_id, ports)
-        if not _is_wanted(beat, event.generation_id) or await _is_forgotten(recorded.workspace_id, ports):
+        if beat.under_way(event.generation_id) is None or await _is_forgotten(recorded.workspace_id, ports):
             return
         there = beat.track(event.generation_id, track)
         if there is None or there.status != "completed":
@@ -139,11 +139,6 @@ async def make_beat(recorded: Recorded, ports: Ports) -> None:
             workspace_id=recorded.workspace_id,
             seconds=round((ports.now() - began).total_seconds(), 3),
         )
-
-
-def _is_wanted(beat: Beat, generation_id: str) -> bool:
-    generation = beat.generation(generation_id)
-    return generation is not None and not generation.is_over
 
 
 async def _make_track(recorded: Recorded, event: GenerationRequested, track: int, ports: Ports) -> None:
@@ -184,7 +179,7 @@ async def _while_wanted(
     playing = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({playing}, timeout=WANTED_SECONDS))[0]:
-            if not _is_wanted(await _state(event.beat_id, ports), event.generation_id):
+            if (await _state(event.beat_id, ports)).under_way(event.generation_id) is None:
                 return None
         return playing.result()
     finally:
@@ -278,8 +273,8 @@ async def submit_generation(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, GenerationRequested)
     history = (await ports.log.read(beats.stream(event.beat_id))).events
-    generation = beats.fold(history).generation(event.generation_id)
-    if generation is None or generation.is_over or generation.task_id is not None:
+    generation = beats.fold(history).under_way(event.generation_id)
+    if generation is None or generation.task_id is not None:
         return
     if generation.in_doubt:
         raise _InDoubt
@@ -322,8 +317,8 @@ async def follow_task(recorded: Recorded, ports: Ports) -> None:
     """Ask how it stands, less and less often: callbacks may never come."""
     event = recorded.event
     assert isinstance(event, TaskAccepted | TaskAsked)
-    generation = (await _state(event.beat_id, ports)).generation(event.generation_id)
-    if generation is None or generation.is_over:
+    generation = (await _state(event.beat_id, ports)).under_way(event.generation_id)
+    if generation is None:
         return
     # What has just been taken is not ready; whoever asks at once only annoys.
     if isinstance(event, TaskAsked) and await _is_settled(recorded, event.beat_id, generation, ports):
@@ -344,8 +339,8 @@ async def confirm_task(recorded: Recorded, ports: Ports) -> None:
     """What we were told is looked up where it can be believed. If it is not so, whoever follows the task asks again."""
     event = recorded.event
     assert isinstance(event, TaskHeard)
-    generation = (await _state(event.beat_id, ports)).generation(event.generation_id)
-    if generation is not None and not generation.is_over:
+    generation = (await _state(event.beat_id, ports)).under_way(event.generation_id)
+    if generation is not None:
         await _is_settled(recorded, event.beat_id, generation, ports)
 
 

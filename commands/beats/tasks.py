@@ -28,8 +28,8 @@ class BeginSubmission(Command):
 @decides(BeginSubmission, beats)
 def begin(wish: BeginSubmission, beat: Beat, now: datetime) -> list[Event]:
     """What was taken, or may have been, is not handed in again."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over or generation.in_doubt or generation.task_id is not None:
+    generation = beat.under_way(wish.generation_id)
+    if generation is None or generation.in_doubt or generation.task_id is not None:
         return []
     return [SubmissionBegun(beat_id=wish.beat_id, generation_id=wish.generation_id, begun_at=now)]
 
@@ -64,8 +64,8 @@ class AcceptTask(Command):
 @decides(AcceptTask, beats)
 def accept(wish: AcceptTask, beat: Beat, now: datetime) -> list[Event]:
     """It has one name there."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over or generation.task_id is not None:
+    generation = beat.under_way(wish.generation_id)
+    if generation is None or generation.task_id is not None:
         return []
     return [TaskAccepted(beat_id=wish.beat_id, generation_id=wish.generation_id, task_id=wish.task_id, accepted_at=now)]
 
@@ -82,8 +82,8 @@ class HearTask(Command):
 @decides(HearTask, beats)
 def hear(wish: HearTask, beat: Beat, now: datetime) -> list[Event]:
     """Each thing is heard once, and of another task nothing; a task whose name we never learnt is known from now on."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over or generation.provider != "sunoapi":
+    generation = beat.under_way(wish.generation_id)
+    if generation is None or generation.provider != "sunoapi":
         return []
     events: list[Event] = []
     if generation.task_id is None:
@@ -112,8 +112,8 @@ class NoteAsked(Command):
 @decides(NoteAsked, beats)
 def note_asked(wish: NoteAsked, beat: Beat, now: datetime) -> list[Event]:
     """Each time is noted once."""
-    generation = beat.generation(wish.generation_id)
-    if generation is None or generation.is_over or generation.asks >= wish.asks:
+    generation = beat.under_way(wish.generation_id)
+    if generation is None or generation.asks >= wish.asks:
         return []
     return [
         TaskAsked(

@@ -79,9 +79,6 @@ class Jobs(Protocol):
     async def waiting_for_source(self, project_id: str) -> Sequence[str]:
         """The builds of a project that wait for a source."""
 
-    async def of_project(self, project_id: str) -> Sequence[str]:
-        """The builds of a project that are not over."""
-
     async def forget(self, workspace_id: str) -> Sequence[str]:
         """Remove all of a workspace's jobs; the builds they were of."""
 

@@ -34,7 +34,7 @@ class SignIn(Command):
     right: bool
     person_id: str
     workspace_id: str
-    door: NewSession
+    session: NewSession
     #: The first key of the account, where whoever signs in holds it.
     first_key_id: str | None = None
 
@@ -46,8 +46,8 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
     challenge = await transaction.find(challenges, wish.challenge_id)
     if challenge.purpose != "sign_in":
         raise CodeIsWrong
-    session = await transaction.expect_new(sessions, wish.door.session_id)
-    if challenge.passed and session.person_id == wish.person_id:
+    opened = await transaction.expect_new(sessions, wish.session.session_id)
+    if challenge.passed and opened.person_id == wish.person_id:
         return
     verdict = answer(wish.challenge_id, challenge, wish.right, now)
     claim = await transaction.find(email_claims, challenge.email_digest)
@@ -67,24 +67,24 @@ async def sign_in(wish: SignIn, transaction: Transaction) -> None:
         raise AccountHasChanged
     await prove(transaction, wish.person_id, challenge.email_digest, keeps=wish.first_key_id)
     await accept_all(transaction, wish.person_id, challenge.email_digest)
-    await _open(transaction, wish.door, wish.person_id, wish.workspace_id)
+    await _open(transaction, wish.session, wish.person_id, wish.workspace_id)
 
 
-async def _open(transaction: Transaction, door: NewSession, person_id: str, workspace_id: str) -> None:
+async def _open(transaction: Transaction, session: NewSession, person_id: str, workspace_id: str) -> None:
     """A session is opened for as long as somebody is a member; being a member again later does not open it again."""
     now = transaction.now
     workspace = await transaction.find(workspaces, workspace_id)
     transaction.record(
         sessions,
-        door.session_id,
+        session.session_id,
         SessionOpened(
-            session_id=door.session_id,
+            session_id=session.session_id,
             person_id=person_id,
             workspace_id=workspace_id,
-            digest=door.digest,
+            digest=session.digest,
             opened_at=now,
-            expires_at=now + door.lifetime,
-            user_agent=door.user_agent,
+            expires_at=now + session.lifetime,
+            user_agent=session.user_agent,
             membership=workspace.memberships.get(person_id, 1),
         ),
     )
@@ -95,7 +95,7 @@ class OpenSession(Command):
 
     person_id: str
     workspace_id: str
-    door: NewSession
+    session: NewSession
 
 
 @handles(OpenSession)
@@ -104,10 +104,10 @@ async def open_session(wish: OpenSession, transaction: Transaction) -> None:
     workspace = await transaction.load(workspaces, wish.workspace_id)
     if wish.person_id not in workspace.roles:
         raise NoSuchWorkspace
-    session = await transaction.expect_new(sessions, wish.door.session_id)
-    if session.person_id:
+    opened = await transaction.expect_new(sessions, wish.session.session_id)
+    if opened.person_id:
         return
-    await _open(transaction, wish.door, wish.person_id, wish.workspace_id)
+    await _open(transaction, wish.session, wish.person_id, wish.workspace_id)
 
 
 class CloseSession(Command):

@@ -96,7 +96,7 @@ class BeginAttempt(Command):
     delivery_id: str
     attempt: int
     sender: str
-    patience: timedelta
+    timeout: timedelta
     force: bool = False
 
 
@@ -107,7 +107,7 @@ def begin(wish: BeginAttempt, delivery: Delivery, now: datetime) -> list[Event]:
         raise DeliveryIsOver
     if wish.force and wish.attempt > ATTEMPTS_MAX:
         raise NoAttemptLeft(attempts_max=ATTEMPTS_MAX)
-    if delivery.is_with_another(wish.sender, now, wish.patience):
+    if delivery.is_with_another(wish.sender, now, wish.timeout):
         raise DeliveryInProgress
     if delivery.begun_at is not None and delivery.begun_by == wish.sender:
         return []

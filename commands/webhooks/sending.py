@@ -86,10 +86,10 @@ async def send(
         if pointless is not None:
             await ports.execute(pointless(delivery_id), context)
             return "skipped"
-    patience = _patience(ports)
+    timeout = _attempt_timeout(ports)
     try:
         await ports.execute(
-            BeginAttempt(delivery_id=delivery_id, attempt=turn, sender=sender, patience=patience, force=force), context
+            BeginAttempt(delivery_id=delivery_id, attempt=turn, sender=sender, timeout=timeout, force=force), context
         )
     except (DeliveryIsOver, NoAttemptLeft):
         return "skipped"
@@ -142,7 +142,7 @@ async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) ->
     if delivery.begun_at != begun.begun_at or delivery.begun_by != begun.begun_by:
         return
     now = ports.now()
-    if now < begun.begun_at + _patience(ports):
+    if now < begun.begun_at + _attempt_timeout(ports):
         raise DeliveryInProgress
     await ports.execute(
         RecordAttempt(
@@ -169,7 +169,7 @@ def _is_asked_for(delivery: Delivery) -> bool:
     return messages()[delivery.message_type].on is None
 
 
-def _patience(ports: Ports) -> timedelta:
+def _attempt_timeout(ports: Ports) -> timedelta:
     return timedelta(seconds=ports.settings.webhook_seconds_max + RETRY_SECONDS)
 
 

@@ -408,6 +408,26 @@ class Beat(State):
         """The generation with an id."""
         return next((each for each in self.generations if each.generation_id == generation_id), None)
 
+    def unheard(self, version_id: str) -> Version | None:
+        """The version with an id, until somebody has listened to it."""
+        version = self.version(version_id)
+        return None if version is None or version.heard else version
+
+    def is_converting(self, version_id: str) -> bool:
+        """Whether a version is being made a WAV."""
+        version = self.version(version_id)
+        return version is not None and version.wav == "processing"
+
+    def is_taken_apart(self, version_id: str) -> bool:
+        """Whether the parts of a version are being made."""
+        version = self.version(version_id)
+        return version is not None and version.stems == "processing"
+
+    def under_way(self, generation_id: str) -> Generation | None:
+        """The generation with an id, while something may come of it."""
+        generation = self.generation(generation_id)
+        return None if generation is None or generation.is_over else generation
+
     def track(self, generation_id: str, track: int) -> Version | None:
         """The version that a track of a generation has become."""
         made = (each for each in self.versions if (each.generation_id, each.track) == (generation_id, track))

@@ -45,11 +45,6 @@ def upc(text: str) -> str:
     return plain
 
 
-def same_upc(digits: str) -> str:
-    """What two writings of one UPC have in common: thirteen digits, a UPC-12 with a leading zero."""
-    return digits.zfill(13)
-
-
 def check_digit(digits: str) -> str:
     """The GTIN check digit (GS1, modulo 10) after these: weights 3 and 1 in turn, from the right."""
     total = sum(int(each) * (3 if place % 2 == 0 else 1) for place, each in enumerate(reversed(digits)))

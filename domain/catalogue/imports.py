@@ -14,10 +14,6 @@ from domain.objects import Kept, keeps, lets_go
 DateOrder = Literal["dmy", "mdy", "ymd"]
 Question = Literal["currency", "date_order", "period", "track"]
 Reason = Literal["html", "empty_file", "unknown_format", "date_inconsistent", "rows_rejected", "broken"]
-Warned = Literal[
-    "duplicate_rows", "unknown_columns", "upc_lossy", "upc_invalid", "encoding_mixed", "file_truncated", "no_rows",
-    "older_statement",
-]  # fmt: skip
 
 
 class Options(Value):

@@ -148,9 +148,9 @@ class Delivery(State):
         """Whether it will not be tried again by itself."""
         return self.delivered or self.given_up
 
-    def is_with_another(self, sender: str, now: datetime, patience: timedelta) -> bool:
+    def is_with_another(self, sender: str, now: datetime, timeout: timedelta) -> bool:
         """Whether somebody else is sending it right now, as far as one can believe that after some time."""
-        return self.begun_at is not None and self.begun_by != sender and now < self.begun_at + patience
+        return self.begun_at is not None and self.begun_by != sender and now < self.begun_at + timeout
 
 
 def evolve(delivery: Delivery, event: Event) -> Delivery:

@@ -17,7 +17,7 @@ Kind = Literal["api_key", "session", "outside"]
 
 
 class Credential(Document):
-    """A key or a session as the guard at the door knows it; one that is revoked or closed is no credential."""
+    """A key or a session as the guard of the routes knows it; one that is revoked or closed is no credential."""
 
     kind: Kind
     subject_id: str
@@ -30,7 +30,7 @@ class Credential(Document):
 
 
 class Access(Value):
-    """Everything the door needs to know of whoever holds a credential; the role is a person's, a key has none."""
+    """Everything the guard needs to know of whoever holds a credential; the role is a person's, a key has none."""
 
     credential: Credential
     digest: str

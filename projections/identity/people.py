@@ -1,4 +1,4 @@
-"""A person as the guard at the door and the account pages know them."""
+"""A person as the guard of the routes and the account pages know them."""
 
 from __future__ import annotations
 

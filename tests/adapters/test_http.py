@@ -130,11 +130,11 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
 
 @asynccontextmanager
 async def outbound(**options: object) -> AsyncIterator[Outbound]:
-    door = Outbound(**options)  # type: ignore[arg-type]  # the options are Outbound's own, named in each test
+    web = Outbound(**options)  # type: ignore[arg-type]  # the options are Outbound's own, named in each test
     try:
-        yield door
+        yield web
     finally:
-        await door.close()
+        await web.close()
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -285,13 +285,11 @@ async def test_a_name_that_leads_to_what_is_never_reached_is_refused(tmp_path: P
 
     async with serving(behave) as peer:
         port = peer.place.rpartition(":")[2]
-        async with outbound(allow=["localhost"], never=[f"127.0.0.1:{port}"]) as door:
+        async with outbound(allow=["localhost"], never=[f"127.0.0.1:{port}"]) as web:
             with pytest.raises(ForbiddenTarget, match="this service itself"):
-                await door.fetch(f"http://localhost:{port}/song", tmp_path / "a", size_max=9999, seconds_max=5)
-        async with outbound(allow=["localhost"]) as door:
-            assert (
-                await door.fetch(f"http://localhost:{port}/song", tmp_path / "b", size_max=9999, seconds_max=5)
-            ).size
+                await web.fetch(f"http://localhost:{port}/song", tmp_path / "a", size_max=9999, seconds_max=5)
+        async with outbound(allow=["localhost"]) as web:
+            assert (await web.fetch(f"http://localhost:{port}/song", tmp_path / "b", size_max=9999, seconds_max=5)).size
 
 
 def test_the_allow_list_lets_through_a_host_on_any_port_or_on_one_port() -> None:
@@ -357,39 +355,39 @@ def test_ordinary_public_addresses_pass(address: str) -> None:
 
 
 async def test_a_name_that_leads_to_a_private_address_is_refused(tmp_path: Path) -> None:
-    async with outbound(resolver=Names(["127.0.0.1"])) as door:
+    async with outbound(resolver=Names(["127.0.0.1"])) as web:
         with pytest.raises(ForbiddenTarget, match="this machine"):
-            await door.fetch("http://public.example/a", tmp_path / "a", size_max=10, seconds_max=5)
+            await web.fetch("http://public.example/a", tmp_path / "a", size_max=10, seconds_max=5)
         with pytest.raises(ForbiddenTarget):
-            await door.post("http://public.example/a", b"{}", {}, seconds_max=5)
+            await web.post("http://public.example/a", b"{}", {}, seconds_max=5)
     assert not (tmp_path / "a").exists()
 
 
 async def test_one_private_answer_among_public_ones_is_enough_to_refuse() -> None:
-    async with outbound(resolver=Names(["8.8.8.8", "2606:4700::1111", "10.0.0.7"])) as door:
+    async with outbound(resolver=Names(["8.8.8.8", "2606:4700::1111", "10.0.0.7"])) as web:
         with pytest.raises(ForbiddenTarget, match="private network"):
-            await door.post("http://public.example/", b"", {}, seconds_max=5)
+            await web.post("http://public.example/", b"", {}, seconds_max=5)
 
 
 async def test_a_name_that_changes_its_mind_after_the_check_gains_nothing(tmp_path: Path) -> None:
     async with serving(saying(a_file(b"secret"))) as private:
         names = Names(["8.8.8.8"], ["127.0.0.1"])
         # Only the port is allowed here, so that the address is all that stands between the name and the server.
-        async with outbound(resolver=names) as door:
-            door.check_url("http://rebinding.example/")
+        async with outbound(resolver=names) as web:
+            web.check_url("http://rebinding.example/")
             assert names.asked == []
             await names.resolve("rebinding.example")
             with pytest.raises(ForbiddenTarget):
-                await door.fetch("http://rebinding.example/", tmp_path / "a", size_max=100, seconds_max=5)
+                await web.fetch("http://rebinding.example/", tmp_path / "a", size_max=100, seconds_max=5)
         assert private.heads == []
 
 
 async def test_every_connection_looks_the_name_up_again_and_is_checked_again(tmp_path: Path) -> None:
     async with serving(saying(a_file(b"music"))) as peer:
         names = Names(["127.0.0.1"])
-        async with outbound(resolver=names, allow=[f"media.example:{peer.port}"]) as door:
+        async with outbound(resolver=names, allow=[f"media.example:{peer.port}"]) as web:
             for _ in range(2):
-                await door.fetch(f"http://media.example:{peer.port}/a", tmp_path / "a", size_max=9, seconds_max=5)
+                await web.fetch(f"http://media.example:{peer.port}/a", tmp_path / "a", size_max=9, seconds_max=5)
         assert names.asked == ["media.example", "media.example"]
         assert all(b"Host: media.example:%d\r\n" % peer.port in head for head in peer.heads)
 
@@ -426,19 +424,19 @@ async def test_tls_is_made_with_the_name_although_the_connection_goes_to_the_che
     ours = ssl.create_default_context(cadata=certificate.decode())
     async with serving(saying(a_file(b"music")), tls=theirs) as peer:
         allow = [f"media.example:{peer.port}", f"other.example:{peer.port}"]
-        async with outbound(resolver=Names(["127.0.0.1"]), allow=allow, tls=ours) as door:
-            fetched = await door.fetch(f"https://media.example:{peer.port}/", tmp_path / "a", size_max=9, seconds_max=5)
+        async with outbound(resolver=Names(["127.0.0.1"]), allow=allow, tls=ours) as web:
+            fetched = await web.fetch(f"https://media.example:{peer.port}/", tmp_path / "a", size_max=9, seconds_max=5)
             assert fetched.size == 5
             with pytest.raises(Unreachable, match="certificate") as refusal:
-                await door.post(f"https://other.example:{peer.port}/", b"", {}, seconds_max=5)
+                await web.post(f"https://other.example:{peer.port}/", b"", {}, seconds_max=5)
         assert refusal.value.transient is False
     assert indicated == ["media.example", "other.example"]
 
 
 async def test_a_download_arrives_whole_with_its_digest_and_type(tmp_path: Path) -> None:
     body = bytes(range(256)) * 12_000
-    async with serving(saying(a_file(body))) as peer, outbound(allow=[peer.place]) as door:
-        fetched = await door.fetch(f"http://{peer.place}/a.mp3", tmp_path / "a", size_max=len(body), seconds_max=5)
+    async with serving(saying(a_file(body))) as peer, outbound(allow=[peer.place]) as web:
+        fetched = await web.fetch(f"http://{peer.place}/a.mp3", tmp_path / "a", size_max=len(body), seconds_max=5)
     assert (tmp_path / "a").read_bytes() == body
     assert fetched.size == len(body)
     assert fetched.sha256 == hashlib.sha256(body).hexdigest()
@@ -457,8 +455,8 @@ async def test_a_redirect_is_followed_relative_and_absolute(tmp_path: Path) -> N
             case b"/3":
                 writer.write(a_file(b"music"))
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
-        assert (await door.fetch(f"http://{peer.place}/1", tmp_path / "a", size_max=9, seconds_max=5)).size == 5
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
+        assert (await web.fetch(f"http://{peer.place}/1", tmp_path / "a", size_max=9, seconds_max=5)).size == 5
 
 
 @pytest.mark.parametrize(
@@ -475,25 +473,25 @@ async def test_a_redirect_to_a_private_address_is_refused(tmp_path: Path, target
     async with serving(saying(a_file(b"secret"))) as private:
         location = target.format(port=private.port).encode()
         answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
-        async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
+        async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
             with pytest.raises(ForbiddenTarget):
-                await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
+                await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
         assert private.heads == []
     assert not (tmp_path / "a").exists()
 
 
 async def test_a_redirect_to_a_name_that_leads_to_a_private_address_is_refused(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: http://public.example/\r\nContent-Length: 0\r\n\r\n"
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place], resolver=Names(["192.168.0.1"])) as door:
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place], resolver=Names(["192.168.0.1"])) as web:
         with pytest.raises(ForbiddenTarget, match="private"):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
 
 
 async def test_redirects_in_a_circle_end(tmp_path: Path) -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n"
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place], redirects_max=3) as door:
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place], redirects_max=3) as web:
         with pytest.raises(FetchFailed, match="more than 3 times"):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
         assert len(peer.heads) == 4
 
 
@@ -508,18 +506,18 @@ async def test_redirects_in_a_circle_end(tmp_path: Path) -> None:
     ids=["said in advance", "not said", "in chunks", "a bomb"],
 )
 async def test_a_file_that_is_too_large_is_refused_and_nothing_of_it_stays(tmp_path: Path, answer: bytes) -> None:
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
         size_max = 100 if b"gzip" not in answer[:200] else 1_000_000
         with pytest.raises(TooLarge, match="larger than"):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=size_max, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=size_max, seconds_max=5)
     assert files_in(tmp_path) == []
 
 
 async def test_a_file_that_was_stored_compressed_is_unpacked(tmp_path: Path) -> None:
     body = b"music" * 500_000
     answer = a_file(gzip.compress(body), b"Content-Encoding: gzip")
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
-        fetched = await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=len(body), seconds_max=5)
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
+        fetched = await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=len(body), seconds_max=5)
     assert (fetched.size, (tmp_path / "a").read_bytes() == body) == (len(body), True)
 
 
@@ -539,9 +537,9 @@ async def test_a_file_that_was_stored_compressed_is_unpacked(tmp_path: Path) -> 
 async def test_an_answer_without_a_file_is_explained(
     tmp_path: Path, answer: bytes, sentence: str, transient: bool
 ) -> None:
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises(FetchFailed) as failure:
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=100, seconds_max=5)
     assert sentence in failure.value.sentence
     assert failure.value.transient is transient
     assert files_in(tmp_path) == []
@@ -558,9 +556,9 @@ async def test_an_answer_without_a_file_is_explained(
 async def test_an_answer_that_breaks_off_is_explained_and_nothing_of_it_stays(
     tmp_path: Path, answer: bytes, sentence: str
 ) -> None:
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises(Unreachable, match=sentence) as failure:
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=200, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=200, seconds_max=5)
     assert failure.value.transient is True
     assert files_in(tmp_path) == []
 
@@ -569,9 +567,9 @@ async def test_a_host_where_nobody_listens_is_explained(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-        async with outbound(allow=[place]) as door:
+        async with outbound(allow=[place]) as web:
             with pytest.raises(Unreachable, match="could not be connected to"):
-                await door.fetch(f"http://{place}/", tmp_path / "a", size_max=200, seconds_max=5)
+                await web.fetch(f"http://{place}/", tmp_path / "a", size_max=200, seconds_max=5)
 
 
 async def test_a_host_that_does_not_exist_is_explained() -> None:
@@ -581,9 +579,9 @@ async def test_a_host_that_does_not_exist_is_explained() -> None:
         ) -> list[ResolveResult]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    async with outbound(resolver=Nobody([])) as door:
+    async with outbound(resolver=Nobody([])) as web:
         with pytest.raises(Unreachable, match="no such host") as failure:
-            await door.post("http://nobody.example/", b"", {}, seconds_max=5)
+            await web.post("http://nobody.example/", b"", {}, seconds_max=5)
     assert failure.value.transient is False
 
 
@@ -602,17 +600,17 @@ async def stall(head: bytes, writer: Writer) -> None:
 
 
 async def test_a_server_that_drips_is_left_when_the_time_is_up(tmp_path: Path) -> None:
-    async with serving(drip) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(drip) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises(Unreachable, match=r"within 0\.2 seconds") as failure:
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.2)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.2)
     assert 0.15 < failure.value.duration_seconds < 10
     assert files_in(tmp_path) == []
 
 
 async def test_a_server_that_stops_sending_is_left_long_before_the_time_is_up(tmp_path: Path) -> None:
-    async with serving(stall) as peer, outbound(allow=[peer.place], stall_seconds_max=0.1) as door:
+    async with serving(stall) as peer, outbound(allow=[peer.place], stall_seconds_max=0.1) as web:
         with pytest.raises(Unreachable, match="stopped sending"):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=60)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=60)
     assert files_in(tmp_path) == []
 
 
@@ -622,10 +620,10 @@ async def test_a_download_that_is_cancelled_at_any_moment_leaves_nothing(tmp_pat
         await writer.drain()
         await asyncio.Event().wait()
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
         for turns in range(0, 120, 3):
             download = asyncio.create_task(
-                door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**7, seconds_max=60)
+                web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**7, seconds_max=60)
             )
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -641,9 +639,9 @@ async def test_a_download_that_is_cancelled_after_it_began_to_write_leaves_nothi
         await writer.drain()
         await asyncio.Event().wait()
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
         download = asyncio.create_task(
-            door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**7, seconds_max=60)
+            web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**7, seconds_max=60)
         )
         await until((tmp_path / "a").exists)
         download.cancel()
@@ -654,8 +652,8 @@ async def test_a_download_that_is_cancelled_after_it_began_to_write_leaves_nothi
 
 async def test_a_delivery_carries_exactly_its_bytes_and_headers() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nthanks"
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
-        result = await door.post(
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
+        result = await web.post(
             f"http://{peer.place}/hook",
             b'{"a": 1}',
             {"webhook-id": "msg_1", "Content-Type": "application/json"},
@@ -671,8 +669,8 @@ async def test_a_delivery_carries_exactly_its_bytes_and_headers() -> None:
 
 async def test_a_delivery_follows_no_redirect() -> None:
     answer = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as door:
-        assert (await door.post(f"http://{peer.place}/", b"", {}, seconds_max=5)).status == 302
+    async with serving(saying(answer)) as peer, outbound(allow=[peer.place]) as web:
+        assert (await web.post(f"http://{peer.place}/", b"", {}, seconds_max=5)).status == 302
         assert len(peer.heads) == 1
 
 
@@ -682,8 +680,8 @@ async def test_only_the_beginning_of_an_answer_is_read_and_it_is_text() -> None:
         await writer.drain()
         await asyncio.Event().wait()
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
-        answer = await door.post(f"http://{peer.place}/", b"", {}, seconds_max=5)
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
+        answer = await web.post(f"http://{peer.place}/", b"", {}, seconds_max=5)
     assert answer.status == 500
     assert answer.retry_after_seconds == 7.0
     assert answer.body_prefix.startswith("ab\ufffdx")
@@ -691,8 +689,8 @@ async def test_only_the_beginning_of_an_answer_is_read_and_it_is_text() -> None:
 
 
 async def test_a_server_that_said_its_status_and_then_dawdles_has_answered() -> None:
-    async with serving(stall) as peer, outbound(allow=[peer.place]) as door:
-        answer = await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.3)
+    async with serving(stall) as peer, outbound(allow=[peer.place]) as web:
+        answer = await web.post(f"http://{peer.place}/", b"", {}, seconds_max=0.3)
     assert (answer.status, answer.body_prefix) == (200, "xx")
 
 
@@ -700,17 +698,17 @@ async def test_a_server_that_does_not_answer_a_delivery_is_left_when_the_time_is
     async def behave(head: bytes, writer: Writer) -> None:
         await asyncio.Event().wait()
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises(Unreachable, match=r"within 0\.1 seconds") as failure:
-            await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)
+            await web.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)
     assert failure.value.transient is True
     assert failure.value.duration_seconds > 0.09  # the loop rounds its clock to milliseconds
 
 
 async def test_a_full_disk_is_not_blamed_on_the_server(tmp_path: Path) -> None:
-    async with serving(saying(a_file(b"music"))) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(saying(a_file(b"music"))) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises(FileNotFoundError):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "no" / "a", size_max=9, seconds_max=5)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "no" / "a", size_max=9, seconds_max=5)
 
 
 def test_a_wish_to_wait_is_read_from_seconds_and_from_dates() -> None:
@@ -730,7 +728,7 @@ def test_a_wish_to_wait_is_read_from_seconds_and_from_dates() -> None:
 class World(NamedTuple):
     """A way outside, and the address of a server that has a file, a hook and a hook that is gone."""
 
-    door: Outside
+    web: Outside
     base: str
 
 
@@ -759,37 +757,37 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
             twin.answers = {f"{base}/hook": [busy], f"{base}/gone": [Unreachable("The server broke off.")]}
             yield World(twin, base)
         else:
-            async with outbound(allow=[peer.place]) as door:
-                yield World(door, base)
+            async with outbound(allow=[peer.place]) as web:
+                yield World(web, base)
 
 
 async def test_a_file_comes_from_either(world: World, tmp_path: Path) -> None:
-    fetched = await world.door.fetch(f"{world.base}/song", tmp_path / "a", size_max=5000, seconds_max=5)
+    fetched = await world.web.fetch(f"{world.base}/song", tmp_path / "a", size_max=5000, seconds_max=5)
     assert fetched == Fetched(size=5000, sha256=hashlib.sha256(MUSIC).hexdigest(), content_type="audio/mpeg")
     assert files_in(tmp_path) == [tmp_path / "a"]
 
 
 async def test_either_refuses_too_much_too_little_and_the_forbidden(world: World, tmp_path: Path) -> None:
     with pytest.raises(TooLarge, match=r"0\.004999 MB"):
-        await world.door.fetch(f"{world.base}/song", tmp_path / "a", size_max=4999, seconds_max=5)
+        await world.web.fetch(f"{world.base}/song", tmp_path / "a", size_max=4999, seconds_max=5)
     with pytest.raises(FetchFailed, match="404"):
-        await world.door.fetch(f"{world.base}/other", tmp_path / "a", size_max=4999, seconds_max=5)
+        await world.web.fetch(f"{world.base}/other", tmp_path / "a", size_max=4999, seconds_max=5)
     for forbidden in ("http://10.0.0.1/", "http://127.0.0.1:1/", "nonsense"):
         with pytest.raises(ForbiddenTarget):
-            world.door.check_url(forbidden)
+            world.web.check_url(forbidden)
         with pytest.raises(ForbiddenTarget):
-            await world.door.fetch(forbidden, tmp_path / "a", size_max=4999, seconds_max=5)
+            await world.web.fetch(forbidden, tmp_path / "a", size_max=4999, seconds_max=5)
         with pytest.raises(ForbiddenTarget):
-            await world.door.post(forbidden, b"", {}, seconds_max=5)
+            await world.web.post(forbidden, b"", {}, seconds_max=5)
     assert files_in(tmp_path) == []
 
 
 async def test_either_gives_any_status_as_an_answer_and_raises_only_without_one(world: World) -> None:
     for _ in range(2):
-        answer = await world.door.post(f"{world.base}/hook", b"{}", {"webhook-id": "1"}, seconds_max=5)
+        answer = await world.web.post(f"{world.base}/hook", b"{}", {"webhook-id": "1"}, seconds_max=5)
         assert (answer.status, answer.retry_after_seconds, answer.body_prefix) == (503, 9.0, "busy")
     with pytest.raises(Unreachable) as failure:
-        await world.door.post(f"{world.base}/gone", b"{}", {}, seconds_max=5)
+        await world.web.post(f"{world.base}/gone", b"{}", {}, seconds_max=5)
     assert failure.value.transient is True
 
 
@@ -808,12 +806,12 @@ async def test_an_answer_whose_chunks_never_begin_ends_as_a_failure_of_that_serv
             await writer.drain()
             await asyncio.sleep(0.01)
 
-    async with serving(behave) as peer, outbound(allow=[peer.place]) as door:
+    async with serving(behave) as peer, outbound(allow=[peer.place]) as web:
         with pytest.raises((Unreachable, FetchFailed)):
-            await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
+            await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
         # Whether the status is heard before the nonsense is a matter of what comes in one piece.
         with suppress(Unreachable):
-            assert (await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)).status == 200
+            assert (await web.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)).status == 200
     assert files_in(tmp_path) == []
 
 
@@ -829,8 +827,8 @@ async def test_a_head_that_never_ends_is_a_failure_of_that_server(tmp_path: Path
             writer.write(beginning)
             await behave(head, writer)
 
-        async with serving(begin) as peer, outbound(allow=[peer.place]) as door:
+        async with serving(begin) as peer, outbound(allow=[peer.place]) as web:
             with pytest.raises((Unreachable, FetchFailed)):
-                await door.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
+                await web.fetch(f"http://{peer.place}/", tmp_path / "a", size_max=10**6, seconds_max=0.1)
             with pytest.raises(Unreachable):
-                await door.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)
+                await web.post(f"http://{peer.place}/", b"", {}, seconds_max=0.1)

@@ -90,7 +90,7 @@ class Home:
             OpenSession(
                 person_id=self.member,
                 workspace_id=self.workspace_id,
-                door=NewSession(session_id=self.session_id, digest=self.session, lifetime=timedelta(hours=1)),
+                session=NewSession(session_id=self.session_id, digest=self.session, lifetime=timedelta(hours=1)),
             ),
             IssueApiKey(
                 api_key_id=self.api_key_id,
@@ -240,7 +240,7 @@ async def test_a_session_of_an_earlier_membership_stays_closed(house: House) -> 
         )
         assert await keyring.find(home.session) is None
         anew = NewSession(session_id=f"again-{home.session_id}", digest=f"new-{home.session}", lifetime=timedelta(1))
-        await home.ask(OpenSession(person_id=home.member, workspace_id=home.workspace_id, door=anew))
+        await home.ask(OpenSession(person_id=home.member, workspace_id=home.workspace_id, session=anew))
         assert await keyring.find(anew.digest)
 
 

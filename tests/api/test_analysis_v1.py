@@ -17,6 +17,8 @@ import httpx
 import numpy as np
 import pytest
 
+from adapters.identity.settings import Sealing
+from commands.settings import Service
 from tests.ears import sounds
 from tests.journeys.kit import Account, Neighbour, Reply, Stack, clip_bytes, eventually, register
 
@@ -522,7 +524,7 @@ class _Form:
 def test_fifty_megabytes_pass_and_one_byte_more_does_not_and_neither_is_held_in_memory(
     stack: Stack, me: Account
 ) -> None:
-    with stack.doorway() as process, httpx.Client(base_url=process.settings.url, timeout=60) as http:
+    with stack.doorway() as process, httpx.Client(base_url=process.settings[Service].url, timeout=60) as http:
         door = Account(http, me.email, me.user_id, me.workspace_id, me.key)
         # Warm, so that what is measured is the uploads and not the imports.
         accepted(door.post("/v1/analyze/upload", files={"file": ("a.wav", clip_bytes())}))
@@ -824,7 +826,7 @@ def test_through_all_of_this_nothing_broke_and_no_secret_was_logged(stack: Stack
     assert "role.failed" not in log
     assert me.key not in log
     assert me.email not in log
-    assert stack.settings.secret_key.reveal() not in log
+    assert stack.settings[Sealing].secret_key.reveal() not in log
 
 
 # --- many uploads at once --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import httpx
 import psycopg
 import pytest
 
+from adapters.postgres.settings import Postgres
 from domain.scopes import scopes
 from tests.identity.crowd import join, sign_in
 from tests.journeys.kit import Stack, eventually
@@ -64,7 +65,7 @@ def test_the_last_use_of_a_key_is_noted_once_a_minute_and_not_with_every_request
 ) -> None:
     me = sign_in(client)
     key = me.key()
-    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as database:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as database:
 
         def row() -> tuple[object, ...] | None:
             return database.execute(

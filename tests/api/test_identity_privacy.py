@@ -13,6 +13,7 @@ import pytest
 
 from adapters.identity import secrets
 from adapters.log.recorder import WRITING
+from adapters.postgres.settings import Postgres
 from infra.embedded.blobs import EmbeddedBlobs
 from tests.conftest import Databases
 from tests.identity.crowd import Visitor, new_email
@@ -160,7 +161,7 @@ def test_without_a_mail_server_nobody_is_told_that_a_code_is_on_its_way_and_wron
 
 def rows(place: Stack) -> dict[str, list[bytes]]:
     """Every byte that is stored, by where it is stored."""
-    with psycopg.connect(place.settings.postgres_url) as database:
+    with psycopg.connect(place.settings[Postgres].postgres_url) as database:
         tables = [
             row[0]
             for row in database.execute(
@@ -373,7 +374,7 @@ def nothing_is_left(traces: Traces, me: Visitor, shared: Visitor, place: Stack) 
 
 def poison(place: Stack, stream: str) -> None:
     """An event that no version knows, after all others of a stream: its read models are parked."""
-    with psycopg.connect(place.settings.postgres_url) as database:
+    with psycopg.connect(place.settings[Postgres].postgres_url) as database:
         database.execute("SELECT pg_advisory_xact_lock_shared(%s)", (WRITING,))
         database.execute(
             "INSERT INTO ledger_events (originator_id, originator_version, topic, state, workspace_id) "
@@ -405,7 +406,7 @@ def test_what_was_parked_does_not_outlive_whom_it_is_about(http: httpx.Client, l
     digests = [secrets.digest(each) for each in (key["plaintext_key"], away["session_token"])]
 
     def opens() -> list[str]:
-        with psycopg.connect(place.settings.postgres_url) as database:
+        with psycopg.connect(place.settings[Postgres].postgres_url) as database:
             found = database.execute("SELECT id FROM documents WHERE id = ANY(%s)", ([*digests, key["id"]],)).fetchall()
             return [row[0] for row in found]
 
@@ -427,7 +428,7 @@ def test_sealed_fields_of_the_forgotten_stay_sealed_for_replays(
     http: httpx.Client, letters: Postbox, place: Stack
 ) -> None:
     me = sign_in(http, letters)
-    with psycopg.connect(place.settings.postgres_url, autocommit=True) as database:
+    with psycopg.connect(place.settings[Postgres].postgres_url, autocommit=True) as database:
 
         def subject(of: str) -> tuple[object, ...] | None:
             return database.execute(
@@ -478,7 +479,7 @@ def test_a_forgotten_workspace_opens_to_nobody_and_its_keys_to_nothing(
     eventually(lambda: forgotten(place, secret_name, key_name))
 
     def events() -> list[str]:
-        with psycopg.connect(place.settings.postgres_url) as database:
+        with psycopg.connect(place.settings[Postgres].postgres_url) as database:
             return [
                 row[0]
                 for row in database.execute(

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from adapters.storage.settings import S3
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Account, Neighbour, Stack, eventually
 
@@ -194,7 +195,7 @@ def test_links_that_a_stranger_was_given_are_void_once_the_owner_has_proved_the_
 ) -> None:
     stranger = account()
     body = {"purpose": "upload", "content_type": "audio/wav"}
-    with stack.door(s3_public_url=stack.settings.s3_url) as url:
+    with stack.door(s3_public_url=stack.settings[S3].s3_url) as url:
         direct = httpx.post(f"{url}/v1/storage-objects", json=body, headers=stranger.headers).json()
     offer = stranger.post("/v1/storage-objects", json=body).json()
     job_id = stranger.post("/v1/analyze/upload", files={"file": ("clip.wav", clip)}).json()["job_id"]

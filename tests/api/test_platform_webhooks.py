@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from adapters.postgres.settings import Postgres
 from tests.journeys.kit import Account, Neighbour, Received, Reply, Stack, eventually
 
 Register = Callable[[], Account]
@@ -102,7 +103,7 @@ def all_told(stack: Stack) -> None:
         "(SELECT position FROM checkpoints WHERE name = 'jobs' AND live) "
         "OR EXISTS (SELECT FROM jobs WHERE reaction = 'queue-delivery')"
     )
-    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as database:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as database:
         eventually(lambda: database.execute(behind.encode()).fetchone() == (False,))
 
 

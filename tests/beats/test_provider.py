@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from commands.beats.settings import Provider
 from tests.beats import documented
 from tests.beats.documented import conforms
 from tests.beats.little_suno import LittleSuno, Task, little_suno
@@ -25,7 +26,7 @@ CALLBACK = "/api/callbacks/suno"
 @pytest.fixture(scope="module")
 def suno(stack: Stack, clip: bytes) -> Iterator[LittleSuno]:
     """The provider that the running service has an account with."""
-    url, key = str(stack.settings.suno_api_url), stack.settings.suno_api_key.reveal()
+    url, key = str(stack.settings[Provider].suno_api_url), stack.settings[Provider].suno_api_key.reveal()
     with little_suno(url, key, audio=clip, wav=clip_bytes(1.0)) as running:
         yield running
 

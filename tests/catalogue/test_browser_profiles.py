@@ -16,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.settings import Cookies
+from adapters.postgres.settings import Postgres
 from commands.catalogue.browser_profiles import UseBrowserProfile
 from domain.catalogue.browser_profiles import (
     BrowserProfileImported,
@@ -113,7 +114,7 @@ def test_cookies_are_in_no_answer_no_audit_no_log_and_no_row(sealed: Visitor, st
     said = sealed.get("/api/v1/browser-profiles").text + sealed.get("/v1/audit-events").text + stack.log
     assert "a-secret-value" not in said
     assert "browser_profile.imported" in said
-    with psycopg.connect(stack.settings.postgres_url) as database:
+    with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
         rows = database.execute("SELECT sealed FROM browser_profiles").fetchall()
         events = database.execute("SELECT state FROM ledger_events").fetchall()
     assert rows
@@ -127,7 +128,7 @@ def test_a_profile_is_removed_with_its_cookies(sealed: Visitor, stack: Stack) ->
     refused(stranger.delete(f"/api/v1/browser-profiles/{profile_id}"), 404, "no_such_browser_profile")
     assert sealed.delete(f"/api/v1/browser-profiles/{profile_id}").json() == {"success": True}
     refused(sealed.delete(f"/api/v1/browser-profiles/{profile_id}"), 404, "no_such_browser_profile")
-    with psycopg.connect(stack.settings.postgres_url) as database:
+    with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
         assert not database.execute("SELECT FROM browser_profiles WHERE profile_id = %s", (profile_id,)).fetchall()
 
 
@@ -137,7 +138,7 @@ def test_profiles_are_forgotten_with_their_workspace(sealed: Visitor, stack: Sta
     leaving.delete("/v1/account/profile")
 
     def gone() -> bool:
-        with psycopg.connect(stack.settings.postgres_url) as database:
+        with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
             row = database.execute(
                 "SELECT (SELECT count(*) FROM browser_profiles WHERE workspace_id = %(w)s) + "
                 "(SELECT count(*) FROM browser_profile_keys WHERE workspace_id = %(w)s)",

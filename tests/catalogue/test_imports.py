@@ -120,7 +120,7 @@ def test_what_a_report_says_about_buyers_is_not_kept(label: Visitor, stack: Stac
 
     assert (found["outcome"], found["source"], found["totals"]) == ("imported", "bandcamp.raw", {"USD": "1.70"})
     [key] = stack.objects(f"imports/{label.workspace_id}/")
-    kept = stack._store().get_object(stack.settings.s3_bucket, key).read().decode()
+    kept = stack.read_object(key).decode()
     rows = label.get(f"/api/v1/imports/{found['id']}/rows?kind=queued").text
     for secret in ("Maria", "maria@", "Secret Street", "buyer"):
         assert secret not in kept + rows + stack.log

@@ -37,6 +37,7 @@ from tests.core.orchard import NOW, SECRET, context, figures, forest
 async def eventually(condition: Callable[[], Any], *, within_seconds: float = 20.0) -> Any:
     """Wait until a condition (plain or awaitable) holds, and return what it gave."""
     deadline = asyncio.get_running_loop().time() + within_seconds
+    pause = 0.005
     while True:
         found = condition()
         if asyncio.iscoroutine(found):
@@ -44,7 +45,8 @@ async def eventually(condition: Callable[[], Any], *, within_seconds: float = 20
         if found:
             return found
         assert asyncio.get_running_loop().time() < deadline, "it never came to be"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.3, 0.1)
 
 
 class House:

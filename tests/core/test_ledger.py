@@ -296,7 +296,7 @@ async def test_killed_backends_double_nothing_and_lose_nothing(house: House) -> 
     assert_in_order(found)
 
 
-async def test_a_ledger_that_stays_away_is_unavailable_after_its_patience(house: House) -> None:
+async def test_a_ledger_that_stays_away_is_unavailable_after_its_retry_window(house: House) -> None:
     ledger = EventLog("postgresql://nobody@127.0.0.1:1/none", house.pool, house.keys, retry_seconds=0.1)
     changes = [Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1")])]
     answers = await asyncio.gather(*(ledger.append(changes, context()) for _ in range(3)), return_exceptions=True)

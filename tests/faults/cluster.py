@@ -19,6 +19,7 @@ from msgspec import json
 
 from adapters.log.eventlog import EventLog
 from commands.kernel import REACTIONS
+from commands.settings import Service
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
 from infra.container import container
@@ -27,6 +28,7 @@ from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.processes import free_ports
 from infra.migrate import migrate
+from infra.settings import Operation
 from projections.kernel import PROJECTIONS, TALLIES
 from tests.journeys.kit import Account, Neighbour, Process, await_ready, clip_bytes, eventually, register, settings_for
 
@@ -57,7 +59,7 @@ class Cluster:
             for (name, arguments), port in zip(ROLES.items(), free_ports(len(ROLES)), strict=True)
         }
         self.outside = Neighbour()
-        self.http = httpx.Client(base_url=self.settings.url, timeout=30)
+        self.http = httpx.Client(base_url=self.settings[Service].url, timeout=30)
 
     def __enter__(self) -> Self:
         self.outside.__enter__()
@@ -78,7 +80,12 @@ class Cluster:
         """Wait until these roles say that they can work."""
         for name in names:
             role = self.roles[name]
-            await_ready(role, self.settings.url if name == "serve" else f"http://127.0.0.1:{role.settings.health_port}")
+            await_ready(
+                role,
+                self.settings[Service].url
+                if name == "serve"
+                else f"http://127.0.0.1:{role.settings[Operation].health_port}",
+            )
 
     def crash(self, name: str) -> None:
         """Kill a role in the middle of whatever it does, and start it again."""

@@ -65,8 +65,8 @@ challenge = IssueChallenge(
 proof = IssueChallenge(
     challenge_id="challenge-2", purpose="verify_email", email="ada@example.com", email_digest="digest-of-ada"
 )
-door = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=30))
-opened = OpenSession(person_id="ada", workspace_id="w1", door=door)
+session = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=30))
+opened = OpenSession(person_id="ada", workspace_id="w1", session=session)
 
 EXAMPLES = (
     Example(ada),
@@ -105,7 +105,8 @@ EXAMPLES = (
     Example(challenge, [ada]),
     Example(VerifyEmail(challenge_id="challenge-2", right=True, person_id="ada"), [ada, proof]),
     Example(
-        SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", door=door), [ada, challenge]
+        SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", session=session),
+        [ada, challenge],
     ),
     Example(opened, [ada]),
     Example(CloseSession(session_id="session-1", reason="logout"), [ada, opened]),

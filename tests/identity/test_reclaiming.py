@@ -40,8 +40,8 @@ squatted = (
     RegisterEndpoint(endpoint_id="spy", workspace_id="w1", url="https://stranger.example/spy", secret_id="s2"),
 )
 code = IssueChallenge(challenge_id="c1", purpose="sign_in", email="ada@example.com", email_digest="digest-of-ada")
-door = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=1))
-by_code = SignIn(challenge_id="c1", right=True, person_id="ada", workspace_id="w1", door=door)
+session = NewSession(session_id="session-1", digest="digest-of-token", lifetime=timedelta(days=1))
+by_code = SignIn(challenge_id="c1", right=True, person_id="ada", workspace_id="w1", session=session)
 by_provider = LinkIdentity(
     identity_id="google-1", person_id="ada", workspace_id="w1", email="ada@example.com", email_digest="digest-of-ada"
 )
@@ -93,7 +93,9 @@ def test_all_that_was_handed_out_is_void_even_if_the_process_dies_right_after_th
 
 def test_whoever_holds_the_first_key_keeps_what_they_have_set_up() -> None:
     ledger = MemoryLedger(lambda: NOW)
-    holder = SignIn(challenge_id="c1", right=True, person_id="ada", workspace_id="w1", door=door, first_key_id="key-1")
+    holder = SignIn(
+        challenge_id="c1", right=True, person_id="ada", workspace_id="w1", session=session, first_key_id="key-1"
+    )
     asyncio.run(_ask(ledger, *squatted, code, holder))
     assert len(endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints) == 2
     assert not api_keys.fold(each.event for each in ledger.all if each.stream == "apikey-key-1").revoked
@@ -104,7 +106,7 @@ def test_the_second_sign_in_begins_nothing_anew() -> None:
     again = IssueChallenge(challenge_id="c2", purpose="sign_in", email="ada@example.com", email_digest="digest-of-ada")
     later = NewSession(session_id="session-2", digest="digest-of-another", lifetime=timedelta(days=1))
     theirs = RegisterEndpoint(endpoint_id="own", workspace_id="w1", url="https://ada.example/hook", secret_id="s3")
-    second = SignIn(challenge_id="c2", right=True, person_id="ada", workspace_id="w1", door=later)
+    second = SignIn(challenge_id="c2", right=True, person_id="ada", workspace_id="w1", session=later)
     asyncio.run(_ask(ledger, *squatted, code, by_code, theirs, again, second))
     assert list(endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints) == [
         "own"

@@ -539,7 +539,7 @@ async def test_signing_in_comes_to_where_one_is_invited_in_one_transaction_and_t
         return await append(changes, context)
 
     ledger.append = counted  # type: ignore[method-assign]
-    await ledger.ask(SignIn(challenge_id="code", right=True, person_id="ben", workspace_id="ben-home", door=session))
+    await ledger.ask(SignIn(challenge_id="code", right=True, person_id="ben", workspace_id="ben-home", session=session))
 
     assert len(appended) == 1, "what a crash could part is one transaction"
     person = people.fold(ledger.events(people.stream("ben")))

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from commands.settings import Service
 from infra.cli import main
 from infra.cli.roles import Role
 from infra.health import Health
-from infra.settings import Settings
+from infra.settings import Operation, Settings
 
 
 async def works(
@@ -27,7 +28,7 @@ async def works(
 async def serves(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
     """Answer `/ready` on the port of the API."""
     async with Health("serve") as health:
-        await health.start(settings.host, settings.port)
+        await health.start(settings[Service].host, settings[Service].port)
         health.set_ready(True)
         await works(settings, stop, ready)
 
@@ -35,7 +36,7 @@ async def serves(settings: Settings, stop: asyncio.Event, ready: Callable[[bool]
 async def drains(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
     """Answer on the port of the API until told to stop, and then have work in progress for another while."""
     async with Health("serve") as health:
-        await health.start(settings.host, settings.port)
+        await health.start(settings[Service].host, settings[Service].port)
         health.set_ready(True)
         ready(True)
         await stop.wait()
@@ -75,7 +76,7 @@ async def blocks(
 
 
 def _note(settings: Settings, what: str, about: str) -> None:
-    with (Path(settings.data_dir) / "notes").open("a") as notes:
+    with (Path(settings[Operation].data_dir) / "notes").open("a") as notes:
         notes.write(f"{what} {os.getpid()} {about}\n")
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from api.settings import DEVELOPMENT_LIMIT
+from adapters.identity.settings import Sealing
+from adapters.storage.settings import S3
+from api.settings import DEVELOPMENT_LIMIT, Rates
+from commands.settings import Service
 from domain.sections import Secret, Url, variable
 from infra.settings import (
     Settings,
@@ -37,10 +40,10 @@ COMPLETE = {
 
 def test_an_empty_environment_means_the_documented_defaults() -> None:
     assert read_settings({}) == Settings()
-    assert (Settings().env, Settings().host, Settings().port) == ("production", "127.0.0.1", 8000)
-    assert Settings().rate_limit_per_minute == 60
-    assert Settings().demo_limit_per_hour == 5
-    assert Settings().upload_bytes_max == 50 * 1024 * 1024
+    assert (Service().env, Service().host, Service().port) == ("production", "127.0.0.1", 8000)
+    assert Settings().value("rate_limit_per_minute") == 60
+    assert Settings().value("demo_limit_per_hour") == 5
+    assert Settings().value("upload_bytes_max") == 50 * 1024 * 1024
 
 
 def test_every_kind_of_value_is_read() -> None:
@@ -56,14 +59,14 @@ def test_every_kind_of_value_is_read() -> None:
             "LEDGERLINE_S3_SECRET_KEY": "a,b=c",
         }
     )
-    assert settings.port == 9000
-    assert settings.email_verification_required is True
-    assert settings.lease_seconds == 2.5
-    assert settings.outbound_allow == ("127.0.0.1", "git.example.com:8443", "[::1]:80")
-    assert settings.webhook_retry_seconds == (1, 2.5)
-    assert settings.monthly_analysis_limits == {"free": 3, "pro": 40}
-    assert settings.data_dir == Path.home() / "music"
-    assert settings.s3_secret_key.reveal() == "a,b=c"
+    assert settings.value("port") == 9000
+    assert settings.value("email_verification_required") is True
+    assert settings.value("lease_seconds") == 2.5
+    assert settings.value("outbound_allow") == ("127.0.0.1", "git.example.com:8443", "[::1]:80")
+    assert settings.value("webhook_retry_seconds") == (1, 2.5)
+    assert settings.value("monthly_analysis_limits") == {"free": 3, "pro": 40}
+    assert settings.value("data_dir") == Path.home() / "music"
+    assert settings[S3].s3_secret_key.reveal() == "a,b=c"
 
 
 @pytest.mark.parametrize(
@@ -100,12 +103,12 @@ def test_a_wrong_value_names_itself_and_says_what_it_must_be(name: str, text: st
 def test_no_secret_is_seen_in_a_repr_or_a_refusal() -> None:
     settings = read_settings(COMPLETE)
     assert "hunter2" not in repr(settings)
-    assert "hunter2" not in f"{settings.secret_key} {settings.s3_secret_key!r}"
+    assert "hunter2" not in f"{settings[Sealing].secret_key} {settings[S3].s3_secret_key!r}"
     with pytest.raises(SettingsError) as caught:
         read_settings({"LEDGERLINE_POSTGRES_URL": "postgresql:/ledgerline:hunter2@db"})
     assert "hunter2" not in str(caught.value)
     with pytest.raises(TypeError):
-        msgspec.json.encode(settings.secret_key)
+        msgspec.json.encode(settings[Sealing].secret_key)
 
 
 def test_a_secret_is_equal_only_to_the_same_secret() -> None:
@@ -145,7 +148,7 @@ def test_passwords_and_tokens_are_hidden_wherever_a_url_has_them(written: str, p
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("k" * 40 + "\n")
-    assert read_settings({"LEDGERLINE_SECRET_KEY_FILE": str(path)}).secret_key.reveal() == "k" * 40
+    assert read_settings({"LEDGERLINE_SECRET_KEY_FILE": str(path)})[Sealing].secret_key.reveal() == "k" * 40
     with pytest.raises(SettingsError, match="both set"):
         read_settings({"LEDGERLINE_SECRET_KEY_FILE": str(path), "LEDGERLINE_SECRET_KEY": "k" * 40})
     with pytest.raises(SettingsError, match="cannot be read: No such file"):
@@ -167,17 +170,17 @@ def test_what_another_process_is_told_reads_as_the_same_settings() -> None:
 
 def test_development_on_loopback_leaves_room_for_long_test_runs() -> None:
     settings = read_settings({"LEDGERLINE_ENV": "development"})
-    assert settings.register_limit_per_hour == settings.sign_in_limit_per_hour == DEVELOPMENT_LIMIT >= 200
+    assert settings[Rates].register_limit_per_hour == settings[Rates].sign_in_limit_per_hour == DEVELOPMENT_LIMIT >= 200
     for other in (
         {"LEDGERLINE_ENV": "development", "LEDGERLINE_HOST": "0.0.0.0"},
         {"LEDGERLINE_ENV": "production"},
         {"LEDGERLINE_ENV": "development", "LEDGERLINE_REGISTER_LIMIT_PER_HOUR": "20"},
     ):
-        assert read_settings(other).register_limit_per_hour == 20
+        assert read_settings(other)[Rates].register_limit_per_hour == 20
 
 
 def test_the_command_line_comes_before_the_environment() -> None:
-    assert read_settings({"LEDGERLINE_PORT": "1"}, port=2, host=None).port == 2
+    assert read_settings({"LEDGERLINE_PORT": "1"}, port=2, host=None)[Service].port == 2
 
 
 def test_a_role_on_its_own_needs_all_its_servers() -> None:
@@ -193,16 +196,16 @@ def test_a_misspelt_variable_is_pointed_out() -> None:
 
 
 def test_the_service_knows_its_own_address() -> None:
-    assert read_settings({}).url == "http://127.0.0.1:8000"
-    assert read_settings({"LEDGERLINE_HOST": "::1"}).url == "http://[::1]:8000"
-    assert read_settings({"LEDGERLINE_PUBLIC_URL": "https://beats.example/"}).url == "https://beats.example"
+    assert read_settings({})[Service].url == "http://127.0.0.1:8000"
+    assert read_settings({"LEDGERLINE_HOST": "::1"})[Service].url == "http://[::1]:8000"
+    assert read_settings({"LEDGERLINE_PUBLIC_URL": "https://beats.example/"})[Service].url == "https://beats.example"
 
 
 @pytest.mark.parametrize(
     ("host", "loopback"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False)]
 )
 def test_only_addresses_of_this_machine_are_loopback(host: str, loopback: bool) -> None:
-    assert read_settings({"LEDGERLINE_HOST": host}).is_loopback is loopback
+    assert read_settings({"LEDGERLINE_HOST": host})[Service].is_loopback is loopback
 
 
 def test_a_section_is_found_where_an_extension_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

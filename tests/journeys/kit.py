@@ -25,6 +25,8 @@ import httpx
 import psutil
 from minio import Minio
 
+from adapters.storage.settings import S3
+from commands.analyses.settings import StoredObjects
 from commands.settings import Service
 from domain.sections import Secret, Url
 from infra.embedded.nats import EmbeddedNats
@@ -36,12 +38,15 @@ from tests.ears import sounds
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Between two looks: at first short, for what is done at once, then longer, because looking costs what is waited for.
 PAUSE_SECONDS = 0.02
+PAUSE_SECONDS_MAX = 0.25
 
 
 def eventually(look: Callable[[], T], timeout: float = 20.0) -> T:
     """What `look` returns as soon as it is true and raises nothing; its last complaint when it never is."""
     deadline = time.monotonic() + timeout
+    pause = PAUSE_SECONDS
     while True:
         problem: Exception | None = None
         try:
@@ -51,7 +56,8 @@ def eventually(look: Callable[[], T], timeout: float = 20.0) -> T:
             problem = still
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come true within {timeout:g} s") from problem
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * 1.3, PAUSE_SECONDS_MAX)
 
 
 # --- the service ------------------------------------------------------------------------------------------------------
@@ -190,12 +196,12 @@ class Stack:
 
     def objects(self, prefix: str = "") -> list[str]:
         """The keys of what lies in its bucket."""
-        found = self._store().list_objects(self.settings.s3_bucket, prefix, recursive=True)
+        found = self._store().list_objects(self.settings[StoredObjects].s3_bucket, prefix, recursive=True)
         return [str(thing.object_name) for thing in found]
 
     def read_object(self, key: str) -> bytes:
         """What lies in its bucket under a key."""
-        answer = self._store().get_object(self.settings.s3_bucket, key)
+        answer = self._store().get_object(self.settings[StoredObjects].s3_bucket, key)
         try:
             return bytes(answer.read())
         finally:
@@ -203,16 +209,16 @@ class Stack:
 
     def delete_object(self, key: str) -> None:
         """Take something out of its bucket."""
-        self._store().remove_object(self.settings.s3_bucket, key)
+        self._store().remove_object(self.settings[StoredObjects].s3_bucket, key)
 
     def _store(self) -> Minio:
-        settings = self.settings
+        s3 = self.settings[S3]
         return Minio(
-            settings.s3_url.removeprefix("http://"),
-            settings.s3_access_key,
-            settings.s3_secret_key.reveal(),
+            s3.s3_url.removeprefix("http://"),
+            s3.s3_access_key,
+            s3.s3_secret_key.reveal(),
             secure=False,
-            region=settings.s3_region,
+            region=s3.s3_region,
         )
 
     @contextmanager
@@ -221,7 +227,7 @@ class Stack:
         settings = self.settings.changed(port=free_ports(1)[0], **changed)
         process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
-            await_ready(process, f"http://127.0.0.1:{settings.port}")
+            await_ready(process, f"http://127.0.0.1:{settings[Service].port}")
             yield process
         finally:
             process.stop()
@@ -230,21 +236,24 @@ class Stack:
     def door(self, **changed: Any) -> Iterator[str]:
         """The URL of one more API process over the same data, with other settings."""
         with self.doorway(**changed) as process:
-            yield f"http://127.0.0.1:{process.settings.port}"
+            yield f"http://127.0.0.1:{process.settings[Service].port}"
 
 
 def await_ready(process: Process, url: str, timeout: float = 60.0) -> None:
     """Wait until `/ready` says so; a process that has ended is told at once with what it wrote."""
 
-    def ready() -> bool:
-        if not process.is_running:
-            raise RuntimeError(f"{process.name} ended:\n{process.log[-4000:]}")
-        return httpx.get(f"{url}/ready", timeout=2).status_code == 200
+    # One client, which trusts nobody: reading whom the world trusts takes longer than the question.
+    with httpx.Client(timeout=2, verify=False) as http:
 
-    try:
-        eventually(ready, timeout)
-    except AssertionError as late:
-        raise AssertionError(f"{process.name} is not ready:\n{process.log[-4000:]}") from late
+        def ready() -> bool:
+            if not process.is_running:
+                raise RuntimeError(f"{process.name} ended:\n{process.log[-4000:]}")
+            return http.get(f"{url}/ready").status_code == 200
+
+        try:
+            eventually(ready, timeout)
+        except AssertionError as late:
+            raise AssertionError(f"{process.name} is not ready:\n{process.log[-4000:]}") from late
 
 
 @contextmanager
@@ -261,7 +270,7 @@ def running_stack(
             logs.mkdir()
             process = Process("whole", ["tests.journeys.whole"], settings, logs).start()
             try:
-                await_ready(process, settings.url)
+                await_ready(process, settings[Service].url)
                 yield Stack(settings, logs, process)
             finally:
                 process.stop()

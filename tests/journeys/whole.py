@@ -8,7 +8,7 @@ from functools import partial
 
 from infra import processes, telemetry
 from infra.cli.roles import run_role
-from infra.settings import Settings, read_settings, require_all
+from infra.settings import Operation, Settings, read_settings, require_all
 
 
 async def everything(settings: Settings, stop: asyncio.Event, ready: processes.Ready) -> None:
@@ -36,7 +36,7 @@ async def everything(settings: Settings, stop: asyncio.Event, ready: processes.R
 def main() -> int:
     """Run until a signal."""
     settings = read_settings()
-    telemetry.configure("whole", settings.log_level, settings.log_format)
+    telemetry.configure("whole", settings[Operation].log_level, settings[Operation].log_format)
     return run_role("whole", everything, require_all(settings))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from adapters.operators.heartbeat import Heartbeat
 from adapters.operators.status import Status, status
+from adapters.postgres.settings import Postgres
 from adapters.storage.blobs import Blobs
 from infra import cli
 from infra.container import load_everything
@@ -157,7 +158,7 @@ def test_the_command_shows_the_running_service(
     on_stack: Stack,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with psycopg.connect(on_stack.settings.postgres_url, autocommit=True) as connection:
+    with psycopg.connect(on_stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         found = connection.execute("SELECT count(*) FROM jobs WHERE state = 'parked'").fetchall()
     status_code = cli.main(["status", "--json"])
     told = json.loads(capsys.readouterr().out)

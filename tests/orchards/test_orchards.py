@@ -19,6 +19,8 @@ import httpx
 import psycopg
 import pytest
 
+from adapters.postgres.settings import Postgres
+from commands.settings import Service
 from domain.discovery import EXTENSIONS
 from infra.embedded.blobs import EmbeddedBlobs
 from tests.identity.crowd import Visitor, join, sign_in
@@ -86,7 +88,7 @@ def test_refusals_have_the_surface_s_own_bodies_statuses_and_codes(gardener: Vis
 
 def test_what_the_server_itself_refuses_is_in_the_words_of_the_surface_too(stack: Stack) -> None:
     def said(request: bytes) -> tuple[bytes, dict[str, Any]]:
-        with socket.create_connection(("127.0.0.1", stack.settings.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", stack.settings[Service].port), timeout=10) as connection:
             connection.sendall(request)
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -176,7 +178,7 @@ def test_what_it_meters_is_counted_by_the_month_and_refused_beyond_the_plan(http
     }
     assert int(refused[0].headers["retry-after"]) > 0
     key = f"{somebody.workspace_id}/{datetime.now(UTC):%Y-%m}/plantings"
-    with psycopg.connect(stack.settings.postgres_url) as connection:
+    with psycopg.connect(stack.settings[Postgres].postgres_url) as connection:
         assert eventually(
             lambda: connection.execute("SELECT amount FROM tallies WHERE key = %s AND amount = 12", (key,)).fetchall()
         )

@@ -21,7 +21,7 @@ queued = QueueDelivery(
     message_type="analysis.completed",
     body="{}",
 )
-begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", patience=timedelta(minutes=1))
+begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", timeout=timedelta(minutes=1))
 
 EXAMPLES = (
     Example(endpoint),

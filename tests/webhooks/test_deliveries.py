@@ -143,7 +143,7 @@ def signature(scene: Scene, body: bytes, secret_id: str, delivery_id: str = "D")
 
 
 def begin(sender: str = "one", attempt: int = 1, *, force: bool = False) -> BeginAttempt:
-    return BeginAttempt(delivery_id="D", attempt=attempt, sender=sender, patience=MINUTE, force=force)
+    return BeginAttempt(delivery_id="D", attempt=attempt, sender=sender, timeout=MINUTE, force=force)
 
 
 # --- what was stored before -------------------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from adapters.identity.vault import Vault
+from commands.webhooks.settings import Webhooks
 from domain.webhooks.deliveries import next_attempt as domain_next_attempt
 from domain.webhooks.signing import SIGNERS, BadSecret, Outgoing, key_of
-from infra.settings import Settings
 
 #: From the acceptance to the first attempt, and from each attempt to the next, in seconds.
-SCHEDULE = (0.0, *Settings().webhook_retry_seconds)
+SCHEDULE = (0.0, *Webhooks().webhook_retry_seconds)
 RETRY_AFTER_SECONDS_MAX = 86_400.0
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 jitters = st.floats(0, 1, exclude_max=True)
@@ -32,7 +32,7 @@ def next_attempt(
     schedule: tuple[float, ...] = SCHEDULE,
 ) -> datetime | None:
     """The domain's schedule, counted from the acceptance, which the first attempt follows as its first wait."""
-    share = Settings().webhook_jitter * jitter
+    share = Webhooks().webhook_jitter * jitter
     return domain_next_attempt(attempt + 1, now, waits=schedule, jitter=share, retry_after_seconds=retry_after)
 
 
