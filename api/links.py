@@ -15,6 +15,7 @@ from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.storage.blobs import disposition
 from adapters.storage.settings import S3
+from adapters.storage.uploads import AUDIO_ENDINGS
 from api.auth import Asker
 from commands.kernel import Now
 from commands.ports import Blobs
@@ -59,8 +60,11 @@ class Link(Value):
 
 
 def shown_as(content_type: str, key: str) -> str:
-    """The Content-Disposition of an object: named like the last part of its key."""
-    return disposition(key.rpartition("/")[2], inline=_SHOWN.fullmatch(content_type) is not None)
+    """The Content-Disposition of an object: named like the last part of its key, with what ends names of its kind."""
+    name = key.rpartition("/")[2]
+    if "." not in name and content_type in AUDIO_ENDINGS:
+        name = f"{name}.{AUDIO_ENDINGS[content_type]}"
+    return disposition(name, inline=_SHOWN.fullmatch(content_type) is not None)
 
 
 @dataclass(frozen=True)

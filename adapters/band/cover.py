@@ -99,27 +99,38 @@ def _rgb(colour: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
 
 
+#: Rows of pixels that have one colour: their edges are edges of pixels, so none shows.
+ROWS = 250
+
+
+def _gradient(low: str, high: str, share: float) -> tuple[float, ...]:
+    """The colour at a share of the way from one to the other."""
+    return tuple((1 - share) * _rgb(low) + share * _rgb(high))
+
+
 def _sky(axes: Any, colours: Colours) -> None:
     """The ground, a little lighter towards one colour above."""
-    way = np.linspace(0, 1, 256)[:, None, None]
-    low, high = _rgb(colours[0]), 0.65 * _rgb(colours[0]) + 0.35 * _rgb(colours[1])
-    axes.imshow(high * (1 - way) + low * way, extent=(0, 1, 0, 1), aspect="auto", zorder=0, interpolation="bilinear")
+    from matplotlib.patches import Rectangle
+
+    for row in range(ROWS):
+        colour = _gradient(colours[0], colours[1], 0.35 * (row + 0.5) / ROWS)
+        axes.add_patch(Rectangle((0, row / ROWS), 1, 1 / ROWS, color=colour, zorder=0, lw=0))
 
 
 def _sun(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
     """A sun that goes down in bars over a grid or water; there are as many bars as beats of two bars."""
-    from matplotlib.patches import Circle, Rectangle
+    from matplotlib.patches import Polygon, Rectangle
 
     x, horizon, radius = chance.between(0.35, 0.65), chance.between(0.36, 0.46), chance.between(0.2, 0.28)
-    disc = Circle((x, horizon + radius * 0.55), radius, transform=axes.transData)
-    way = np.linspace(0, 1, 256)[:, None, None]
-    image = axes.imshow(
-        _rgb(colours[3]) * (1 - way) + _rgb(colours[2]) * way,
-        extent=(x - radius, x + radius, horizon - radius * 0.45, horizon + radius * 1.55),
-        aspect="auto",
-        zorder=2,
-    )
-    image.set_clip_path(disc)
+    centre = horizon + radius * 0.55
+    for row in range(ROWS):
+        heights = np.linspace(row, row + 1, 9) / ROWS
+        heights = heights[np.abs(heights - centre) <= radius]
+        if len(heights) > 1:
+            halves = np.sqrt(radius**2 - (heights - centre) ** 2)
+            edge = np.concatenate([np.stack([x - halves, heights], 1), np.stack([x + halves, heights], 1)[::-1]])
+            share = (heights[0] - centre + radius) / (2 * radius)
+            axes.add_patch(Polygon(edge, color=_gradient(colours[2], colours[3], share), zorder=2, lw=0))
     for line in range(8):
         height = 0.004 + 0.003 * line
         axes.add_patch(

@@ -6,6 +6,7 @@ part 2 (1997), for the chorus; Giannoulis, Massberg and Reiss, Digital dynamic r
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -18,6 +19,8 @@ from adapters.band.waves import RATE, Array, Sound
 LINES = (1151, 1361, 1543, 1777, 2003, 2311, 2633, 2999)
 #: Samples for which one value of a gain is reckoned; a gain glides between them.
 STEP = 64
+#: Samples that are worked on at once.
+PIECE = 1 << 17
 
 
 @lru_cache(maxsize=16)
@@ -137,21 +140,23 @@ def chorus(sound: Sound, depth: float) -> None:
     sound *= np.float32(1 / (1 + 0.35 * depth))
 
 
-def dips(count: int, at: Sequence[int], decibels: float, seconds: float) -> Sound | None:
-    """(samples,) the gain of something that makes room for the kick; null if it makes none."""
+def duck(sound: Sound, at: Sequence[int], decibels: float, seconds: float) -> None:
+    """Make room in (2, samples), in place, for a kick at each of these samples, which ascend."""
     if decibels <= 0 or not at:
-        return None
-    length = round(seconds * RATE)
+        return
     attack = round(0.004 * RATE)
     fall = np.linspace(0, 1, attack)
-    back = 0.5 * (1 + np.cos(np.linspace(0, np.pi, length)))
-    shape = 10 ** (-decibels / 20 * np.concatenate([fall * fall * (3 - 2 * fall), back]))
-    gain = np.ones(count, dtype=np.float32)
-    for place in at:
-        start = max(0, place - attack)
-        piece = shape[start - (place - attack) :][: max(0, count - start)]
-        np.minimum(gain[start : start + len(piece)], piece, out=gain[start : start + len(piece)])
-    return gain
+    back = 0.5 * (1 + np.cos(np.linspace(0, np.pi, round(seconds * RATE))))
+    shape = (10 ** (-decibels / 20 * np.concatenate([fall * fall * (3 - 2 * fall), back]))).astype(np.float32)
+    for begin in range(0, sound.shape[1], PIECE):
+        gain = np.ones(min(PIECE, sound.shape[1] - begin), dtype=np.float32)
+        first = bisect_left(at, begin - len(shape))
+        for place in at[first : bisect_left(at, begin + PIECE + attack)]:
+            start = place - attack - begin
+            dip = shape[max(0, -start) :][: max(0, len(gain) - max(0, start))]
+            near = gain[max(0, start) : max(0, start) + len(dip)]
+            np.minimum(near, dip, out=near)
+        sound[:, begin : begin + PIECE] *= gain
 
 
 def compress(sound: Sound, *, threshold: float, ratio: float, attack: float, release: float) -> None:
@@ -188,23 +193,24 @@ def peaks_between(sound: Sound, least: float) -> Array:
     Only stretches whose samples come near `least` are interpolated, four points for one.
     """
     blocks = -(-sound.shape[1] // STEP)
-    padded = np.zeros((2, blocks * STEP + 2 * STEP), dtype=np.float32)
-    padded[:, STEP : STEP + sound.shape[1]] = sound
-    highest = np.abs(padded[:, STEP : STEP + blocks * STEP]).max(axis=0)
-    peaks: Array = highest.reshape(blocks, STEP).max(axis=1).astype(np.float64)
+    peaks = np.zeros(blocks)
+    for start in range(0, sound.shape[1], PIECE):
+        highest = np.abs(sound[:, start : start + PIECE]).max(axis=0)
+        edges = np.arange(0, len(highest), STEP)
+        peaks[start // STEP : start // STEP + len(edges)] = np.maximum.reduceat(highest, edges)
     loud = np.flatnonzero(ndimage.maximum_filter1d(peaks, 3) > least * 0.75)
-    if len(loud) == 0:
-        return peaks
     taps = 24
     kernel = signal.firwin(4 * taps * 2 + 1, 0.25, window=("kaiser", 8.0)) * 4
-    phases = [kernel[offset : offset + 8 * taps : 4] for offset in (1, 2, 3)]
-    for first in range(0, len(loud), 8192):
-        some = loud[first : first + 8192]
-        index = (some * STEP)[:, None] + np.arange(STEP - taps, 2 * STEP + taps)[None, :]
-        for side in range(2):
-            rows = padded[side][index]
+    phases = [kernel[offset : offset + 8 * taps : 4].astype(np.float32) for offset in (1, 2, 3)]
+    for first in range(0, len(loud), 2048):
+        some = loud[first : first + 2048]
+        index = (some * STEP)[:, None] + np.arange(-taps, STEP + taps)[None, :]
+        outside = (index < 0) | (index >= sound.shape[1])
+        for side in sound:
+            rows = side.take(index, mode="clip")
+            rows[outside] = 0
             for phase in phases:
-                filtered = signal.oaconvolve(rows, phase[None, :].astype(np.float32), mode="valid", axes=1)
+                filtered = signal.oaconvolve(rows, phase[None, :], mode="valid", axes=1)
                 peaks[some] = np.maximum(peaks[some], np.abs(filtered).max(axis=1))
     return peaks
 

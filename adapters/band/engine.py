@@ -83,12 +83,14 @@ def play(brief: Brief, *, stems: Path | None = None, tell: Tell = lambda _stage,
     tell("rendering", STAGES["rendering"])
 
     def keep(stem: Stem) -> None:
-        if stems is not None:
-            stems.mkdir(parents=True, exist_ok=True)
-            files.write_float_wav(stems / f"{stem.name}.wav", stem.sound)
+        assert stems is not None
+        stems.mkdir(parents=True, exist_ok=True)
+        files.write_float_wav(stems / f"{stem.name}.wav", stem.sound)
 
     span = STAGES["mastering"] - STAGES["rendering"]
-    mix = mixed(score, keep, lambda share: tell("rendering", STAGES["rendering"] + span * share))
+    mix = mixed(
+        score, keep if stems is not None else None, lambda share: tell("rendering", STAGES["rendering"] + span * share)
+    )
     if stems is not None:
         files.write_float_wav(stems / "mix.wav", mix)
     tell("mastering", STAGES["mastering"])

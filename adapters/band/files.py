@@ -159,5 +159,7 @@ def preview(score: Score, sound: Sound) -> Sound:
 def outline(sound: Sound) -> tuple[float, ...]:
     """The height of the wave in `PEAKS` equal stretches, 0 to 1, for drawing it."""
     edges = np.linspace(0, sound.shape[1], PEAKS + 1).astype(int)[:-1]
-    heights = np.maximum.reduceat(np.abs(sound).max(axis=0), edges)
+    highest = np.maximum.reduceat(sound, edges, axis=1).max(axis=0)
+    lowest = np.minimum.reduceat(sound, edges, axis=1).min(axis=0)
+    heights = np.maximum(highest, -lowest)
     return tuple(np.round(np.minimum(heights, 1.0).astype(np.float64), 3).tolist())

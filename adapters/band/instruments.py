@@ -1,9 +1,11 @@
 """The instruments, one patch each: what a sound designer reads and turns.
 
-Every note is played once for each pitch, length and strength and kept, because beats repeat themselves.
+Every note is played once for each pitch, length and strength, because beats repeat themselves.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -366,31 +368,44 @@ BODIES = {
 }
 #: A note gets as loud as this many steps of strength say, each with its own brightness.
 STRENGTHS = 4
-#: Notes that are kept: a chord of eight bars takes three megabytes.
-KEPT_MAX = 8
+
+
+class Tone(NamedTuple):
+    """What decides how a note sounds, but for how loud it is laid down; alike ones are the same sound."""
+
+    pitch: int
+    #: Hundredths of a second, without the release.
+    held: int
+    #: From 1 to `STRENGTHS`.
+    strength: int
+    #: The pitch that it slides from; its own: from nowhere.
+    slide_from: int
+
+
+def tone(pitch: int, seconds: float, velocity: float, slide_from: int | None = None) -> Tone:
+    """The tone of a note."""
+    strength = min(STRENGTHS, max(1, round(velocity * STRENGTHS)))
+    return Tone(pitch, max(3, int(seconds * 100)), strength, pitch if slide_from is None else slide_from)
 
 
 class Instrument:
-    """Plays notes of one patch; `brightness` and `drive` are those of the piece, from -1 to 1."""
+    """Plays tones of one patch; `brightness` and `drive` are those of the piece, from -1 to 1."""
 
     def __init__(self, name: str, *, brightness: float = 0.0, drive: float = 0.0) -> None:
         self.patch = PATCHES[name]
         self._bend = float(2.0 ** (0.9 * brightness))
         self._drive = self.patch.drive + 0.35 * max(0.0, drive)
-        self._kept: dict[tuple[float, ...], Sound] = {}
+        self._last: tuple[Tone, Sound] | None = None
 
-    def note(self, pitch: int, seconds: float, velocity: float, slide_from: int | None = None) -> Sound:
-        """(2, samples) or (1, samples) one note and its release, as loud as its velocity says."""
-        strength = min(STRENGTHS, max(1, round(velocity * STRENGTHS)))
-        held = max(1, int(seconds * 100))
-        key = (pitch, held, strength, -1 if slide_from is None else slide_from)
-        if key not in self._kept:
-            if len(self._kept) >= KEPT_MAX:
-                self._kept.clear()
-            self._kept[key] = self._play(pitch, held / 100, strength / STRENGTHS, slide_from)
-        return self._kept[key]
+    def play(self, wanted: Tone) -> Sound:
+        """(2, samples) or (1, samples) one tone and its release; the last one is kept."""
+        if self._last is None or self._last[0] != wanted:
+            self._last = None  # before the next is there: one of eight bars takes three megabytes
+            self._last = wanted, self._play(*wanted)
+        return self._last[1]
 
-    def _play(self, pitch: int, seconds: float, strength: float, slide_from: int | None) -> Sound:
+    def _play(self, pitch: int, hundredths: int, steps: int, slide_from: int) -> Sound:
+        seconds, strength = hundredths / 100, steps / STRENGTHS
         patch = self.patch
         held = round(seconds * RATE)
         count = held + round(patch.release * RATE)
@@ -404,7 +419,7 @@ class Instrument:
             case "struck":
                 sound = self._struck(hertz, count, held, strength)
             case "808" | "sub":
-                sound = self._sine(hertz, count, slide_from) * shape
+                sound = self._sine(pitch, count, slide_from) * shape
             case _:
                 sound = self._table(pitch, count, strength, slide_from) * shape
         if self._drive > 0:
@@ -422,19 +437,19 @@ class Instrument:
         fast = patch.opening * self._bend * (0.35 + 0.65 * strength) * np.exp(-t / patch.closing)
         return rest + fast * np.clip(t / max(patch.attack, 0.002), 0, 1)
 
-    def _glide(self, pitch: float, t: Array, slide_from: int | None) -> Array:
+    def _glide(self, pitch: int, t: Array, slide_from: int) -> Array:
         """Phases in periods, with slide and vibrato."""
         hertz = waves.frequency(pitch)
-        if slide_from is None and self.patch.vibrato == 0:
+        if slide_from == pitch and self.patch.vibrato == 0:
             return hertz * t
         cents = np.zeros(len(t))
-        if slide_from is not None:
+        if slide_from != pitch:
             cents += 100 * (slide_from - pitch) * np.exp(-t / 0.035)
         if self.patch.vibrato:
             cents += self.patch.vibrato * np.clip((t - 0.15) / 0.25, 0, 1) * np.sin(2 * np.pi * 5.2 * t)
         return np.asarray(np.cumsum(hertz * 2.0 ** (cents / 1200)) / RATE)
 
-    def _table(self, pitch: int, count: int, strength: float, slide_from: int | None) -> Sound:
+    def _table(self, pitch: int, count: int, strength: float, slide_from: int) -> Sound:
         patch = self.patch
         t = np.arange(count) / RATE
         hertz = waves.frequency(pitch)
@@ -498,9 +513,8 @@ class Instrument:
         sound = waves.struck(hertz, count / RATE, ratios, levels, [ring * each for each in rings])
         return sound * waves.envelope(count, held, max(patch.attack, 0.0015), 10.0, 1.0, patch.release)
 
-    def _sine(self, hertz: float, count: int, slide_from: int | None) -> Sound:
+    def _sine(self, pitch: int, count: int, slide_from: int) -> Sound:
         t = np.arange(count) / RATE
-        pitch = 69 + 12 * np.log2(hertz / 440)
         phase = self._glide(pitch, t, slide_from)
         if self.patch.kind == "808":
             # The membrane is tighter at the blow: a short fall of pitch gives the attack.

@@ -9,7 +9,7 @@ import numpy as np
 from adapters.band import waves
 from adapters.band.effects import hall_response
 from adapters.band.score import Drum
-from adapters.band.waves import RATE, Sound
+from adapters.band.waves import RATE, Sound, frequency
 from domain.kernel import Value
 
 
@@ -108,6 +108,9 @@ PLACES: dict[Drum, float] = {
 }
 
 
+#: No kick is tuned lower (Hz): small speakers would not have it.
+KICK_HERTZ_MIN = 43.0
+
 #: Samples in which a stroke begins: a third of a millisecond, too fast to be soft and too slow to click.
 ATTACK = 14
 
@@ -117,8 +120,8 @@ class Drums:
 
     TRIES = 3
 
-    def __init__(self, kit: str, *, brightness: float = 0.0, drive: float = 0.0) -> None:
-        self._kit, self._brightness, self._drive = KITS[kit], brightness, max(0.0, drive)
+    def __init__(self, kit: str, tonic: int = 0, *, brightness: float = 0.0, drive: float = 0.0) -> None:
+        self._kit, self._tonic, self._brightness, self._drive = KITS[kit], tonic, brightness, max(0.0, drive)
         self._kept: dict[tuple[Drum, int], Sound] = {}
 
     def stroke(self, drum: Drum, number: int) -> Sound:
@@ -148,14 +151,15 @@ class Drums:
             "crash": lambda: self._plate(1.6, seed, lower=0.5),
             "shaker": lambda: self._shaker(seed),
             "rim": lambda: self._rim(seed),
-            "tom": lambda: self._head(hertz, ring, seed),
-            "low_tom": lambda: self._head(hertz * 0.68, ring, seed),
-            "conga": lambda: self._head(235.0 + 60 * (seed // 1000 % 2), 0.16, seed),
+            "tom": lambda: self._head(tuned(hertz, self._tonic), ring, seed),
+            "low_tom": lambda: self._head(tuned(hertz * 0.68, self._tonic), ring, seed),
+            "conga": lambda: self._head(tuned(235.0 + 60 * (seed // 1000 % 2), self._tonic), 0.16, seed),
         }
         return makers[drum]()
 
     def _kick(self, seed: int) -> Sound:
         high, low, fall, ring, click, driven = self._kit.kick
+        low = tuned(low, self._tonic, KICK_HERTZ_MIN)
         t = waves.times(ring * 1.9 + 0.05)
         hertz = low + (high - low) * np.exp(-t / fall)
         phase = np.cumsum(hertz) / RATE
@@ -231,3 +235,9 @@ class Drums:
         tone = (np.sin(2 * np.pi * phase) + 0.3 * np.sin(2 * np.pi * 1.59 * phase)) * np.exp(-t / ring * 2.5)
         skin = waves.bandpass(waves.noise(len(t), seed), 400, 3000) * np.exp(-t / 0.008).astype(np.float32)
         return (tone * np.clip(t / 0.001, 0, 1)).astype(np.float32) + 0.3 * skin
+
+
+def tuned(hertz: float, tonic: int, lowest: float = 0.0) -> float:
+    """The tonic or fifth of a key that is nearest: a drum that rings is a tone, and beside the key it says another."""
+    tones = (frequency(pitch) for pitch in range(12, 96) if (pitch - tonic) % 12 in {0, 7})
+    return min((tone for tone in tones if tone >= lowest), key=lambda tone: abs(np.log(tone / hertz)))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from scipy import signal
 
 from adapters.band import effects, waves
-from adapters.band.genres import Profile, profile_of
-from adapters.band.instruments import Instrument
+from adapters.band.genres import profile_of
+from adapters.band.instruments import Instrument, tone
 from adapters.band.kit import PLACES, Drums
-from adapters.band.score import Note, Part, Score
-from adapters.band.waves import RATE, Sound
+from adapters.band.score import Note, Score
+from adapters.band.waves import RATE, Array, Sound
 
 STEMS = ("drums", "bass", "chords", "melody", "effects")
 #: Stems are rounded to this grid (-120 dBFS), on which sums of 32-bit floats are exact: in whatever order they are
@@ -38,20 +39,31 @@ def stems(score: Score, tell: Callable[[float], None] = lambda _: None) -> Itera
 
     They are the unmastered mix when added. `tell` hears shares from 0 to 1.
     """
-    profile = profile_of(score.genre)
-    count = round(score.seconds * RATE)
-    hall, echo = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
-    desk = _Desk(score, profile, count, hall, echo)
-    yield Stem("drums", _on_grid(desk.drums()))
-    tell(0.25)
-    yield Stem("bass", _on_grid(desk.bass()))
-    tell(0.4)
-    yield Stem("chords", _on_grid(desk.chords()))
-    tell(0.6)
-    yield Stem("melody", _on_grid(desk.melodies()))
-    tell(0.75)
-    yield Stem("effects", _on_grid(desk.effects()))
-    tell(1.0)
+    whole: Stem | None = None
+    for layer in layers(score, tell):
+        if whole is not None and whole.name == layer.name:
+            whole.sound[:] += layer.sound
+            continue
+        if whole is not None:
+            yield whole
+        whole = layer
+    assert whole is not None
+    yield whole
+
+
+def layers(score: Score, tell: Callable[[float], None] = lambda _: None) -> Iterator[Stem]:
+    """What stems consist of, one after the other: whoever wants only the sum need not hold a whole stem beside it."""
+    desk = _Desk(score)
+    for name, play, share in (
+        ("drums", desk.drums, 0.25),
+        ("bass", desk.bass, 0.4),
+        ("chords", desk.chords, 0.6),
+        ("melody", desk.melody, 0.7),
+        ("melody", desk.counter, 0.75),
+        ("effects", desk.effects, 1.0),
+    ):
+        yield Stem(name, _on_grid(play()))
+        tell(share)
 
 
 def _on_grid(sound: Sound) -> Sound:
@@ -64,22 +76,25 @@ def _on_grid(sound: Sound) -> Sound:
 class _Desk:
     """The mixing desk: plays parts onto tracks, sets their loudness, and sends some of each to hall and echo."""
 
-    def __init__(self, score: Score, profile: Profile, count: int, hall: Sound, echo: Sound) -> None:
-        self._score, self._mix, self._count = score, profile.mix, count
-        self._profile, self._hall, self._echo = profile, hall, echo
-        self._kicks = [
+    def __init__(self, score: Score) -> None:
+        self._score, self._profile = score, profile_of(score.genre)
+        self._mix = self._profile.mix
+        self._count = round(score.seconds * RATE)
+        self._hall, self._echo = np.zeros(self._count, dtype=np.float32), np.zeros(self._count, dtype=np.float32)
+        self._kicks = sorted(
             self._place(hit.beat, hit.late) for hit in score.drums if hit.drum == "kick" and hit.velocity > 0.3
-        ]
-        wet = 4.0 * score.space
-        self._wet = wet
+        )
+        #: dB more to hall and echo.
+        self._wet = 4.0 * score.space
 
     def _place(self, beat: float, late: float) -> int:
         return max(0, round((self._score.time(beat) + late) * RATE))
 
     def drums(self) -> Sound:
         track = np.zeros((2, self._count), dtype=np.float32)
-        kit = Drums(self._profile.kit, brightness=self._score.brightness, drive=self._score.drive)
-        for number, hit in enumerate(self._score.drums):
+        score = self._score
+        kit = Drums(self._profile.kit, score.tonic, brightness=score.brightness, drive=score.drive)
+        for number, hit in enumerate(score.drums):
             sound = kit.stroke(hit.drum, number)
             gain = hit.velocity * LOUDNESS.get(hit.drum, 1.0)
             _lay(track, sound[None, :], self._place(hit.beat, hit.late), gain, PLACES.get(hit.drum, 0.0))
@@ -101,14 +116,15 @@ class _Desk:
         self._send(track, self._mix.chords_hall, None)
         return track
 
-    def melodies(self) -> Sound:
-        track = self._part("melody", 0.08)
-        self._level(track, self._mix.melody)
-        if self._score.part("counter") is not None:
-            other = self._part("counter", -0.3)
-            self._level(other, self._mix.counter)
-            track += other
-            del other
+    def melody(self) -> Sound:
+        return self._lead("melody", 0.08, self._mix.melody)
+
+    def counter(self) -> Sound:
+        return self._lead("counter", -0.3, self._mix.counter)
+
+    def _lead(self, name: str, pan: float, level: float) -> Sound:
+        track = self._part(name, pan)
+        self._level(track, level)
         self._clear_below(track, 140.0)
         self._duck(track, self._mix.duck_chords * 0.5)
         self._send(track, self._mix.melody_hall, self._mix.melody_echo)
@@ -149,23 +165,23 @@ class _Desk:
         if part is None:
             return track
         instrument = Instrument(part.instrument, brightness=self._score.brightness, drive=self._score.drive)
-        # Like beside like, so that the instrument need not keep many notes.
-        for note in sorted(part.notes, key=lambda note: (note.pitch, note.beats, note.velocity)):
-            self._play(track, part, note, instrument, pan)
+        release = instrument.patch.release if name == "bass" else 0.0
+        played = [(tone(note.pitch, self._seconds(note) - release, note.velocity, note.slide_from), note)
+                  for note in part.notes]  # fmt: skip
+        # Like beside like, because an instrument keeps its last tone only.
+        for each, note in sorted(played, key=itemgetter(0)):
+            sound = instrument.play(each)
+            # Chords stand where their voices are: low ones left of the middle, high ones right.
+            stands = pan if name != "chords" or len(sound) == 2 else max(-0.35, min(0.35, (note.pitch - 63) / 30))
+            _lay(track, sound, self._place(note.beat, note.late), note.velocity, stands)
         patch = instrument.patch
         effects.chorus(track, patch.chorus)
         if patch.sway:
             self._sway(track, patch.sway, patch.sway_beats)
         return track
 
-    def _play(self, track: Sound, part: Part, note: Note, instrument: Instrument, pan: float) -> None:
-        start = self._place(note.beat, note.late)
-        seconds = self._score.time(note.beat + note.beats) - self._score.time(note.beat)
-        release = instrument.patch.release if part.name == "bass" else 0.0
-        sound = instrument.note(note.pitch, max(0.03, seconds - release), note.velocity, note.slide_from)
-        # Chords stand where their voices are: low ones left of the middle, high ones right.
-        place = pan if part.name != "chords" or sound.shape[0] == 2 else max(-0.35, min(0.35, (note.pitch - 63) / 30))
-        _lay(track, sound, start, note.velocity, place)
+    def _seconds(self, note: Note) -> float:
+        return self._score.time(note.beat + note.beats) - self._score.time(note.beat)
 
     def _sway(self, track: Sound, depth: float, beats: float) -> None:
         period = self._score.time(beats)
@@ -173,9 +189,7 @@ class _Desk:
         effects.apply_gain(track, 1 - depth * 0.5 * (1 - np.cos(2 * np.pi * steps / period)))
 
     def _duck(self, track: Sound, decibels: float) -> None:
-        gain = effects.dips(self._count, self._kicks, decibels, self._mix.duck_seconds)
-        if gain is not None:
-            track *= gain
+        effects.duck(track, self._kicks, decibels, self._mix.duck_seconds)
 
     def _level(self, track: Sound, decibels: float) -> None:
         """Set how loud a track is where it is loud, so that no choice of instrument upsets the balance."""
@@ -193,20 +207,27 @@ class _Desk:
     def _clear_below(self, track: Sound, hertz: float) -> None:
         """Leave the low end to kick and bass."""
         sos = signal.butter(2, hertz, "high", fs=RATE, output="sos").astype(np.float32)
-        for side in range(2):
-            track[side] = signal.sosfilt(sos, track[side])
+        for side in track:
+            for piece, heard in _filtered(side, sos):
+                side[piece] = heard
 
     def _send(self, track: Sound, hall: float, echo: float | None, above: float = 0.0) -> None:
-        middle = track[0] + track[1]
-        middle *= np.float32(0.5)
-        if above:
-            sos = signal.butter(1, above, "high", fs=RATE, output="sos").astype(np.float32)
-            middle = signal.sosfilt(sos, middle)
-        middle *= np.float32(10 ** ((hall + self._wet) / 20))
-        self._hall += middle
-        if echo is not None:
-            middle *= np.float32(10 ** ((echo - hall) / 20))
-            self._echo += middle
+        sos = signal.butter(1, above, "high", fs=RATE, output="sos").astype(np.float32) if above else None
+        for piece, middle in _filtered(track, sos):
+            self._hall[piece] += np.float32(10 ** ((hall + self._wet) / 20)) * middle
+            if echo is not None:
+                self._echo[piece] += np.float32(10 ** ((echo + self._wet) / 20)) * middle
+
+
+def _filtered(sound: Sound, sos: Array | None) -> Iterator[tuple[slice, Sound]]:
+    """What a filter (none: all of it) leaves of (samples,), or of the middle of (2, samples), piece by piece."""
+    state = None if sos is None else np.zeros((len(sos), 2), dtype=np.float32)
+    for start in range(0, sound.shape[-1], effects.PIECE):
+        piece = slice(start, start + effects.PIECE)
+        heard = sound[piece] if sound.ndim == 1 else np.float32(0.5) * (sound[0, piece] + sound[1, piece])
+        if sos is not None:
+            heard, state = signal.sosfilt(sos, heard, zi=state)
+        yield piece, heard
 
 
 #: Strokes have a peak of 1; so loud is each in a kit.
@@ -276,12 +297,13 @@ def _bed(track: Sound, kind: str, level: float) -> None:
 
 
 def mixed(
-    score: Score, keep: Callable[[Stem], None] = lambda _: None, tell: Callable[[float], None] = lambda _: None
+    score: Score, keep: Callable[[Stem], None] | None = None, tell: Callable[[float], None] = lambda _: None
 ) -> Sound:
     """(2, samples) the unmastered mix of a piece; `keep` is handed each stem before the next is played."""
     mix = np.zeros((2, round(score.seconds * RATE)), dtype=np.float32)
-    for stem in stems(score, tell):
-        keep(stem)
-        mix += stem.sound
-        del stem  # else it would stay while the next is played: 63 MB for three minutes
+    for part in layers(score, tell) if keep is None else stems(score, tell):
+        if keep is not None:
+            keep(part)
+        mix += part.sound
+        del part  # else it would stay while the next is played: 63 MB for three minutes
     return mix

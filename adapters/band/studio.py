@@ -71,6 +71,7 @@ class Studio(ports.Band):
                     case Reached(stage=stage):
                         await tell(stage)
                     case Finished(track=PlayedTrack() as played):
+                        _check_left(folder, [each.name for each in played.files])
                         return played
         raise ChildDied(None)
 
@@ -80,6 +81,7 @@ class Studio(ports.Band):
         async with aclosing(self._said(job)) as said:
             async for message in said:
                 if isinstance(message, Finished):
+                    _check_left(folder, [f"{name}.wav" for name in message.stems])
                     return message.stems
         raise ChildDied(None)
 
@@ -146,6 +148,14 @@ class Studio(ports.Band):
             if size > _MESSAGE_BYTES_MAX:
                 raise ConnectionError("the child speaks nonsense")
             yield _MESSAGES.decode(await process.stdout.readexactly(size))
+
+
+def _check_left(folder: Path, names: Sequence[str]) -> None:
+    """Refuse what a child says to have left in its folder and has not: a link would lead us to other files."""
+    for name in names:
+        path = folder / name
+        if path.parent != folder or path.is_symlink() or not path.is_file():
+            raise ChildDied(None)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

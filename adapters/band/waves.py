@@ -23,6 +23,8 @@ HIGHEST = 18_500.0
 TABLE = 4096
 #: Cutoffs (Hz) between which a moving filter glides.
 CUTOFFS = np.geomspace(60.0, 19_000.0, 22)
+#: Samples that are worked on at once.
+PIECE = 1 << 14
 
 Sound = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -87,31 +89,42 @@ def filtered_tables(shape: str, hertz: float, resonance: float, *, vowel: bool =
 
 def scan(tables: Sound, phase: Array, cutoff: Array | float) -> Sound:
     """The wave at these phases (in periods), behind a filter at these cutoffs (Hz)."""
-    place = phase * TABLE
-    index = place.astype(np.int64)
-    fraction = (place - index).astype(np.float32)
-    index &= TABLE - 1
-    low, high = float(CUTOFFS[0]), float(CUTOFFS[-1])
-    steps = (len(CUTOFFS) - 1) / np.log(high / low)
     if isinstance(cutoff, float):
-        row = steps * np.log(min(max(cutoff, low), high) / low)
+        row = _rows(np.array([cutoff]))[0]
         first = min(int(row), len(CUTOFFS) - 2)
-        table = tables[first] + np.float32(row - first) * (tables[first + 1] - tables[first])
-        start: Sound = table[index]
-        start += fraction * (table[index + 1] - start)
-        return start
-    rows = steps * np.log(np.clip(cutoff, low, high) / low)
-    first_row = np.minimum(rows.astype(np.int64), len(CUTOFFS) - 2)
-    weight = (rows - first_row).astype(np.float32)
-    flat = tables.ravel()
-    index += first_row * (TABLE + 1)
-    dark = flat[index]
-    dark += fraction * (flat[index + 1] - dark)
-    index += TABLE + 1
-    bright = flat[index]
-    bright += fraction * (flat[index + 1] - bright)
-    dark += weight * (bright - dark)
-    return dark
+        tables = (tables[first] + np.float32(row - first) * (tables[first + 1] - tables[first]))[None, :]
+    sound = np.empty(len(phase), dtype=np.float32)
+    # Piece by piece: what is reckoned with stays near the processor, and a chord of eight bars takes no more memory.
+    for start in range(0, len(phase), PIECE):
+        piece = slice(start, start + PIECE)
+        place = phase[piece] * TABLE
+        index = place.astype(np.int64)
+        fraction = (place - index).astype(np.float32)
+        index &= TABLE - 1
+        if isinstance(cutoff, float):
+            sound[piece] = _between(tables, index, fraction)
+            continue
+        rows = _rows(cutoff[piece])
+        first_row = np.minimum(rows.astype(np.int64), len(CUTOFFS) - 2)
+        index += first_row * (TABLE + 1)
+        dark = _between(tables, index, fraction)
+        bright = _between(tables, index + (TABLE + 1), fraction)
+        sound[piece] = dark + (rows - first_row).astype(np.float32) * (bright - dark)
+    return sound
+
+
+def _rows(cutoff: Array) -> Array:
+    """Where cutoffs (Hz) lie among the rows of a table, from 0 on."""
+    low, high = float(CUTOFFS[0]), float(CUTOFFS[-1])
+    return np.asarray((len(CUTOFFS) - 1) / np.log(high / low) * np.log(np.clip(cutoff, low, high) / low))
+
+
+def _between(tables: Sound, index: NDArray[np.int64], fraction: Sound) -> Sound:
+    """What lies between each place in the tables and the next."""
+    flat = tables.reshape(-1)
+    here: Sound = flat[index]
+    here += fraction * (flat[index + 1] - here)
+    return here
 
 
 def envelope(count: int, held: int, attack: float, decay: float, sustain: float, release: float) -> Sound:

@@ -1,7 +1,8 @@
 """The child process in which the band plays, and in which foreign recordings become WAV: one job, and it ends.
 
 It is started by `adapters.band.studio` and speaks as the ears' child does: one job in, any number of `Reached` or
-`Piece` out, then exactly one of `Finished`, `Refused` or `Stumbled`. What decodes foreign bytes may write no file.
+`Piece` out, then exactly one of `Finished`, `Refused` or `Stumbled`. What plays may write into its folder only; what
+decodes foreign bytes may write no file, and read the recording only.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import BinaryIO
 
 import msgspec
 
+import adapters
 from adapters.ears.worker import PREFIX, allow, confine
+from adapters.runner.launcher import landlock_version, restrict
 from commands.beats.ports import PlayedFile, PlayedTrack
 from domain.beats.beats import Brief, Stage
 
 #: Ten minutes of 32-bit stereo, and more.
 FILE_BYTES_MAX = 512 * 1024 * 1024
+#: What of the system a program may need that is loaded in pieces: libraries, and where these are.
+SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
 
 
 class Play(msgspec.Struct, frozen=True, tag=True):
@@ -184,11 +189,27 @@ def say(answers: BinaryIO, message: Message) -> None:
     answers.flush()
 
 
+def shut_in(job: Job) -> None:
+    """Leave of all files only the program and those that a job is about, where the kernel can do that (Landlock)."""
+    if not sys.platform.startswith("linux") or not landlock_version():
+        return
+    ours = Path(adapters.__file__).parent.parent
+    program = [*SYSTEM, sys.prefix, sys.base_prefix, *(str(ours / each) for each in ("adapters", "commands", "domain"))]
+    match job:
+        case Convert(path=path):
+            restrict([*program, path], [])
+        case Play(folder=folder) | PlayStems(folder=folder):
+            # Where whoever draws the cover keeps what it has found out about fonts.
+            os.environ["MPLCONFIGDIR"] = os.environ["TMPDIR"] = folder
+            restrict([*program, job.score] if isinstance(job, PlayStems) else program, [folder])
+
+
 def serve(jobs: BinaryIO, answers: BinaryIO, memory_bytes: int) -> None:
     """Do the one job."""
     size = PREFIX.unpack(jobs.read(PREFIX.size))[0]
     job = msgspec.msgpack.decode(jobs.read(size), type=Job)
     confine(memory_bytes, 0 if isinstance(job, Convert) else FILE_BYTES_MAX)
+    shut_in(job)
     allow(job.cpu_seconds)
     try:
         outcome = do(job, answers)

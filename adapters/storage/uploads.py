@@ -43,6 +43,9 @@ MEDIA_TYPES: dict[str, str] = {
     "aiff": "audio/aiff",
 }
 
+#: And how names of what is of such a type end.
+AUDIO_ENDINGS = {media_type: ending for ending, media_type in MEDIA_TYPES.items()}
+
 #: How much of a file `sniff_audio` should see, if there is so much.
 HEAD_BYTES = 32 * 1024
 

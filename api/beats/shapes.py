@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from litestar import Request
 from msgspec import Struct
 
+from adapters.storage.uploads import AUDIO_ENDINGS
 from api.auth import Asker
 from api.beats.ports import Ports
 from domain.beats.beats import FileKind, Stem, StoredFile
@@ -195,19 +196,8 @@ def _name(beat: BeatDocument, number: int) -> str:
 
 def audio_path(beat: BeatDocument, number: int, content_type: str = "audio/mpeg") -> str:
     """Where the audio of a version is, or is going to be."""
-    ending = _ENDINGS.get(content_type, "mp3")
+    ending = AUDIO_ENDINGS.get(content_type, "mp3")
     return f"output/beats/{beat.created_at:%Y-%m}/{beat.created_at:%d}/{_name(beat, number)}.{ending}"
-
-
-_ENDINGS = {
-    "audio/mpeg": "mp3",
-    "audio/wav": "wav",
-    "audio/flac": "flac",
-    "audio/ogg": "ogg",
-    "audio/aac": "aac",
-    "audio/mp4": "m4a",
-    "audio/aiff": "aiff",
-}
 
 
 def path_of(beat: BeatDocument, version: VersionView | None, kind: FileKind) -> str | None:

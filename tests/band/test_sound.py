@@ -12,7 +12,7 @@ from scipy import signal
 
 from adapters.band import effects, waves
 from adapters.band.compose import compose
-from adapters.band.instruments import PATCHES, Instrument
+from adapters.band.instruments import PATCHES, Instrument, tone
 from adapters.band.kit import KITS, Drums
 from adapters.band.master import Levels, master, measure
 from adapters.band.render import STEMS, mixed, stems
@@ -69,7 +69,7 @@ def test_modulation_and_saturation_stay_below_half_the_rate(hertz: float) -> Non
 def test_strings_and_bars_are_in_tune(pitch: int) -> None:
     hertz = waves.frequency(pitch)
     for name in ("pluck", "vibes", "upright"):
-        sound = Instrument(name).note(pitch, 1.2, 0.8)[0][2000:46_000]
+        sound = Instrument(name).play(tone(pitch, 1.2, 0.8))[0][2000:46_000]
         spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 19))
         frequencies = np.fft.rfftfreq(1 << 19, 1 / RATE)
         near = (frequencies > hertz * 0.94) & (frequencies < hertz * 1.06)
@@ -81,7 +81,7 @@ def test_strings_and_bars_are_in_tune(pitch: int) -> None:
 def test_notes_begin_and_end_without_a_click(name: str) -> None:
     low = name in {"808", "sub", "saw bass", "square bass", "fm bass", "reese", "rumble", "upright"}
     for pitch in (31, 43) if low else (60, 79):
-        sound = Instrument(name, drive=0.8).note(pitch, 0.3, 0.9)
+        sound = Instrument(name, drive=0.8).play(tone(pitch, 0.3, 0.9))
         peak = float(np.abs(sound).max())
         assert np.isfinite(sound).all()
         assert 0.05 < peak < 8
@@ -185,9 +185,24 @@ def test_the_hall_by_blocks_is_the_hall_at_once() -> None:
 
 
 def test_the_kick_makes_room() -> None:
-    gain = effects.dips(RATE, [RATE // 2], 6.0, 0.2)
-    assert gain is not None
+    both = np.ones((2, RATE), dtype=np.float32)
+    effects.duck(both, [RATE // 2], 6.0, 0.2)
+    gain = both[1]
     assert float(gain[RATE // 2]) == pytest.approx(10 ** (-6 / 20), rel=0.01)
     assert float(gain[0]) == 1.0
     assert float(gain[RATE // 2 + round(0.21 * RATE)]) == 1.0
     assert np.abs(np.diff(gain)).max() < 0.01
+
+
+def test_many_kicks_across_the_pieces_that_are_worked_on_make_the_same_room() -> None:
+    """Where two dips meet, the deeper one counts, whatever piece of the sound it lies in."""
+    places = [100, effects.PIECE - 50, effects.PIECE + 400, effects.PIECE + 9000, 2 * effects.PIECE - 3]
+    both = np.ones((2, 2 * effects.PIECE + 100), dtype=np.float32)
+    effects.duck(both, places, 8.0, 0.1)
+    apart = np.ones_like(both)
+    for place in places:
+        alone = np.ones_like(both)
+        effects.duck(alone, [place], 8.0, 0.1)
+        np.minimum(apart, alone, out=apart)
+    assert np.array_equal(both, apart)
+    assert float(both.min()) == pytest.approx(10 ** (-8 / 20), rel=0.01)

@@ -21,6 +21,7 @@ from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Neighbour, Stack, eventually
 
 Json = dict[str, Any]
+pytestmark = pytest.mark.usefixtures("generations")
 #: Where the producer's webhooks go.
 PLACE = "beats-that-were-made"
 
@@ -334,6 +335,10 @@ def test_a_version_of_one_s_own_is_taken_heard_and_shown(client: httpx.Client, c
     assert abs(beat["duration"] - 2) < 0.1
     assert beat["fileUrl"].endswith(".wav")
     assert me.get(f"/{beat['fileUrl']}").status_code == 302
+    said = httpx.get(beat["sunoAudioUrl"]).headers
+    assert said["content-type"] == "audio/wav"
+    title = beat["name"].partition(" Type Beat")[0].replace(" ", "-")
+    assert said["content-disposition"] == f"inline; filename*=UTF-8''{title}.wav"
     assert httpx.get(beat["versions"][0]["waveformUrl"]).json()
 
 

@@ -275,6 +275,7 @@ def test_files_are_fetched_when_somebody_asks_and_kept_here(client_of: Client, c
     assert again["success"]
 
 
+@pytest.mark.usefixtures("generations")
 def test_a_wav_is_the_provider_s_own(client_of: Client) -> None:
     beat_id = client_of.begun()
     client_of.taken(beat_id).status = "SUCCESS"

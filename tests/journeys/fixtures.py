@@ -1,4 +1,4 @@
-"""The running service and its neighbours, for any test: `stack`, `client`, `account`, `receiver`, `audio`, `clip`."""
+"""The running service and its neighbours for any test: `stack`, `client`, `account`, `generations`, `audio`, `clip`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from infra.embedded.blobs import EmbeddedBlobs
-from tests.journeys.kit import Account, Neighbour, Stack, clip_bytes, register, running_stack
+from tests.journeys.kit import Account, Neighbour, Process, Stack, clip_bytes, register, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,15 @@ def stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> Iterator[Stac
         databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"stack-{uuid4().hex}"
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def generations(stack: Stack) -> Iterator[Process]:
+    """The worker that makes beats for the service; started when first asked for."""
+    arguments = ["infra.cli", "react", "--only", "generations"]
+    worker = Process("generations", arguments, stack.settings, stack.directory).start()
+    yield worker
+    worker.stop()
 
 
 @pytest.fixture(scope="session")

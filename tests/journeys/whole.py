@@ -1,4 +1,7 @@
-"""All roles in one process, for tests: `python -m tests.journeys.whole` with the settings in the environment."""
+"""All roles in one process, for tests: `python -m tests.journeys.whole` with the settings in the environment.
+
+Who makes beats is a process of its own, as below `up`: see the fixture `generations`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ async def everything(settings: Settings, stop: asyncio.Event, ready: processes.R
         "serve": processes.serve,
         "relay": processes.relay,
         "project": processes.project,
-        "react": partial(processes.react, without=("analyses",)),
+        "react": partial(processes.react, without=("analyses", "generations")),
         "analyses": partial(processes.react, only=("analyses",)),
         "tick": processes.tick,
     }
