@@ -29,6 +29,7 @@ from adapters.identity.last_uses import Uses
 from adapters.identity.outside_tokens import Claims, OutsideTokens
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
+from adapters.operators.credentials import Operators
 from api.kernel import Execute
 from api.rates import REFUSED, Limits
 from api.surfaces import SAFE_METHODS, surface_of
@@ -67,6 +68,10 @@ class EmailNotVerified(Forbidden):
 
 class MissingScope(Forbidden):
     """This key lacks the scope {scope}."""
+
+
+class NotAnOperator(Unauthenticated):
+    """Show the credential of an operator: the file operator_token in the data directory of `up` has it."""
 
 
 class SessionRequired(Forbidden):
@@ -143,6 +148,11 @@ def needs(scope: str | None, role: Role) -> dict[str, Needs]:
     return {"needs": Needs(scope=scope, role=role)}
 
 
+def operator_only() -> dict[str, bool]:
+    """The `opt` of a route that is for operators alone."""
+    return {"operator": True}
+
+
 def header(request: Connection, name: bytes) -> str | None:
     """A header of a request, straight from the server: the framework's own view of all of them costs more than all
     that the guard does besides."""
@@ -188,6 +198,7 @@ class Authentication:
     #: None where no outside identity provider is trusted.
     outside: OutsideTokens | None
     limits: Limits
+    operators: Operators
     settings: Identity
     service: Service
 
@@ -198,6 +209,8 @@ async def guard(request: Connection, auth: Authentication) -> None:
     if "rates" in opt:
         has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
         await auth.limits.take_declared(request, counted_address(request), has_device=has_device)
+    if "operator" in opt:
+        await _demand_operator(request, auth)
     needed = opt.get("needs")
     if needed is not None:
         found = await _admitted(request, auth, needed)
@@ -205,6 +218,14 @@ async def guard(request: Connection, auth: Authentication) -> None:
         ASKING.set(found)
         if request.method not in SAFE_METHODS:
             request.receive = _asking_again(request.receive, found)
+
+
+async def _demand_operator(request: Connection, auth: Auth) -> None:
+    """Let in nobody but operators; no key of a workspace is an operator's."""
+    token = presented_key(request)
+    if token is None or not await auth.operators.knows(token):
+        await auth.limits.count(request, REFUSED, counted_address(request))
+        raise NotAnOperator
 
 
 def _asking_again(receive: Receive, let_in: Asker) -> Receive:

@@ -26,6 +26,7 @@ import structlog
 
 from adapters.identity.settings import Sealing
 from adapters.identity.vault import Vault
+from adapters.operators.credentials import OPERATOR_TOKEN, begin, new_token
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
@@ -230,6 +231,7 @@ class Supervisor:
         require_all(self.settings)
         self._say("Preparing the database ...")
         await self._migrate()
+        await asyncio.to_thread(_make_operator, self.settings)
 
     def _learn_urls(self) -> bool:
         """Take over the addresses of our own servers, and say whether they changed."""
@@ -539,3 +541,12 @@ def _with_secret_key(settings: Settings) -> Settings:
             )
         write_private(path, secrets.token_urlsafe(48) + "\n")
     return settings.changed(secret_key=Secret(path.read_text().strip()))
+
+
+def _make_operator(settings: Settings) -> None:
+    """The operator's credential in the data directory, made on the first start; it is kept there and nowhere else."""
+    path = settings[Operation].data_dir / OPERATOR_TOKEN
+    token = path.read_text().strip() if path.exists() else new_token()
+    with suppress(psycopg.Error), psycopg.connect(settings[Postgres].postgres_url, connect_timeout=5) as connection:
+        if begin(connection, token):
+            write_private(path, token + "\n")

@@ -22,7 +22,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: What may never be read in a log, and what is read instead. The order matters: URLs before addresses.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\b(bz[si]?_|whsec_|whsk_|sk_live_|sk_test_|gh[pousr]_)[A-Za-z0-9+/=_-]{4,}"), r"\1***"),
+    (re.compile(r"\b(bz[dios]?_|whsec_|whsk_|sk_live_|sk_test_|gh[pousr]_)[A-Za-z0-9+/=_-]{4,}"), r"\1***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 ***"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), "jwt ***"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/@:'\"]*):[^\s/@'\"]+@"), r"\1:***@"),

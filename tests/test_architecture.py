@@ -81,6 +81,7 @@ KNOWS = {
     "catalogue": {"identity"},
     "identity": set(),
     "licensing": {"studio"},
+    "operators": set(),
     "repositories": {"studio"},
     "storage": {"analyses"},
     "studio": {"identity"},

@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -35,6 +36,10 @@ SERVED_MAX = 256
 GIVING_UP_MAX = 8
 #: When something that a reaction needs is away.
 UNAVAILABLE_RETRY_DELAY = timedelta(seconds=1)
+
+
+#: Noted with what is given up: another version may do better.
+CODE_VERSION = version("ledgerline")
 
 
 class TooManyCrashes(Exception):
@@ -392,9 +397,11 @@ class Worker:
         log.error("job.parked", reaction=job.reaction.name, position=job.position, workspace_id=job.workspace_id,
                   problem=repr(problem))  # fmt: skip
         await self._settle(
-            f"UPDATE jobs SET state = 'parked', problem = %s, owner = NULL, lease_until = NULL {_MINE}",
+            f"UPDATE jobs SET state = 'parked', problem = %s, code_version = %s, owner = NULL, "
+            f"lease_until = NULL {_MINE}",
             job,
             _noted(problem),
+            CODE_VERSION,
         )
 
     async def _settle(self, statement: str, job: _Job, *values: Any) -> None:

@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import json
 from psycopg import Connection
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow
 
 from adapters.identity.settings import Sealing
@@ -92,14 +94,27 @@ def rows(
     query += " ORDER BY notification_id"
     if limit is not None:
         query += f" LIMIT {int(limit)}"
-    with connection.cursor() as cursor, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()) as copied:
-        start = _HEADER_BYTES
-        for chunk in copied:
-            octets = bytes(chunk)[start:]
-            start = 0
-            if octets == _TRAILER:
-                continue
-            yield row_of(octets)
+    # One call of libpq a row: the driver's own loop over the same rows takes three times as long.
+    pgconn = connection.pgconn
+    result = pgconn.exec_(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode())
+    if result.status != ExecStatus.COPY_OUT:
+        raise error_from_result(result)
+    read, skip = pgconn.get_copy_data, _HEADER_BYTES
+    try:
+        while True:
+            size, data = read(0)
+            if size < 0:
+                break
+            octets = bytes(data)[skip:] if skip else bytes(data)
+            skip = 0
+            if octets != _TRAILER:
+                yield row_of(octets)
+    finally:
+        while size > 0:  # whoever has seen enough leaves the connection as it was
+            size, _ = read(0)
+        while (ended := pgconn.get_result()) is not None:
+            if ended.status == ExecStatus.FATAL_ERROR:
+                raise error_from_result(ended)
 
 
 def row_of(octets: bytes) -> Row:

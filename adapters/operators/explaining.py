@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from msgspec import to_builtins
+
 from adapters.log import codec
 from adapters.log.recorder import TABLE
 from adapters.operators.log import Connection, Line, Search, oldest
@@ -64,6 +66,24 @@ class Explanation(Value):
     correlation_id: UUID
     origin: Origin | None
     roots: tuple[Effect, ...]
+
+
+def plain(found: Explanation) -> dict[str, Any]:
+    """An explanation as JSON has it."""
+
+    def effect(each: Effect) -> dict[str, Any]:
+        return {
+            **each.line.plain,
+            "jobs": to_builtins(each.jobs),
+            "read_models": {"folded": each.folded, "behind": each.behind, "parked": each.parked},
+            "effects": [effect(further) for further in each.effects],
+        }
+
+    return {
+        "correlation_id": str(found.correlation_id),
+        "origin": to_builtins(found.origin),
+        "events": [effect(each) for each in found.roots],
+    }
 
 
 async def explain(connection: Connection, name: str) -> Explanation:

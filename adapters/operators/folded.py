@@ -51,6 +51,8 @@ class _Live(NamedTuple):
     writer: DocumentWriter | TallyWriter
     position: int
     parked: dict[str, int]
+    #: Positions that an operator has told it to leave out.
+    skipped: set[int]
 
 
 async def check_read_models(postgres_url: str, ledger: EventLog, *, progress: Progress = nobody) -> Folded:
@@ -90,6 +92,10 @@ async def _live(connection: Connection) -> tuple[list[_Live], tuple[str, ...]]:
     parked: dict[tuple[str, int], dict[str, int]] = defaultdict(dict)
     for name, version, stream, position in await cursor.fetchall():
         parked[name, version][stream] = position
+    cursor = await connection.execute("SELECT subscription, position FROM skipped")
+    left_out: dict[str, set[int]] = defaultdict(set)
+    for name, position in await cursor.fetchall():
+        left_out[name].add(position)
     cursor = await connection.execute("SELECT name, version, fold, position FROM checkpoints WHERE live")
     rows = {name: rest for name, *rest in await cursor.fetchall()}
     live, skipped = [], []
@@ -97,7 +103,7 @@ async def _live(connection: Connection) -> tuple[list[_Live], tuple[str, ...]]:
         for name, folds in found.items():
             version, fold, position = rows.get(name, (0, 0, 0))
             if fold == folds.version:
-                live.append(_Live(kind(folds, version), position, parked[name, version]))  # type: ignore[arg-type]
+                live.append(_Live(kind(folds, version), position, parked[name, version], left_out[name]))  # type: ignore[arg-type]
             else:
                 skipped.append(name)
     return live, tuple(sorted(skipped))
@@ -122,6 +128,7 @@ async def _fold(connection: Connection, live: _Live, page: Sequence[Recorded | U
         each
         for each in page
         if each.position <= live.position
+        and each.position not in live.skipped
         and not live.parked.get(each.stream, each.position + 1) <= each.position
         and (isinstance(each, Unreadable) or type(each.event) in live.writer.kinds)
     ]

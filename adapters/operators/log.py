@@ -5,7 +5,7 @@ Nothing here decodes events into today's types, so what a newer or older version
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -46,6 +46,24 @@ class Line(Value):
         except (msgspec.DecodeError, UnicodeDecodeError) as problem:
             return {"unreadable": str(problem)}
         return _veiled(found) if isinstance(found, dict) else {"unreadable": "no object"}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The event as JSON has it."""
+        return {
+            "position": self.position,
+            "recorded_at": self.recorded_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "type": self.name,
+            "schema_version": self.schema_version,
+            "stream": self.stream,
+            "version": self.version,
+            "workspace_id": self.workspace_id,
+            "actor": self.actor,
+            "event_id": str(self.event_id),
+            "correlation_id": str(self.correlation_id),
+            "causation_id": None if self.causation_id is None else str(self.causation_id),
+            "facts": self.facts,
+        }
 
 
 class Search(Value):

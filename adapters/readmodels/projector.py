@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from importlib import metadata
 from typing import Any, LiteralString, NamedTuple
 
 import structlog
@@ -41,6 +42,9 @@ LOOK_SECONDS = 0.5
 #: How often a projector that was overtaken while rebuilding looks whether the other one got there.
 BUILDING_SECONDS = 1.0
 
+#: Noted with what is given up: another version may do better.
+CODE_VERSION = metadata.version("ledgerline")
+
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
 
@@ -74,6 +78,8 @@ class Subscription:
         self.checkpoints = checkpoints
         self._live = live
         self._parked: dict[str, set[str]] = {writer.name: set() for writer in writers}
+        #: Positions of events that an operator has told each writer to leave out.
+        self._skipped: dict[str, set[int]] = {writer.name: set() for writer in writers}
         #: Whom each kind of event is handed to, so that nobody is asked about what is not theirs.
         self._takers: dict[type[Event], list[Writer]] = {}
         for writer in writers:
@@ -86,11 +92,14 @@ class Subscription:
         return min((checkpoint.position for checkpoint in self.checkpoints.values()), default=0)
 
     async def recall(self) -> None:
-        """Learn which streams are parked."""
+        """Learn which streams are parked, and which events are to be left out."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute("SELECT subscription, version, stream FROM parked")
             rows = await cursor.fetchall()
+            cursor = await connection.execute("SELECT subscription, position FROM skipped")
+            skipped = await cursor.fetchall()
         for writer in self.writers:
+            self._skipped[writer.name] = {position for name, position in skipped if name == writer.name}
             self._parked[writer.name] = {row[2] for row in rows if row[:2] == (writer.name, writer.version)}
 
     async def absorb(self, page: Sequence[Recorded | Unreadable]) -> None:
@@ -138,6 +147,8 @@ class Subscription:
         for writer in self.writers:
             seen, sick = self.checkpoints[writer.name].position, self._parked[writer.name]
             fresh = [each for each in shares[writer.name] if each.position > seen and each.stream not in sick]
+            if skipped := self._skipped[writer.name]:
+                fresh = [each for each in fresh if each.position not in skipped]
             found.append((writer, fresh))
         return found
 
@@ -202,19 +213,31 @@ class Subscription:
     async def retry_parked(self, ledger: EventLog) -> None:
         """Fold again, from the first one that failed, the streams that somebody asked to try again."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT subscription, version, stream, position FROM parked WHERE retry")
+            cursor = await connection.execute(
+                "SELECT subscription, version, stream, position, skip FROM parked WHERE retry"
+            )
             asked = await cursor.fetchall()
         for writer in self.writers:
-            for _, _, stream, first in (row for row in asked if row[:2] == (writer.name, writer.version)):
-                await self._retry(
-                    writer, stream, await ledger.passage(stream, first, self.checkpoints[writer.name].position)
-                )
+            for _, _, stream, first, skip in (row for row in asked if row[:2] == (writer.name, writer.version)):
+                missed = await ledger.passage(stream, first, self.checkpoints[writer.name].position)
+                await self._retry(writer, stream, missed, skipped=first if skip else None)
 
-    async def _retry(self, writer: Writer, stream: str, missed: Sequence[Recorded | Unreadable]) -> None:
+    async def _retry(
+        self, writer: Writer, stream: str, missed: Sequence[Recorded | Unreadable], *, skipped: int | None
+    ) -> None:
         checkpoint = self.checkpoints[writer.name]
+        left_out = self._skipped[writer.name] | ({skipped} if skipped is not None else set())
+        missed = [each for each in missed if each.position not in left_out]
         try:
             async with self._pool.connection() as connection, connection.transaction():
                 await self._count_retry(connection, writer, checkpoint)
+                if skipped is not None:
+                    await connection.execute(
+                        "INSERT INTO skipped (subscription, position, stream, problem) "
+                        "SELECT subscription, position, stream, problem FROM parked "
+                        "WHERE subscription = %s AND version = %s AND stream = %s ON CONFLICT DO NOTHING",
+                        (writer.name, writer.version, stream),
+                    )
                 await connection.execute(
                     "DELETE FROM parked WHERE subscription = %s AND version = %s AND stream = %s",
                     (writer.name, writer.version, stream),
@@ -224,6 +247,7 @@ class Subscription:
             writer.forget()
             raise
         self.checkpoints[writer.name] = checkpoint._replace(retries=checkpoint.retries + 1)
+        self._skipped[writer.name] = left_out
         if not again:
             self._parked[writer.name].discard(stream)
             log.info("event.unparked", subscription=writer.name, stream=stream, events=len(missed))
@@ -255,9 +279,16 @@ async def _park(connection: AsyncConnection[TupleRow], found: _Parked) -> None:
         problem=found.problem,
     )
     await connection.execute(
-        "INSERT INTO parked (subscription, version, stream, position, problem) VALUES (%s, %s, %s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
-        (found.writer.name, found.writer.version, found.stream, found.position, found.problem[:2000].replace("\0", "")),
+        "INSERT INTO parked (subscription, version, stream, position, problem, code_version) "
+        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (
+            found.writer.name,
+            found.writer.version,
+            found.stream,
+            found.position,
+            found.problem[:2000].replace("\0", ""),
+            CODE_VERSION,
+        ),
     )
 
 

@@ -122,9 +122,9 @@ def show(position: int, as_json: bool, data_dir: Path | None) -> int:
         raise click.ClickException(f"There is no event at {position}.")
     [line] = found
     if as_json:
-        click.echo(json.dumps(_plain(line)))
+        click.echo(json.dumps(line.plain))
         return 0
-    for name, value in _plain(line).items():
+    for name, value in line.plain.items():
         if name != "facts":
             click.echo(f"{name:<16}{'' if value is None else value}")
     click.echo(json.dumps(line.facts, indent=2, ensure_ascii=False))
@@ -152,12 +152,13 @@ def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
             except NothingToExplain as nothing:
                 raise click.ClickException(str(nothing)) from None
 
+    from adapters.operators.explaining import plain
     from infra.container import load_everything
 
     load_everything()
     found = asyncio.run(ask())
     if as_json:
-        click.echo(json.dumps(_plain_explanation(found)))
+        click.echo(json.dumps(plain(found)))
     else:
         for line in _drawn(found):
             click.echo(line)
@@ -241,49 +242,14 @@ def _moment(text: str | None) -> datetime | None:
 # --- showing --------------------------------------------------------------------------------------------------------
 
 
-def _plain(line: Line) -> dict[str, Any]:
-    return {
-        "position": line.position,
-        "recorded_at": line.recorded_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
-        "type": line.name,
-        "schema_version": line.schema_version,
-        "stream": line.stream,
-        "version": line.version,
-        "workspace_id": line.workspace_id,
-        "actor": line.actor,
-        "event_id": str(line.event_id),
-        "correlation_id": str(line.correlation_id),
-        "causation_id": None if line.causation_id is None else str(line.causation_id),
-        "facts": line.facts,
-    }
-
-
 def _show(lines: Iterable[Line], as_json: bool) -> None:
     for line in lines:
         if as_json:
-            click.echo(json.dumps(_plain(line), ensure_ascii=False))
+            click.echo(json.dumps(line.plain, ensure_ascii=False))
             continue
         moment = line.recorded_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         name = click.style(line.name, bold=True)
         click.echo(f"{line.position:>8}  {moment}  {name}  {line.stream} v{line.version}  {line.actor}")
-
-
-def _plain_explanation(found: Explanation) -> dict[str, Any]:
-    import msgspec
-
-    def effect(each: Effect) -> dict[str, Any]:
-        return {
-            **_plain(each.line),
-            "jobs": msgspec.to_builtins(each.jobs),
-            "read_models": {"folded": each.folded, "behind": each.behind, "parked": each.parked},
-            "effects": [effect(further) for further in each.effects],
-        }
-
-    return {
-        "correlation_id": str(found.correlation_id),
-        "origin": msgspec.to_builtins(found.origin),
-        "events": [effect(each) for each in found.roots],
-    }
 
 
 def _drawn(found: Explanation) -> Iterator[str]:

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from msgspec import json
 
-from adapters.readmodels.projector import CheckpointConflict, Subscription, request_rebuild, request_retry
+from adapters.operators import parked as operators
+from adapters.readmodels.projector import CODE_VERSION, CheckpointConflict, Subscription, request_rebuild, request_retry
 from adapters.readmodels.writers import DocumentWriter, TallyWriter
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
@@ -209,6 +210,29 @@ async def test_a_repaired_poison_event_is_folded_in_its_turn_when_asked(house: H
 
     assert json.decode((await house.documents())["1"], type=TreeView).litres == 12
     assert await house.sums() == {"trees": 1, "litres": 12, "litres/1": 12}
+
+
+async def test_an_event_that_is_skipped_is_left_out_for_good_and_what_came_after_it_is_folded(house: House) -> None:
+    buses = [await house.new_bus() for _ in range(2)]
+    async with house.relaying(), house.projecting(bus=buses[0]), house.projecting(bus=buses[1]):
+        await house.record(
+            "tree-1", TreePlanted(tree_id="1"), TreeCursed(tree_id="1"), TreeWatered(tree_id="1", litres=3)
+        )
+        await house.caught_up()
+        assert [row[0] for row in await house.fetch("SELECT code_version FROM parked")] == [CODE_VERSION] * 2
+        async with house.pool.connection() as connection:
+            assert (await operators.skip(connection, operators.Filter(stream="tree-1"))).streams == 2
+        await eventually(lambda: _nothing_parked(house))
+        await house.ask(WaterTree(tree_id="1", litres=4))
+        await house.caught_up()
+        async with house.pool.connection() as connection:
+            version = await request_rebuild(connection, "figures", 1)
+        query = "SELECT 1 FROM checkpoints WHERE name = 'figures' AND version = %s AND live"
+        await eventually(lambda: house.fetch(query, version))
+
+        assert json.decode((await house.documents())["1"], type=TreeView).litres == 7
+        assert await house.sums() == {"trees": 1, "litres": 7, "litres/1": 7}
+        assert await house.fetch("SELECT 1 FROM parked") == []
 
 
 async def _lift_the_curse(house: House) -> None:

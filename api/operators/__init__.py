@@ -1,0 +1,1 @@
+"""Routes of whoever looks after the service."""

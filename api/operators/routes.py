@@ -1,0 +1,224 @@
+"""`/admin/*`: what the command line shows and does, over HTTP, for the operator's credential alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from adapters.identity.settings import Sealing
+from adapters.log.seals import seal_key
+from adapters.operators import explaining, log
+from adapters.operators import parked as given_up
+from adapters.operators.credentials import new_token, rotate
+from adapters.operators.status import Status, status
+from adapters.postgres.retrying import Pool
+from adapters.readmodels.projector import request_rebuild
+from adapters.storage.blobs import Blobs
+from adapters.stream.bus import Bus
+from api.answers import Answer
+from api.auth import operator_only
+from domain.kernel import Conflict, Invalid, NotFound
+from projections.kernel import PROJECTIONS, TALLIES
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+Word = Annotated[str | None, QueryParameter(min_length=1, max_length=500, pattern=PRINTABLE)]
+Position = Annotated[int | None, QueryParameter(ge=0, le=2**62)]
+GRACE_HOURS_MAX = 24 * 7
+
+
+class NoSuchEvent(NotFound):
+    """There is no event at this position."""
+
+
+class NoSuchReadModel(NotFound):
+    """No read model is called {name}."""
+
+
+class BeingFolded(Conflict):
+    """Somebody else has just asked for {name}; it is being folded again."""
+
+
+class NothingNamed(Invalid):
+    """Say what to skip: name, stream, position, or another filter."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What operators look at."""
+
+    pool: Pool
+    bus: Bus
+    blobs: Blobs
+    sealing: Sealing
+
+
+class Filter(Struct, forbid_unknown_fields=True):
+    """What of the given-up is meant; what is left out does not matter."""
+
+    kind: Literal["job", "stream"] | None = None
+    name: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
+    stream: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
+    workspace_id: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
+    position: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    problem: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
+    code_version: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
+
+    @property
+    def meant(self) -> given_up.Filter:
+        """The same in the words of what looks for it."""
+        return given_up.Filter(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class Rotation(Struct, forbid_unknown_fields=True):
+    """For how long the credential before is good still."""
+
+    grace_hours: Annotated[float, Meta(ge=0, le=GRACE_HOURS_MAX)] = 0
+
+
+@get("/admin/status", opt=operator_only(), include_in_schema=False)
+async def get_status(ports: NamedDependency[Ports]) -> Response[Status]:
+    """How everything is that runs: `ledgerline status`."""
+    async with ports.pool.connection() as connection:
+        return Answer(await status(connection, ports.bus, ports.blobs))
+
+
+@get("/admin/log", opt=operator_only(), include_in_schema=False)
+async def search_log(
+    ports: NamedDependency[Ports],
+    stream: Word = None,
+    name: Annotated[str | None, QueryParameter(name="type", min_length=1, max_length=500, pattern=PRINTABLE)] = None,
+    workspace_id: Word = None,
+    actor: Word = None,
+    correlation_id: UUID | None = None,
+    text: Word = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: Position = None,
+    before: Position = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 100,
+    newest: bool = False,
+) -> Response[list[dict[str, Any]]]:
+    """Events that match, oldest first: the first ones, or with `newest` the last ones; personal texts stay sealed."""
+    search = log.Search(
+        stream=stream,
+        name=name,
+        workspace_id=workspace_id,
+        actor=actor,
+        correlation_id=correlation_id,
+        text=text,
+        since=since,
+        until=until,
+        after=after,
+        before=before,
+    )
+    find = log.newest if newest else log.oldest
+    async with ports.pool.connection() as connection:
+        return Answer([each.plain for each in await find(connection, search, limit)])
+
+
+@get("/admin/log/{position:int}", opt=operator_only(), include_in_schema=False)
+async def show_event(ports: NamedDependency[Ports], position: FromPath[int]) -> Response[dict[str, Any]]:
+    """One event with everything that it says."""
+    if not 0 < position < 2**62:
+        raise NoSuchEvent
+    async with ports.pool.connection() as connection:
+        found = await log.oldest(connection, log.Search(after=position - 1, before=position + 1), 1)
+    if not found:
+        raise NoSuchEvent
+    return Answer(found[0].plain)
+
+
+@get("/admin/explain/{name:str}", opt=operator_only(), include_in_schema=False)
+async def explain(ports: NamedDependency[Ports], name: FromPath[str]) -> Response[dict[str, Any]]:
+    """What one request, event or correlation has led to."""
+    if not name.isprintable():
+        raise explaining.NothingToExplain(name="this")
+    async with ports.pool.connection() as connection:
+        return Answer(explaining.plain(await explaining.explain(connection, name)))
+
+
+@get("/admin/parked", opt=operator_only(), include_in_schema=False)
+async def list_parked(
+    ports: NamedDependency[Ports],
+    kind: Literal["job", "stream"] | None = None,
+    name: Word = None,
+    stream: Word = None,
+    workspace_id: Word = None,
+    position: Position = None,
+    problem: Word = None,
+    code_version: Word = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 100,
+) -> Response[list[given_up.Parked]]:
+    """What was given up: jobs, and streams with an event that could not be folded."""
+    meant = given_up.Filter(
+        kind=kind,
+        name=name,
+        stream=stream,
+        workspace_id=workspace_id,
+        position=position,
+        problem=problem,
+        code_version=code_version,
+    )
+    async with ports.pool.connection() as connection:
+        return Answer(await given_up.parked(connection, meant, limit))
+
+
+@post("/admin/parked/retry", opt=operator_only(), include_in_schema=False, status_code=200)
+async def retry_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[given_up.Done]:
+    """Give what was given up another set of attempts."""
+    async with ports.pool.connection() as connection:
+        return Answer(await given_up.retry(connection, data.meant))
+
+
+@post("/admin/parked/skip", opt=operator_only(), include_in_schema=False, status_code=200)
+async def skip_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[given_up.Done]:
+    """Leave out for good what was given up."""
+    if data == Filter():
+        raise NothingNamed
+    async with ports.pool.connection() as connection:
+        return Answer(await given_up.skip(connection, data.meant))
+
+
+@post("/admin/replay/{name:str}", opt=operator_only(), include_in_schema=False, status_code=202)
+async def replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response[dict[str, Any]]:
+    """Ask for a read model to be folded again beside the live one; `status` shows how far it is."""
+    found = PROJECTIONS.get(name) or TALLIES.get(name)
+    if found is None:
+        raise NoSuchReadModel(name=name if name.isprintable() else "this")
+    async with ports.pool.connection() as connection:
+        version = await request_rebuild(connection, found.name, found.version)
+    if not version:
+        raise BeingFolded(name=found.name)
+    return Answer({"name": found.name, "version": version}, status_code=202)
+
+
+@get("/admin/seals", opt=operator_only(), include_in_schema=False)
+async def list_seals(
+    ports: NamedDependency[Ports], limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 10
+) -> Response[dict[str, Any]]:
+    """The newest seals over the log, newest first, and the key that they are signed with."""
+    async with ports.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT statement, encode(signature, 'hex'), encode(sha256(convert_to(statement, 'UTF8')), 'hex') "
+            "FROM log_seals ORDER BY number DESC LIMIT %s",
+            (limit,),
+        )
+        found = [dict(zip(("seal", "signature", "digest"), row, strict=True)) for row in await cursor.fetchall()]
+    key = seal_key(ports.sealing.secret_key.reveal().encode()).public_key().public_bytes_raw().hex()
+    return Answer({"public_key": key, "seals": found})
+
+
+@post("/admin/credential/rotate", opt=operator_only(), include_in_schema=False, status_code=200)
+async def rotate_credential(ports: NamedDependency[Ports], data: JSONBody[Rotation]) -> Response[dict[str, str]]:
+    """Make another operator's credential, shown once; the one before ends now, or after some hours."""
+    token = new_token()
+    async with ports.pool.connection() as connection:
+        await rotate(connection, token, grace=timedelta(hours=data.grace_hours))
+    return Answer({"token": token})

@@ -1,0 +1,225 @@
+"""`/admin/*` shows and does what the command line does, for the operator's credential and nobody else."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from adapters.operators.credentials import OPERATOR_TOKEN, new_token
+from api.app import routes
+from infra import cli, verify_log
+from infra.settings import Operation
+from infra.supervisor import _make_operator
+from tests.conftest import Databases
+from tests.core.conftest import _migrate
+from tests.journeys.kit import Account, Stack, eventually
+
+ROOT = Path(__file__).parents[2]
+#: Paths below which everything is for operators.
+OURS = ("/admin", "/metrics")
+
+
+class Operator:
+    """Somebody who looks after the service."""
+
+    def __init__(self, http: httpx.Client, token: str) -> None:
+        self.http = http
+        self.token = token
+
+    def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        answer = self.http.request(method, path, headers={"Authorization": f"Bearer {self.token}"}, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def operator(stack: Stack, client: httpx.Client) -> Operator:
+    token = new_token()
+    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO operator_credentials (digest) VALUES (encode(sha256(%s), 'hex'))", (token.encode(),)
+        )
+    return Operator(client, token)
+
+
+def _routes() -> Iterator[tuple[str, str]]:
+    for handler in routes():
+        for path in handler.paths:
+            for method in handler.http_methods:
+                if method != "OPTIONS" and path.startswith(OURS):
+                    yield str(method), re.sub(r"{(\w+):\w+}", r"{\1}", path)
+
+
+ROUTES = sorted(_routes())
+
+
+def test_what_is_for_operators_says_so_on_each_route() -> None:
+    for handler in routes():
+        assert any(path.startswith(OURS) for path in handler.paths) == ("operator" in handler.opt), handler.paths
+    assert len(ROUTES) >= 10
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_nobody_else_is_let_in(client: httpx.Client, account: Callable[[], Account], method: str, path: str) -> None:
+    at = path.replace("{position}", "1").replace("{name}", "x")
+    for key in (None, account().key, new_token(), "bzo_", "x" * 5_000):
+        headers = {} if key is None else {"X-API-Key": key}
+        answer = client.request(method, at, headers=headers, json={} if method == "POST" else None)
+        assert answer.status_code == 401, (path, key)
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        if path.startswith("/admin"):
+            assert set(answer.json()) == {"code", "message", "faults"}
+            assert answer.json()["code"] == "not_an_operator"
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_every_route_for_operators_is_documented(method: str, path: str) -> None:
+    assert f"`{method} {path}`" in (ROOT / "docs" / "operators.md").read_text()
+
+
+def test_an_operators_credential_opens_nothing_of_a_workspace(operator: Operator) -> None:
+    headers = {"X-API-Key": operator.token}
+    for path in ("/v1/usage", "/functions/v1/projects", "/api/v1/catalogue/overview"):
+        assert operator.http.get(path, headers=headers).status_code == 401, path
+
+
+def test_it_shows_how_everything_is(operator: Operator) -> None:
+    found = operator.ask("GET", "/admin/status")
+    assert {each["name"] for each in found["stores"]} == {"postgres", "nats", "objects"}
+    assert found["head"] >= 0
+
+
+def test_it_looks_through_the_log(operator: Operator, account: Callable[[], Account]) -> None:
+    person = account()
+    found = operator.ask("GET", "/admin/log", params={"workspace_id": person.workspace_id})
+    assert found
+    assert person.email not in json.dumps(found)
+    [newest] = operator.ask(
+        "GET", "/admin/log", params={"workspace_id": person.workspace_id, "newest": "true", "limit": 1}
+    )
+    assert newest == found[-1]
+    assert operator.ask("GET", f"/admin/log/{newest['position']}") == newest
+    tree = operator.ask("GET", f"/admin/explain/{newest['event_id']}")
+    assert tree["correlation_id"] == newest["correlation_id"]
+    typed = operator.ask("GET", "/admin/log", params={"workspace_id": person.workspace_id, "type": newest["type"]})
+    assert newest in typed
+
+
+def test_what_makes_no_sense_is_refused_in_its_own_words(operator: Operator) -> None:
+    for path in (f"/admin/log/{10**17}", f"/admin/log/{10**30}", "/admin/log/0", "/admin/explain/nonsense"):
+        assert set(operator.ask("GET", path, 404)) == {"code", "message", "faults"}, path
+    assert operator.ask("GET", "/admin/explain/%00", 404)["code"]
+    for query in ("limit=0", "limit=x", "after=-1", "position=9", "since=never", "correlation_id=x", "text=%00"):
+        answer = operator.ask("GET", f"/admin/log?{query}", 422)
+        assert answer["message"], query
+    assert operator.ask("GET", "/admin/nothing", 404)["code"] == "not_found"
+    assert operator.ask("POST", "/admin/replay/nothing", 404)["code"] == "no_such_read_model"
+    assert operator.ask("POST", "/admin/parked/skip", 422, json={})["code"] == "nothing_named"
+    for body in ({"name": "x" * 501}, {"name": "\0"}, {"position": -1}, {"colour": "red"}, {"kind": "x"}):
+        assert operator.ask("POST", "/admin/parked/retry", 422, json=body)["faults"], body
+    assert operator.ask("POST", "/admin/credential/rotate", 422, json={"grace_hours": 1e9})["faults"]
+
+
+def test_what_was_given_up_is_shown_retried_and_skipped(operator: Operator, stack: Stack) -> None:
+    name = f"nobody-{uuid4()}"
+    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO jobs (reaction, position, stream, due_at, state, problem, workspace_id, code_version) "
+            "SELECT %s, n, 's', now(), 'parked', 'Odd: ' || n, 'w' || n %% 2, '0.' || n "
+            "FROM generate_series(1, 4) AS n",
+            (name,),
+        )
+        shown = operator.ask("GET", "/admin/parked", params={"name": name})
+        assert [each["position"] for each in shown] == [1, 2, 3, 4]
+        assert shown[0] == {
+            "kind": "job", "name": name, "stream": "s", "position": 1, "workspace_id": "w1", "attempts": 0,
+            "problem": "Odd: 1", "code_version": "0.1", "parked_at": None,
+        }  # fmt: skip
+        for query, expected in (
+            ({"workspace_id": "w0"}, [2, 4]),
+            ({"problem": "odd: 3"}, [3]),
+            ({"code_version": "0.4"}, [4]),
+        ):
+            some = operator.ask("GET", "/admin/parked", params={"name": name, **query})
+            assert [each["position"] for each in some] == expected, query
+        assert operator.ask("POST", "/admin/parked/skip", json={"name": name, "position": 1}) == {
+            "jobs": 1,
+            "streams": 0,
+        }
+        assert operator.ask("POST", "/admin/parked/retry", json={"name": name, "workspace_id": "w0"})["jobs"] == 2
+        left = connection.execute("SELECT position, state FROM jobs WHERE reaction = %s ORDER BY 1", (name,)).fetchall()
+        assert left == [(2, "ready"), (3, "parked"), (4, "ready")]
+        connection.execute("DELETE FROM jobs WHERE reaction = %s", (name,))
+
+
+def test_a_read_model_is_folded_again(operator: Operator) -> None:
+    asked = operator.ask("POST", "/admin/replay/api_keys", 202)
+
+    def is_live() -> bool:
+        followers = {each["name"]: each["kind"] for each in operator.ask("GET", "/admin/status")["followers"]}
+        return followers["api_keys"] == "read model" and f"api_keys v{asked['version']}" not in followers
+
+    eventually(is_live)
+
+
+def test_the_seals_are_shown_with_their_key(operator: Operator, account: Callable[[], Account]) -> None:
+    account()
+    found = eventually(lambda: (seen := operator.ask("GET", "/admin/seals"))["seals"] and seen, 60)
+    newest = found["seals"][0]
+    key, signature = bytes.fromhex(found["public_key"]), bytes.fromhex(newest["signature"])
+    assert verify_log.is_signed(key, newest["seal"].encode(), signature)
+
+
+def test_a_credential_is_rotated_at_once_or_after_a_while(operator: Operator) -> None:
+    before = operator.token
+    operator.token = operator.ask("POST", "/admin/credential/rotate", json={"grace_hours": 1})["token"]
+    Operator(operator.http, before).ask("GET", "/admin/seals")
+    operator.token = operator.ask("POST", "/admin/credential/rotate", json={})["token"]
+    Operator(operator.http, before).ask("GET", "/admin/seals", 401)
+    operator.ask("GET", "/admin/seals")
+
+
+# --- where it is kept ---
+
+
+def test_the_credential_is_made_once_in_a_file_that_only_its_owner_reads(
+    databases: Databases,
+    on_stack: Stack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = databases.copy_of("core", _migrate)
+    settings = on_stack.settings.changed(data_dir=tmp_path, postgres_url=url)
+    _make_operator(settings)
+    path = settings[Operation].data_dir / OPERATOR_TOKEN
+    first = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    _make_operator(settings)
+    assert path.read_text() == first
+    # Whoever has lost the file is not given another credential by a restart, but by rotating it.
+    path.unlink()
+    _make_operator(settings)
+    assert not path.exists()
+    for name, text in settings.environment().items():
+        monkeypatch.setenv(name, text)
+    assert not cli.main(["operator", "rotate"])
+    shown = capsys.readouterr().out.strip()
+    assert shown.startswith("bzo_")
+    path.write_text(shown)
+    assert not cli.main(["operator", "rotate", "--json"])
+    assert json.loads(capsys.readouterr().out) == {"path": str(path)}
+    with psycopg.connect(url) as connection:
+        kept = connection.execute("SELECT digest FROM operator_credentials").fetchall()
+        now = connection.execute("SELECT encode(sha256(%s), 'hex')", (path.read_text().strip().encode(),)).fetchall()
+    assert kept == now
+    databases.drop(url)
