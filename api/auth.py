@@ -220,7 +220,7 @@ async def guard(request: Connection, auth: Authentication) -> None:
             request.receive = _asking_again(request.receive, found)
 
 
-async def _demand_operator(request: Connection, auth: Auth) -> None:
+async def _demand_operator(request: Connection, auth: Authentication) -> None:
     """Let in nobody but operators; no key of a workspace is an operator's."""
     token = presented_key(request)
     if token is None or not await auth.operators.knows(token):

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from adapters.operators.credentials import OPERATOR_TOKEN, new_token
+from adapters.postgres.settings import Postgres
 from api.app import routes
 from infra import cli, verify_log
 from infra.settings import Operation
@@ -44,7 +45,7 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(stack: Stack, client: httpx.Client) -> Operator:
     token = new_token()
-    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as connection:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO operator_credentials (digest) VALUES (encode(sha256(%s), 'hex'))", (token.encode(),)
         )
@@ -131,7 +132,7 @@ def test_what_makes_no_sense_is_refused_in_its_own_words(operator: Operator) -> 
 
 def test_what_was_given_up_is_shown_retried_and_skipped(operator: Operator, stack: Stack) -> None:
     name = f"nobody-{uuid4()}"
-    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as connection:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO jobs (reaction, position, stream, due_at, state, problem, workspace_id, code_version) "
             "SELECT %s, n, 's', now(), 'parked', 'Odd: ' || n, 'w' || n %% 2, '0.' || n "

@@ -12,6 +12,7 @@ from adapters.operators.findings import Finding
 from adapters.operators.folded import check_read_models
 from adapters.operators.objects import check_objects
 from adapters.operators.streamed import check_stream
+from adapters.postgres.settings import Postgres
 from adapters.readmodels.projector import request_rebuild
 from adapters.storage.blobs import Blobs
 from domain.analyses.analyses import AnalysisCancelled
@@ -225,7 +226,7 @@ def test_the_commands_look_at_a_running_service_and_mend_it(
     account()
     *_, streamed = ask("verify", "--only", "stream")
     assert (streamed["part"], streamed["found"]) == ("stream", 0)
-    with psycopg.connect(on_stack.settings.postgres_url, autocommit=True) as connection:
+    with psycopg.connect(on_stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         [(name,)] = connection.execute("SELECT projection FROM documents ORDER BY projection LIMIT 1").fetchall()
         connection.execute("UPDATE documents SET workspace_id = 'elsewhere' WHERE projection = %s", (name,))
     found = ask("verify", "--only", "read-models", status=1)
