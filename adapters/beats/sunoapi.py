@@ -11,13 +11,12 @@ import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import structlog
 from msgspec import DecodeError, json
 
 from adapters.identity.vault import Vault
 from adapters.provides import provides
-from adapters.web.http import default_tls
+from adapters.web.parties import NoAnswer, Party
 from commands.beats import ports
 from commands.beats.ports import Declined, NotTaken, Outcome, RemoteTrack, Task
 from commands.beats.settings import Provider
@@ -61,7 +60,7 @@ class SunoApi(ports.MusicProvider):
         self._settings = settings
         self._vault = vault
         self._service_url = service_url
-        self._session: aiohttp.ClientSession | None = None
+        self._party = Party(seconds_max=SECONDS_MAX, bytes_max=ANSWER_BYTES_MAX)
 
     async def submit(self, task: Task) -> str:
         """Hand a task in, and return what it is called there; raises Declined or NotTaken."""
@@ -119,9 +118,8 @@ class SunoApi(ports.MusicProvider):
         return f"{self._service_url}{CALLBACK}?{asked}"
 
     async def close(self) -> None:
-        """Close the session."""
-        if self._session is not None:
-            await self._session.close()
+        """Give the connections back."""
+        await self._party.close()
 
     async def _ask(self, method: str, path: str, body: object = None) -> Any:
         """The `data` of an answer; raises Declined and NotTaken by what its code says."""
@@ -133,40 +131,21 @@ class SunoApi(ports.MusicProvider):
         if content is not None:
             headers["Content-Type"] = "application/json"
         try:
-            async with self._open().request(
-                method, url, data=content, headers=headers, allow_redirects=False
-            ) as response:
-                answer = _decoded(await _read(response))
-                code = answer.get("code", response.status) if response.status == 200 else response.status
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as problem:
-            # Not even a connection: whatever was to be handed in, was not.
+            said = await self._party.ask(method, url, headers=headers, body=content)
+        except NoAnswer as problem:
+            # Not even a connection: whatever was to be handed in, was not. A question hands nothing in.
+            if problem.sent and method != "GET":
+                raise
             raise NotTaken(AWAY) from problem
+        answer = _decoded(said.body)
+        code = answer.get("code", said.status) if said.status == 200 else said.status
         if code in (0, 200):
             return answer.get("data")
-        said = str(answer.get("msg") or "")[:300]
-        log.info("sunoapi.refused", path=path.partition("?")[0], code=code, said=said)
+        why = str(answer.get("msg") or "")[:300]
+        log.info("sunoapi.refused", path=path.partition("?")[0], code=code, said=why)
         if code in _PASSING or (isinstance(code, int) and code >= 500):
             raise NotTaken(_PASSING.get(code, AWAY))
-        raise Declined(_FINAL.get(code) or f"The music provider refuses this: {said or code}.")
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:  # late, because a session belongs to the loop that runs when it is made
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=default_tls()),
-                timeout=aiohttp.ClientTimeout(total=SECONDS_MAX, sock_connect=10.0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        return self._session
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, as far as any honest answer goes."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(64 * 1024):
-        body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
-            break
-    return bytes(body)
+        raise Declined(_FINAL.get(code) or f"The music provider refuses this: {why or code}.")
 
 
 def _decoded(read: bytes) -> dict[str, Any]:

@@ -79,14 +79,22 @@ class Receiving:
                 return
 
             fields: dict[str, str] = {}
-            async with self._room.place(body, holder):
+            async with self._room.place(body, holder) as placed:
                 if (content_type or "").partition(";")[0].strip().lower() == "multipart/form-data":
                     upload = await read_upload(
-                        content_type, body, store, discard, limits=limits, content_length=length, sniff=lambda _: "file"
+                        content_type,
+                        placed,
+                        store,
+                        discard,
+                        limits=limits,
+                        content_length=length,
+                        sniff=lambda _: "file",
                     )
                     fields = upload.fields
                 else:
-                    await store(FilePart(filename=None, content_type=content_type, format="file"), within(limits, body))
+                    await store(
+                        FilePart(filename=None, content_type=content_type, format="file"), within(limits, placed)
+                    )
             yield await asyncio.to_thread(
                 _looked_at, to, name, fields, room, fields.get("encoding") or encoding, digest.hexdigest()
             )

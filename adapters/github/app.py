@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
-import aiohttp
 import jwt
-from msgspec import Struct
+from msgspec import DecodeError, Struct, json
 
 from adapters.provides import provides
+from adapters.web.parties import NoAnswer, Party
 from domain.kernel import Unavailable
 from domain.repositories.settings import Github
 
-SECONDS_MAX = 15.0
+#: How long one answer may take, and all that one person's request needs together.
+ANSWER_SECONDS_MAX = 15.0
+SECONDS_MAX = 30.0
+#: A page of a hundred repositories is about 700 KB.
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
 PAGES_MAX = 10
 VERSION = "2022-11-28"
 
@@ -50,7 +57,7 @@ class GithubApp:
     def __init__(self, settings: Github) -> None:
         self._settings = settings
         self._api = str(settings.github_api_url).rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
+        self._party = Party(seconds_max=ANSWER_SECONDS_MAX, bytes_max=ANSWER_BYTES_MAX)
 
     @property
     def is_set_up(self) -> bool:
@@ -79,14 +86,18 @@ class GithubApp:
 
         The id in the address they come back with can be made up, so GitHub itself is asked in their name.
         """
+        async with _in_time():
+            return await self._account_of(installation_id, code)
+
+    async def _account_of(self, installation_id: int, code: str) -> Account | None:
         body = {
             "client_id": self._settings.github_app_id,
             "client_secret": self._settings.github_client_secret.reveal(),
             "code": code,
         }
         url = f"{self.web}login/oauth/access_token"
-        status, answer = await self._ask("POST", url, json=body)
-        token = answer.get("access_token") if status == 200 and isinstance(answer, dict) else None
+        status, answer = await self._ask("POST", url, body=body)
+        token = answer.get("access_token") if status == 200 else None
         if not isinstance(token, str):
             return None
         for page in range(1, PAGES_MAX + 1):
@@ -103,6 +114,10 @@ class GithubApp:
 
     async def repositories(self, installation_id: int) -> list[Repo]:
         """What an installation may see; none where it has gone."""
+        async with _in_time():
+            return await self._repositories(installation_id)
+
+    async def _repositories(self, installation_id: int) -> list[Repo]:
         token = await self._token(installation_id)
         if token is None:
             return []
@@ -124,7 +139,7 @@ class GithubApp:
     async def _token(self, installation_id: int, narrowed: dict[str, Any] | None = None) -> str | None:
         """A token of an installation, for an hour."""
         url = f"{self._api}/app/installations/{installation_id}/access_tokens"
-        status, answer = await self._ask("POST", url, self._own_token(), json=narrowed or {})
+        status, answer = await self._ask("POST", url, self._own_token(), body=narrowed or {})
         return str(answer["token"]) if status == 201 else None
 
     def _own_token(self) -> str:
@@ -133,26 +148,38 @@ class GithubApp:
         key = self._settings.github_private_key.reveal().replace("\\n", "\n")
         return jwt.encode({"iat": now - 60, "exp": now + 540, "iss": self._settings.github_app_id}, key, "RS256")
 
-    async def _ask(self, method: str, url: str, token: str | None = None, **rest: Any) -> tuple[int, Any]:
+    async def _ask(
+        self, method: str, url: str, token: str | None = None, *, body: object = None
+    ) -> tuple[int, dict[str, Any]]:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if "/login/" in url:
             headers["Accept"] = "application/json"
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_MAX))
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         try:
-            async with self._session.request(method, url, headers=headers, allow_redirects=False, **rest) as answer:
-                if answer.status >= 500 or answer.status == 429:
-                    raise GithubUnavailable
-                return answer.status, await answer.json(content_type=None) if answer.status != 204 else {}
-        except (TimeoutError, aiohttp.ClientError, ValueError) as problem:
+            sent = None if body is None else json.encode(body)
+            answer = await self._party.ask(method, url, headers=headers, body=sent)
+            if answer.status >= 500 or answer.status == 429:
+                raise GithubUnavailable
+            return answer.status, json.decode(answer.body, type=dict[str, Any]) if answer.body else {}
+        except (NoAnswer, DecodeError, RecursionError) as problem:
             raise GithubUnavailable from problem
 
     async def close(self) -> None:
         """Give the connections back."""
-        if self._session is not None:
-            await self._session.close()
+        await self._party.close()
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """All that is asked in here, page by page, ends in time."""
+    try:
+        async with asyncio.timeout(SECONDS_MAX):
+            yield
+    except TimeoutError as late:
+        raise GithubUnavailable from late
 
 
 def _repo(facts: dict[str, Any]) -> Repo:

@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-import aiohttp
 import jwt
 import structlog
 from msgspec import Struct
 
 from adapters.identity.settings import OutsideIdentity
 from adapters.provides import provides
-from adapters.web.http import default_tls
+from adapters.web.parties import NoAnswer, Party
 from domain.identity.addresses import NotAnAddress, normal
 
 log = structlog.get_logger(__name__)
@@ -51,7 +50,7 @@ class OutsideTokens:
         self._fetched_at = float("-inf")
         self._looked_at = float("-inf")
         self._fetching = asyncio.Lock()
-        self._session: aiohttp.ClientSession | None = None
+        self._provider = Party(seconds_max=FETCH_SECONDS_MAX, bytes_max=KEYS_BYTES_MAX)
 
     async def read(self, token: str) -> Claims | None:
         """What the token says, or None when it is not a valid one of this provider for us."""
@@ -78,6 +77,9 @@ class OutsideTokens:
     async def _key(self, key_id: object) -> jwt.PyJWK | None:
         """The published key of this id; without an id, the only one there is."""
         if monotonic() - self._fetched_at > KEYS_SECONDS or self._named(key_id) is None:
+            if self._fetching.locked() and (kept := self._named(key_id)) is not None:
+                # Somebody looks already, and what we have stays good if they see nothing: one waits, not all.
+                return kept
             async with self._fetching:
                 known = monotonic() - self._fetched_at <= KEYS_SECONDS and self._named(key_id) is not None
                 if not known and monotonic() - self._looked_at > LOOK_SECONDS:
@@ -91,23 +93,11 @@ class OutsideTokens:
 
     async def _fetch(self) -> None:
         self._looked_at = monotonic()
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=default_tls()),
-                timeout=aiohttp.ClientTimeout(total=FETCH_SECONDS_MAX),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
         try:
-            async with self._session.get(self._keys_url, allow_redirects=False) as response:
-                response.raise_for_status()
-                body = bytearray()
-                async for chunk in response.content.iter_any():
-                    # What is cut off is no JSON any more, and is refused for that.
-                    body += chunk[: KEYS_BYTES_MAX - len(body)]
-                keys = jwt.PyJWKSet.from_json(body.decode())
-        except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as problem:
+            keys = jwt.PyJWKSet.from_json(await self._published())
+        except (NoAnswer, ValueError, jwt.PyJWTError) as problem:
             # The keys we have stay good: a provider that is away must not lock everybody out.
-            log.warning("outside_tokens.keys.unavailable", problem=type(problem).__name__)
+            log.warning("outside_tokens.keys.unavailable", problem=repr(problem))
             return
         usable = {str(key.key_id): key for key in keys.keys if key.algorithm_name in ALGORITHMS}
         if not usable:
@@ -116,10 +106,15 @@ class OutsideTokens:
         self._keys = usable
         self._fetched_at = monotonic()
 
+    async def _published(self) -> str:
+        answer = await self._provider.ask("GET", self._keys_url)
+        if answer.status != 200:
+            raise NoAnswer(f"It answers {answer.status}.")
+        return answer.body.decode()
+
     async def close(self) -> None:
         """Let go of the connection."""
-        if self._session is not None:
-            await self._session.close()
+        await self._provider.close()
 
 
 def _claims(claims: dict[str, Any]) -> Claims | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -61,11 +62,20 @@ class Mailer(Post):
         self._tls = tls
 
     async def send(self, letter: Letter) -> None:
-        """Hand the letter to the server; raises MailUnavailable or MailRefused."""
+        """Hand the letter to the server; raises MailUnavailable or MailRefused.
+
+        Each of some ten answers on the way has its own deadline, and all together have three times as long.
+        """
         message = composed(letter, self._sender)
         try:
-            await aiosmtplib.send(
-                message,
+            async with asyncio.timeout(3 * self._seconds_max):
+                await self._send(message)
+        except TimeoutError as problem:
+            raise MailUnavailable("The mail server did not take the letter in time.") from problem
+
+    async def _send(self, message: EmailMessage) -> None:
+        try:
+            async with aiosmtplib.SMTP(
                 hostname=self._host,
                 port=self._port,
                 username=self._user,
@@ -74,7 +84,12 @@ class Mailer(Post):
                 start_tls=self._starttls,
                 tls_context=self._tls or default_tls(),
                 timeout=self._seconds_max,
-            )
+            ) as client:
+                try:
+                    await client.send_message(message)
+                except asyncio.CancelledError:
+                    client.close()  # leaving would say goodbye first, and wait for the answer
+                    raise
         except aiosmtplib.SMTPAuthenticationError as problem:
             raise MailUnavailable("The mail server does not accept our user name and password.") from problem
         except aiosmtplib.SMTPRecipientsRefused as problem:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import structlog
 
 from adapters.payments.settings import Stripe
 from adapters.provides import provides
+from adapters.web.parties import NoAnswer, Party
 from commands.billing.ports import Order, Subscriptions
 from domain.billing.subscriptions import OVER
 from domain.kernel import Unavailable, Untrusted
@@ -20,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 #: How old a webhook may be, in seconds, before it counts as a replay.
 TOLERANCE_SECONDS = 300
+#: How long one answer may take, and how long all that is asked for one purpose, tried again and page by page.
+ANSWER_SECONDS_MAX = 15.0
+SECONDS_MAX = 30.0
 
 
 class PaymentsUnavailable(Unavailable):
@@ -35,6 +40,13 @@ class Opened(NamedTuple):
 
     id: str
     url: str
+
+
+class Closed(NamedTuple):
+    """A page at which nobody can pay any more, and the subscription that somebody has paid for there."""
+
+    is_complete: bool
+    subscription_id: str | None
 
 
 class Told(NamedTuple):
@@ -63,17 +75,17 @@ class Payments(Subscriptions):
 
     def __init__(self, secret_key: str, webhook_secrets: Sequence[str], *, api_url: str | None = None) -> None:
         self._webhook_secrets = tuple(webhook_secrets)
-        self._http = stripe.AIOHTTPClient(timeout=15)
+        self._party = Party(seconds_max=ANSWER_SECONDS_MAX)
         self._client = stripe.StripeClient(
             secret_key,
             base_addresses={"api": api_url} if api_url else None,
-            http_client=self._http,
+            http_client=_Http(self._party),
             max_network_retries=2,
         )
 
     async def create_customer(self, workspace_id: str) -> str:
         """The customer of a workspace; asking twice gives the same one."""
-        with _named():
+        async with _in_time():
             customer = await self._client.v1.customers.create_async(
                 {"metadata": {"workspace_id": workspace_id}},
                 {"idempotency_key": f"ledgerline-customer-{workspace_id}"},
@@ -82,7 +94,7 @@ class Payments(Subscriptions):
 
     async def open_checkout(self, order: Order) -> Opened:
         """A page on which a customer subscribes; asking twice gives the same one."""
-        with _named():
+        async with _in_time():
             session = await self._client.v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
@@ -103,18 +115,24 @@ class Payments(Subscriptions):
         If it was never asked for it is now, so that whoever asks after this, however late, gets the one that is closed.
         """
         opened = await self.open_checkout(order)
-        with _named():
+        return opened.id, not (await self.close_page(opened.id)).is_complete
+
+    async def close_page(self, checkout_id: str) -> Closed:
+        """See to it that nobody can pay at a page any more, and say whether somebody has."""
+        async with _in_time():
             try:
-                await self._client.v1.checkout.sessions.expire_async(opened.id)
-            except stripe.InvalidRequestError:
+                await self._client.v1.checkout.sessions.expire_async(checkout_id)
+            except stripe.InvalidRequestError as refusal:
+                if refusal.code == "resource_missing":  # of another account, which is not ours any more
+                    return Closed(is_complete=False, subscription_id=None)
                 # Only what is open can be closed.
-                found = await self._client.v1.checkout.sessions.retrieve_async(opened.id)
-                return opened.id, found.status != "complete"
-        return opened.id, True
+                found = (await self._client.v1.checkout.sessions.retrieve_async(checkout_id)).to_dict()
+                return Closed(found["status"] == "complete", found.get("subscription"))
+        return Closed(is_complete=False, subscription_id=None)
 
     async def open_portal(self, customer_id: str, return_url: str) -> Opened:
         """A page on which a customer manages what they pay."""
-        with _named():
+        async with _in_time():
             session = await self._client.v1.billing_portal.sessions.create_async(
                 {"customer": customer_id, "return_url": return_url}
             )
@@ -123,7 +141,7 @@ class Payments(Subscriptions):
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription as it stands now; None when the account has no such one."""
         observed_at = datetime.now(UTC)
-        with _named():
+        async with _in_time():
             try:
                 found = await self._client.v1.subscriptions.retrieve_async(subscription_id)
             except stripe.InvalidRequestError:
@@ -146,7 +164,7 @@ class Payments(Subscriptions):
 
     async def end_subscriptions(self, customer_id: str) -> list[str]:
         """End at once what a customer pays for, and say which subscriptions those were; what is over stays so."""
-        with _named():
+        async with _in_time():
             running = await self._running(customer_id)
             for subscription_id in running:
                 await self._end(subscription_id)
@@ -181,7 +199,32 @@ class Payments(Subscriptions):
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._http.close_async()  # type: ignore[no-untyped-call]  # the library leaves this one untyped
+        await self._party.close()
+
+
+class _Http(stripe.HTTPClient):
+    """How the library reaches its server: its own way has no deadline once the head of an answer is there."""
+
+    name = "ledgerline"
+
+    def __init__(self, party: Party) -> None:
+        super().__init__()
+        self._party = party
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Status, headers and body of an answer; raises what the library tries again."""
+        try:
+            answer = await self._party.ask(method.upper(), url, headers=headers, body=post_data)
+        except NoAnswer as problem:
+            failed: type[Any] = stripe.APIConnectionError  # its signature is untyped
+            raise failed(str(problem), should_retry=True) from problem
+        return answer.body, answer.status, answer.headers
+
+    def sleep_async(self, secs: float) -> Awaitable[None]:
+        """Wait before something is tried again."""
+        return asyncio.sleep(secs)
 
 
 def _nothing_there(refusal: stripe.InvalidRequestError) -> list[str]:
@@ -191,11 +234,12 @@ def _nothing_there(refusal: stripe.InvalidRequestError) -> list[str]:
     return []
 
 
-@contextmanager
-def _named() -> Iterator[None]:
-    """Stripe's failures in our words; what it refuses for good is our mistake and stays loud."""
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Stripe's failures in our words, in time; what it refuses for good is our mistake and stays loud."""
     try:
-        yield
+        async with asyncio.timeout(SECONDS_MAX):
+            yield
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError, TimeoutError) as problem:
         log.warning("payments.unavailable", problem=type(problem).__name__)
         raise PaymentsUnavailable from problem

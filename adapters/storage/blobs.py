@@ -1,7 +1,7 @@
 """Audio, archives and pictures: bytes under keys, in one bucket of any S3 store.
 
 The client is a blocking one, so it works in threads of its own and the event loop never waits for a socket. Every call
-ends in bounded time; when the store is away, that is said as BlobsUnavailable, never by hanging.
+ends in bounded time, also where the store drips; when it is away, that is said as BlobsUnavailable, never by hanging.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import asyncio
 import hashlib
 import hmac
 import io
+import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -27,6 +29,8 @@ from minio import Minio
 from minio.datatypes import Part
 from minio.error import MinioException, S3Error
 from msgspec import Struct
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from adapters.provides import provides
@@ -48,6 +52,10 @@ KEY_BYTES_MAX = 1024
 
 READ_BYTES = 1024 * 1024
 _PAGE = 1000
+#: A download has the time of one call, and a second more for each so many bytes.
+PACE_BYTES_MIN = 256 * 1024
+#: So much later than whoever waits has given up, the connection is cut.
+_CUT_SECONDS = 0.1
 
 
 class NoSuchObject(NotFound):
@@ -191,6 +199,74 @@ class _Client(Minio):
         return self._base_url.build(method="PUT", region=region, bucket_name=bucket, object_name=key).geturl()
 
 
+class _Line:
+    """The connection of a call, to be cut when its time is over: neither a thread nor a dripping answer ends by itself.
+
+    Timeouts of sockets hold for each piece that arrives, however small, and so are kept by whoever drips.
+    """
+
+    _here = threading.local()
+
+    def __init__(self) -> None:
+        self.socket: socket.socket | None = None
+        self.is_cut = False
+
+    def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function in this thread; whatever connection it uses is this line's."""
+        self._here.line = self
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            del self._here.line
+        if self.is_cut and isinstance(result, BaseHTTPResponse):
+            result.close()  # nobody waits for it any more
+        return result
+
+    def cut(self) -> None:
+        """End whatever is waited for, now and by all who try again."""
+        self.is_cut = True
+        if self.socket is not None:
+            with suppress(OSError):  # closed meanwhile
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+
+    @classmethod
+    def goes_over(cls, connection: HTTPConnection) -> None:
+        """Called by each connection that is used."""
+        line: _Line | None = getattr(cls._here, "line", None)
+        if line is not None and connection.sock is not None:
+            line.socket = connection.sock
+            if line.is_cut:
+                line.cut()
+
+
+class _Connection(HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _Line.goes_over(self)
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _Line.goes_over(self)  # one that was kept open
+        super().putrequest(*args, **kwargs)
+
+
+class _SecureConnection(HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _Line.goes_over(self)
+
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _Line.goes_over(self)
+        super().putrequest(*args, **kwargs)
+
+
+class _Connections(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecureConnections(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
 class Blobs(ports.Blobs):
     """One bucket of an S3 store.
 
@@ -232,6 +308,7 @@ class Blobs(ports.Blobs):
             cert_reqs="CERT_REQUIRED",
             ca_certs=certifi.where(),
         )
+        self._http.pool_classes_by_scheme = {"http": _Connections, "https": _SecureConnections}
         self._client = self._client_of(url)
         self._public = self._client if public_url is None else self._client_of(public_url)
 
@@ -304,14 +381,20 @@ class Blobs(ports.Blobs):
             yield path
 
     async def _download(self, key: str, path: Path, size_max: int | None) -> None:
-        response = await self._call(self._client.get_object, self._bucket, key)
+        line = _Line()
+        response = await self._call_over(line, self._call_seconds_max, self._client.get_object, self._bucket, key)
         try:
             check_size(int(response.headers.get("Content-Length", "0")), size_max)
             mode, size = "wb", 0
+            clock, longest = asyncio.get_running_loop().time, self._call_seconds_max
+            end = clock() + longest
             # As it was stored, whatever whoever uploaded it said about its encoding.
-            while piece := await self._call(response.read, READ_BYTES, decode_content=False):
+            while piece := await self._call_over(
+                line, min(longest, end - clock()), response.read, READ_BYTES, decode_content=False
+            ):
                 # What is announced is believed only as far as it saves reading: some stores announce nothing.
                 size += len(piece)
+                end += len(piece) / PACE_BYTES_MIN
                 check_size(size, size_max)
                 await run_in(self._pool, _append, path, mode, piece)
                 mode = "ab"
@@ -349,12 +432,14 @@ class Blobs(ports.Blobs):
 
     def _piece(self, found: ports.Stat, offset: int, size: int) -> bytes:
         response = self._client.get_object(self._bucket, check_key(found.key), offset=offset, length=size)
+        piece = b""
         try:
-            piece: bytes = response.read(size, decode_content=False)
-        except BaseException:
-            response.close()  # with what it still holds it serves nobody else
-            raise
-        response.release_conn()
+            piece = response.read(size, decode_content=False)
+        finally:
+            if len(piece) == size:
+                response.release_conn()
+            else:
+                response.close()  # with what it still holds it serves nobody else
         if (response.headers.get("ETag") or "").strip('"') != found.etag:
             raise NoSuchObject
         if len(piece) != size:
@@ -453,12 +538,21 @@ class Blobs(ports.Blobs):
         self._http.clear()
 
     async def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._call_over(_Line(), self._call_seconds_max, function, *args, **kwargs)
+
+    async def _call_over(
+        self, line: _Line, seconds: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        # By then whoever waits has been told; a caller that was cancelled waits for the thread, and so for this.
+        end = asyncio.get_running_loop().call_later(seconds + _CUT_SECONDS, line.cut)
         try:
             with _named():
-                async with asyncio.timeout(self._call_seconds_max):
-                    return await run_in(self._pool, function, *args, **kwargs)
+                async with asyncio.timeout(seconds):
+                    return await run_in(self._pool, line.run, function, *args, **kwargs)
         except TimeoutError as late:  # waiting for a free thread counts too
             raise BlobsUnavailable from late
+        finally:
+            end.cancel()
 
 
 class _Call(Protocol):

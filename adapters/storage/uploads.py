@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from itertools import islice
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 from multipart import (  # type: ignore[import-untyped]  # it ships no types; what we take from it is typed below
     MultipartError,
     MultipartSegment,
@@ -30,6 +33,8 @@ from commands.ports import Blobs, Stored
 from domain.kernel import Forbidden, Invalid, Refusal, TooLarge, Unavailable
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 AudioFormat: TypeAlias = Literal["mp3", "wav", "flac", "ogg", "aac", "m4a", "aiff"]
 #: What browsers are told that each of them is.
@@ -82,12 +87,19 @@ class TooManyUploads(Unavailable):
 
 #: What a client is told to wait when there is no room: most uploads take no longer.
 ROOM_AGAIN_SECONDS = 5
+#: Who sends less than so many bytes in a second of our waiting gives the place up when none is left, but not before
+#: so many seconds: half a megabit in a second, twice the least pace.
+CROWDED_PACE_BYTES = 64 * 1024
+CROWDED_SECONDS = 15.0
 
 
 class Room:
     """So many uploads at once in one process, because each holds memory, a connection to the store and its threads.
 
-    One holder has a quarter of the places at most, so that nobody alone keeps all others out.
+    One holder has a quarter of the places at most. When all are taken, whoever comes with fewer than others hold gets
+    one of theirs, by max-min fairness (Bertsekas and Gallager, Data Networks, 6.5.2): an upload keeps its place for
+    half an hour if it likes, so places that are only not given away would be nobody's for as long. Where all hold the
+    same, the slowest goes, if it is slow. An upload that has lost its place is told to come again.
     """
 
     def __init__(self, places: int, limits: Limits) -> None:
@@ -95,20 +107,95 @@ class Room:
         self._each = max(1, places // 4)
         self._limits = limits
         self._held: Counter[str] = Counter()
+        self._uploads: set[_Upload] = set()
 
     @asynccontextmanager
-    async def place(self, body: AsyncIterator[bytes], holder: str) -> AsyncIterator[None]:
-        """A place for one upload; without one its body is dropped and TooManyUploads raised."""
-        if self._held.total() >= self._places or self._held[holder] >= self._each:
+    async def place(self, body: AsyncIterator[bytes], holder: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A place for one upload, and its body to be read in it.
+
+        TooManyUploads is raised without a place, after the body was dropped, and when somebody else is given it.
+        """
+        if self._held[holder] >= self._each or not (len(self._uploads) < self._places or self._make_room(holder)):
             await drop(body, self._limits)
             raise TooManyUploads(retry_after_seconds=ROOM_AGAIN_SECONDS)
-        self._held[holder] += 1
         try:
-            yield
-        finally:
-            self._held[holder] -= 1
-            if not self._held[holder]:
-                del self._held[holder]
+            async with asyncio.timeout(None) as clock:
+                upload = _Upload(body, holder, clock)
+                self._uploads.add(upload)
+                self._held[holder] += 1
+                try:
+                    yield upload.chunks()
+                finally:
+                    self._leave(upload)
+        except TimeoutError:
+            if clock.expired():
+                raise TooManyUploads(retry_after_seconds=ROOM_AGAIN_SECONDS) from None
+            raise
+
+    def _make_room(self, holder: str) -> bool:
+        """Take a place from somebody for this holder; False where nobody has one too many."""
+        mine = self._held[holder]
+        others = [each for each in self._uploads if self._held[each.holder] > mine]
+        most = max((self._held[each.holder] for each in others), default=0)
+        if most > mine + 1:
+            others = [each for each in others if self._held[each.holder] == most]
+        else:
+            others = [each for each in others if each.is_slow]
+        if not others:
+            return False
+        slowest = min(others, key=lambda each: each.pace)
+        log.info("upload.displaced", holder=slowest.holder, received=slowest.received)
+        slowest.clock.reschedule(asyncio.get_running_loop().time())
+        self._leave(slowest)
+        return True
+
+    def _leave(self, upload: _Upload) -> None:
+        if upload not in self._uploads:
+            return
+        self._uploads.remove(upload)
+        self._held[upload.holder] -= 1
+        if not self._held[upload.holder]:
+            del self._held[upload.holder]
+
+
+class _Upload:
+    """One upload in its place: who holds it, how fast it comes, and the clock that ends it."""
+
+    def __init__(self, body: AsyncIterator[bytes], holder: str, clock: asyncio.Timeout) -> None:
+        self.holder = holder
+        self.clock = clock
+        self.received = 0
+        self._body = body
+        self._now = asyncio.get_running_loop().time
+        self._waited = 0.0
+        self._waits_since: float | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; only while we wait for it its sender's time goes by, and not while it is stored."""
+        while True:
+            self._waits_since = self._now()
+            try:
+                chunk = await anext(self._body, None)
+            finally:
+                self._waited, self._waits_since = self._seconds_waited, None
+            if chunk is None:
+                return
+            self.received += len(chunk)
+            yield chunk
+
+    @property
+    def _seconds_waited(self) -> float:
+        return self._waited + (0.0 if self._waits_since is None else self._now() - self._waits_since)
+
+    @property
+    def pace(self) -> float:
+        """Bytes in each second that we have waited."""
+        return self.received / max(self._seconds_waited, 0.001)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it has had its time and made too little of it."""
+        return self._seconds_waited >= CROWDED_SECONDS and self.pace < CROWDED_PACE_BYTES
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -198,8 +285,8 @@ class Uploads:
         async def discard(_: Stored) -> None:
             await self._blobs.delete(key)
 
-        async with self._room.place(body, holder):
-            return await read_upload(content_type, body, store, discard, limits=self._limits, content_length=length)
+        async with self._room.place(body, holder) as placed:
+            return await read_upload(content_type, placed, store, discard, limits=self._limits, content_length=length)
 
     async def take(
         self,
@@ -217,9 +304,9 @@ class Uploads:
         raised, and nothing stays. Raises UploadTooLarge, NotAsAnnounced, UploadStalled, TooManyUploads, and what the
         store does.
         """
-        incoming = _Incoming(body, self._limits)
 
-        async def chunks() -> AsyncIterator[bytes]:
+        async def chunks(placed: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+            incoming = _Incoming(placed, self._limits)
             received = 0
             while (chunk := await incoming.next_chunk()) is not None:
                 received += len(chunk)
@@ -228,10 +315,19 @@ class Uploads:
             self.check_announced(received, size)
             await still_wanted()
 
-        async with self._room.place(body, holder):
+        async with self._room.place(body, holder) as placed:
             return await self._blobs.put_stream(
-                key, chunks(), content_type=content_type, size_max=self._limits.file_size_max
+                key, chunks(placed), content_type=content_type, size_max=self._limits.file_size_max
             )
+
+    @asynccontextmanager
+    async def place(self, body: AsyncIterator[bytes], holder: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A place for a body of any size that somebody else stores, and the body at no less than the least pace.
+
+        Raises TooManyUploads; reading it, UploadStalled.
+        """
+        async with self._room.place(body, holder) as placed:
+            yield within(replace(self._limits, file_size_max=sys.maxsize), placed)
 
     def check_announced(self, received: int, size: int | None, *, so_far: bool = False) -> None:
         """Refuse a body of so many bytes, or one that has so many so far: NotAsAnnounced, UploadTooLarge."""

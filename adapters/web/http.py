@@ -29,12 +29,12 @@ import aiohttp
 import certifi
 import psutil
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from msgspec import Struct
 from yarl import URL
 
 from adapters.provides import provides
 from adapters.threads import run_in
+from adapters.web.lookups import Lookups
 from adapters.web.settings import OutboundRequests
 from commands.ports import Web
 
@@ -465,7 +465,7 @@ class Outbound(Web):
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:  # late, because a session belongs to the loop that runs when it is made
             connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._guard, self._resolver or ThreadedResolver()),
+                resolver=GuardedResolver(self._guard, self._resolver or Lookups()),
                 use_dns_cache=False,
                 force_close=True,
                 limit=self._connections_max,
@@ -514,12 +514,14 @@ class Outbound(Web):
             raise Unreachable(sentence, transient=transient, duration_seconds=duration) from problem
 
     async def _save(self, response: aiohttp.ClientResponse, to: Path, size_max: int) -> Fetched:
-        decoded = _decoder(response.headers.get("Content-Encoding", "identity"))
+        decoded = decoder(response.headers.get("Content-Encoding", "identity"))
         file = _Growing(to)
         pending = bytearray()
-        size = 0
+        size = received = 0
         try:
             async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                received += len(chunk)
+                _check_size(received, size_max + size_max // 64 + _CHUNK_BYTES)  # packing adds a little at most
                 for piece in decoded(chunk):
                     size += len(piece)
                     _check_size(size, size_max)
@@ -557,7 +559,7 @@ class _Growing:
         return self._digest.hexdigest()
 
 
-def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+def decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
     """How to read the body: some stores send what they hold compressed, although asked not to."""
     match encoding.strip().lower():
         case "" | "identity":
@@ -571,7 +573,9 @@ def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
 
     def inflated(chunk: bytes) -> Iterator[bytes]:
         try:
-            while chunk:  # in small pieces, so that a bomb goes off one piece after the size limit
+            # In small pieces, so that a bomb goes off one piece after the size limit; what follows the end is dropped,
+            # since zlib would keep it all.
+            while chunk and not inflater.eof:
                 yield inflater.decompress(chunk, _FLUSH_BYTES)
                 chunk = inflater.unconsumed_tail
         except zlib.error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import takewhile
 from typing import Annotated, Any, cast, get_args
 from uuid import uuid4
 
@@ -11,14 +13,16 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
-from adapters.payments.stripe import Payments
+from adapters.payments.stripe import Payments, Subscription
 from api.auth import Asker, needs
 from api.billing.ports import Ports
 from api.kernel import Url
 from commands.billing import settings
 from commands.billing.ports import Order
 from commands.billing.subscriptions import (
+    AbandonCheckout,
     BeginCheckout,
+    CloseCheckout,
     LinkCustomer,
     NoteCheckout,
     NoteInvoice,
@@ -27,6 +31,8 @@ from commands.billing.subscriptions import (
 from domain.analyses.analyses import ANALYSES
 from domain.billing.subscriptions import (
     FREE,
+    PAYING,
+    AlreadySubscribed,
     CustomerIsAnothers,
     NoCustomerYet,
     Status,
@@ -39,6 +45,9 @@ from projections.billing.usage import usage
 from projections.kernel import seconds
 
 log = structlog.get_logger(__name__)
+
+#: How long a page of the provider is open, and how long the provider knows an order again.
+PAGE_LIFETIME = timedelta(hours=24)
 
 
 class BillingNotConfigured(Unavailable):
@@ -113,7 +122,10 @@ async def get_billing_status(ports: NamedDependency[Ports], asker: NamedDependen
 
 @post("/v1/billing/checkout-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
 async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Page:
-    """Open a page on which this workspace subscribes to a plan."""
+    """Open a page on which this workspace subscribes to a plan. A page that was opened before is closed.
+
+    There is one at a time, since at two of them somebody could pay for two subscriptions.
+    """
     payments = _payments(ports)
     prices = ports.plans.settings[settings.Plans].stripe_prices
     plan = data.plan or next(iter(prices), "")
@@ -134,11 +146,13 @@ async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports],
         cancel_url=data.cancel_url or f"{ports.service.url}/docs?checkout=cancelled",
     )
     await ports.execute(begun, asker.context)
+    customer_id = await _customer(ports, payments, asker)
+    await _close_earlier(ports, payments, asker, customer_id, attempt_id)
     opened = await payments.open_checkout(
         Order(
             attempt_id=attempt_id,
             workspace_id=asker.workspace_id,
-            customer_id=await _customer(ports, payments, asker),
+            customer_id=customer_id,
             price_id=begun.price_id,
             success_url=begun.success_url,
             cancel_url=begun.cancel_url,
@@ -147,6 +161,45 @@ async def open_checkout(data: JSONBody[Checkout], ports: NamedDependency[Ports],
     noted = NoteCheckout(workspace_id=asker.workspace_id, checkout_id=opened.id, plan=plan, attempt_id=attempt_id)
     await ports.execute(noted, asker.context)
     return Page(id=opened.id, url=opened.url)
+
+
+async def _close_earlier(ports: Ports, payments: Payments, asker: Asker, customer_id: str, attempt_id: str) -> None:
+    """Close every page that was begun before this attempt and may be open; raises AlreadySubscribed.
+
+    The log says which was first. One that somebody else is still about to open is ordered here, under its own key,
+    and closed: so they are given a page that is closed, however late they come.
+    """
+    workspace_id = asker.workspace_id
+    for page in takewhile(
+        lambda page: page.attempt_id != attempt_id, (await ports.log.state(billings, workspace_id)).pages
+    ):
+        checkout_id = page.id
+        # The provider ends pages by itself after a day, and forgets what orders were.
+        is_old = page.begun_at < ports.now() - PAGE_LIFETIME
+        if is_old and not checkout_id:
+            continue
+        if not is_old:
+            if not checkout_id:
+                order = Order(
+                    attempt_id=page.attempt_id,
+                    workspace_id=workspace_id,
+                    customer_id=customer_id,
+                    price_id=page.price_id,
+                    success_url=page.success_url,
+                    cancel_url=page.cancel_url,
+                )
+                checkout_id = (await payments.open_checkout(order)).id
+            closed = await payments.close_page(checkout_id)
+            if closed.subscription_id is not None:
+                # It may be over by now, and what a webhook says of it may be on its way.
+                await _observe(ports, payments, closed.subscription_id)
+        if not page.id:
+            abandoned = AbandonCheckout(workspace_id=workspace_id, attempt_id=page.attempt_id, checkout_id=checkout_id)
+            await ports.execute(abandoned, asker.context)
+        # Whoever opened it may have written that down meanwhile.
+        await ports.execute(CloseCheckout(workspace_id=workspace_id, checkout_id=checkout_id), asker.context)
+    if (await ports.log.state(billings, workspace_id)).status in PAYING:
+        raise AlreadySubscribed
 
 
 @post("/v1/billing/portal-sessions", status_code=200, tags=["platform"], opt=needs(None, "admin"))
@@ -221,6 +274,7 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
         return
     plans = {price: plan for plan, price in ports.plans.settings[settings.Plans].stripe_prices.items()}
     context = _context(workspace_id)
+    await _tell_of_two(ports, payments, workspace_id, found)
     await ports.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
     await ports.execute(
         ObserveSubscription(
@@ -234,6 +288,17 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
         ),
         context,
     )
+
+
+async def _tell_of_two(ports: Ports, payments: Payments, workspace_id: str, found: Subscription) -> None:
+    """Say loudly when a workspace pays twice: at the provider anybody can be subscribed, by hand too."""
+    known = await ports.log.state(billings, workspace_id)
+    if known.subscription_id in (None, found.id) or known.status not in PAYING or found.status not in PAYING:
+        return
+    assert known.subscription_id is not None
+    other = await payments.subscription(known.subscription_id)
+    if other is not None and other.status in PAYING:
+        log.error("billing.paid_twice", workspace_id=workspace_id, subscription_ids=[other.id, found.id])
 
 
 async def _note_invoice(ports: Ports, invoice: Any, *, paid: bool) -> None:

@@ -9,6 +9,7 @@ from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
+from adapters.storage.uploads import Uploads
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links
@@ -30,6 +31,7 @@ class Ports:
     vault: Vault
     jobs: Jobs
     blobs: Blobs
+    uploads: Uploads
     links: Links
     claims: Claims
     plans: Plans

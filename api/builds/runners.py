@@ -601,9 +601,9 @@ async def upload_artifact(
     build = await ports.log.state(builds, build_id)
     build.is_held(platform, fence)
 
-    async def counted() -> AsyncIterator[bytes]:
+    async def counted(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         received = 0
-        async for piece in request.stream():
+        async for piece in body:
             received += len(piece)
             if received > size:
                 break
@@ -614,7 +614,8 @@ async def upload_artifact(
     key = keys.artifact(build.workspace_id, build_id, artifact_id, name)
     content_type = request.headers.get("content-type", "application/octet-stream")
     kind = "application/zip" if content_type == "application/zip" else "application/octet-stream"
-    stored = await ports.blobs.put_stream(key, counted(), content_type=kind, size_max=size)
+    async with ports.uploads.place(request.stream(), build.workspace_id) as body:
+        stored = await ports.blobs.put_stream(key, counted(body), content_type=kind, size_max=size)
     return Response(None, status_code=200, headers={"ETag": f'"{stored.etag}"'})
 
 

@@ -14,7 +14,7 @@ from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspa
 from domain.kernel import ERASED, Event
 from domain.ledger import Recorded
 
-#: By then whoever asked the provider has an answer or will never have one: it is tried three times for 15 seconds.
+#: By then whoever asked the provider has an answer or will never have one: a customer, then a page, 30 seconds each.
 CHECKOUT_TIME = timedelta(minutes=2)
 
 log = structlog.get_logger(__name__)

@@ -12,6 +12,7 @@ from domain.billing.subscriptions import (
     Billing,
     CheckoutAbandoned,
     CheckoutBegun,
+    CheckoutClosed,
     CheckoutOpened,
     CustomerClaimed,
     CustomerLinked,
@@ -96,8 +97,8 @@ class NoteCheckout(Command):
 
 @decides(NoteCheckout, billings, creates=True)
 def note_checkout(wish: NoteCheckout, billing: Billing, now: datetime) -> list[Event]:
-    """Each checkout is noted once."""
-    if wish.checkout_id in billing.checkouts:
+    """Each checkout is noted once, and not at all when it has been closed by then for another one."""
+    if wish.checkout_id in billing.checkouts or (wish.attempt_id and wish.attempt_id in billing.settled):
         return []
     return [
         CheckoutOpened(
@@ -131,6 +132,21 @@ def abandon_checkout(wish: AbandonCheckout, billing: Billing, now: datetime) -> 
             abandoned_at=now,
         )
     ]
+
+
+class CloseCheckout(Command):
+    """Note that nobody can subscribe any more at a page that somebody was sent to."""
+
+    workspace_id: str
+    checkout_id: str
+
+
+@decides(CloseCheckout, billings)
+def note_closed(wish: CloseCheckout, billing: Billing, now: datetime) -> list[Event]:
+    """Only what may be open is closed."""
+    if all(page.id != wish.checkout_id for page in billing.pages):
+        return []
+    return [CheckoutClosed(workspace_id=wish.workspace_id, checkout_id=wish.checkout_id, closed_at=now)]
 
 
 class ObserveSubscription(Command):

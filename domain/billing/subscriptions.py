@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, State, personal
+from domain.kernel import Category, Conflict, Event, State, Value, personal
 
 Status = Literal[
     "none",
@@ -71,6 +71,14 @@ class CheckoutAbandoned(Event):
     abandoned_at: datetime
 
 
+class CheckoutClosed(Event):
+    """A page that somebody was sent to leads nowhere any more: another was asked for, or it was paid at."""
+
+    workspace_id: str
+    checkout_id: str
+    closed_at: datetime
+
+
 class SubscriptionObserved(Event):
     """This is how the subscription stood at the provider at a moment."""
 
@@ -103,6 +111,18 @@ class InvoicePaymentFailed(Event):
     failed_at: datetime
 
 
+class Checkout(Value):
+    """A page of the provider at which somebody may pay, as far as is known; `id` once it is known."""
+
+    begun_at: datetime
+    id: str = ""
+    attempt_id: str = ""
+    plan: str = FREE
+    price_id: str = ""
+    success_url: str = ""
+    cancel_url: str = ""
+
+
 class Billing(State):
     """What rules need to know of a workspace's billing."""
 
@@ -117,6 +137,8 @@ class Billing(State):
     #: Attempts at a checkout, and those of them of which it is known what came of them.
     begun: frozenset[str] = frozenset()
     settled: frozenset[str] = frozenset()
+    #: Those that may be open, in the order in which they were begun.
+    pages: tuple[Checkout, ...] = ()
     invoices: frozenset[str] = frozenset()
     failed_invoices: frozenset[str] = frozenset()
 
@@ -127,13 +149,27 @@ def evolve(billing: Billing, event: Event) -> Billing:  # noqa: PLR0911 - one fo
         case CustomerLinked():
             return replace(billing, customer_id=event.customer_id)
         case CheckoutBegun():
-            return replace(billing, begun=billing.begun | {event.attempt_id})
+            page = Checkout(
+                begun_at=event.begun_at,
+                attempt_id=event.attempt_id,
+                plan=event.plan,
+                price_id=event.price_id,
+                success_url=event.success_url,
+                cancel_url=event.cancel_url,
+            )
+            return replace(billing, begun=billing.begun | {event.attempt_id}, pages=(*billing.pages, page))
         case CheckoutOpened():
             return replace(
-                billing, checkouts=billing.checkouts | {event.checkout_id}, settled=billing.settled | {event.attempt_id}
+                billing,
+                checkouts=billing.checkouts | {event.checkout_id},
+                settled=billing.settled | {event.attempt_id},
+                pages=_opened(billing.pages, event),
             )
         case CheckoutAbandoned():
-            return replace(billing, settled=billing.settled | {event.attempt_id})
+            left = tuple(page for page in billing.pages if page.attempt_id != event.attempt_id)
+            return replace(billing, settled=billing.settled | {event.attempt_id}, pages=left)
+        case CheckoutClosed():
+            return replace(billing, pages=tuple(page for page in billing.pages if page.id != event.checkout_id))
         case SubscriptionObserved():
             return replace(
                 billing,
@@ -149,6 +185,14 @@ def evolve(billing: Billing, event: Event) -> Billing:  # noqa: PLR0911 - one fo
         case InvoicePaymentFailed():
             return replace(billing, failed_invoices=billing.failed_invoices | {event.invoice_id})
     return billing
+
+
+def _opened(pages: tuple[Checkout, ...], event: CheckoutOpened) -> tuple[Checkout, ...]:
+    if event.attempt_id and any(page.attempt_id == event.attempt_id for page in pages):
+        return tuple(
+            replace(page, id=event.checkout_id) if page.attempt_id == event.attempt_id else page for page in pages
+        )
+    return (*pages, Checkout(begun_at=event.opened_at, id=event.checkout_id, plan=event.plan))
 
 
 class CustomerIsAnothers(Conflict):

@@ -30,6 +30,7 @@ from infra.cli import RUN, command, data_dir
 from infra.health import Health
 from infra.running import settings_for
 from infra.settings import Operation, Settings, SettingsError
+from infra.temporary import own_temporary_directory
 
 log = structlog.get_logger()
 
@@ -110,7 +111,7 @@ def runner() -> asyncio.Runner:
 
 def run_role(name: str, role: Role, settings: Settings, *, serves: bool = False) -> int:
     """Run a role until a signal asks it to end; a second signal, or a drain that takes too long, ends it at once."""
-    with runner() as loop:
+    with own_temporary_directory(), runner() as loop:
         return loop.run(_run_role(name, role, settings, serves=serves))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import get_args
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.storage import uploads
 from adapters.storage.blobs import BlobsUnavailable, Stored
 from adapters.storage.memory import MemoryBlobs
 from adapters.storage.uploads import (
@@ -568,3 +570,111 @@ async def test_one_holder_has_a_quarter_of_the_places_and_leaves_the_others_to_o
             pass
     async with Room(1, Limits()).place(short(), "ada"):
         pass
+
+
+#: As much as makes an upload fast for as long as any test lasts.
+FAST = bytes(10_000_000)
+
+
+async def patient(body: bytes = b"") -> AsyncIterator[bytes]:
+    """A body that begins and never goes on."""
+    yield body
+    await asyncio.Event().wait()
+
+
+class Crowd:
+    """Uploads that are under way in a room, by who holds them."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.under_way: list[tuple[str, asyncio.Task[None]]] = []
+
+    async def comes(self, holder: str, body: bytes = b"") -> None:
+        """One more upload of a holder, once it is in its place or has none."""
+        is_there = asyncio.Event()
+
+        async def upload() -> None:
+            async with self.room.place(patient(body), holder) as placed:
+                async for _ in placed:
+                    is_there.set()
+
+        task = asyncio.create_task(upload())
+        task.add_done_callback(lambda _: is_there.set())
+        self.under_way.append((holder, task))
+        await is_there.wait()
+        # Whoever had to go has a turn of the loop to hear of it, and one to leave.
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    @property
+    def inside(self) -> Counter[str]:
+        return Counter(holder for holder, task in self.under_way if not task.done())
+
+    def refused(self) -> list[str]:
+        """Who has been sent away so far; whatever else went wrong is raised."""
+        found = []
+        for holder, task in self.under_way:
+            if task.done():
+                with pytest.raises(TooManyUploads):
+                    task.result()
+                found.append(holder)
+        return found
+
+    async def go(self) -> None:
+        for _, task in self.under_way:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self.under_way), return_exceptions=True)
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[Crowd]:
+    made = Crowd(Room(8, Limits(dropped_size_max=0)))
+    yield made
+    await made.go()
+
+
+async def test_a_few_who_hold_all_places_give_theirs_up_one_by_one_to_whoever_comes(crowd: Crowd) -> None:
+    for holder in "aabbccdd":
+        await crowd.comes(holder, b"x" if holder == "c" else FAST)
+    assert crowd.inside == {"a": 2, "b": 2, "c": 2, "d": 2}
+    await crowd.comes("e")
+    assert crowd.refused() == ["c"], "the slowest of those who have most"
+    await crowd.comes("e")
+    assert crowd.inside == {"a": 2, "b": 2, "c": 1, "d": 2, "e": 1}, "nobody gets more than they take from"
+    for holder in "fgh":
+        await crowd.comes(holder)
+    assert crowd.inside == dict.fromkeys("abcdefgh", 1)
+    await crowd.comes("i")
+    assert crowd.inside == dict.fromkeys("abcdefgh", 1), "all have the same, and nobody has had their time"
+
+
+async def test_where_all_hold_the_same_whoever_is_slow_gives_the_place_up_and_whoever_keeps_a_pace_stays(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "CROWDED_SECONDS", 0.0)
+    for holder in "abcdefg":
+        await crowd.comes(holder, FAST)
+    await crowd.comes("h", b"x")
+    await crowd.comes("h")
+    assert crowd.refused() == ["h"], "nobody takes from who holds as much"
+    await crowd.comes("i", FAST)
+    assert crowd.inside == dict.fromkeys("abcdefgi", 1)
+    await crowd.comes("j")
+    assert crowd.inside == dict.fromkeys("abcdefgi", 1)
+
+
+async def test_time_in_which_nothing_is_read_is_not_the_senders(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "CROWDED_SECONDS", 0.05)
+    room, body = Room(1, Limits(dropped_size_max=0)), patient(b"x")
+    async with room.place(body, "a") as placed:
+        await anext(placed)
+        await asyncio.sleep(0.1)
+        with pytest.raises(TooManyUploads):
+            async with room.place(patient(), "b"):
+                pytest.fail("it has not waited for them")
+
+
+async def test_what_goes_wrong_in_a_place_is_not_taken_for_its_loss() -> None:
+    with pytest.raises(TimeoutError):
+        async with Room(1, Limits()).place(patient(), "a"):
+            raise TimeoutError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from commands.billing.subscriptions import (
     AbandonCheckout,
     BeginCheckout,
+    CloseCheckout,
     LinkCustomer,
     NoteCheckout,
     NoteInvoice,
@@ -27,6 +28,10 @@ EXAMPLES = (
     Example(AbandonCheckout(workspace_id="w1", attempt_id="attempt-1", checkout_id="check-1"), [begun]),
     Example(LinkCustomer(workspace_id="w1", customer_id="cus-1")),
     Example(NoteCheckout(workspace_id="w1", checkout_id="check-1", plan="pro")),
+    Example(
+        CloseCheckout(workspace_id="w1", checkout_id="check-1"),
+        [NoteCheckout(workspace_id="w1", checkout_id="check-1", plan="pro")],
+    ),
     Example(
         ObserveSubscription(
             workspace_id="w1",

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from secrets import token_hex
@@ -80,7 +81,8 @@ class LittleStripe:
                 case _:
                     return 404, {"error": {"type": "invalid_request_error", "message": f"no such thing: {path}"}}
             if key is not None:
-                self._answers[key], self._asked[key] = made, form
+                # What is asked for again is told as it was, whatever has become of it.
+                self._answers[key], self._asked[key] = deepcopy(made), form
             return 200, made
 
     def _runs(self, subscription_id: str) -> bool:

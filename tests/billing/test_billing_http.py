@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from domain.sections import Secret, Url
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.identity.crowd import sign_in
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Stack, eventually
 
 LIMITS = {"free": 2, "pro": 1_000}
 
@@ -115,7 +116,56 @@ def test_two_checkouts_at_once_make_one_customer(owner: Owner, stripe: LittleStr
         answers = list(pool.map(lambda _: owner.post("/v1/billing/checkout-sessions", json={}), range(4)))
 
     assert [answer.status_code for answer in answers] == [200] * 4
-    assert len({stripe.sessions[answer.json()["id"]]["customer"] for answer in answers}) == 1
+    pages = [stripe.sessions[answer.json()["id"]] for answer in answers]
+    assert len({page["customer"] for page in pages}) == 1
+    assert [page["status"] for page in pages].count("open") == 1, "nobody pays at two of them"
+
+
+def test_a_page_that_was_opened_before_is_closed(owner: Owner, http: httpx.Client, stripe: LittleStripe) -> None:
+    pages = [
+        owner.post("/v1/billing/checkout-sessions", json={"plan": plan}).json()["id"] for plan in ("pro", "studio")
+    ]
+    pages.append(owner.post("/v1/billing/checkout-sessions", json={}).json()["id"])
+
+    assert [stripe.sessions[page]["status"] for page in pages] == ["expired", "expired", "open"]
+    stripe.pay(pages[-1])
+    tell(http, stripe, stripe.event("checkout.session.completed", stripe.sessions[pages[-1]]))
+    assert owner.status()["plan"] == "pro"
+
+
+def test_whoever_has_paid_already_is_not_given_another_page_although_nobody_has_told_us_yet(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    _, subscription = subscribe(owner, stripe)
+
+    answer = owner.post("/v1/billing/checkout-sessions", json={"plan": "studio"})
+
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "This workspace has a subscription. Change it in the portal."}
+    assert (owner.status()["plan"], owner.status()["status"]) == ("pro", "active")
+    mine = [each for each in stripe.sessions.values() if each["client_reference_id"] == owner.workspace_id]
+    assert [each["status"] for each in mine] == ["complete"]
+    # Over is over: then there may be another.
+    subscription["status"] = "canceled"
+    tell(http, stripe, stripe.event("customer.subscription.deleted", subscription))
+    assert owner.post("/v1/billing/checkout-sessions", json={}).status_code == 200
+
+
+def test_a_workspace_that_pays_twice_all_the_same_is_told_of_loudly(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe, stack: Stack
+) -> None:
+    session, first = subscribe(owner, stripe)
+    tell(http, stripe, stripe.event("checkout.session.completed", session))
+    assert "billing.paid_twice" not in stack.log
+    second = stripe.pay(session["id"])
+    assert tell(http, stripe, stripe.event("customer.subscription.created", second)).status_code == 200
+
+    def told() -> list[str]:
+        return [line for line in stack.log.splitlines() if "billing.paid_twice" in line]
+
+    [line] = eventually(told)
+    assert json.loads(line)["subscription_ids"] == [first["id"], second["id"]]
+    assert json.loads(line)["level"] == "error"
 
 
 def test_a_customer_of_another_workspace_is_never_taken_over(

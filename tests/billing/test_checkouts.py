@@ -84,6 +84,11 @@ class MortalPayments(Payments):
         self.life.spend()
         return closed
 
+    async def close_page(self, checkout_id: str) -> Any:
+        closed = await super().close_page(checkout_id)
+        self.life.spend()
+        return closed
+
 
 @pytest.fixture
 def stripe() -> Iterator[LittleStripe]:
@@ -159,6 +164,37 @@ async def test_whoever_is_killed_leaves_no_page_that_nobody_knows(
     await settle(scene)
     written_down(scene, stripe)
     assert len(stripe.sessions) == len(stripe.customers) == 1
+
+
+@pytest.mark.parametrize("effects", range(1, EFFECTS + 1))
+async def test_whoever_begins_again_after_one_was_killed_has_the_only_page_that_is_open(
+    scene: Scene, stripe: LittleStripe, effects: int
+) -> None:
+    live(scene, effects)
+    with pytest.raises(Killed):
+        await ask(scene)
+    live(scene, None)
+    page = await ask(scene)
+    await settle(scene)
+    open_pages = [session_id for session_id, session in stripe.sessions.items() if session["status"] == "open"]
+    assert open_pages == [page.id]
+    assert [each.id for each in (await scene.log.state(billings, WORKSPACE)).pages] == [page.id]
+
+
+@pytest.mark.parametrize("effects", range(1, 9))
+async def test_whoever_is_killed_while_they_close_what_was_before_leaves_one_page_at_most(
+    scene: Scene, stripe: LittleStripe, effects: int
+) -> None:
+    await ask(scene)
+    live(scene, effects)
+    with suppress(Killed):
+        await ask(scene)
+    live(scene, None)
+    assert [session["status"] for session in stripe.sessions.values()].count("open") <= 1
+    page = await ask(scene)
+    await settle(scene)
+    open_pages = [session_id for session_id, session in stripe.sessions.items() if session["status"] == "open"]
+    assert open_pages == [page.id]
 
 
 async def test_a_page_that_somebody_was_sent_to_stays_open(scene: Scene, stripe: LittleStripe) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,13 +76,22 @@ async def blocks(
     await asyncio.Event().wait()
 
 
+async def hoards(settings: Settings, stop: asyncio.Event, ready: Callable[[bool], None], **_: tuple[str, ...]) -> None:
+    """Fetch a recording, as it were, and work on it for ever."""
+    with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+        recording = Path(directory) / "source"
+        recording.write_bytes(b"somebody's song")
+        _note(settings, "fetched", str(recording))
+        await works(settings, stop, ready)
+
+
 def _note(settings: Settings, what: str, about: str) -> None:
     with (Path(settings[Operation].data_dir) / "notes").open("a") as notes:
         notes.write(f"{what} {os.getpid()} {about}\n")
 
 
 ROLES: dict[str, Role] = {"serve": serves, "relay": works, "project": works, "react": works, "tick": works}
-ROLES |= {role.__name__: role for role in (drains, fails, ends, lingers, blocks)}
+ROLES |= {role.__name__: role for role in (drains, fails, ends, hoards, lingers, blocks)}
 
 if __name__ == "__main__":
     roles = dict(ROLES)
