@@ -11,6 +11,7 @@ import psutil
 import psycopg
 import pytest
 
+from adapters.postgres.settings import Postgres
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Process, Stack, eventually
 
@@ -63,7 +64,7 @@ def rush(client: httpx.Client, stack: Stack, generations: Process) -> Rush:
     seen.orphans = psutil.wait_procs(children, timeout=20)[1]
     for each in ten:
         greedy.post(f"/api/beats/{each['id']}/cancel")
-    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as connection:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         # As if the lease of the dead had run out, which takes ten seconds.
         connection.execute("UPDATE jobs SET lease_until = now() WHERE reaction = 'make-beat' AND state = 'running'")
     generations.start()
