@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -122,7 +123,8 @@ class EmbeddedBlobs(EmbeddedServer):
             cwd=self.directory,
             output=log,
             keep=(self._lock_fd,),
-            last_signal=self.stop_signal,
+            # Asked to stop by nobody who waits for it, it may never come to an end, and its directory stays taken.
+            last_signal=signal.SIGKILL,
         )
 
     def _write_security(self) -> None:
