@@ -169,7 +169,7 @@ class House:
         beat = "beats/w1/beat-1/1/a"
         for key in (
             "details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json", REPORT, f"{beat}.mp3",
-            f"{beat}.json",
+            f"{beat}.json", "releases/w1/release-1/artwork/ab",
         ):  # fmt: skip
             await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
         for wish in wishes:

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -183,7 +184,7 @@ class Text:
             errors = _FALLBACK if self._encoding in {"utf-8", "cp1252"} else "replace"
             buffered = io.BufferedReader(file, 256 * 1024)
             text = io.TextIOWrapper(buffered, encoding=self._encoding, errors=errors, newline="")
-            for number, line in enumerate(iter(lambda: text.readline(LINE_CHARACTERS_MAX), "")):
+            for number, line in enumerate(iter(partial(text.readline, LINE_CHARACTERS_MAX), "")):
                 if not number & 0xFFF:
                     self.done = min(self.size, file.tell())
                 yield line.replace("\0", "") if "\0" in line else line

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
@@ -20,12 +20,13 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from adapters.catalogue.files import Unreadable, tables
-from adapters.catalogue.reading import Asks, Inconsistent, Located, Reading, Titles, locate
+from adapters.catalogue.profiles import PROFILES, Profile, mapped
+from adapters.catalogue.reading import Asks, Beside, Inconsistent, Located, Reading, Titles, locate
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from commands.catalogue.ports import Importing, Paused, Refused, Sent, track_id
 from commands.kernel import derived_id
-from domain.catalogue.imports import Counts, Report
+from domain.catalogue.imports import Counts, Options, Report
 from projections.catalogue.tracks import track_documents
 
 PAGE = 5_000
@@ -35,9 +36,17 @@ _RUNNING, _MERGING = 0x1ED6E2, 0x1ED6E3
 
 _STAGED = {
     "plays": "line integer, isrc text, day date, spotify bigint, apple bigint",
-    "royalties": "block integer, key bigint, line integer, isrc text, upc text, title text, artist text, store text, "
-    "country text, kind text, units bigint, currency text, amount numeric, unresolved integer",
-    "songs": "line integer, name text, isrc text, listeners bigint, streams bigint, saves bigint, unresolved integer",
+    "royalties": "block integer, key bigint, line integer, subject integer, place integer, units bigint, "
+    "currency text, amount numeric",
+    "songs": "line integer, name text, isrc text, period_start date, period_end date, listeners bigint, "
+    "streams bigint, saves bigint, unresolved integer",
+}
+
+#: What is written beside the rows, and how it is staged.
+_BESIDE = {
+    "odd": "line integer, kind text, reason text, cells text[]",
+    "subjects": "local integer, isrc text, upc text, title integer",
+    "places": "local integer, store text, country text, kind text",
 }
 
 Progress = Callable[[int, int, int], None]
@@ -93,9 +102,11 @@ class Importer(Importing):
             if done is not None:
                 return json.decode(done[0], type=Report)
             try:
-                located = locate(tables(path, sent.filename, Path(room), sent.options.encoding))
-                with self._progress(sent.import_id) as progress, tempfile.TemporaryFile() as odd:
-                    return self._merged(connection, sent, located, today, odd, progress)
+                found = tables(path, sent.filename, Path(room), sent.options.encoding)
+                located = locate(found, _profiles(sent.options))
+                with self._progress(sent.import_id) as progress, ExitStack() as files:
+                    beside = Beside(*(files.enter_context(tempfile.TemporaryFile()) for _ in Beside._fields))
+                    return self._merged(connection, sent, located, today, beside, progress)
             except Asks as asks:
                 raise Paused(asks.source, asks.question, str(asks)) from asks
             except Unreadable as problem:
@@ -109,14 +120,15 @@ class Importer(Importing):
         sent: Sent,
         located: list[Located],
         today: date,
-        odd: IO[bytes],
+        beside: Beside,
         progress: Progress,
     ) -> Report:
         reading = Reading(
             located,
             sent.options,
             latest=today,
-            odd=odd,
+            beside=beside,
+            filename=sent.filename,
             titles=lambda: self._titles(sent.workspace_id),
             progress=progress,
         )
@@ -127,6 +139,8 @@ class Importer(Importing):
             with connection.cursor().copy("COPY staged FROM STDIN") as copy:
                 for block in reading.lines():
                     copy.write(block)
+            for name, file in zip(Beside._fields, beside, strict=True):
+                _stage(connection, name, file)
             rejected = reading.counts["rejected"]
             if sent.options.strict and rejected:
                 raise Refused("rows_rejected", f"{rejected} rows are wrong, and the import was to be strict.")
@@ -134,7 +148,7 @@ class Importer(Importing):
             books = _Books(connection, sent, reading)
             counts = {"plays": books.plays, "royalties": books.royalties, "songs": books.songs}[kind]()
             report = reading.report(counts, *books.unknown())
-            books.keep_odd_rows(odd)
+            books.keep_odd_rows()
             connection.execute(
                 "UPDATE catalogue_imports SET outcome = %s WHERE number = %s", (json.encode(report), books.number)
             )
@@ -183,6 +197,13 @@ class Importer(Importing):
                 connection.execute(f"DELETE FROM catalogue_{table} WHERE {which}".encode(), found)
 
 
+def _profiles(options: Options) -> list[Profile]:
+    """What a file may be: what it was found to be when it was sent, where that is a mapping of its workspace."""
+    if options.mapping is not None:
+        return [mapped(options.source or "", options.mapping)]
+    return [each for each in PROFILES if options.source in (None, each.name)]
+
+
 class _Track(Struct):
     isrc: str
     artist: str
@@ -203,6 +224,15 @@ def _titles(connection: Connection[TupleRow], workspace_id: str) -> Titles:
         (workspace_id,),
     )
     return Titles(tracks, [(row[0], row[1], row[2]) for row in aliases])
+
+
+def _stage(connection: Connection[TupleRow], name: str, file: IO[bytes]) -> None:
+    """Copy what was written beside the rows into a table of its own."""
+    file.seek(0)
+    connection.execute(f"CREATE TEMPORARY TABLE {name} ({_BESIDE[name]}) ON COMMIT DROP".encode())
+    with connection.cursor().copy(f"COPY {name} FROM STDIN".encode()) as copy:
+        while block := file.read(128 * 1024):
+            copy.write(block)
 
 
 class _Books:
@@ -231,10 +261,15 @@ class _Books:
 
     def _know_recordings(self) -> None:
         """Give each ISRC of the file a number, a page at a time."""
+        named = "subjects" if self._reading.profile.kind == "royalties" else "staged"
+        self._do(
+            f"CREATE TEMPORARY TABLE codes ON COMMIT DROP AS SELECT DISTINCT isrc FROM {named} WHERE isrc IS NOT NULL"
+        )
+        self._do("ANALYZE codes")
         with self._connection.cursor(name="unknown") as cursor:
             cursor.execute(
-                "SELECT DISTINCT s.isrc FROM staged s WHERE s.isrc IS NOT NULL AND NOT EXISTS "
-                "(SELECT FROM catalogue_recordings r WHERE r.workspace = %s AND r.isrc = s.isrc)",
+                "SELECT c.isrc FROM codes c WHERE NOT EXISTS "
+                "(SELECT FROM catalogue_recordings r WHERE r.workspace = %s AND r.isrc = c.isrc)",
                 (self.workspace,),
             )
             while page := cursor.fetchmany(PAGE):
@@ -249,7 +284,7 @@ class _Books:
         """Codes of the file that are not in the catalogue: the first of them, and how many there are."""
         rows = self._connection.execute(
             "WITH unknown AS (SELECT r.isrc FROM catalogue_recordings r WHERE r.workspace = %s "
-            "AND r.isrc IN (SELECT isrc FROM staged) AND NOT EXISTS (SELECT FROM documents d JOIN checkpoints f "
+            "AND r.isrc IN (SELECT isrc FROM codes) AND NOT EXISTS (SELECT FROM documents d JOIN checkpoints f "
             "ON f.name = d.projection AND f.version = d.version AND f.live "
             "WHERE d.projection = %s AND d.id = r.track_id)) "
             "SELECT isrc, (SELECT count(*) FROM unknown) FROM unknown ORDER BY isrc LIMIT %s",
@@ -257,13 +292,8 @@ class _Books:
         ).fetchall()
         return [row[0] for row in rows], rows[0][1] if rows else 0
 
-    def keep_odd_rows(self, odd: IO[bytes]) -> None:
+    def keep_odd_rows(self) -> None:
         """Rows that were rejected, wait or were left alone."""
-        odd.seek(0)
-        self._do("CREATE TEMPORARY TABLE odd (line integer, kind text, reason text, cells text[]) ON COMMIT DROP")
-        with self._connection.cursor().copy("COPY odd FROM STDIN") as copy:
-            while block := odd.read(128 * 1024):
-                copy.write(block)
         self._do("INSERT INTO catalogue_odd_rows SELECT %s, * FROM odd", (self.number,))
 
     # --- plays ----------------------------------------------------------------------------------------------------
@@ -308,11 +338,26 @@ class _Books:
     def royalties(self) -> Counts:
         """Each statement and period by itself: new, the same as before, corrected, or older than what is there."""
         self._know_titles()
-        self._know_blocks()
-        fresh = self._keep_lines("b.standing = 'fresh'")
-        same = self._one("SELECT count(*) FROM staged s JOIN blocks b ON b.local = s.block WHERE b.standing = 'same'")[
-            0
-        ]
+        self._know_subjects()
+        standings = self._know_blocks()
+        if self._reading.may_have_duplicates and self._has_duplicates():
+            self._reading.warnings["duplicate_rows"] = None
+        counts = replace(
+            self._reading.tally(),
+            new=self._keep_lines("b.standing = 'fresh'") if "fresh" in standings else 0,
+            unchanged=standings.get("same", 0),
+        )
+        if standings.keys() & {"changed", "older"}:
+            counts = self._correct(counts)
+        self._do(
+            "INSERT INTO catalogue_block_versions SELECT number, digest, %s FROM blocks "
+            "WHERE standing IN ('fresh', 'changed')",
+            (self.number,),
+        )
+        return counts
+
+    def _correct(self, counts: Counts) -> Counts:
+        """Statements that were here and read otherwise now: what is new replaces, what is older warns."""
         self._compare()
         new, changed, unchanged, missing = self._one(
             "SELECT coalesce(sum(n) FILTER (WHERE was IS NULL), 0)::bigint, "
@@ -336,14 +381,30 @@ class _Books:
             "b.standing = 'changed' AND EXISTS (SELECT FROM compared c WHERE c.block = b.number AND c.key = s.key "
             "AND (c.was IS NULL OR NOT c.same))"
         )
-        self._do(
-            "INSERT INTO catalogue_block_versions SELECT number, digest, %s FROM blocks "
-            "WHERE standing IN ('fresh', 'changed')",
-            (self.number,),
-        )
         return replace(
-            self._reading.tally(), new=fresh + new, changed=changed, unchanged=same + unchanged + older, missing=missing
+            counts,
+            new=counts.new + new,
+            changed=changed,
+            unchanged=counts.unchanged + unchanged + older,
+            missing=missing,
         )
+
+    def _has_duplicates(self) -> bool:
+        found: bool = self._one(
+            "SELECT EXISTS (SELECT FROM staged GROUP BY block, key, units, amount HAVING count(*) > 1)"
+        )[0]
+        return found
+
+    def _know_subjects(self) -> None:
+        """What rows repeat, by the numbers that it has in the books."""
+        self._do(
+            "CREATE TEMPORARY TABLE known ON COMMIT DROP AS SELECT s.local, r.number AS recording, "
+            "t.number AS title, s.upc FROM subjects s LEFT JOIN titles t ON t.local = s.title "
+            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc",
+            (self.workspace,),
+        )
+        for name in ("known", "places"):
+            self._do(f"ANALYZE {name}")
 
     def _know_titles(self) -> None:
         """Give each title without ISRC its number."""
@@ -369,19 +430,23 @@ class _Books:
             ([local for _, local in told], ids),
         )
 
-    def _know_blocks(self) -> None:
-        """Give each statement and period its number, and say how it stands to what was imported before."""
+    def _know_blocks(self) -> dict[str, int]:
+        """Give each statement and period its number, and say how it stands to what was imported before.
+
+        How many rows stand how.
+        """
         found = self._reading.blocks
         self._do(
             "CREATE TEMPORARY TABLE told ON COMMIT DROP AS SELECT * FROM "
-            "unnest(%s::integer[], %s::date[], %s::date[], %s::date[], %s::bytea[]) "
-            "AS t(local, statement, sale_start, sale_end, digest)",
+            "unnest(%s::integer[], %s::date[], %s::date[], %s::date[], %s::bytea[], %s::integer[]) "
+            "AS t(local, statement, sale_start, sale_end, digest, n)",
             (
                 list(found.values()),
                 [which[0] for which in found],
                 [which[1] for which in found],
                 [which[2] for which in found],
                 [each.to_bytes(16) for each in self._reading.block_digests],
+                self._reading.block_rows,
             ),
         )
         source = self._reading.profile.name
@@ -393,7 +458,8 @@ class _Books:
         # A block without versions is new; one whose newest version is this one needs no look at its rows, unless
         # what it has no more is to go.
         self._do(
-            "CREATE TEMPORARY TABLE blocks ON COMMIT DROP AS SELECT t.local, b.number, t.digest, b.sale_start, CASE "
+            "CREATE TEMPORARY TABLE blocks ON COMMIT DROP AS "
+            "SELECT t.local, b.number, t.digest, t.n, b.sale_start, CASE "
             "WHEN v.newest IS NULL THEN 'fresh' WHEN v.newest = t.digest AND NOT %s THEN 'same' "
             "WHEN v.newest <> t.digest AND t.digest = ANY(v.digests) THEN 'older' ELSE 'changed' END AS standing "
             "FROM told t JOIN catalogue_blocks b ON b.workspace = %s AND b.source = %s "
@@ -405,6 +471,8 @@ class _Books:
             (self._sent.options.replace, self.workspace, source),
         )
         self._do("ANALYZE blocks")
+        rows = self._connection.execute("SELECT standing, sum(n)::bigint FROM blocks GROUP BY 1").fetchall()
+        return {row[0]: row[1] for row in rows}
 
     def _compare(self) -> None:
         """What staged rows and those in the books have in common, by what a row is about."""
@@ -425,25 +493,21 @@ class _Books:
         return self._do(
             "INSERT INTO catalogue_lines (block, key, import, line, workspace, recording, title, upc, store, country, "
             "kind, sale_start, units, currency, amount) "
-            "SELECT b.number, s.key, %s, s.line, %s, r.number, t.number, s.upc, s.store, s.country, s.kind, "
+            "SELECT b.number, s.key, %s, s.line, %s, k.recording, k.title, k.upc, p.store, p.country, p.kind, "
             "b.sale_start, s.units, s.currency, s.amount FROM staged s JOIN blocks b ON b.local = s.block "
-            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
-            f"LEFT JOIN titles t ON t.local = s.unresolved WHERE {which}",
-            (self.number, self.workspace, self.workspace),
+            f"JOIN known k ON k.local = s.subject JOIN places p ON p.local = s.place WHERE {which}",
+            (self.number, self.workspace),
         )
 
-    # --- songs in a window ----------------------------------------------------------------------------------------
+    # --- figures over a stretch of time ---------------------------------------------------------------------------
 
     def songs(self) -> Counts:
         """What a store says of songs over a stretch of time replaces what it said of the same stretch."""
         self._know_titles()
-        options, source = self._sent.options, self._reading.profile.name
-        start, end = options.period_start, options.period_end
-        assert end is not None
-        stretch = (self.workspace, source, start, end)
+        stored = (self.workspace, self._reading.profile.name)
         same = (
-            "p.workspace = %s AND p.source = %s AND p.period_start IS NOT DISTINCT FROM %s::date AND p.period_end = %s "
-            "AND p.replaced_by IS NULL AND p.name = s.name"
+            "p.workspace = %s AND p.source = %s AND p.period_start IS NOT DISTINCT FROM s.period_start "
+            "AND p.period_end = s.period_end AND p.replaced_by IS NULL AND p.name = s.name"
         )
         equal = "(p.listeners, p.streams, p.saves) IS NOT DISTINCT FROM (s.listeners, s.streams, s.saves)"
         new, changed, unchanged = self._one(
@@ -451,20 +515,21 @@ class _Books:
             f"count(*) FILTER (WHERE p.name IS NOT NULL AND NOT {equal}), "
             f"count(*) FILTER (WHERE p.name IS NOT NULL AND {equal}) "
             f"FROM staged s LEFT JOIN LATERAL (SELECT * FROM catalogue_snapshots p WHERE {same} LIMIT 1) p ON true",
-            stretch,
+            stored,
         )
         self._do(
             f"UPDATE catalogue_snapshots p SET replaced_by = %s FROM staged s WHERE {same} AND NOT {equal}",
-            (self.number, *stretch),
+            (self.number, *stored),
         )
         self._do(
             "INSERT INTO catalogue_snapshots (workspace, source, period_start, period_end, name, recording, title, "
-            "listeners, streams, saves, import) SELECT %s, %s, %s, %s, s.name, r.number, t.number, s.listeners, "
-            "s.streams, s.saves, %s FROM staged s "
+            "listeners, streams, saves, import) "
+            "SELECT %s, %s, s.period_start, s.period_end, s.name, r.number, t.number, "
+            "s.listeners, s.streams, s.saves, %s FROM staged s "
             "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
             "LEFT JOIN titles t ON t.local = s.unresolved "
             f"WHERE NOT EXISTS (SELECT FROM catalogue_snapshots p WHERE {same})",
-            (*stretch, self.number, self.workspace, *stretch),
+            (*stored, self.number, self.workspace, *stored),
         )
         return replace(self._reading.tally(), new=new, changed=changed, unchanged=unchanged)
 

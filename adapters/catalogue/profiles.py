@@ -12,15 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from domain.kernel import Value
+from msgspec import convert
 
-Kind = Literal["plays", "royalties", "songs"]
-DateOrder = Literal["dmy", "mdy", "ymd"]
+from domain.catalogue.mappings import DateOrder, Kind
+from domain.catalogue.mappings import Mapping as Mapped
+from domain.kernel import Value
 
 #: What a column can mean.
 Field = Literal[
     "isrc", "isrc_else", "title", "artist", "release", "upc", "store", "country", "units", "amount", "currency",
-    "reporting", "sale", "sale_end", "kind", "void", "date", "spotify", "apple", "listeners", "saves",
+    "reporting", "reporting_year", "sale", "sale_year", "sale_end", "kind", "void", "date", "spotify", "apple",
+    "listeners", "saves",
 ]  # fmt: skip
 
 
@@ -55,8 +57,16 @@ class Profile(Value):
     of_release: Mapping[Field, tuple[str, ...]] = {}
     #: Rows whose field has one of these words are taken back.
     voids: Mapping[Field, tuple[str, ...]] = {}
-    #: The report covers a time that only its file name tells.
-    window: bool = False
+    #: Where the name of the file has the first and the last day of what it is about.
+    period_in_name: str | None = None
+    #: What rows above the header tell, by the label that is before it: `Start Date` and then the day.
+    preamble: Mapping[Field, tuple[str, ...]] = {}
+    #: The store of all rows, where no column has one.
+    store: str = ""
+    #: What each row of figures over a stretch of time is about.
+    about: Literal["recording", "artist", "playlist"] = "recording"
+    #: No other headers than the fields': a file with more of them is another report.
+    exact: bool = False
 
 
 def _profile(name: str, kind: Kind, required: str, columns: Mapping[Field, str], **more: object) -> Profile:
@@ -66,6 +76,9 @@ def _profile(name: str, kind: Kind, required: str, columns: Mapping[Field, str],
     for headers in ("also", "marks"):
         if headers in more:
             more[headers] = tuple(plain(each) for each in str(more[headers]).split("|"))
+    if "preamble" in more:
+        labels: Mapping[Field, str] = more["preamble"]  # type: ignore[assignment]  # as above
+        more["preamble"] = {field: tuple(map(plain, each.split("|"))) for field, each in labels.items()}
     return Profile(name=name, kind=kind, columns=named, required=tuple(required.split()), **more)  # type: ignore[arg-type]  # names of fields, checked by a test
 
 
@@ -129,29 +142,39 @@ PROFILES: tuple[Profile, ...] = (
     _profile(
         "believe.sales", "royalties", "reporting sale isrc units amount",
         {
-            "reporting": "Reporting month|Mois de reporting", "sale": "Sales Month|Mois de vente",
-            "store": "Platform|Plateforme", "country": "Country / Region|Country/Region|Pays / Région",
-            "artist": "Artist Name|Nom de l'artiste", "release": "Release title|Titre de la sortie",
-            "title": "Track title|Titre de la piste", "upc": "UPC", "isrc": "ISRC", "kind": "Sales Type",
-            "units": "Quantity|Quantité", "currency": "Client Payment Currency|Devise de paiement du client",
-            "amount": "Net Revenue|Revenu net", "void": "Type",
+            "reporting": "Reporting month|Mois de reporting|Отчетный месяц|Отчётный месяц|Месяц отчета",
+            "sale": "Sales Month|Mois de vente|Месяц продажи|Месяц продаж",
+            "store": "Platform|Plateforme|Платформа",
+            "country": "Country / Region|Country/Region|Pays / Région|Страна / Регион|Страна/Регион",
+            "artist": "Artist Name|Nom de l'artiste|Имя исполнителя|Имя артиста|Исполнитель",
+            "release": "Release title|Titre de la sortie|Название релиза",
+            "title": "Track title|Titre de la piste|Название трека", "upc": "UPC", "isrc": "ISRC",
+            "kind": "Sales Type|Тип продажи|Тип продаж", "units": "Quantity|Quantité|Количество",
+            "currency": "Client Payment Currency|Devise de paiement du client|Валюта платежа клиента|"
+            "Валюта выплаты клиенту|Валюта клиента",
+            "amount": "Net Revenue|Revenu net|Чистый доход", "void": "Type|Тип",
         },
-        also="Label Name|Nom du label|Release Catalog nb|Streaming Subscription Type|Release type|Unit Price|"
-        "Mechanical Fee|Gross Revenue|Revenu brut|Client share rate|Taux de revenu client",
+        also="Label Name|Nom du label|Название лейбла|Release Catalog nb|Номер релиза по каталогу|"
+        "Streaming Subscription Type|Тип подписки|Тип стриминговой подписки|Release type|Тип релиза|Unit Price|"
+        "Цена за единицу|Mechanical Fee|Механический сбор|Gross Revenue|Revenu brut|Валовой доход|Общий доход|"
+        "Client share rate|Taux de revenu client|Доля клиента|Процент клиента",
         date_order="dmy", payouts={"void": ("payment",)},
     ),
     _profile(
         "orchard.sales", "royalties", "reporting units amount",
         {
             "reporting": "Period|STATEMENT PERIOD", "sale": "Activity Period|ORIGINAL STATEMENT PERIOD",
-            "store": "DMS|Retailer", "country": "Territory|SALE COUNTRY", "upc": "Orchard UPC|Manufacturer's UPC",
-            "artist": "Artist Name", "release": "Release Name", "title": "Track Name", "isrc": "ISRC",
+            "store": "DMS|Retailer|STORE", "country": "Territory|SALE COUNTRY",
+            "upc": "Orchard UPC|Manufacturer's UPC|DISPLAY UPC|UPC",
+            "artist": "Artist Name|TRACK ARTIST|PRODUCT ARTIST", "release": "Release Name|PRODUCT",
+            "title": "Track Name|TRACK", "isrc": "ISRC",
             "units": "Quantity", "kind": "Trans Type",
             "amount": "Label Share Net Receipts|NET SHARE ACCOUNT CURRENCY",
             "currency": "Preferred Currency|ACCOUNT CURRENCY",
         },
         also="Manufacturer's UPC|Label Catalog #|Imprint Label|Volume|Track #|Project Code|Product Code|Unit Price|"
-        "Actual Price|Split Rate|CURRENCY CONVERSION RATE",
+        "Actual Price|Split Rate|CURRENCY CONVERSION RATE|LABEL IMPRINT|SERVICE DETAIL|PRODUCT VERSION|PRODUCT ARTIST|"
+        "UPC|GROSS REVENUE ACCOUNT CURRENCY",
     ),
     _profile(
         "fuga.royalty_extended", "royalties", "sale sale_end amount isrc",
@@ -189,15 +212,17 @@ PROFILES: tuple[Profile, ...] = (
         "bandcamp.raw", "royalties", "sale units amount title currency",
         {
             "sale": "date", "kind": "item type", "title": "item name", "artist": "artist", "currency": "currency",
-            "units": "quantity", "amount": "net amount", "upc": "upc", "isrc": "isrc", "country": "country",
-            "void": "paid to",
+            "units": "quantity", "amount": "net amount", "upc": "upc", "isrc": "isrc",
+            "country": "country code|country", "void": "paid to",
         },
         marks="bandcamp transaction id",
-        also="item price|discount code|sub total|transaction fee|fee type|item total|amount you received|"
-        "bandcamp transaction id|paypal transaction id|additional fan contribution|shipping|tax|tax rate|"
-        "collection society share|sku|catalog number|item url|package|option|ship notes|ship date|country code|"
-        "assessed revenue share|collected revenue share|region|city|state",
-        date_order="mdy",
+        also="item price|discount code|sub total|seller tax|marketplace tax|tax rate|tax|shipping|"
+        "ship from country name|transaction fee|fee type|item total|amount you received|"
+        "bandcamp transaction id|paypal transaction id|"
+        "additional fan contribution|collection society share|assessed revenue share|collected revenue share|"
+        "sku|catalog number|item url|package|option|ship notes|ship date|country|region/state|region|city|state|"
+        "referer|referer url",
+        date_order="mdy", store="Bandcamp",
         payouts={"kind": ("payout",), "title": ("payout",), "void": ("payout",)},
         of_release={"kind": ("album", "bundle")},
     ),
@@ -228,14 +253,136 @@ PROFILES: tuple[Profile, ...] = (
         also="Provider|Label Order-Nr|Revenue-EUR", currency="EUR",
     ),
     _profile(
-        "spotify.timeline", "plays", "date spotify", {"date": "date", "spotify": "streams"},
+        "stem.royalties", "royalties", "sale sale_year amount isrc",
+        {
+            "sale_year": "report_year", "sale": "report_month", "reporting_year": "ingest_year",
+            "reporting": "ingest_month", "store": "platform", "kind": "platform_detail", "isrc": "isrc", "upc": "upc",
+            "title": "track_title|title", "artist": "artist", "country": "country|territory", "units": "units|quantity",
+            "amount": "net_royalties",
+        },
+        marks="report_year|ingest_year",
+    ),
+    _profile(
+        "soundrop.sales", "royalties", "store title units amount",
+        {
+            "store": "Service", "country": "Country", "artist": "Artist", "release": "Release Title",
+            "title": "Track Title", "kind": "Format", "units": "Quantity", "isrc": "ISRC", "upc": "UPC",
+            "amount": "Amount Due in USD|Net Revenue in USD",
+        },
+        marks="Channel", also="Channel|Net Revenue in USD", currency="USD",
+    ),
+    _profile(
+        "labelworx.sales", "royalties", "store title isrc units amount",
+        {
+            "store": "Store Name", "artist": "Track Artist", "title": "Track Title", "isrc": "ISRC", "units": "Qty",
+            "amount": "Royalty", "kind": "Sale Type", "upc": "UPC",
+        },
+        marks="Track Artist", also="Catalog|Value", of_release={"kind": ("release",)},
+    ),
+    _profile(
+        "sonosuite.sales", "royalties", "sale sale_end isrc units amount",
+        {
+            "sale": "start_date", "sale_end": "end_date", "reporting": "confirmation_report_date|confirmed_date",
+            "country": "country", "kind": "type", "units": "units", "amount": "net_total_client_currency",
+            "store": "channel", "artist": "display_artist|artist", "release": "release", "upc": "upc",
+            "title": "track|track_title", "isrc": "isrc",
+        },
+        also="id|currency|unit_price|gross_total|other_costs|channel_costs|taxes|net_total|currency_rate|"
+        "gross_total_client_currency|other_costs_client_currency|channel_costs_client_currency|taxes_client_currency|"
+        "label",
+    ),
+    _profile(
+        "onerpm.sales", "royalties", "reporting sale units amount currency",
+        {
+            "reporting": "Accounted Date", "sale": "Transaction Month", "title": "Track Title|Video Title|Title",
+            "artist": "Artists", "release": "Product Title", "isrc": "ISRC", "isrc_else": "ID", "upc": "UPC",
+            "store": "Store", "country": "Territory", "kind": "Product Type|Sale Type", "units": "Quantity",
+            "amount": "Net", "currency": "Currency",
+        },
+        also="Sale Type|Video ID|Channel ID|Parent ID|Label|Gross|Fees|% Share|Share Type|Receiver Name|Payer Name",
+        of_release={"kind": ("album", "youtube video", "video")},
+    ),
+    _profile(
+        "beatport.sales", "royalties", "isrc amount",
+        {
+            "upc": "PRODUCT_UPC", "isrc": "TRACK_ISRC_CODE", "kind": "DELIVERY", "amount": "NET_TOTAL",
+            "country": "TERRITORY", "units": "QUANTITY|UNITS", "title": "TRACK_TITLE|TRACK_NAME",
+            "artist": "TRACK_ARTIST|TRACK_ARTISTS", "currency": "CURRENCY", "sale": "SALE_DATE|PERIOD",
+        },
+        marks="PRODUCT_UPC", also="TRACK_ID", store="Beatport",
+    ),
+    _profile(
+        "apple.financial", "royalties", "units amount country",
+        {
+            "sale": "Start Date", "sale_end": "End Date", "upc": "UPC", "isrc": "ISRC|ISRC/ISBN",
+            "title": "Title|Content Title|Item Title", "artist": "Artist|Artist/Show/Developer/Author|Item Artist",
+            "country": "Country Of Sale|Storefront Name", "units": "Quantity|Total Royalty Bearing Plays",
+            "amount": "Extended Partner Share|Net Royalty Total", "currency": "Partner Share Currency|Currency",
+            "kind": "Product Type Identifier|Membership Type|Report Type", "void": "Sales or Return|Sale or Return",
+        },
+        also="Vendor Identifier|Partner Share|Apple Identifier|Label/Studio/Network/Developer/Publisher|"
+        "Label/Studio/Network|Grid|ISAN/Other Identifier|Pre-order Flag|Promo Code|Customer Price|Customer Currency|"
+        "Report Type|Membership Type|Net Royalty|Vendor Name",
+        date_order="mdy", voids={"void": ("r",)}, store="Apple",
+        preamble={"sale": "Start Date", "sale_end": "End Date"},
+    ),
+    _profile(
+        "youtube.asset", "royalties", "units amount title",
+        {
+            "sale": "Day|Month", "country": "Country", "title": "Asset Title", "artist": "Artist", "isrc": "ISRC",
+            "upc": "UPC", "release": "Album", "kind": "Adjustment Type", "units": "Owned Views",
+            "amount": "Partner Revenue",
+        },
+        marks="Asset ID",
+        also="Asset ID|Asset Labels|Asset Channel ID|Asset Type|Custom ID|GRid|Label|Administer Publish Rights|"
+        "YouTube Revenue Split|YouTube Revenue Split : Auction|YouTube Revenue Split : Reserved|"
+        "YouTube Revenue Split : Partner Sold YouTube Served|YouTube Revenue Split : Partner Sold Partner Served|"
+        "Partner Revenue : Auction|Partner Revenue : Reserved|Partner Revenue : Partner Sold YouTube Served|"
+        "Partner Revenue : Partner Sold Partner Served",
+        store="YouTube", period_in_name=r"_(\d{8})_(\d{8})(?=_|\.|$)",
+    ),
+    _profile(
+        "spotify.timeline", "plays", "date spotify", {"date": "date", "spotify": "streams"}, exact=True,
     ),
     _profile(
         "spotify.songs", "songs", "title listeners spotify saves",
-        {"title": "song", "listeners": "listeners", "spotify": "streams", "saves": "saves", "date": "release_date"},
-        window=True,
+        {"title": "song", "listeners": "listeners", "spotify": "streams", "saves": "saves"},
+        also="release_date",
+    ),
+    _profile(
+        "spotify.audience", "songs", "date listeners spotify",
+        {"date": "date", "listeners": "listeners", "spotify": "streams", "saves": "saves"},
+        marks="followers",
+        also="monthly listeners|monthly active listeners|super listeners|playlist adds|followers", about="artist",
+    ),
+    _profile(
+        "spotify.playlists", "songs", "title artist listeners spotify",
+        {"title": "title", "artist": "author", "listeners": "listeners", "spotify": "streams"},
+        also="date_added", about="playlist",
+    ),
+    _profile(
+        "apple.songs", "songs", "title spotify",
+        {"title": "Song|Song Title|Morceau|Titre", "spotify": "Plays|Écoutes"},
+        also="Avg. Daily Listeners|Average Daily Listeners|Avg Daily Listeners|Moy. d'auditeurs journalière|"
+        "Moy. d'auditeurs|Shazams|Shazam Count|Number of Shazams|Shazam|Nombre de Shazam|Radio Spins|"
+        "Purchases|Song Purchases|Achats",
+        period_in_name=r"_(\d{4}-?\d\d-?\d\d)_(\d{4}-?\d\d-?\d\d)(?=_|\.|$)",
     ),
 )  # fmt: skip
+
+
+def mapped(name: str, mapping: Mapped) -> Profile:
+    """A report as its people have said it reads: known by the headers that they named, which must all be there."""
+    columns = {field: tuple(map(plain, headers)) for field, headers in mapping.columns.items()}
+    return Profile(
+        name=name,
+        kind=mapping.kind,
+        columns=convert(columns, dict[Field, tuple[str, ...]]),
+        required=convert(tuple(columns), tuple[Field, ...]),
+        currency=mapping.currency,
+        date_order=mapping.date_order,
+        store=mapping.store or "",
+    )
 
 
 class Match(NamedTuple):
@@ -266,7 +413,7 @@ def _fits(cells: Sequence[str], profile: Profile) -> Match | None:
     if not all(field in places for field in profile.required):
         return None
     known = {name for names in profile.columns.values() for name in names} | set(profile.also)
-    if profile.name == "spotify.timeline" and len(there) > 2:
+    if profile.exact and not there <= known:
         return None
     unknown = tuple(cells[at] for at, each in enumerate(headers) if each and each not in known)
     return Match(profile, places, unknown)
@@ -288,7 +435,8 @@ def nearly(cells: Sequence[str], profiles: Iterable[Profile] = PROFILES) -> tupl
 
 #: Columns about whoever bought something: they are dropped before anything is stored.
 _PERSONAL = re.compile(
-    r"(?i)\b(e-?mails?|buyer|customer|fan)\b|\bphone\b|\bship(ping)? ?(to|address|street|name|city|zip|state|from)|"
+    r"(?i)(?:\b|_)e-?mails?\b|\b(buyer|customer|fan)\b|^user$|\bphone\b|"
+    r"\bship(ping)? ?(to|address|street|name|city|zip|state|from)|"
     r"\b(street|postal|billing|delivery) ?(address|code)|\bzip\b|address|\bip\b|user ?name|\bpaid to\b.*@"
 )
 #: What sounds like them and is none.

@@ -9,19 +9,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
-from typing import IO, NamedTuple
+from operator import itemgetter
+from typing import IO, Any, Generic, Literal, NamedTuple, TypeVar
 
 from adapters.catalogue.files import Dialect, Row, Table, Text, Unreadable
-from adapters.catalogue.profiles import PROFILES, DateOrder, Field, Match, Profile, match, nearly
+from adapters.catalogue.profiles import PROFILES, Field, Match, Profile, match, nearly, plain
 from adapters.catalogue.words import Period, amount, count, month_of, period, slashed
 from domain.catalogue.codes import check_digit, find_isrc
 from domain.catalogue.imports import Counts, Options, Question, Report, Resolved
+from domain.catalogue.mappings import DateOrder
 
 #: A header stands among the first rows, or nowhere.
 HEADER_ROWS_MAX = 40
@@ -29,8 +31,12 @@ DELIMITERS = ("\t", ",", ";", "|")
 #: What one import may name; more than any report has, and little enough to be held.
 PERIODS_MAX = 20_000
 TITLES_MAX = 50_000
-UNKNOWN_SHOWN_MAX = 1_000
 BLOCK_BYTES = 128 * 1024
+DUPLICATES_WATCHED = 100_000
+#: Of how many combinations of cells is remembered what they mean.
+REMEMBERED_MAX = 16_384
+#: Plays of so many recordings in so many years at most: each has a bit for every day of a year.
+YEARS_SEEN_MAX = 500_000
 
 #: Sums of money lose nothing: whatever could not be exact is an error.
 EXACT = Context(prec=100, traps=[Inexact])
@@ -148,11 +154,6 @@ _LOSSY = re.compile(r"\d+([.,]\d+)?E\+?\d+", re.IGNORECASE)
 
 
 @lru_cache(16_384)
-def _isrc(text: str) -> str | None:
-    return find_isrc(text)
-
-
-@lru_cache(16_384)
 def _text(value: str) -> str:
     r"""A text as a cell of COPY; an empty one is \N."""
     value = value.strip()[:500]
@@ -181,6 +182,48 @@ class _Ignored(Exception):
     """A row is recognised and left alone, for this reason."""
 
 
+class Beside(NamedTuple):
+    """What is written beside the rows that are in order, as lines for COPY, since a report may have any number of it.
+
+    `odd` are rows that are not in order. What most rows repeat has a number in them: `subjects` are the number of each
+    subject with its ISRC, UPC and the number of its title, `places` those of stores, countries and kinds of sale.
+    """
+
+    odd: IO[bytes]
+    subjects: IO[bytes]
+    places: IO[bytes]
+
+
+class _Subject(NamedTuple):
+    """What a royalty was paid for: its number here, its names as they are hashed, why it waits or what was found."""
+
+    number: int
+    named: str
+    reason: str
+    found: tuple[str, str, str] | None
+
+
+class _Place(NamedTuple):
+    """Where and how it was earned: its number here, and its names as they are hashed."""
+
+    number: int
+    named: str
+
+
+T = TypeVar("T")
+
+
+class _Recalled(NamedTuple, Generic[T]):
+    """What picks some cells of a row, and what knows what they mean; two calls, because a third costs as much."""
+
+    pick: Callable[[Sequence[str]], Any]
+    recall: Callable[[Any], T]
+
+
+def _nothing(_: Sequence[str]) -> tuple[()]:
+    return ()
+
+
 class Reading:
     """A file on its way into the books."""
 
@@ -190,7 +233,8 @@ class Reading:
         options: Options,
         *,
         latest: date,
-        odd: IO[bytes],
+        beside: Beside,
+        filename: str = "",
         titles: Callable[[], Titles] = lambda: Titles([]),
         progress: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
@@ -204,6 +248,7 @@ class Reading:
         #: The statement and the period of each block of rows, the digest of its rows, by the number it has here.
         self.blocks: dict[tuple[date, date, date], int] = {}
         self.block_digests: list[int] = []
+        self.block_rows: list[int] = []
         self.titles: dict[tuple[str, str], int] = {}
         self.title_reasons: list[str] = []
         self.found_titles: Counter[tuple[str, str, str]] = Counter()
@@ -211,17 +256,22 @@ class Reading:
         self.digest = 0
         self._options = options
         self._latest = latest
-        self._odd = odd
+        self._beside = beside
+        self._numbers: Counter[str] = Counter()
         self._make_titles = titles
         self._known_titles: Titles | None = None
         self._progress = progress
         self._order = self.profile.date_order or options.date_order
         self._currency = self.profile.currency or (options.currency or "").upper()
-        self._days_seen: dict[str, int] = {}
+        self._days_seen: dict[int, dict[str, int]] = {}
+        self._years_seen = 0
         self._rows_seen: set[int] | None = set()
         self._footer = False
         self._decimal_comma = False
         self._places: Mapping[Field, tuple[int, ...]] = located[0].match.places
+        self._filename = filename
+        #: What the file is about, where its columns do not tell; the first day may not be known.
+        self.stretch = self._stretch()
 
     # --- what must be known before --------------------------------------------------------------------------------
 
@@ -233,12 +283,31 @@ class Reading:
             raise Asks(name, "currency", "The file does not say in which currency it counts. Say it, as in EUR.")
         if self.profile.kind == "plays" and "isrc" not in places and self._options.isrc is None:
             raise Asks(name, "track", "The file is about one track and does not say which. Say its ISRC.")
-        if self.profile.window and self._options.period_end is None:
+        if self.stretch is None and self.profile.kind != "plays" and not any(field in places for field in _DATED):
             raise Asks(name, "period", "The file does not say of which time it tells. Say its last day, or both.")
-        dated: list[Field] = [field for field in ("date", "sale", "reporting") if field in places]
-        if self.profile.date_order is None and self._options.date_order is None and self.profile.kind != "songs":
+        dated = [field for field in _DATED if field in places]
+        if self.profile.date_order is None and self._options.date_order is None:
             self._order = self._found_order(dated)
         self._look_at_amounts()
+
+    def _stretch(self) -> tuple[date | None, date] | None:
+        """What the file is about as was said beside it, as its name tells, or as it stands above the header."""
+        if self._options.period_end is not None:
+            return self._options.period_start, self._options.period_end
+        texts: Sequence[str] = ()
+        if self.profile.period_in_name and (found := re.search(self.profile.period_in_name, self._filename)):
+            texts = found.groups()
+        elif self.profile.preamble:
+            located = self.located[0]
+            above = {
+                plain(row.cells[0]).rstrip(":"): row.cells[1]
+                for row in islice(located.table.rows(located.dialect), located.before)
+                if len(row.cells) > 1
+            }
+            texts = [above[label] for labels in self.profile.preamble.values() for label in labels if label in above]
+        days = [period(text, self._order) for text in texts]
+        first, last = (days[0], days[-1]) if days else (None, None)
+        return None if first is None or last is None or last.end < first.start else (first.start, last.end)
 
     def _found_order(self, fields: Sequence[Field]) -> DateOrder | None:
         """What the dates of the file themselves tell of their order; raises Asks, Inconsistent."""
@@ -294,34 +363,32 @@ class Reading:
             self.warnings["no_rows"] = None
 
     def _table(self, located: Located) -> Iterator[str]:
-        read = {"plays": self._plays, "royalties": self._royalty, "songs": self._song}[self.profile.kind]
         table, width = located.table, len(located.header)
         needed = max(located.match.places[field][0] for field in self.profile.required) + 1
         self._places = located.match.places
+        read = {"plays": self._plays, "royalties": self._royalties, "songs": self._songs}[self.profile.kind](width)
         line = 0
-        for at, row in enumerate(table.rows(located.dialect)):
-            line, cells = row
+        for at, (line, cells) in enumerate(table.rows(located.dialect)):
             if at & 0x3FFF == 0x3FFF:
                 self._progress(at, table.done, table.size)
-            if at < located.before:
-                self._note(row, "ignored", "preamble" if any(cells) else "blank")
             if at <= located.before:
+                if at < located.before:
+                    self._note(line, cells, "ignored", "preamble" if any(cells) else "blank")
                 continue
             try:
-                shaped = cells if len(cells) == width else self._shaped(cells, width, needed)
-                yield read(Row(line, shaped))
+                yield read(line, cells if len(cells) == width else self._shaped(cells, width, needed))
             except _Ignored as why:
-                self._note(row, "ignored", str(why))
+                self._note(line, cells, "ignored", str(why))
             except _Wrong as why:
                 alone = self._left_alone(cells)
-                self._note(row, "rejected" if alone is None else "ignored", alone or str(why))
+                self._note(line, cells, "rejected" if alone is None else "ignored", alone or str(why))
         self._warn_of(located, line)
 
     def _warn_of(self, located: Located, line: int) -> None:
         """What is to be said of a table that was read to its last line."""
         if located.table.cut:
             self.warnings["file_truncated"] = None
-            self._note(Row(line + 1, []), "rejected", "truncated_row")
+            self._note(line + 1, [], "rejected", "truncated_row")
         if located.table.mixed:
             self.warnings["encoding_mixed"] = None
         if located.match.unknown:
@@ -335,6 +402,9 @@ class Reading:
         if _TOTAL.fullmatch(full[0]) and not self._footer:
             self._footer = True
             raise _Ignored("total_row")
+        # The header of another table below, which sums up what stands above it.
+        headers = set(map(plain, self.header))
+        self._footer |= 1 < len(full) < len(headers) and headers.issuperset(map(plain, full))
         if self._footer:
             raise _Ignored("summary_table")
         if len(full) == 1:
@@ -355,95 +425,170 @@ class Reading:
             return "total_row"
         return "note_row" if len(full) == 1 and len(self.header) > 2 else None
 
-    def _note(self, row: Row, kind: str, reason: str) -> None:
+    def _note(self, line: int, cells: Sequence[str], kind: str, reason: str) -> None:
         """Write down a row that is not in order."""
         if kind == "ignored":
             self.ignored[reason] += 1
         else:
             self.counts[kind] += 1
-        line = f"{row.line}\t{kind}\t{reason}\t{cells_text(row.cells)}\n"
-        self._odd.write(line.encode())
+        self._beside.odd.write(f"{line}\t{kind}\t{reason}\t{cells_text(cells)}\n".encode())
 
-    def _cell(self, cells: list[str], field: Field) -> str:
+    def _cell(self, cells: Sequence[str], field: Field) -> str:
         for place in self._places.get(field, ()):
             if cells[place] and not cells[place].isspace():
                 return cells[place]
         return ""
 
-    # --- plays ----------------------------------------------------------------------------------------------------
+    def _picker(self, field: Field) -> Callable[[Sequence[str]], str]:
+        """What picks the cell of a field, without looking twice where it has one column."""
+        places = self._places.get(field, ())
+        return itemgetter(places[0]) if len(places) == 1 else lambda cells: self._cell(cells, field)
 
-    def _plays(self, row: Row) -> str:
-        cells = row.cells
-        isrc = _isrc(self._cell(cells, "isrc")) if "isrc" in self._places else self._options.isrc
-        if isrc is None:
-            raise _Wrong("isrc_invalid")
-        found = period(self._cell(cells, "date"), self._order)
-        if found is None or found.start != found.end:
-            raise _Wrong("date_invalid")
-        if found.start > self._latest:
-            raise _Wrong("date_in_future")
-        spotify, apple = self._played(cells, "spotify"), self._played(cells, "apple")
-        if spotify is None and apple is None:
-            raise _Wrong("quantity_invalid")
-        self._see(isrc, found.start)
-        self.counts["accepted"] += 1
-        shown = "\t".join("\\N" if each is None else str(each) for each in (spotify, apple))
-        line = f"{row.line}\t{isrc}\t{found.start}\t{shown}\n"
-        self._add(line.partition("\t")[2])
-        return line
+    def _recalled(self, read: Callable[[list[str]], T], fields: Iterable[Field], width: int) -> _Recalled[T]:
+        """A function of a row that is given these cells only and remembers what came of them: reports repeat them."""
+        at = sorted({place for field in fields for place in self._places.get(field, ())})
 
-    def _played(self, cells: list[str], field: Field) -> int | None:
-        text = self._cell(cells, field)
-        found = count(text) if text else None
-        if text and (found is None or found < 0):
-            raise _Wrong("quantity_invalid")
-        return found
+        @lru_cache(REMEMBERED_MAX)
+        def recall(picked: Any) -> T:
+            cells = [""] * width
+            for place, cell in zip(at, (picked,) if len(at) == 1 else picked, strict=True):
+                cells[place] = cell
+            return read(cells)
 
-    def _see(self, isrc: str, day: date) -> None:
-        """Refuse a day that a recording has had; a recording's days are the bits of one number."""
-        bit = 1 << (day.toordinal() - _FIRST_DAY)
-        seen = self._days_seen.get(isrc, 0)
-        if seen & bit:
-            raise _Wrong("duplicate_date")
-        if not seen and len(self._days_seen) >= TITLES_MAX:
-            raise Unreadable("unknown_format", f"The file names more than {TITLES_MAX} recordings.")
-        self._days_seen[isrc] = seen | bit
-        if not self.days:
-            self.days = [day, day]
-        elif not self.days[0] <= day <= self.days[1]:
-            self.days = [min(self.days[0], day), max(self.days[1], day)]
+        return _Recalled(itemgetter(*at) if at else _nothing, recall)
 
     def _add(self, content: str) -> None:
         """Add a row to the digest of the file, which does not depend on the order of rows."""
         self.digest = (self.digest + int.from_bytes(blake2b(content.encode(), digest_size=16).digest())) & _MASK
 
+    # --- plays ----------------------------------------------------------------------------------------------------
+
+    def _plays(self, width: int) -> Callable[[int, Sequence[str]], str]:
+        """What reads a row of plays."""
+        pick_isrc, isrc_of = self._recalled(self._recording, ("isrc",), width)
+        pick_day, day_of = self._recalled(self._day, ("date",), width)
+        pick_spotify, spotify_of = self._recalled(self._played("spotify"), ("spotify",), width)
+        pick_apple, apple_of = self._recalled(self._played("apple"), ("apple",), width)
+        counts = self.counts
+
+        def read(line: int, cells: Sequence[str]) -> str:
+            isrc, day = isrc_of(pick_isrc(cells)), day_of(pick_day(cells))
+            spotify, apple = spotify_of(pick_spotify(cells)), apple_of(pick_apple(cells))
+            if spotify is None and apple is None:
+                raise _Wrong("quantity_invalid")
+            self._see(isrc, day)
+            counts["accepted"] += 1
+            content = f"{isrc}\t{day}\t{_number(spotify)}\t{_number(apple)}\n"
+            self._add(content)
+            return f"{line}\t{content}"
+
+        return read
+
+    def _recording(self, cells: Sequence[str]) -> str:
+        isrc = find_isrc(self._cell(cells, "isrc")) if "isrc" in self._places else self._options.isrc
+        if isrc is None:
+            raise _Wrong("isrc_invalid")
+        return isrc
+
+    def _day(self, cells: Sequence[str]) -> date:
+        found = period(self._cell(cells, "date"), self._order)
+        if found is None or found.start != found.end:
+            raise _Wrong("date_invalid")
+        if found.start > self._latest:
+            raise _Wrong("date_in_future")
+        return found.start
+
+    def _played(self, field: Field) -> Callable[[Sequence[str]], int | None]:
+        def read(cells: Sequence[str]) -> int | None:
+            text = self._cell(cells, field)
+            found = count(text) if text else None
+            if text and (found is None or found < 0):
+                raise _Wrong("quantity_invalid")
+            return found
+
+        return read
+
+    def _see(self, isrc: str, day: date) -> None:
+        """Refuse a day that a recording has had; a recording's days of one year are the bits of one number."""
+        year = self._days_seen.setdefault(day.year, {})
+        bit = 1 << (day.month * 31 + day.day)
+        seen = year.get(isrc, 0)
+        if seen & bit:
+            raise _Wrong("duplicate_date")
+        if not seen:
+            self._years_seen += 1
+            if self._years_seen > YEARS_SEEN_MAX:
+                raise Unreadable(
+                    "unknown_format", f"The file has more than {YEARS_SEEN_MAX} years of recordings. Split it."
+                )
+        year[isrc] = seen | bit
+        if not self.days:
+            self.days = [day, day]
+        elif not self.days[0] <= day <= self.days[1]:
+            self.days = [min(self.days[0], day), max(self.days[1], day)]
+
     # --- royalties ------------------------------------------------------------------------------------------------
 
-    def _royalty(self, row: Row) -> str:
-        cells, cell = row.cells, self._cell
-        for field, words in self.profile.payouts.items():
-            if cell(cells, field).strip().casefold() in words:
-                raise _Ignored("payout_row")
-        sale, statement = self._periods(cells)
-        money, units, currency = self._earned(cells)
-        isrc, upc, reason = self._subject(cells)
-        title, artist = cell(cells, "title"), cell(cells, "artist")
-        unresolved = "\\N"
-        if reason:
-            self._note(row, "queued", reason)
-            unresolved = str(self._unresolved(artist or self._options.artist or "", title, reason))
-        else:
-            self.counts["accepted"] += 1
-        self.totals[currency] = EXACT.add(self.totals.get(currency, _ZERO), money)
-        place = (cell(cells, "store"), _country(cell(cells, "country")), cell(cells, "kind"))
-        named = ("", "") if isrc else (title, artist)
-        names = (isrc or "", upc or "", *named, *place)
-        return self._line(row.line, self._block(statement.start, sale), names, units, currency, money, unresolved)
+    def _royalties(self, width: int) -> Callable[[int, Sequence[str]], str]:
+        """What reads a row of royalties."""
+        profile, comma = self.profile, self._decimal_comma
+        dated: tuple[Field, ...] = ("sale", "sale_year", "sale_end", "reporting", "reporting_year")
+        pick_payout, is_payout = self._recalled(self._has_word(profile.payouts), profile.payouts, width)
+        pick_dates, periods_of = self._recalled(self._periods, dated, width)
+        pick_void, is_void = self._recalled(self._has_word(profile.voids), profile.voids, width)
+        pick_currency, currency_of = self._recalled(self._counted_in, ("currency",), width)
+        pick_codes, recording_of = self._recalled(self._own_recording, ("isrc", "isrc_else"), width)
+        about: tuple[Field, ...] = ("isrc", "isrc_else", "upc", "title", "artist", "kind")
+        pick_subject, subject_of = self._recalled(self._subject, about, width)
+        pick_place, place_of = self._recalled(self._place, ("store", "country", "kind"), width)
+        amount_text, units_text, isrc_text = map(self._picker, _COUNTED)
+        counts, totals, blocks, line_of = self.counts, self.totals, self.blocks, self._line
 
-    def _periods(self, cells: list[str]) -> tuple[Period, Period]:
-        """What a row is about, and the statement that it belongs to."""
+        def read(line: int, cells: Sequence[str]) -> str:
+            if profile.payouts and is_payout(pick_payout(cells)):
+                raise _Ignored("payout_row")
+            which = periods_of(pick_dates(cells))
+            money = amount(amount_text(cells).strip(), decimal_comma=comma)
+            if money is None:
+                raise _Wrong("amount_invalid")
+            text = units_text(cells).strip()
+            units = count(text, decimal_comma=comma) if text else None
+            if text and units is None:
+                raise _Wrong("quantity_invalid")
+            if profile.voids and is_void(pick_void(cells)):
+                money, units = -abs(money), None if units is None else -abs(units)
+            currency = currency_of(pick_currency(cells))
+            # A row with a code of its own is none that is left alone, and one of a code that is wrong is not either.
+            if not isrc_text(cells) and recording_of(pick_codes(cells)) is None and (alone := self._left_alone(cells)):
+                raise _Ignored(alone)
+            subject = subject_of(pick_subject(cells))
+            block = blocks.get(which)
+            if block is None:
+                block = self._new_block(which)
+            if subject.reason:
+                self._note(line, cells, "queued", subject.reason)
+            else:
+                counts["accepted"] += 1
+                if subject.found is not None:
+                    self.found_titles[subject.found] += 1
+            totals[currency] = EXACT.add(totals.get(currency, _ZERO), money)
+            return line_of(line, block, subject, place_of(pick_place(cells)), units, currency, money)
+
+        return read
+
+    def _has_word(self, words: Mapping[Field, tuple[str, ...]]) -> Callable[[Sequence[str]], bool]:
+        return lambda cells: any(self._cell(cells, field).strip().casefold() in each for field, each in words.items())
+
+    def _periods(self, cells: Sequence[str]) -> tuple[date, date, date]:
+        """The statement that a row belongs to, and the first and the last day of what it is about."""
         cell, first_of_month = self._cell, self.profile.first_of_month
-        sale = period(cell(cells, "sale") or cell(cells, "reporting"), self._order, first_of_month=first_of_month)
+        told = self._dated(cells, "reporting", "reporting_year")
+        sale: Period | None
+        if text := self._dated(cells, "sale", "sale_year") or told:
+            sale = period(text, self._order, first_of_month=first_of_month)
+        else:
+            begins, ends_on = self.stretch or (None, None)
+            sale = None if ends_on is None else Period(begins or ends_on.replace(day=1), ends_on)
         if sale is None:
             raise _Wrong("period_invalid")
         if ends := cell(cells, "sale_end"):
@@ -452,89 +597,99 @@ class Reading:
                 raise _Wrong("period_invalid")
             sale = Period(sale.start, last.end)
         sale = month_of(sale)
-        told = cell(cells, "reporting").strip()
         # What is only a number is that of a run, and says nothing of when it was.
         statement = sale if not told or (told.isdigit() and len(told) < 6) else period(told, self._order)
         if statement is None:
             raise _Wrong("date_invalid")
         if statement.start > self._latest or sale.start > self._latest:
             raise _Wrong("date_in_future")
-        return sale, statement
+        return statement.start, sale.start, sale.end
 
-    def _earned(self, cells: list[str]) -> tuple[Decimal, int | None, str]:
-        """Money, units and currency of a row."""
-        cell = self._cell
-        money = amount(cell(cells, "amount").strip(), decimal_comma=self._decimal_comma)
-        if money is None:
-            raise _Wrong("amount_invalid")
-        text = cell(cells, "units")
-        units = count(text, decimal_comma=self._decimal_comma) if text else None
-        if text and units is None:
-            raise _Wrong("quantity_invalid")
-        for field, words in self.profile.voids.items():
-            if cell(cells, field).strip().casefold() in words:
-                money, units = -abs(money), None if units is None else -abs(units)
-        currency = self._currency or cell(cells, "currency").strip().upper()
+    def _dated(self, cells: Sequence[str], field: Field, year: Field) -> str:
+        """A date as it is written, also where its year is in a column of its own."""
+        text, of = self._cell(cells, field).strip(), self._cell(cells, year).strip()
+        return f"{of}-{text}" if of else text
+
+    def _counted_in(self, cells: Sequence[str]) -> str:
+        currency = self._currency or self._cell(cells, "currency").strip().upper()
         if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
             raise _Wrong("amount_invalid")
-        return money, units, currency
+        return currency
 
-    def _subject(self, cells: list[str]) -> tuple[str | None, str | None, str]:
-        """What a row is about: an ISRC, a UPC, or neither and why."""
-        cell = self._cell
-        own = cell(cells, "isrc")
-        isrc = _isrc(own or cell(cells, "isrc_else"))
+    def _own_recording(self, cells: Sequence[str]) -> str | None:
+        """The ISRC that a row has itself."""
+        own = self._cell(cells, "isrc")
+        isrc = find_isrc(own or self._cell(cells, "isrc_else"))
         if own and isrc is None:
             raise _Wrong("isrc_invalid")
+        return isrc
+
+    def _subject(self, cells: Sequence[str]) -> _Subject:
+        """What a row is about: a recording, a release, or a title that waits."""
+        cell = self._cell
+        title, artist = cell(cells, "title"), cell(cells, "artist")
         upc = self._upc(cell(cells, "upc"))
-        if isrc is not None:
-            return isrc, upc, ""
-        alone = self._left_alone(cells)
-        if alone is not None:
-            raise _Ignored(alone)
-        title, kind = cell(cells, "title"), cell(cells, "kind").strip().casefold()
-        is_release = any(kind in words for words in self.profile.of_release.values()) or (not title and upc is not None)
-        if is_release:
-            return None, upc, "" if upc is not None else "not_a_recording"
-        isrc, reason = self._by_title(cell(cells, "artist"), title)
-        return isrc, upc, reason
+        isrc, reason, found = self._own_recording(cells), "", None
+        if isrc is None:
+            kind = cell(cells, "kind").strip().casefold()
+            is_release = any(kind in each for each in self.profile.of_release.values()) or (
+                not title and upc is not None
+            )
+            if not is_release:
+                isrc, reason = self._by_title(artist, title)
+                found = None if isrc is None else (title.strip(), artist.strip(), isrc)
+            elif upc is None:
+                reason = "not_a_recording"
+        waits = self._unresolved(artist or self._options.artist or "", title, reason) if reason else None
+        number = self._numbered("subjects", f"{_text(isrc or '')}\t{_text(upc or '')}\t{_number(waits)}")
+        named = (isrc or "", upc or "", *(("", "") if isrc else (title, artist)))
+        return _Subject(number, "\x1f".join(named), reason, found)
+
+    def _place(self, cells: Sequence[str]) -> _Place:
+        cell = self._cell
+        named = (cell(cells, "store") or self.profile.store, _country(cell(cells, "country")), cell(cells, "kind"))
+        return _Place(self._numbered("places", "\t".join(map(_text, named))), "\x1f".join(named))
+
+    def _numbered(self, what: Literal["subjects", "places"], texts: str) -> int:
+        """Write something that rows repeat beside them: the number it has in them."""
+        number = self._numbers[what]
+        self._numbers[what] += 1
+        file: IO[bytes] = getattr(self._beside, what)
+        file.write(f"{number}\t{texts}\n".encode())
+        return number
 
     def _line(
         self,
         line: int,
         block: int,
-        names: tuple[str, ...],
+        subject: _Subject,
+        place: _Place,
         units: int | None,
         currency: str,
         money: Decimal,
-        unresolved: str,
     ) -> str:
-        key = int.from_bytes(blake2b("\x1f".join((currency, *names)).encode(), digest_size=8).digest(), signed=True)
+        names = f"{currency}\x1f{subject.named}\x1f{place.named}"
+        key = int.from_bytes(blake2b(names.encode(), digest_size=8).digest(), signed=True)
         number = format(money, "f")
         bare = number.rstrip("0").rstrip(".") if "." in number else number
         whole = int.from_bytes(blake2b(f"{key}\x1f{units}\x1f{bare}".encode(), digest_size=16).digest())
         self.block_digests[block] = (self.block_digests[block] + whole) & _MASK
+        self.block_rows[block] += 1
         if self._rows_seen is not None:
             self._watch_duplicates(whole + block)
-        isrc, upc, title, artist, store, country, kind = map(_text, names)
         counted = "\\N" if units is None else units
-        return (
-            f"{block}\t{key}\t{line}\t{isrc}\t{upc}\t{title}\t{artist}\t{store}\t{country}\t{kind}\t{counted}\t"
-            f"{currency}\t{number}\t{unresolved}\n"
-        )
+        return f"{block}\t{key}\t{line}\t{subject.number}\t{place.number}\t{counted}\t{currency}\t{number}\n"
 
-    def _block(self, statement: date, sale: Period) -> int:
-        which = (statement, sale.start, sale.end)
-        block = self.blocks.get(which)
-        if block is None:
-            if len(self.blocks) >= PERIODS_MAX:
-                raise Unreadable("unknown_format", f"The file names more than {PERIODS_MAX} statements and periods.")
-            block = self.blocks[which] = len(self.blocks)
-            self.block_digests.append(0)
+    def _new_block(self, which: tuple[date, date, date]) -> int:
+        if len(self.blocks) >= PERIODS_MAX:
+            raise Unreadable("unknown_format", f"The file names more than {PERIODS_MAX} statements and periods.")
+        block = self.blocks[which] = len(self.blocks)
+        self.block_digests.append(0)
+        self.block_rows.append(0)
         return block
 
     def _watch_duplicates(self, whole: int) -> None:
-        """Warn when a row is there twice, as far as can be seen in bounded memory: among the first 100,000."""
+        """Warn when a row is there twice, among the first 100,000; of later ones the staged rows tell."""
         assert self._rows_seen is not None
         short = whole & 0xFFFFFFFFFFFF
         if short in self._rows_seen:
@@ -542,8 +697,13 @@ class Reading:
             self._rows_seen = None
             return
         self._rows_seen.add(short)
-        if len(self._rows_seen) > 100_000:
+        if len(self._rows_seen) > DUPLICATES_WATCHED:
             self._rows_seen = None
+
+    @property
+    def may_have_duplicates(self) -> bool:
+        """Whether there are more rows than were watched, among which no row has come twice."""
+        return self._rows_seen is None and "duplicate_rows" not in self.warnings
 
     def _upc(self, text: str) -> str | None:
         plain = re.sub(r"[\s'\-]", "", text)
@@ -562,10 +722,7 @@ class Reading:
             return None, "isrc_missing"
         if self._known_titles is None:
             self._known_titles = self._make_titles()
-        isrc, reason = self._known_titles.find(artist or self._options.artist or "", title)
-        if isrc is not None:
-            self.found_titles[title.strip(), artist.strip(), isrc] += 1
-        return isrc, reason
+        return self._known_titles.find(artist or self._options.artist or "", title)
 
     def _unresolved(self, artist: str, title: str, reason: str) -> int:
         which = (artist.strip()[:500], title.strip()[:500])
@@ -577,27 +734,50 @@ class Reading:
             self.title_reasons.append(reason)
         return found
 
-    # --- songs in a window ----------------------------------------------------------------------------------------
+    # --- figures over a stretch of time ---------------------------------------------------------------------------
 
-    def _song(self, row: Row) -> str:
-        cells = row.cells
-        title = self._cell(cells, "title").strip()
-        if not title:
-            raise _Wrong("quantity_invalid")
-        values = [self._said(cells, field) for field in ("listeners", "spotify", "saves")]
-        isrc, reason = self._by_title("", title)
-        unresolved = "\\N"
-        if reason:
-            self._note(row, "queued", reason)
-            unresolved = str(self._unresolved(self._options.artist or "", title, reason))
-        else:
-            self.counts["accepted"] += 1
-        shown = "\t".join("\\N" if each is None else str(each) for each in values)
-        line = f"{row.line}\t{_text(title)}\t{_text(isrc or '')}\t{shown}\t{unresolved}\n"
-        self._add(line.partition("\t")[2])
-        return line
+    def _songs(self, _: int) -> Callable[[int, Sequence[str]], str]:
+        """What reads a row of figures over a stretch of time, of a song, an artist or a playlist."""
+        about = self.profile.about
+        dated = "date" in self._places
 
-    def _said(self, cells: list[str], field: Field) -> int | None:
+        def read(line: int, cells: Sequence[str]) -> str:
+            name = self._named(cells)
+            if not name:
+                raise _Wrong("quantity_invalid")
+            first, last = self.stretch or (None, None)
+            if dated:
+                first = last = self._day(cells)
+                self._see(name, first)
+            values = [self._said(cells, field) for field in ("listeners", "spotify", "saves")]
+            isrc, reason = self._by_title("", name) if about == "recording" else (None, "")
+            unresolved: int | None = None
+            if reason:
+                self._note(line, cells, "queued", reason)
+                unresolved = self._unresolved(self._options.artist or "", name, reason)
+            else:
+                self.counts["accepted"] += 1
+                if isrc is not None:
+                    self.found_titles[name, "", isrc] += 1
+            shown = "\t".join(map(_number, values))
+            days = "\t".join("\\N" if each is None else str(each) for each in (first, last))
+            content = f"{_text(name)}\t{_text(isrc or '')}\t{days}\t{shown}\t{_number(unresolved)}\n"
+            self._add(content)
+            return f"{line}\t{content}"
+
+        return read
+
+    def _named(self, cells: Sequence[str]) -> str:
+        """What a row is about, in words."""
+        match self.profile.about:
+            case "artist":
+                return self._options.artist or self._filename.partition("-audience")[0] or "artist"
+            case "playlist":
+                names = (self._cell(cells, "title").strip(), self._cell(cells, "artist").strip())
+                return " / ".join(filter(None, names))
+        return self._cell(cells, "title").strip()
+
+    def _said(self, cells: Sequence[str], field: Field) -> int | None:
         """A number of a store that writes n/a, - or nothing for what it does not say."""
         text = self._cell(cells, field).strip()
         found = count(text)
@@ -640,7 +820,14 @@ class Reading:
 
 _MASK = (1 << 128) - 1
 _ZERO = Decimal(0)
-_FIRST_DAY = date(1900, 1, 1).toordinal()
+#: Fields that tell what a row is about in time.
+_DATED: tuple[Field, ...] = ("date", "sale", "reporting")
+_COUNTED: tuple[Field, ...] = ("amount", "units", "isrc")
+
+
+def _number(value: int | None) -> str:
+    r"""A number as a cell of COPY; None is \N."""
+    return "\\N" if value is None else str(value)
 
 
 @lru_cache(4096)
@@ -665,4 +852,4 @@ def _named(found: Period) -> str:
     return f"{found.start}/{found.end}"
 
 
-__all__ = ["Asks", "Inconsistent", "Located", "Reading", "Titles", "locate"]
+__all__ = ["Asks", "Beside", "Inconsistent", "Located", "Reading", "Titles", "locate"]

@@ -6,13 +6,15 @@ import asyncio
 import csv
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from adapters.catalogue.files import Table, Unreadable, tables
-from adapters.catalogue.profiles import personal
+from adapters.catalogue.profiles import PROFILES, Profile, personal
 from adapters.catalogue.reading import HEADER_ROWS_MAX, Located, dialects, locate
 from adapters.provides import provides
 from adapters.storage.settings import Uploads
@@ -32,6 +34,8 @@ class Received(Value):
     path: Path
     size: int
     sha256: str
+    #: The kind of report that it is.
+    source: str = ""
     #: Why it can never be imported, as a word and a sentence; nothing of it may be kept then.
     refused: tuple[str, str] | None = None
 
@@ -54,9 +58,12 @@ class Receiving:
         *,
         filename: str,
         encoding: str | None,
+        profiles: Callable[[Mapping[str, str]], Sequence[Profile]] = lambda _: PROFILES,
         size_max: int | None = None,
     ) -> AsyncIterator[Received]:
         """A report as it comes, in a form or as the body itself; it is gone after the context.
+
+        `profiles` are what it may be, given what was said beside it in the form.
 
         Raises what uploads raise: UploadTooLarge, MalformedUpload, NoFile, UploadStalled, TooManyUploads.
         """
@@ -95,9 +102,9 @@ class Receiving:
                     await store(
                         FilePart(filename=None, content_type=content_type, format="file"), within(limits, placed)
                     )
-            yield await asyncio.to_thread(
-                _looked_at, to, name, fields, room, fields.get("encoding") or encoding, digest.hexdigest()
-            )
+            encoding = fields.get("encoding") or encoding
+            known = profiles(fields)
+            yield await asyncio.to_thread(_looked_at, to, name, fields, room, encoding, digest.hexdigest(), known)
 
     async def keep(self, received: Received, key: str) -> None:
         """Keep what may be kept of a report."""
@@ -116,27 +123,26 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
 
 
 def _looked_at(
-    path: Path, name: str, fields: dict[str, str], room: Path, encoding: str | None, sha256: str
+    path: Path,
+    name: str,
+    fields: dict[str, str],
+    room: Path,
+    encoding: str | None,
+    sha256: str,
+    profiles: Sequence[Profile],
 ) -> Received:
-    size = path.stat().st_size
-    received = Received(filename=name[-255:], fields=fields, path=path, size=size, sha256=sha256)
+    received = Received(filename=name[-255:], fields=fields, path=path, size=path.stat().st_size, sha256=sha256)
     try:
         found = tables(path, name, room, encoding)
-        located = locate(found)
+        located = locate(found, profiles)
     except Unreadable as problem:
-        return Received(
-            filename=received.filename,
-            fields=fields,
-            path=path,
-            size=size,
-            sha256=sha256,
-            refused=(problem.reason, str(problem)),
-        )
+        return replace(received, refused=(problem.reason, str(problem)))
+    received = replace(received, source=located[0].match.profile.name)
     if not any(map(_is_about_buyers, found)):
         return received
     stripped = room / "stripped.csv"
     _strip(located, stripped)
-    return Received(filename=received.filename, fields=fields, path=stripped, size=size, sha256=sha256)
+    return replace(received, path=stripped)
 
 
 def _is_about_buyers(table: Table) -> bool:

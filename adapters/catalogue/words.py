@@ -1,4 +1,4 @@
-"""Numbers, dates and periods as reports write them."""
+"""Numbers, dates and periods as reports write them, and cells as spreadsheets read them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import NamedTuple
 
-from adapters.catalogue.profiles import DateOrder
+from domain.catalogue.mappings import DateOrder
 
 
 class Period(NamedTuple):
@@ -185,3 +185,9 @@ def amount(text: str, *, decimal_comma: bool) -> Decimal | None:
     if not found.is_finite() or not isinstance(exponent, int):
         return None
     return found if len(digits) + exponent <= DIGITS_MAX and exponent >= -DECIMALS_MAX else None
+
+
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; a number with its sign stays one."""
+    begins = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
+    return f"'{cell}" if begins and not cell[1:].replace(".", "", 1).replace(",", "").isdigit() else cell

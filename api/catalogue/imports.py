@@ -18,15 +18,18 @@ from msgspec.structs import asdict, replace
 
 from adapters.catalogue.books import OddRow
 from adapters.catalogue.files import ENCODINGS
+from adapters.catalogue.words import inert
 from api.answers import Answer
 from api.auth import Asker
+from api.catalogue.mappings import profiles, saved
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
 from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RefuseImport, RequestImport
 from commands.catalogue.reactions import read_file
 from domain.catalogue.codes import find_isrc
-from domain.catalogue.imports import BadOption, DateOrder, Options, imports, object_key
+from domain.catalogue.imports import BadOption, Options, imports, object_key
+from domain.catalogue.mappings import DateOrder
 from domain.keeping import check_text
 from domain.kernel import Invalid
 from projections.catalogue.imports import ImportDocument, import_counts, import_documents
@@ -80,7 +83,7 @@ class Answers(Struct, forbid_unknown_fields=True):
 
 _document = json.Decoder(ImportDocument).decode
 _SAID = {
-    "source": "The kind of report, where it should not be found out",
+    "source": "The kind of report, where it should not be found out: a known one, or a saved mapping",
     "currency": "What it counts in, where it does not say (EUR)",
     "date_order": "How dates such as 03/04/2026 are read: dmy, mdy or ymd",
     "period_start": "The first day of what it sums up, where it does not say",
@@ -186,6 +189,7 @@ async def _take(
 ) -> tuple[str, bool]:
     """Take a file in and ask for its import: the id, and whether it is refused already."""
     length = request.headers.get("content-length", "")
+    mappings = await saved(ports, asker.workspace_id)
     async with ports.receiving.receive(
         request.headers.get("content-type"),
         int(length) if length.isdigit() else None,
@@ -193,9 +197,12 @@ async def _take(
         asker.workspace_id,
         filename=check_text(filename),
         encoding=asked.get("encoding"),
+        profiles=lambda fields: profiles(mappings, fields.get("source") or asked.get("source")),
         size_max=size_max,
     ) as received:
         said = options(asked, received.fields)
+        if received.source in mappings:
+            said = replace(said, source=received.source, mapping=mappings[received.source])
         import_id = ports.vault.new_id()
         key = "" if received.refused else object_key(asker.workspace_id, import_id)
         if key:
@@ -333,16 +340,10 @@ def _csv(header: Sequence[str], rows: Sequence[OddRow]) -> str:
     """Rows to be corrected, under the header of their file; what a spreadsheet would compute is made plain text."""
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow([_inert(each) for each in header])
+    writer.writerow([inert(each) for each in header])
     for row in rows:
-        writer.writerow([_inert(each) for each in row.cells])
+        writer.writerow([inert(each) for each in row.cells])
     return file.getvalue()
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; a number with its sign stays one."""
-    begins = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{cell}" if begins and not cell[1:].replace(".", "", 1).replace(",", "").isdigit() else cell
 
 
 async def _import(ports: Ports, asker: Asker, import_id: str, status: int = 200) -> Response[bytes]:

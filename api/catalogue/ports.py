@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import commands.catalogue.ports
 from adapters.catalogue.books import Books
 from adapters.catalogue.cookies import SealedCookies
+from adapters.catalogue.media import Media
 from adapters.catalogue.receiving import Receiving
 from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
 from api.kernel import Execute
-from commands.catalogue.settings import Imports
+from commands.catalogue.settings import Imports, Releases
 from commands.kernel import Now
 
 
@@ -25,6 +26,8 @@ class Ports:
     vault: Vault
     books: Books
     receiving: Receiving
+    media: Media
+    releases: Releases
     reading: commands.catalogue.ports.Ports
     cookies: SealedCookies
     settings: Imports

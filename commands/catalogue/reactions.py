@@ -10,8 +10,10 @@ from commands.catalogue.browser_profiles import RemoveBrowserProfile, UseBrowser
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent
 from commands.kernel import Queue, reacts_to
+from domain.catalogue import releases
 from domain.catalogue.browser_profiles import browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
+from domain.catalogue.releases import ReleaseRemoved
 from domain.catalogue.titles import TitleResolved
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound
@@ -87,10 +89,22 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     """Delete the books of a forgotten workspace and the originals that they were made from."""
     assert isinstance(recorded.event, WorkspaceForgotten)
     workspace_id = recorded.event.workspace_id
-    async for stored in ports.blobs.list(objects_of(workspace_id)):
-        await ports.blobs.delete(stored.key)
+    await _delete(objects_of(workspace_id), ports)
+    await _delete(releases.objects_of_releases(workspace_id), ports)
     await ports.importing.forget(workspace_id)
     await ports.cookies.forget(workspace_id)
+
+
+@reacts_to(ReleaseRemoved, name="delete-release-files")
+async def delete_release_files(recorded: Recorded, ports: Ports) -> None:
+    """Delete the artwork and the audio of a release that was removed."""
+    assert isinstance(recorded.event, ReleaseRemoved)
+    await _delete(releases.objects_of(recorded.event.workspace_id, recorded.event.release_id), ports)
+
+
+async def _delete(prefix: str, ports: Ports) -> None:
+    async for stored in ports.blobs.list(prefix):
+        await ports.blobs.delete(stored.key)
 
 
 @reacts_to(WorkspaceReclaimed, name="forget-browser-profiles")

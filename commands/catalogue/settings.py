@@ -14,3 +14,16 @@ class Imports(Section, frozen=True):
     import_at_once_bytes_max: Annotated[
         Count, says("The largest file of daily plays that is read while its sender waits")
     ] = 16 * 1024 * 1024
+
+
+class Releases(Section, frozen=True):
+    """What belongs to releases."""
+
+    artwork_bytes_max: Annotated[Count, says("The largest front cover that is taken in")] = 20 * 1024 * 1024
+    release_audio_bytes_max: Annotated[
+        Count, says("The largest audio of one recording of a release that is taken in")
+    ] = 512 * 1024 * 1024
+    ern_namespace: Annotated[str, says("The XML namespace of DDEX messages; another version of ERN 4 has another")] = (
+        "http://ddex.net/xml/ern/43"
+    )
+    ern_avs_version: Annotated[str, says("Which version of DDEX's allowed values its messages name")] = "6"

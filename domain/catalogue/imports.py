@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from msgspec import field
 from msgspec.structs import replace
 
+from domain.catalogue.mappings import DateOrder, Mapping
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value, personal
 from domain.objects import Kept, keeps, lets_go
 
-DateOrder = Literal["dmy", "mdy", "ymd"]
 Question = Literal["currency", "date_order", "period", "track"]
 Reason = Literal["html", "empty_file", "unknown_format", "date_inconsistent", "rows_rejected", "broken"]
 
@@ -19,6 +19,7 @@ Reason = Literal["html", "empty_file", "unknown_format", "date_inconsistent", "r
 class Options(Value):
     """What whoever sends a file says about it, because the file does not."""
 
+    #: The kind of report, where it was said or is a saved mapping's.
     source: str | None = None
     currency: str | None = None
     date_order: DateOrder | None = None
@@ -32,6 +33,8 @@ class Options(Value):
     #: One bad row and nothing is imported.
     strict: bool = False
     encoding: str | None = None
+    #: The mapping by which it is read, as it was when the file was sent.
+    mapping: Mapping | None = None
 
 
 class Counts(Value):

@@ -164,6 +164,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/webhook-endpoints": {"url": "https://example.com/late"},
     "PATCH /v1/webhook-endpoints/{endpoint_id}": {"description": "late"},
     "POST /api/beats/{beat_id}/upload": UPLOAD,
+    "POST /api/v1/releases": {"title": "Late", "artist": "They"},
+    "PUT /api/v1/import-mappings/{name}": {"kind": "plays", "columns": {"date": ["Day"], "spotify": ["Plays"]}},
 }
 
 
@@ -193,6 +195,10 @@ class Scene:
                 "/api/generate/beat", {"categoryName": "LoFi – Melodic/Calm", "mode": "metadata_only"}
             ).json()["beat"]["id"],
             "project_id": self.owner.post("/functions/v1/projects", {"name": "Reverb"}).json()["id"],
+            "isrc": "ZZZZZ0000001",
+            "release_id": self.owner.post("/api/v1/releases", {"title": "Late", "artist": "They"}).json()["data"][
+                "release_id"
+            ],
             "endpoint_id": self.owner.post("/v1/webhook-endpoints", {"url": "https://example.com/a"}).json()["id"],
         }
 

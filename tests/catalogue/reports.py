@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapters.catalogue.files import tables
-from adapters.catalogue.reading import Reading, Titles, locate
+from adapters.catalogue.reading import Beside, Reading, Titles, locate
 from domain.catalogue.imports import Options, Report
 
 TODAY = date(2026, 11, 28)
@@ -62,8 +62,33 @@ HEADERS: dict[str, str] = {
     "bandcamp.raw": "date,paid to,item type,item name,artist,currency,item price,quantity,discount code,sub "
     "total,transaction fee,fee type,item total,amount you received,bandcamp transaction "
     "id,paypal transaction id,net amount",
+    "stem.royalties": "report_year,report_month,ingest_year,ingest_month,platform,platform_detail,isrc,upc,"
+    "net_royalties",
+    "soundrop.sales": "Service, Channel, Country, Artist, Release Title, Track Title, Format, Quantity, "
+    "Net Revenue in USD, Amount Due in USD",
+    "labelworx.sales": "Store Name, Track Artist, Track Title, ISRC, Catalog, Qty, Royalty, Value, Sale Type",
+    "sonosuite.sales": "id,start_date,end_date,confirmation_report_date,country,currency,type,units,unit_price,"
+    "gross_total,other_costs,channel_costs,taxes,net_total,currency_rate,gross_total_client_currency,other_costs_client_currency,"
+    "channel_costs_client_currency,net_total_client_currency,channel,label,artist,release,upc,track_title,isrc",
+    "onerpm.sales": "Track Title, Product Title, Artists, Product Type, ISRC, UPC, Store, Territory, Sale Type, "
+    "Transaction Month, Accounted Date, Currency, Quantity, Net",
+    "beatport.sales": "PRODUCT_UPC, TRACK_ISRC_CODE, TRACK_ID, DELIVERY, NET_TOTAL, TERRITORY",
+    "apple.financial": "Start Date, End Date, UPC, ISRC/ISBN, Vendor Identifier, Quantity, Partner Share, "
+    "Extended Partner Share, Partner Share Currency, Sales or Return, Apple Identifier, Artist/Show/Developer/Author, "
+    "Title, Label/Studio/Network/Developer/Publisher, Grid, Product Type Identifier, ISAN/Other Identifier, "
+    "Country Of Sale, Pre-order Flag, Promo Code, Customer Price, Customer Currency",
+    "youtube.asset": "Adjustment Type, Day, Country, Asset ID, Asset Title, Asset Labels, Asset Channel ID, "
+    "Asset Type, Custom ID, ISRC, UPC, GRid, Artist, Album, Label, Administer Publish Rights, Owned Views, "
+    "YouTube Revenue Split : Auction, YouTube Revenue Split : Reserved, "
+    "YouTube Revenue Split : Partner Sold YouTube Served, YouTube Revenue Split : Partner Sold Partner Served, "
+    "YouTube Revenue Split, Partner Revenue : Auction, Partner Revenue : Reserved, "
+    "Partner Revenue : Partner Sold YouTube Served, Partner Revenue : Partner Sold Partner Served, Partner Revenue",
     "spotify.timeline": "date,streams",
     "spotify.songs": "song,listeners,streams,saves,release_date",
+    "spotify.audience": "date,listeners,monthly listeners,monthly active listeners,super listeners,streams,"
+    "playlist adds,saves,followers",
+    "spotify.playlists": "title,author,listeners,streams,date_added",
+    "apple.songs": "Song,Plays,Average Daily Listeners,Shazams,Radio Spins,Purchases",
 }
 
 
@@ -79,11 +104,27 @@ def table(source: str, *rows: dict[str, str], delimiter: str = ",", end: str = "
     return "".join(delimiter.join(line) + end for line in lines)
 
 
+class Line(NamedTuple):
+    """A royalty line with what is written beside it; artist and title of what waits for a person."""
+
+    isrc: str | None
+    upc: str | None
+    artist: str | None
+    title: str | None
+    store: str | None
+    country: str | None
+    kind: str | None
+    units: str | None
+    currency: str
+    amount: str
+
+
 class Read(NamedTuple):
     """What reading gave."""
 
     report: Report
     rows: list[list[str]]
+    royalties: list[Line]
     odd: list[tuple[int, str, str]]
     blocks: list[tuple[date, date, date]]
 
@@ -100,16 +141,35 @@ def read(content: str | bytes, *, name: str = "report.csv", titles: Titles | Non
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "file"
         path.write_bytes(data)
-        odd = io.BytesIO()
+        files = [io.BytesIO() for _ in Beside._fields]
+        beside = Beside(*files)
         said = Options(**options)
         located = locate(tables(path, name, Path(directory), said.encoding))
-        reading = Reading(located, said, latest=TODAY, odd=odd, titles=lambda: titles or Titles([]))
+        reading = Reading(
+            located, said, latest=TODAY, beside=beside, filename=name, titles=lambda: titles or Titles([])
+        )
         reading.ask()
-        lines = b"".join(reading.lines()).decode().splitlines()
-        notes = [line.split("\t") for line in odd.getvalue().decode().splitlines()]
+        rows = _cells(b"".join(reading.lines()))
+        odd, subjects, places = (_cells(file.getvalue()) for file in files)
+        titles_of = list(reading.titles)
+        royalties = []
+        for row in rows if reading.profile.kind == "royalties" else []:
+            isrc, upc, title = map(_text, subjects[int(row[3])][1:])
+            artist, song = (None, None) if title is None else titles_of[int(title)]
+            store, country, kind = map(_text, places[int(row[4])][1:])
+            royalties.append(Line(isrc, upc, artist, song, store, country, kind, _text(row[5]), row[6], row[7]))
         return Read(
             reading.report(reading.tally(), [], 0),
-            [line.split("\t") for line in lines],
-            [(int(note[0]), note[1], note[2]) for note in notes],
+            rows,
+            royalties,
+            [(int(note[0]), note[1], note[2]) for note in odd],
             list(reading.blocks),
         )
+
+
+def _cells(lines: bytes) -> list[list[str]]:
+    return [line.split("\t") for line in lines.decode().splitlines()]
+
+
+def _text(cell: str) -> str | None:
+    return None if cell == "\\N" else cell

@@ -165,3 +165,69 @@ def test_earnings_are_told_by_currency_and_never_added_across(label: Visitor) ->
     ]  # fmt: skip
     refused(label.get("/api/v1/royalties?by=mood"), 400)
     assert sign_in(label.http).get("/api/v1/royalties").json() == {"by": "month", "data": []}
+
+
+MINE: dict[str, Any] = {
+    "kind": "royalties",
+    "columns": {"sale": ["Month"], "isrc": ["Code"], "units": ["Plays"], "amount": ["Paid out", "Paid"],
+                "country": ["Land"]},
+    "currency": "eur",
+    "store": "My Shop",
+}  # fmt: skip
+SHOP = {"Month": "2023-02", "Code": isrc(1), "Plays": "10", "Paid": "0,50", "Land": "DE"}
+
+
+def put(who: Visitor, name: str, mapping: Any) -> httpx.Response:
+    return who.http.put(f"/api/v1/import-mappings/{name}", json=mapping, headers=who.headers)
+
+
+def test_a_report_that_nobody_knows_is_read_by_a_mapping_of_its_people(label: Visitor) -> None:
+    report = table("", SHOP, header=list(SHOP), delimiter=";").encode()
+    assert sent(label, report)["reason"] == "unknown_format"
+    kept = put(label, "my-shop", MINE)
+    assert kept.status_code == 200, kept.text
+    assert kept.json()["data"]["currency"] == "EUR"
+    assert put(label, "my-shop", MINE).json() == kept.json()
+
+    found = sent(label, report)
+    assert (found["outcome"], found["source"], found["totals"]) == ("imported", "my-shop", {"EUR": "0.50"})
+    [earned] = label.get("/api/v1/royalties", params={"by": "store"}).json()["data"]
+    assert (earned["group"], earned["units"]) == ("My Shop", 10)
+    # What was imported is known by its own mapping, whatever becomes of that.
+    changed = MINE | {"columns": MINE["columns"] | {"amount": ["Plays"]}}
+    assert put(label, "my-shop", changed).status_code == 200
+    assert label.get(f"/api/v1/imports/{found['id']}").json()["data"]["options"]["mapping"]["currency"] == "EUR"
+    assert sent(label, report)["totals"] == {"EUR": "10"}
+
+    assert [each["name"] for each in label.get("/api/v1/import-mappings").json()["data"]] == ["my-shop"]
+    assert label.delete("/api/v1/import-mappings/my-shop").json() == {"success": True}
+    refused(label.get("/api/v1/import-mappings/my-shop"), 404, "no_such_mapping")
+    assert sent(label, report)["reason"] == "unknown_format"
+
+
+def test_a_source_that_is_named_is_the_only_one_that_is_tried(label: Visitor) -> None:
+    assert sent(label, bank({}), source="distrokid.bank.v1")["outcome"] == "imported"
+    assert sent(label, bank({}), source="cdbaby.sales")["reason"] == "unknown_format"
+    refused(label.post("/api/v1/imports", content=bank({}), params={"source": "nowhere"}), 400, "bad_mapping")
+
+
+def test_mappings_that_could_not_read_anything_are_refused(label: Visitor) -> None:
+    for name, mapping in (
+        ("Not-Small", MINE),
+        ("distrokid.bank.v1", MINE),
+        ("mine", MINE | {"columns": {}}),
+        ("mine", MINE | {"columns": {"mood": ["Mood"]}}),
+        ("mine", MINE | {"columns": {"amount": ["Paid"]}}),
+        ("mine", MINE | {"columns": {"amount": [" "], "isrc": ["Code"]}}),
+        ("mine", MINE | {"columns": {"amount": ["x" * 201], "isrc": ["Code"]}}),
+        ("mine", MINE | {"columns": {"amount": ["\0"], "isrc": ["Code"]}}),
+        ("mine", MINE | {"kind": "mood"}),
+        ("mine", MINE | {"currency": "EURO"}),
+        ("mine", {}),
+    ):
+        refused(put(label, name, mapping), 400)
+    assert label.get("/api/v1/import-mappings").json() == {"data": []}
+    put(label, "mine", MINE)
+    stranger = sign_in(label.http)
+    refused(stranger.get("/api/v1/import-mappings/mine"), 404, "no_such_mapping")
+    refused(stranger.delete("/api/v1/import-mappings/mine"), 404, "no_such_mapping")

@@ -110,24 +110,64 @@ FULL: dict[str, dict[str, str]] = {
         "Period": "2023-05", "Period Sold": "2023-02", "Shop": "Spotify", "ISRC": ISRC, "Sales": "10",
         "Rev.less Publ.EUR": "0.0123456789", "Country": "US",
     },
+    "stem.royalties": {
+        "report_year": "2023", "report_month": "2", "ingest_year": "2023", "ingest_month": "5", "platform": "Spotify",
+        "isrc": ISRC, "net_royalties": "0.0123456789",
+    },
+    "soundrop.sales": {
+        "Service": "Spotify", "Country": "US", "Track Title": "Song", "Quantity": "10",
+        "Amount Due in USD": "0.0123456789",
+    },
+    "labelworx.sales": {
+        "Store Name": "Spotify", "Track Title": "Song", "ISRC": ISRC, "Qty": "10", "Royalty": "0.0123456789",
+        "Value": "1.5", "Sale Type": "Track",
+    },
+    "sonosuite.sales": {
+        "start_date": "2023-02-01", "end_date": "2023-02-28", "confirmation_report_date": "2023-05-01",
+        "country": "US", "currency": "GBP", "units": "10", "net_total_client_currency": "0.0123456789",
+        "channel": "Spotify", "isrc": ISRC,
+    },
+    "onerpm.sales": {
+        "Track Title": "Song", "Product Type": "Track", "ISRC": ISRC, "Store": "Spotify", "Territory": "US",
+        "Transaction Month": "2023-02", "Accounted Date": "2023-05-01", "Currency": "USD", "Quantity": "10",
+        "Net": "0.0123456789",
+    },
+    "beatport.sales": {"TRACK_ISRC_CODE": ISRC, "NET_TOTAL": "0.0123456789", "TERRITORY": "USA"},
+    "apple.financial": {
+        "Start Date": "02/01/2023", "End Date": "02/28/2023", "ISRC/ISBN": ISRC, "Quantity": "10",
+        "Partner Share": "0.00123456789", "Extended Partner Share": "0.0123456789", "Partner Share Currency": "USD",
+        "Sales or Return": "S", "Country Of Sale": "US",
+    },
+    "youtube.asset": {
+        "Day": "20230214", "Country": "US", "Asset ID": "A1", "Asset Title": "Song", "ISRC": ISRC, "Owned Views": "10",
+        "YouTube Revenue Split": "9.99", "Partner Revenue": "0.0123456789",
+    },
 }  # fmt: skip
+#: Those that do not say themselves what they are about, and those that do not say when they were reported.
+UNDATED = {"soundrop.sales", "labelworx.sales", "beatport.sales"}
+UNREPORTED = {*UNDATED, "fuga.royalty_extended", "apple.financial", "youtube.asset"}
 
 
 @pytest.mark.parametrize("source", FULL)
 def test_money_units_and_periods_of_every_seller(source: str) -> None:
-    found = read(table(source, FULL[source]), currency="USD")
+    said: dict[str, Any] = (
+        {"period_start": date(2023, 2, 1), "period_end": date(2023, 2, 28)} if source in UNDATED else {}
+    )
+    found = read(table(source, FULL[source]), currency="USD", titles=Titles([(ISRC, "", "Song")]), **said)
 
     assert found.odd == []
     assert found.report.source == source
     currency = "EUR" if "EUR" in HEADERS[source] else "USD"
     assert found.report.totals == {currency: "0.0123456789"}
     assert found.report.periods == ("2023-02",)
-    [row] = found.rows
-    assert row[3] == ISRC
-    assert row[10] in ("10", "1200")
+    [row] = found.royalties
+    assert row.isrc == ISRC
+    assert row.units == {"tunecore.sales": "1200", "stem.royalties": None, "beatport.sales": None}.get(source, "10")
+    stores = {"apple.financial": "Apple", "youtube.asset": "YouTube", "beatport.sales": "Beatport"}
+    assert row.store == stores.get(source, "Spotify")
     [(statement, start, end)] = found.blocks
     assert (start, end) == (date(2023, 2, 1), date(2023, 2, 28))
-    assert statement == (date(2023, 2, 1) if source == "fuga.royalty_extended" else date(2023, 5, 1))
+    assert statement == (date(2023, 2, 1) if source in UNREPORTED else date(2023, 5, 1))
 
 
 def test_bandcamp_says_who_bought_and_pays_out() -> None:
@@ -144,6 +184,158 @@ def test_bandcamp_says_who_bought_and_pays_out() -> None:
     assert personal([*columns("bandcamp.raw"), *buyers]) == {len(columns("bandcamp.raw")) + at for at in range(7)}
 
 
+def test_what_stands_above_the_header_or_in_the_name_of_a_file_says_what_it_is_about() -> None:
+    cells = {"Storefront Name": "US", "ISRC": ISRC, "Total  Royalty Bearing Plays": "3", "Net Royalty Total": "0.5",
+             "Currency": "USD"}  # fmt: skip
+    above = "Vendor Name\tA label\nStart Date\t11/30/2025\nEnd Date\t12/27/2025\n"
+    below = "Total_Rows\t1\nCountry Of Sale\tPartner Share Currency\tQuantity\nUS\tUSD\t3\n"
+    apple = above + table("", cells, header=list(cells), delimiter="\t") + below
+    found = read(gzip.compress(apple.encode()), name="S1_12_25.txt.gz")
+    assert found.report.source == "apple.financial"
+    assert found.report.periods == ("2025-11-30/2025-12-27",)
+    assert found.counted == {"ok": 1, "bad": 0, "queued": 0, "preamble": 3, "total_row": 1, "summary_table": 2}
+    sums = "Country Of Sale\tPartner Share Currency\tQuantity\nUS\tUSD\t10\n"
+    without_total = read(table("apple.financial", FULL["apple.financial"], delimiter="\t") + sums)
+    assert without_total.counted == {"ok": 1, "bad": 0, "queued": 0, "summary_table": 2}
+
+    youtube = {"Asset ID": "A1", "Asset Title": "Song", "ISRC": ISRC, "Owned Views": "1", "Partner Revenue": "0.1"}
+    found = read(table("", youtube, header=list(youtube)), name="YouTube_me_M_20171201_20171231_asset_summary_v1-1.csv",
+                 currency="USD")  # fmt: skip
+    assert found.blocks == [(date(2017, 12, 1), date(2017, 12, 1), date(2017, 12, 31))]
+    with pytest.raises(Asks) as asked:
+        read(table("", youtube, header=list(youtube)), name="asset_summary.csv", currency="USD")
+    assert asked.value.question == "period"
+
+
+def test_what_is_returned_to_apple_is_taken_back() -> None:
+    row = FULL["apple.financial"]
+    returned = row | {"Sales or Return": "R", "Quantity": "-10", "Extended Partner Share": "-0.0123456789"}
+    assert read(table("apple.financial", row, returned | {"Country Of Sale": "DE"})).report.totals == {
+        "USD": "0.0000000000"
+    }
+
+
+def test_figures_over_a_stretch_of_time_are_told_of_songs_artists_and_playlists() -> None:
+    songs = read("Morceau,Écoutes,Moy. d'auditeurs journalière,Nombre de Shazam,Radio Spins,Achats\nSong,70,5,1,0,2\n",
+                 name="songs_123_2023-02-01_2023-02-28.csv", titles=Titles([(ISRC, "A", "Song")]))  # fmt: skip
+    assert songs.report.source == "apple.songs"
+    assert songs.report.unknown_columns == ()
+    assert songs.rows == [["2", "Song", ISRC, "2023-02-01", "2023-02-28", "\\N", "70", "\\N", "\\N"]]
+
+    day = {"date": "2023-02-01", "listeners": "5", "streams": "70", "saves": "1", "followers": "9"}
+    audience = read(table("spotify.audience", day, day), name="4bF2-audience-timeline.csv")
+    assert audience.rows == [["2", "4bF2", "\\N", "2023-02-01", "2023-02-01", "5", "70", "1", "\\N"]]
+    assert audience.odd == [(3, "rejected", "duplicate_date")]
+    oldest = table("", day, header=["date", "listeners", "streams", "followers"])
+    assert read(oldest, artist="A").rows[0][1] == "A"
+
+    lists = read(table("spotify.playlists", {"title": "Mix", "author": "Me", "listeners": "n/a", "streams": "-"}),
+                 period_end=date(2023, 2, 28))  # fmt: skip
+    assert lists.report.source == "spotify.playlists"
+    assert lists.rows == [["2", "Mix / Me", "\\N", "\\N", "2023-02-28", "\\N", "\\N", "\\N", "\\N"]]
+    assert lists.counted == {"ok": 1, "bad": 0, "queued": 0}
+
+
+def test_a_report_in_another_language_is_the_same_report() -> None:
+    english = FULL["believe.sales"]
+    names = {"Reporting month": "Отчетный месяц", "Sales Month": "Месяц продажи", "Platform": "Платформа",
+             "ISRC": "ISRC", "Quantity": "Количество", "Client Payment Currency": "Валюта клиента",
+             "Net Revenue": "Чистый доход", "Country / Region": "Страна / Регион"}  # fmt: skip
+    russian = {names[name]: cell for name, cell in english.items()}
+    found = read(table("", russian, header=list(russian), delimiter=";").encode("utf-8-sig"))
+
+    assert found.report == read(table("believe.sales", english)).report
+
+
+def test_who_sold_is_not_kept_where_it_is_an_address() -> None:
+    assert personal([*columns("sonosuite.sales"), "user_email", "user"]) == {26, 27}
+
+
+def workbook(**sheets: list[list[str | int]]) -> bytes:
+    """An XLSX with these sheets, as little of it as there may be."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+        relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+        main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+        packed.writestr("[Content_Types].xml",
+                        '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+                        f'<Default Extension="xml" ContentType="{kind}.sheet.main+xml"/></Types>')  # fmt: skip
+        package = "http://schemas.openxmlformats.org/package/2006/relationships"
+        packed.writestr("_rels/.rels", f'<Relationships xmlns="{package}"><Relationship Id="r" '
+                        f'Type="{relations}/officeDocument" Target="xl/workbook.xml"/></Relationships>')  # fmt: skip
+        named = "".join(f'<sheet name="{name}" sheetId="{at}" r:id="s{at}"/>' for at, name in enumerate(sheets, 1))
+        packed.writestr(
+            "xl/workbook.xml", f'<workbook {main} xmlns:r="{relations}"><sheets>{named}</sheets></workbook>'
+        )
+        packed.writestr("xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{package}">' + "".join(
+            f'<Relationship Id="s{at}" Type="{relations}/worksheet" Target="worksheets/sheet{at}.xml"/>'
+            for at, _ in enumerate(sheets, 1)) + "</Relationships>")  # fmt: skip
+        for at, rows in enumerate(sheets.values(), 1):
+            cells = "".join(
+                "<row>" + "".join(
+                    f"<c><v>{cell}</v></c>" if isinstance(cell, int) else
+                    f'<c t="inlineStr"><is><t>{cell}</t></is></c>' for cell in row
+                ) + "</row>" for row in rows
+            )  # fmt: skip
+            packed.writestr(
+                f"xl/worksheets/sheet{at}.xml", f"<worksheet {main}><sheetData>{cells}</sheetData></worksheet>"
+            )
+    return file.getvalue()
+
+
+def test_all_sheets_of_a_workbook_that_are_of_one_kind_are_read_and_counts_of_its_rows_are_right() -> None:
+    masters = ["Track Title", "Artists", "Product Type", "ISRC", "UPC", "Store", "Territory", "Sale Type",
+               "Transaction Month", "Accounted Date", "Currency", "Quantity", "Net"]  # fmt: skip
+    shares = ["Title", "Artists", "Product Type", "ID", "Parent ID", "Store", "Territory", "Sale Type", "Share Type",
+              "Receiver Name", "Transaction Month", "Accounted Date", "Currency", "Quantity", "Net"]  # fmt: skip
+    song: list[str | int] = [
+        "Song",
+        "A",
+        "Track",
+        ISRC,
+        "",
+        "Spotify",
+        "US",
+        "Streams",
+        "2023-02",
+        "2023-05-01",
+        "USD",
+        10,
+        "1.5",
+    ]
+    bad: list[str | int] = [*song[:3], "nonsense", *song[4:]]
+    out: list[str | int] = [
+        "Song",
+        "A",
+        "Track",
+        ISRC,
+        "",
+        "Spotify",
+        "US",
+        "Streams",
+        "Out",
+        "B",
+        "2023-02",
+        "2023-05-01",
+        "USD",
+        -3,
+        "-0.5",
+    ]
+    content = workbook(Summary=[["Total", 1]], Masters=[list(masters), song, bad], Shares=[list(shares), out])
+    found = read(content, name="report.xlsx")
+
+    assert found.report.source == "onerpm.sales"
+    assert found.report.totals == {"USD": "1.0"}
+    assert [row.units for row in found.royalties] == ["10", "-3"]
+    assert found.odd == [(3, "rejected", "isrc_invalid")]
+
+
+def test_a_workbook_as_wide_as_a_million_columns_is_refused() -> None:
+    with pytest.raises(Unreadable, match="columns"):
+        read(workbook(Wide=[["x"] * 1_500]), name="report.xlsx")
+
+
 # --- bytes as they come -----------------------------------------------------------------------------------------------
 
 ROWS = bank({}, {"Title": 'Say "so"', "Country of Sale": "DE"})
@@ -158,7 +350,7 @@ def test_encodings_line_ends_and_delimiters(encoding: str, end: str, delimiter: 
 
     assert found.counted == {"ok": 1, "bad": 0, "queued": 1}
     assert found.odd == [(2, "queued", "title_unknown")]
-    assert found.rows[0][6] == "Beyoncé"
+    assert found.royalties[0].artist == "Beyoncé"
     assert "encoding_mixed" not in found.report.warnings
 
 
@@ -166,14 +358,14 @@ def test_two_encodings_in_one_file_are_both_read_and_warned_of() -> None:
     lines = bank({"ISRC": ""}, {"ISRC": ""}).splitlines(keepends=True)
     found = read(b"".join([lines[0].encode(), lines[1].encode("utf-8"), lines[2].encode("cp1252")]))
 
-    assert [row[6] for row in found.rows] == ["Beyoncé", "Beyoncé"]
+    assert [row.artist for row in found.royalties] == ["Beyoncé", "Beyoncé"]
     assert "encoding_mixed" in found.report.warnings
 
 
 def test_tabs_need_no_quotes_so_those_of_a_title_are_its_own() -> None:
     found = read(bank({"ISRC": "", "Title": '"Heroes'}, {"ISRC": "", "Title": '12" Mix'}, delimiter="\t"))
 
-    assert [row[5] for row in found.rows] == ['"Heroes', '12" Mix']
+    assert [row.title for row in found.royalties] == ['"Heroes', '12" Mix']
 
 
 def test_quoted_newlines_keep_the_lines_of_later_rows_right() -> None:
@@ -286,7 +478,7 @@ def test_albums_belong_to_their_release_and_lossy_codes_are_warned_of() -> None:
     album = {"ISRC": "", "Song/Album": "Album"}
     found = read(bank(album, album | {"UPC": ""}, {"UPC": "8.6E+11"}, {"UPC": "123456789013"}))
 
-    assert [row[4] for row in found.rows] == ["123456789012", "\\N", "\\N", "\\N"]
+    assert [row.upc for row in found.royalties] == ["123456789012", None, None, None]
     assert found.odd == [(3, "queued", "not_a_recording")]
     assert {"upc_lossy", "upc_invalid"} <= set(found.report.warnings)
 
@@ -300,7 +492,7 @@ def test_titles_are_matched_within_their_artist_and_never_by_likeness() -> None:
     names = ("HALO", "Twice", "Mine", "Halo (Remix)", "alias", "")
     found = read(bank(*({"ISRC": "", "UPC": "", "Title": name} for name in names)), titles=titles)
 
-    assert [row[3] for row in found.rows] == [ISRC, "\\N", "\\N", "\\N", "QZABC2300009", "\\N"]
+    assert [row.isrc for row in found.royalties] == [ISRC, None, None, None, "QZABC2300009", None]
     assert [each[2] for each in found.odd] == ["title_ambiguous", "title_unknown", "title_unknown", "isrc_missing"]
 
 
@@ -308,7 +500,7 @@ def test_tunecore_s_own_id_may_be_the_isrc_and_old_files_turn_day_and_month() ->
     row = FULL["tunecore.sales"] | {"Optional ISRC": "", "TC Song ID": ISRC, "Sales Period": "2015/01/03"}
     found = read(table("tunecore.sales", row))
 
-    assert found.rows[0][3] == ISRC
+    assert found.royalties[0].isrc == ISRC
     assert found.report.periods == ("2015-03",)
 
 

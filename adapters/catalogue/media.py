@@ -1,0 +1,233 @@
+"""Artwork and audio of releases: taken in, looked at, kept, and packed up for delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import io
+import struct
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from adapters.catalogue.ern import Message, duration, written
+from adapters.catalogue.words import inert
+from adapters.provides import provides
+from adapters.storage.settings import Uploads
+from adapters.storage.uploads import HEAD_BYTES, Limits, NotAudio, Room, sniff_audio, within
+from commands.catalogue.settings import Releases
+from commands.ports import Blobs
+from domain.catalogue.releases import Artwork, Audio, NotAnImage
+
+PIECE_BYTES = 512 * 1024
+MEDIA = {"jpeg": "image/jpeg", "png": "image/png"}
+
+
+class Kept(NamedTuple):
+    """A file that has come: where it is for now, and what it is known by."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+class Media:
+    """Takes artwork and audio in, so many at once, and packs what was kept."""
+
+    def __init__(self, blobs: Blobs, *, places: int, artwork_size_max: int, audio_size_max: int) -> None:
+        self._blobs = blobs
+        self._artwork = Limits(file_size_max=artwork_size_max)
+        self._audio = Limits(file_size_max=audio_size_max, dropped_size_max=audio_size_max)
+        self._room = Room(places, self._audio)
+
+    async def keep_artwork(self, body: AsyncIterator[bytes], holder: str, prefix: str) -> Artwork:
+        """Keep a front cover under a prefix and its digest. Raises NotAnImage, and what uploads raise."""
+        async with self._receive(body, holder, self._artwork) as kept:
+            found = await asyncio.to_thread(_image, kept.path)
+            artwork = Artwork(
+                object_key=f"{prefix}artwork/{kept.sha256}",
+                sha256=kept.sha256,
+                size=kept.size,
+                format=found.format,
+                width=found.width,
+                height=found.height,
+            )
+            await self._store(kept, artwork.object_key, MEDIA[artwork.format])
+        return artwork
+
+    async def keep_audio(self, body: AsyncIterator[bytes], holder: str, prefix: str) -> Audio:
+        """Keep the audio of a recording under a prefix and its digest. Raises NotAudio, and what uploads raise."""
+        async with self._receive(body, holder, self._audio) as kept:
+            found = await asyncio.to_thread(_sound, kept.path)
+            audio = Audio(
+                object_key=f"{prefix}audio/{kept.sha256}",
+                sha256=kept.sha256,
+                size=kept.size,
+                format=found.format,
+                sample_rate=found.sample_rate,
+                bits=found.bits,
+                channels=found.channels,
+            )
+            await self._store(kept, audio.object_key, "application/octet-stream")
+        return audio
+
+    @asynccontextmanager
+    async def _receive(self, body: AsyncIterator[bytes], holder: str, limits: Limits) -> AsyncIterator[Kept]:
+        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+            path = Path(directory) / "received"
+            digest = hashlib.sha256()
+            async with self._room.place(body, holder) as placed:
+                with path.open("wb") as file:
+                    async for chunk in within(limits, placed):
+                        digest.update(chunk)
+                        file.write(chunk)
+            yield Kept(path, path.stat().st_size, digest.hexdigest())
+
+    async def _store(self, kept: Kept, key: str, content_type: str) -> None:
+        await self._blobs.put_stream(key, pieces(kept.path), content_type=content_type, size_max=kept.size + 1)
+
+    @asynccontextmanager
+    async def package(self, message: Message, folder: str) -> AsyncIterator[Path]:
+        """A delivery as one ZIP: audio, artwork, the metadata as CSV and as ERN; it is gone after the context."""
+        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+            to = Path(directory) / "package.zip"
+            # Audio and pictures are as small as they get.
+            with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as packed:
+                packed.writestr(f"{folder}/{folder}.xml", written(message))
+                packed.writestr(f"{folder}/metadata.csv", metadata(message))
+                if message.artwork is not None:
+                    await self._pack(packed, f"{folder}/{message.artwork_filename}", message.artwork.object_key)
+                for track in message.tracks:
+                    if track.audio is not None:
+                        await self._pack(packed, f"{folder}/{track.filename}", track.audio.object_key)
+            yield to
+
+    async def _pack(self, packed: zipfile.ZipFile, name: str, key: str) -> None:
+        async with self._blobs.fetch(key) as path:
+            await asyncio.to_thread(packed.write, path, name)
+
+
+async def pieces(path: Path) -> AsyncIterator[bytes]:
+    """A file piece by piece."""
+    with path.open("rb") as file:
+        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+            yield piece
+
+
+COLUMNS = (
+    "disc", "track", "isrc", "title", "version", "artist", "duration", "explicit", "credits", "file", "release",
+    "release_version", "release_artist", "release_type", "label", "upc", "catalog_number", "genre", "language",
+    "release_date", "original_release_date", "copyright_p", "copyright_c", "territories",
+)  # fmt: skip
+
+
+def metadata(message: Message) -> str:
+    """The metadata of a delivery, a row for each track."""
+    details = message.details
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for number, track in enumerate(message.tracks, 1):
+        said, recording = track.said, track.recording
+        row = (
+            said.disc, number, said.isrc, recording.title, said.version, recording.artist,
+            duration(recording.duration_ms) if recording.duration_ms else None, said.explicit,
+            "; ".join(f"{each.name} ({each.role})" for each in said.credits), track.filename, details.title,
+            details.version, details.artist, details.release_type, details.label, details.upc, details.catalog_number,
+            details.genre, details.language, message.release_date, details.original_release_date, details.copyright_p,
+            details.copyright_c, " ".join(details.territories),
+        )  # fmt: skip
+        writer.writerow([inert("" if each is None else str(each)) for each in row])
+    return file.getvalue()
+
+
+# --- what a file is, by its first bytes -------------------------------------------------------------------------------
+
+
+class _Image(NamedTuple):
+    format: Literal["jpeg", "png"]
+    width: int
+    height: int
+
+
+def _image(path: Path) -> _Image:
+    with path.open("rb") as file:
+        head = file.read(24)
+        if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
+            return _sized("png", *struct.unpack(">II", head[16:24]))
+        if head[:3] == b"\xff\xd8\xff":
+            file.seek(2)
+            while True:
+                marker = file.read(4)
+                if len(marker) < 4 or marker[0] != 0xFF:
+                    raise NotAnImage
+                kind, length = marker[1], int.from_bytes(marker[2:])
+                # Frames (SOF0 to SOF15) have the size; DHT, JPG and DAC share their range and are none.
+                if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+                    frame = file.read(5)
+                    if len(frame) < 5:
+                        raise NotAnImage
+                    height, width = struct.unpack(">HH", frame[1:5])
+                    return _sized("jpeg", width, height)
+                if kind in (0xD9, 0xDA) or length < 2:
+                    raise NotAnImage
+                file.seek(length - 2, 1)
+    raise NotAnImage
+
+
+def _sized(form: Literal["jpeg", "png"], width: int, height: int) -> _Image:
+    if not (0 < width <= 65_535 and 0 < height <= 65_535):
+        raise NotAnImage
+    return _Image(form, width, height)
+
+
+class _Sound(NamedTuple):
+    format: str
+    sample_rate: int | None = None
+    bits: int | None = None
+    channels: int | None = None
+
+
+def _sound(path: Path) -> _Sound:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    form = sniff_audio(head)
+    if form is None:
+        raise NotAudio
+    if form == "wav" and (at := head.find(b"fmt ")) > 0 and len(head) >= at + 24:
+        channels, rate = struct.unpack("<HI", head[at + 10 : at + 16])
+        (bits,) = struct.unpack("<H", head[at + 22 : at + 24])
+        return _Sound(form, rate, bits, channels)
+    if form == "flac" and head[:4] == b"fLaC" and len(head) >= 26:
+        # STREAMINFO: 20 bits of sample rate, 3 of channels less one, 5 of bits less one.
+        packed = int.from_bytes(head[18:22])
+        return _Sound(form, packed >> 12, (packed >> 4 & 0x1F) + 1, (packed >> 9 & 0x7) + 1)
+    if form == "aiff" and (at := head.find(b"COMM")) > 0 and len(head) >= at + 26:
+        channels, _, bits = struct.unpack(">hIh", head[at + 8 : at + 16])
+        exponent, mantissa = struct.unpack(">HQ", head[at + 16 : at + 26])
+        rate = mantissa >> max(0, 63 - (exponent - 16_383))
+        return _Sound(form, int(rate), bits, channels)
+    return _Sound(form)
+
+
+def filenames(isrcs: Sequence[str], formats: Sequence[str | None]) -> list[str]:
+    """What the files of a delivery's tracks are called: their place, their ISRC and their kind."""
+    return [
+        f"resources/{number:02d}_{isrc}.{form or 'missing'}"
+        for number, (isrc, form) in enumerate(zip(isrcs, formats, strict=True), 1)
+    ]
+
+
+@provides
+def media(blobs: Blobs, releases: Releases, uploads: Uploads) -> Media:
+    """What takes artwork and audio in."""
+    return Media(
+        blobs,
+        places=uploads.uploads_at_once_max,
+        artwork_size_max=releases.artwork_bytes_max,
+        audio_size_max=releases.release_audio_bytes_max,
+    )

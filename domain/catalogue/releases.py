@@ -1,0 +1,188 @@
+"""A release: recordings that are published together, what is said about them, their artwork and their audio."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from msgspec import field
+from msgspec.structs import replace
+
+from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value
+
+#: What one version may hold, as JSON, so that it fits into an event.
+DETAILS_BYTES_MAX = 96 * 1024
+TRACKS_MAX = 200
+VERSIONS_MAX = 1_000
+
+ReleaseType = Literal["single", "ep", "album", "compilation"]
+Explicit = Literal["explicit", "clean", "none"]
+
+
+class Credit(Value):
+    """Somebody who had a part in a recording."""
+
+    name: str
+    role: str
+
+
+class ReleaseTrack(Value):
+    """A recording in its place on a release; what the catalogue says of it is not said again."""
+
+    isrc: str
+    disc: int = 1
+    version: str | None = None
+    explicit: Explicit | None = None
+    credits: tuple[Credit, ...] = ()
+
+
+class ReleaseDetails(Value):
+    """What people say about a release. A draft may lack anything but its title and its artist."""
+
+    title: str
+    artist: str
+    version: str | None = None
+    release_type: ReleaseType | None = None
+    label: str | None = None
+    upc: str | None = None
+    catalog_number: str | None = None
+    genre: str | None = None
+    language: str | None = None
+    release_date: date | None = None
+    original_release_date: date | None = None
+    copyright_c: str | None = None
+    copyright_p: str | None = None
+    explicit: Explicit | None = None
+    territories: tuple[str, ...] = ("Worldwide",)
+    tracks: tuple[ReleaseTrack, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Artwork(Value):
+    """The front cover as it is kept."""
+
+    object_key: str
+    sha256: str
+    size: int
+    format: Literal["jpeg", "png"]
+    width: int
+    height: int
+
+
+class Audio(Value):
+    """The audio of one recording as it is kept; numbers that its first bytes do not tell are None."""
+
+    object_key: str
+    sha256: str
+    size: int
+    format: str
+    sample_rate: int | None = None
+    bits: int | None = None
+    channels: int | None = None
+
+
+class ReleaseDrafted(Event):
+    """Somebody has begun to prepare a release."""
+
+    release_id: str
+    workspace_id: str
+    details: ReleaseDetails
+    drafted_at: datetime
+
+
+class ReleaseChanged(Event):
+    """Something else is said about a release: all of it, as it reads in this version."""
+
+    release_id: str
+    workspace_id: str
+    version: int
+    details: ReleaseDetails
+    changed_at: datetime
+
+
+class ReleaseArtworkKept(Event):
+    """A release has a front cover."""
+
+    release_id: str
+    artwork: Artwork
+    kept_at: datetime
+
+
+class ReleaseAudioKept(Event):
+    """A recording of a release has its audio."""
+
+    release_id: str
+    isrc: str
+    audio: Audio
+    kept_at: datetime
+
+
+class ReleaseRemoved(Event):
+    """A release is not prepared any more; its artwork and its audio are deleted."""
+
+    release_id: str
+    workspace_id: str
+    removed_at: datetime
+
+
+class Release(State):
+    """What rules know of a release."""
+
+    workspace_id: str = ""
+    version: int = 0
+    details: ReleaseDetails | None = None
+    artwork: Artwork | None = None
+    audio: dict[str, Audio] = field(default_factory=dict)
+
+
+def evolve(release: Release, event: Event) -> Release:
+    """A release after one more event."""
+    match event:
+        case ReleaseDrafted():
+            return Release(workspace_id=event.workspace_id, version=1, details=event.details)
+        case ReleaseChanged():
+            return replace(release, version=event.version, details=event.details)
+        case ReleaseArtworkKept():
+            return replace(release, artwork=event.artwork)
+        case ReleaseAudioKept():
+            return replace(release, audio={**release.audio, event.isrc: event.audio})
+        case ReleaseRemoved():
+            return Release()
+    return release
+
+
+class NoSuchRelease(NotFound):
+    """There is no release with this id."""
+
+
+class NoSuchReleaseTrack(NotFound):
+    """This release has no track with this ISRC."""
+
+
+class TooMuchRelease(Invalid):
+    """What is said about a release has {bytes_max} bytes of JSON at most."""
+
+
+class TooManyVersions(Conflict):
+    """A release has {versions_max} versions at most. Draft another one."""
+
+
+class NotAnImage(Invalid):
+    """The artwork is no JPEG or PNG that can be read."""
+
+
+class NothingToDeliver(Conflict):
+    """This release cannot be delivered yet: {problem}"""
+
+
+releases = Category(name="release", initial=Release(), evolve=evolve, absent=NoSuchRelease)
+
+
+def objects_of_releases(workspace_id: str) -> str:
+    """What the keys of all artwork and audio of a workspace's releases begin with."""
+    return f"releases/{workspace_id}/"
+
+
+def objects_of(workspace_id: str, release_id: str) -> str:
+    """What the keys of a release's artwork and audio begin with."""
+    return f"{objects_of_releases(workspace_id)}{release_id}/"
