@@ -1,4 +1,4 @@
-"""Says over HTTP whether a process without an API of its own lives (`/health`) and can really work (`/ready`)."""
+"""Says over HTTP whether a process without an API of its own lives and can really work, and what it has counted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from adapters.operators.metrics import CONTENT_TYPE, exposition
+
 REQUEST_SECONDS_MAX = 5.0
 
 
 class Health:
-    """Two routes on a port of its own; `set_ready` is what the role calls when it can work, and when it cannot."""
+    """`/health`, `/ready` and `/metrics` on a port of its own; the role says by `set_ready` whether it can work."""
 
     def __init__(self, role: str) -> None:
         self.role = role
@@ -60,20 +62,24 @@ class Health:
     def _response(self, head: bytes) -> bytes:
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
+        media_type = "application/json"
+        body: bytes | dict[str, str]
         match (method, path):
+            case (b"GET" | b"HEAD", b"/metrics"):
+                status, body, media_type = "200 OK", exposition(), CONTENT_TYPE
             case (b"GET" | b"HEAD", b"/health"):
                 status, body = "200 OK", {"status": "ok", "role": self.role}
             case (b"GET" | b"HEAD", b"/ready") if self._ready:
                 status, body = "200 OK", {"status": "ready", "role": self.role}
             case (b"GET" | b"HEAD", b"/ready"):
                 status, body = "503 Service Unavailable", {"status": "not_ready", "role": self.role}
-            case (_, b"/health" | b"/ready"):
+            case (_, b"/health" | b"/ready" | b"/metrics"):
                 status, body = "405 Method Not Allowed", {"detail": "Method not allowed"}
             case _:
                 status, body = "404 Not Found", {"detail": "Not found"}
-        octets = json.dumps(body).encode()
+        octets = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = (
-            f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(octets)}\r\n"
+            f"HTTP/1.1 {status}\r\ncontent-type: {media_type}\r\ncontent-length: {len(octets)}\r\n"
             "cache-control: no-store\r\nconnection: close\r\n\r\n"
         )
         return lines.encode() + (b"" if method == b"HEAD" else octets)

@@ -168,6 +168,8 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.identity.origins import Origins
     from adapters.identity.settings import Origins as OriginSettings
     from adapters.log.seals import Sealer
+    from adapters.operators.metrics import SERVICE
+    from adapters.operators.status import status
     from adapters.readmodels.condition import Bulletin, condition, waiting
     from adapters.storage.blobs import Blobs
     from infra.sweep import sweep_uploads
@@ -187,6 +189,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
                     how, who = await condition(connection), await waiting(connection)
+                    SERVICE.saw(await status(connection, bus, blobs, settings[Operation].data_dir))
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:

@@ -17,6 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.log.eventlog import EventLog
+from adapters.operators.metrics import JOB_SECONDS, JOBS
 from adapters.stream.bus import Bus
 from commands.kernel import Queue, Reaction
 from domain.kernel import Refusal, Unavailable
@@ -311,13 +312,16 @@ class Worker:
 
     async def _work(self, job: _Job) -> None:
         heartbeat = asyncio.create_task(self._keep(job, asyncio.current_task()))
+        outcome = "done"
         try:
-            await self._do(job)
+            with JOB_SECONDS.labels(job.reaction.name).time():
+                await self._do(job)
         except Exception as problem:  # noqa: BLE001 - whatever goes wrong is written down and tried again
-            await self._failed(job, problem)
+            outcome = await self._failed(job, problem)
         else:
             await self._settle(f"DELETE FROM jobs {_MINE}", job)
         finally:
+            JOBS.labels(job.reaction.name, outcome).inc()
             heartbeat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
@@ -355,8 +359,8 @@ class Worker:
                     work.cancel()
                     return
 
-    async def _failed(self, job: _Job, problem: Exception) -> None:
-        """Put it back for another attempt, or give it up."""
+    async def _failed(self, job: _Job, problem: Exception) -> str:
+        """Put it back for another attempt, or give it up; what came of it, for those who count."""
         reaction, queue = job.reaction, job.reaction.queue
         if not isinstance(problem, NotGivenUp):
             log.warning("job.failed", reaction=reaction.name, position=job.position, workspace_id=job.workspace_id,
@@ -364,10 +368,10 @@ class Worker:
         if not _is_patient(problem) and job.attempt >= queue.attempts:
             worse = await self._give_up(job, problem) if reaction.gives_up is not None else None
             if reaction.gives_up is not None and worse is None:
-                return
+                return "given_up"
             if worse is None or (not _is_patient(worse) and job.attempt >= queue.attempts + GIVING_UP_MAX):
                 await self._park(job, worse or problem)
-                return
+                return "parked"
             problem = worse
         delay = UNAVAILABLE_RETRY_DELAY if _is_patient(problem) else reaction.retry_delay(job.attempt)
         await self._settle(
@@ -379,6 +383,7 @@ class Worker:
             int(_is_patient(problem)),
             _noted(problem),
         )
+        return "failed"
 
     async def _give_up(self, job: _Job, problem: Exception) -> Exception | None:
         """Have the reaction say in the log why there will be nothing; what went wrong when it could not."""

@@ -17,6 +17,7 @@ from adapters.log.seals import seal_key
 from adapters.operators import explaining, log
 from adapters.operators import parked as given_up
 from adapters.operators.credentials import new_token, rotate
+from adapters.operators.metrics import CONTENT_TYPE, exposition
 from adapters.operators.status import Status, status
 from adapters.postgres.retrying import Pool
 from adapters.readmodels.projector import request_rebuild
@@ -222,3 +223,10 @@ async def rotate_credential(ports: NamedDependency[Ports], data: JSONBody[Rotati
     async with ports.pool.connection() as connection:
         await rotate(connection, token, grace=timedelta(hours=data.grace_hours))
     return Answer({"token": token})
+
+
+@get("/metrics", opt=operator_only(), include_in_schema=False, media_type="text/plain")
+async def get_metrics() -> Response[bytes]:
+    """What this process has counted, as Prometheus reads it."""
+    # The framework says itself that a text is UTF-8.
+    return Response(exposition(), media_type=CONTENT_TYPE.removesuffix("; charset=utf-8"))

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
+from adapters.operators.metrics import REQUESTS
 from api.auth import ASKING
 from commands.settings import Service
 from infra.serving.connections import Wording, plainly, request_id
@@ -89,6 +90,9 @@ class Edge:
             else:
                 await self._app(scope, receive, answer)
         finally:
+            took = perf_counter() - began
+            handler = scope.get("route_handler")
+            REQUESTS.answered(handler.opt["surface"].title if handler is not None else "none", method, status, took)
             # Probes come every few seconds for ever, and say nothing while all is well.
             if status >= 400 or scope["path"] not in PROBES:
                 asker = ASKING.get(None)
@@ -99,7 +103,7 @@ class Edge:
                     method=method,
                     path=scope.get("path_template", ""),
                     status=status,
-                    milliseconds=round((perf_counter() - began) * 1000, 1),
+                    milliseconds=round(took * 1000, 1),
                     bytes=0 if method == "HEAD" else size,
                     workspace_id=None if asker is None else asker.workspace_id,
                     request_id=known_id.decode() if said_id is None else redact(known_id.decode()),
