@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults lock readme clean
+.PHONY: help install up test bench faults studio lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ bench: $(STAMP) ## Measure, side by side with the peers
 faults: $(STAMP) ## Fill disks, then kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/full_disks.py
 	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
+
+studio: $(STAMP) ## Build real plug-ins, ours and others', through the API; installs what they need, takes minutes (ARGS="-k mda")
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio
+	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py $(ARGS)
 
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

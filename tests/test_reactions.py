@@ -170,6 +170,7 @@ class House:
         for key in (
             "details/an-1", "uploads/w1/an-1", "storage/w1/obj-1", "analyses/an-1/detail.json", REPORT, f"{beat}.mp3",
             f"{beat}.json", "releases/w1/release-1/artwork/ab",
+            "builds/w1/secrets/secret-1", "builds/w1/secrets/secret-2",
         ):  # fmt: skip
             await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
         for wish in wishes:

@@ -131,6 +131,10 @@ class Vault(Secrets, SigningSecrets):
         """What the n-th Ed25519 key of a project is made from."""
         return self._mac("license signing", f"{project_id}/{number}")
 
+    def secrets_key(self, workspace_id: str) -> bytes:
+        """What the secrets of a workspace's projects are sealed with, 32 bytes."""
+        return self._mac("project secrets", workspace_id)
+
     def _mac(self, purpose: str, subject: str) -> bytes:
         mac = self._keyed(purpose).copy()
         mac.update(subject.encode())

@@ -227,13 +227,17 @@ class _Run:
         if recipe.validate == "none":
             return "skipped", "the recipe asks for none"
         self.reports.step("validating")
-        command = _checker(found.format)
-        if command is None:
+        checker = _checker(found.format, self.shop.sandbox)
+        if checker is None:
             return "skipped", f"this runner has no check for {found.format}"
         place = self._inside(found.path)
         folder = PurePosixPath(place).parent
-        reads = (str(CHECKS), *([sys.prefix] if command[0] == sys.executable else []))
-        step = Step("validating", (*command, str(CHECKS), found.format, place), folder, reads=reads)
+        # A copy, because the user of builds may not be let to where this program lies.
+        checks = shutil.copyfile(CHECKS, self.rooms.root / CHECKS.name)
+        checks.chmod(0o644)
+        reads = (str(checks), *checker.reads)
+        command = (*checker.argv, str(checks), found.format, place)
+        step = Step("validating", command, folder, checker.env, reads=reads)
         printed = Log(head=1 << 16, tail=1 << 14)
         try:
             status = self._status(step, printed, CHECK_SECONDS)
@@ -264,11 +268,29 @@ class _Run:
         raise AssertionError(path)
 
 
-def _checker(kind: str) -> tuple[str, ...] | None:
-    if kind == "vst3" and importlib.util.find_spec("pedalboard"):
-        return (sys.executable,)
+@dataclass(frozen=True)
+class _Checker:
+    """A Python that a step can run, and what of this machine it reads for that."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+
+
+def _checker(kind: str, sandbox: Sandbox) -> _Checker | None:
     if kind == "clap" or (kind == "lv2" and shutil.which("lv2info")):
-        return ("python3", "-I")
+        return _Checker(("python3", "-I"))
+    found = importlib.util.find_spec("pedalboard") if kind == "vst3" else None
+    if found is None or found.origin is None:
+        return None
+    libraries = Path(found.origin).parents[1]
+    own = (sys.prefix, sys.base_prefix, str(libraries))
+    if all(sandbox.reaches(Path(each)) for each in own):
+        return _Checker((sys.executable,), reads=tuple(dict.fromkeys(own)))
+    # Ours lies where the user of builds may not go, as in root's home; the machine's own takes the same libraries.
+    python = Path("/usr/bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+    if python.exists() and sandbox.reaches(libraries):
+        return _Checker((str(python),), {"PYTHONPATH": str(libraries)}, (str(libraries),))
     return None
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -61,8 +62,15 @@ def clap(path: str) -> str:
 
 def lv2(path: str) -> str:
     """The URIs of the plug-ins in an LV2 bundle, as lilv reads them, their binaries loaded."""
-    env = {"LV2_PATH": f"{Path(path).parent}:/usr/lib/lv2", "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
-    only = {**env, "LV2_PATH": str(Path(path).parent)}
+    with tempfile.TemporaryDirectory() as alone:
+        # By itself: what lies beside it is looked at by itself as well.
+        Path(alone, "it.lv2").symlink_to(path)
+        return _lv2(path, alone)
+
+
+def _lv2(path: str, alone: str) -> str:
+    env = {"LV2_PATH": f"{alone}:/usr/lib/lv2", "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
+    only = {**env, "LV2_PATH": alone}
     listed = subprocess.run(["lv2ls"], check=True, capture_output=True, text=True, env=only)  # noqa: S607
     uris = listed.stdout.split()
     if not uris:
@@ -94,7 +102,9 @@ def vst3(path: str) -> str:
     import pedalboard
 
     names = getattr(pedalboard.VST3Plugin, "get_plugin_names_for_file")(path)  # noqa: B009 - it comes without types
-    made = pedalboard.load_plugin(path, plugin_name=names[0] if len(names) > 1 else None)
+    made = getattr(pedalboard, "load_plugin")(  # noqa: B009 - likewise
+        path, plugin_name=names[0] if len(names) > 1 else None
+    )
     if made.is_instrument:
         return f"{', '.join(names)} (instrument)"
     problem: Exception | None = None

@@ -182,8 +182,13 @@ def _submodules(git: Git, top: Path, env: Mapping[str, str], *, local: bool) -> 
 
 
 def _listed(git: Git, folder: Path, *, local: bool) -> Iterator[tuple[str, str]]:
-    for line in git(folder, "config", "--get-regexp", r"^submodule\..*\.url$", local=local).splitlines():
+    # Something that every repository has is asked for too, because nothing found is a failure to git: an archive of a
+    # release may have kept `.gitmodules` without any submodule.
+    names = r"^(submodule\..*\.url|core\.repositoryformatversion)$"
+    for line in git(folder, "config", "--local", "--get-regexp", names, local=local).splitlines():
         key, _, url = line.partition(" ")
+        if not key.startswith("submodule."):
+            continue
         yield key.removeprefix("submodule.").removesuffix(".url"), url
 
 

@@ -6,7 +6,7 @@ import codecs
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 #: Errors of compilers, linkers and build systems, the more telling ones first.
 ERRORS = (
@@ -25,6 +25,13 @@ COLOURS = re.compile(r"\x1b\[[0-9;:]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|
 LOOKED_AT = 4096
 
 
+def _parts(secret: str) -> Iterator[str]:
+    """A secret, and the lines of one that has several, which programs print one by one; what is short is none."""
+    if len(secret) >= 4:
+        yield secret
+        yield from (line for line in secret.splitlines() if len(line) >= 8)
+
+
 class Log:
     """Takes what a build prints, from one thread, and holds what has not been sent yet, for another.
 
@@ -37,7 +44,7 @@ class Log:
         self.progress = 0
         self.written = 0
         self._rank = len(ERRORS)
-        self._masked = sorted({each for each in masked if len(each) >= 4}, key=len, reverse=True)
+        self._masked = sorted({each for text in masked for each in _parts(text)}, key=len, reverse=True)
         self._hold = max((len(each) for each in self._masked), default=1) - 1
         self._held = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")

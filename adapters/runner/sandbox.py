@@ -131,6 +131,15 @@ class Sandbox:
             "own_user": self.uid is not None,
         }
 
+    def reaches(self, folder: Path) -> bool:
+        """Whether the build's user may look into a folder of this machine."""
+        if self.uid is None:
+            return folder.exists()
+        try:
+            return all(each.stat().st_mode & 0o001 for each in (folder.resolve(), *folder.resolve().parents))
+        except OSError:
+            return False
+
     def own(self, folder: Path) -> None:
         """Give everything in a folder to the build's user."""
         if self.uid is None:

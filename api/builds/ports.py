@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.builds.jobs import Jobs
+from adapters.builds.secrets import SecretStore
 from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
@@ -37,5 +38,6 @@ class Ports:
     plans: Plans
     limits: Limits
     github: GithubApp
+    secrets: SecretStore
     settings: Builds
     service: Service

@@ -29,6 +29,7 @@ from commands.kernel import derived_id
 from domain.builds import keys
 from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, Verdict, builds
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
+from domain.builds.secrets import project_secrets
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from domain.ledger import PUBLIC, Context
 from domain.repositories.connections import connections
@@ -422,8 +423,15 @@ async def _claimed(
         flags=dict(build.flags),
         clean_build=build.clean_build,
         facts={"project_id": build.project_id, "api_base_url": _base(request, ports), "publishable_key": ""},
-        secrets={},
+        secrets=await _secrets(ports, build),
     )
+
+
+async def _secrets(ports: Ports, build: Build) -> dict[str, str]:
+    """What the signing step of a build is given."""
+    held = (await ports.log.state(project_secrets, build.project_id)).held
+    named = {name: each.secret_id for name, each in held.items()}
+    return await ports.secrets.texts(build.workspace_id, build.project_id, named)
 
 
 async def _source_token(ports: Ports, build: Build) -> str:

@@ -21,6 +21,7 @@ from domain.builds.builds import (
     BuildSucceeded,
     builds,
 )
+from domain.builds.secrets import SecretRemoved, SecretSet
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from domain.repositories.repositories import RepositoryLinked
@@ -101,6 +102,16 @@ async def time_out_build(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, BuildStarted)
     why = "The build took longer than it may, and its runner says nothing."
     await ports.execute(FailBuild(build_id=event.build_id, error_code="timeout", error_message=why), recorded.context())
+
+
+@reacts_to(SecretSet, SecretRemoved, name="drop-secret", queue=BUILDS)
+async def drop_secret(recorded: Recorded, ports: Ports) -> None:
+    """What has been replaced or removed lies nowhere any more."""
+    event = recorded.event
+    assert isinstance(event, SecretSet | SecretRemoved)
+    gone = event.secret_id if isinstance(event, SecretRemoved) else event.replaces
+    if gone is not None:
+        await ports.blobs.delete(keys.secret(event.workspace_id, gone))
 
 
 @reacts_to(WorkspaceForgotten, name="forget-builds", queue=BUILDS)

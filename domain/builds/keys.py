@@ -1,4 +1,4 @@
-"""Under which keys artifacts and logs lie in the object store."""
+"""Under which keys artifacts, logs and secrets lie in the object store."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def log_chunk(workspace_id: str, build_id: str, platform: str, fence: int, start
     return f"{of_workspace(workspace_id)}{build_id}/log/{platform}/{start:012d}-{fence}"
 
 
+def secret(workspace_id: str, secret_id: str) -> str:
+    """A secret of a project, sealed."""
+    return f"{of_workspace(workspace_id)}secrets/{secret_id}"
+
+
 def of_workspace(workspace_id: str) -> str:
-    """What all artifacts and logs of a workspace begin with."""
+    """What all artifacts, logs and secrets of a workspace begin with."""
     return f"builds/{workspace_id}/"

@@ -19,6 +19,7 @@ from commands.builds.builds import (
     StoreArtifact,
 )
 from commands.builds.runners import RegisterRunner, RemoveRunner
+from commands.builds.secrets import RemoveSecret, SetSecret
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from commands.repositories.repositories import LinkRepository, UnlinkRepository
 from commands.studio.projects import CreateProject
@@ -69,6 +70,7 @@ registered = RegisterRunner(
     isolation="strong",
 )
 
+secret = SetSecret(project_id="project-1", workspace_id="w1", name="SIGNING_PASSWORD", secret_id="secret-2")
 connected = ConnectGithub(workspace_id="w1", installation_id=7, account_login="ada", account_type="User")
 
 EXAMPLES = (
@@ -96,6 +98,9 @@ EXAMPLES = (
         LinkArtifact(link_id="link-1", artifact_id="artifact-1", build_id="build-1", workspace_id="w1"),
         [*running, stored],
     ),
+    # In place of another, which goes.
+    Example(secret, [project, replace(secret, secret_id="secret-1")]),
+    Example(RemoveSecret(project_id="project-1", workspace_id="w1", name="SIGNING_PASSWORD"), [project, secret]),
     Example(registered),
     Example(RemoveRunner(runner_id="runner-1", workspace_id="w1"), [registered]),
 )

@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 from tests.builds.test_over_http import BUILDS, asked, project_of, status
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import ROOT, Neighbour, Stack, eventually
-from tests.runner.projects import commit, git, lv2_with_make, repository
+from tests.runner.projects import clap_with_make, commit, git, lv2_with_make, repository
 from tests.runner.test_building import commands, missing
 
 pytestmark = pytest.mark.skipif(bool(missing), reason=f"this machine lacks {', '.join(missing)}")
@@ -155,3 +155,55 @@ def test_a_build_that_is_cancelled_ends_within_seconds_and_the_runner_takes_the_
     eventually(lambda: not (runner.room / "slot-0" / "build").exists(), timeout=30)
     assert time.monotonic() - begun < 10
     assert status(developer, build_id) == "cancelled"
+
+
+SIGN = 'sh ./osslsigncode sign -pkcs12 c.p12 "$SIGNING_PASSWORD" -in "$ARTIFACT"'
+SIGNER = """#!/bin/sh
+# As osslsigncode is called and as it fails; what it signs ends with who has.
+if [ "$4" != "correct horse battery" ]; then
+    echo "Failed to load PKCS#12 file: mac verify failure, wrong password $4?" >&2
+    exit 1
+fi
+printf 'signed by Ada' >> "$6"
+"""
+
+
+def test_what_is_built_is_signed_with_the_secrets_of_the_project_which_nobody_else_sees(
+    developer: Visitor, runner: Runner, tmp_path: Path
+) -> None:
+    files = clap_with_make() | {
+        "osslsigncode": SIGNER,
+        "ledgerline-build.toml": f"sign = ['{SIGN}']\n",
+    }
+    # Whoever builds it looks for what is secret.
+    files["Makefile"] += "\tenv > /tmp/seen; cat /proc/self/environ >> /tmp/seen; cat /tmp/seen >> $@; cat /tmp/seen\n"
+    place = repository(tmp_path / "signed", files)
+    project_id = project_of(developer, place)
+    secrets = f"/functions/v1/projects/{project_id}/secrets"
+
+    def built() -> tuple[dict[str, Any], list[dict[str, Any]], str]:
+        build = over(developer, asked(developer, project_id)["id"])
+        found = developer.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]
+        return build, found, developer.get(f"{BUILDS}/{build['id']}/logs").text
+
+    build, [artifact], log = built()
+    assert (build["status"], artifact["is_signed"]) == ("success", False)
+    assert "Not signed" in log
+
+    assert developer.request("PUT", f"{secrets}/SIGNING_PASSWORD", json={"value": "wrong horse"}).status_code == 200
+    build, found, log = built()
+    assert (build["status"], build["error_code"], found) == ("failed", "signing_failed", [])
+    assert "mac verify failure, wrong password ***?" in build["error_message"]
+    assert "wrong horse" not in log + str(build)
+
+    right = developer.request("PUT", f"{secrets}/SIGNING_PASSWORD", json={"value": "correct horse battery"})
+    assert "correct horse" not in right.text
+    build, [artifact], log = built()
+    assert (build["status"], artifact["is_signed"]) == ("success", True)
+    link = developer.get(f"{BUILDS}/{build['id']}/download/{artifact['id']}").json()["url"]
+    data = developer.http.get(link).content
+    assert data.endswith(b"signed by Ada")
+    assert b"BUILD_NUMBER=" in data, "the build looked at its environment"
+    assert b"horse" not in data
+    assert b"SIGNING" not in data
+    assert "horse" not in log

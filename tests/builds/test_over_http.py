@@ -292,6 +292,46 @@ def test_a_build_waits_for_its_source(developer: Visitor, source: Path) -> None:
     assert eventually(lambda: status(developer, build["id"]) == "queued")
 
 
+def test_secrets_of_a_project_are_set_listed_by_name_and_removed_and_never_shown(
+    developer: Visitor, stack: Stack
+) -> None:
+    project_id = project_of(developer)
+    place = f"/functions/v1/projects/{project_id}/secrets"
+    before = set(stack.objects("builds/"))
+
+    def kept() -> set[str]:
+        return {key for key in stack.objects("builds/") if "/secrets/" in key} - before
+
+    told = developer.request("PUT", f"{place}/P12_PASSWORD", json={"value": "correct horse"})
+    assert (told.status_code, set(told.json())) == (200, {"name", "set_at"})
+    [first] = kept()
+    assert developer.request("PUT", f"{place}/P12_PASSWORD", json={"value": "battery staple"}).status_code == 200
+    [listed] = developer.get(place).json()["secrets"]
+    assert listed["name"] == "P12_PASSWORD"
+    runner = runner_of(developer)
+    asked(developer, project_id)
+    developer.post("/functions/v1/plugin-repos/link", {"project_id": project_id, "repo_full_name": "ada/x"})
+    assert runner.claim()["secrets"] == {"P12_PASSWORD": "battery staple"}
+    # Sealed in the store, and what was replaced is gone from it.
+    eventually(lambda: first not in kept())
+    [sealed] = kept()
+    assert b"staple" not in stack.read_object(sealed)
+
+    for name, value in (
+        ("lower", "correct"), ("A" * 65, "correct"), ("PATH", "correct"), ("LD_PRELOAD", "correct"), ("OK", "abc"),
+        ("OK", "a\0bcd"), ("OK", "x" * 32_769), ("OK", 7),
+    ):  # fmt: skip
+        assert refusal(developer.request("PUT", f"{place}/{name}", json={"value": value}))[0] == 400, (name, value)
+    stranger = sign_in(developer.http)
+    assert refusal(stranger.get(place))[0] == 404
+    assert refusal(stranger.request("PUT", f"{place}/X", json={"value": "correct"}))[0] == 404
+    assert refusal(stranger.request("DELETE", f"{place}/P12_PASSWORD"))[0] == 404
+    assert developer.request("DELETE", f"{place}/P12_PASSWORD").status_code == 204
+    assert refusal(developer.request("DELETE", f"{place}/P12_PASSWORD"))[0] == 404
+    assert developer.get(place).json() == {"secrets": []}
+    eventually(lambda: not kept())
+
+
 # --- runners ----------------------------------------------------------------------------------------------------------
 
 

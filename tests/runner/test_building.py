@@ -482,3 +482,22 @@ def test_a_private_repository_is_fetched_with_a_token_that_is_left_nowhere(shop:
             assert refused.value.code == "fetch_failed"
     finally:
         github.close()
+
+
+def test_a_list_of_submodules_that_are_not_there_keeps_nothing_from_being_built(shop: Workshop, tmp_path: Path) -> None:
+    modules = '[submodule "gone"]\n\tpath = gone\n\turl = https://example.org/gone\n'
+    place = repository(tmp_path / "released", {"a": "b", ".gitmodules": modules})
+    assert fetched(shop, Source(str(place))).commit == git(place, "rev-parse", "HEAD")
+
+
+def test_a_bundle_is_looked_at_without_those_beside_it(shop: Workshop, tmp_path: Path) -> None:
+    files = lv2_with_make()
+    other = (
+        files["Makefile"].replace("tiny.lv2", "other.lv2").replace("manifest.ttl", "other.ttl").removeprefix("all: ")
+    )
+    second = other.partition("\n")[2].replace("cp other.ttl other.lv2/", "cp other.ttl other.lv2/manifest.ttl")
+    files["Makefile"] = files["Makefile"].replace("all: ", "all: other.lv2/tiny.so ") + second
+    files["other.ttl"] = files["manifest.ttl"].replace("urn:example:tiny", "urn:example:other")
+    made, _ = built(shop, job(repository(tmp_path / "two", files), "lv2"))
+    found = {each.file_name: (each.validation, each.validation_detail.split(" ")[0]) for each in made}
+    assert found == {"tiny.lv2": ("passed", "urn:example:tiny"), "other.lv2": ("passed", "urn:example:other")}
