@@ -175,9 +175,13 @@ async def test_whoever_begins_again_after_one_was_killed_has_the_only_page_that_
         await ask(scene)
     live(scene, None)
     page = await ask(scene)
+
+    def open_pages() -> list[str]:
+        return [session_id for session_id, session in stripe.sessions.items() if session["status"] == "open"]
+
+    assert open_pages() == [page.id], "at once, and not only when somebody looks after what was left"
     await settle(scene)
-    open_pages = [session_id for session_id, session in stripe.sessions.items() if session["status"] == "open"]
-    assert open_pages == [page.id]
+    assert open_pages() == [page.id]
     assert [each.id for each in (await scene.log.state(billings, WORKSPACE)).pages] == [page.id]
 
 

@@ -224,7 +224,7 @@ class Stack:
     @contextmanager
     def doorway(self, **changed: Any) -> Iterator[Process]:
         """One more API process over the same data, with other settings."""
-        settings = self.settings.changed(port=free_ports(1)[0], **changed)
+        settings = self.settings.changed(**({"port": free_ports(1)[0]} | changed))
         process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
             await_ready(process, f"http://127.0.0.1:{settings[Service].port}")
