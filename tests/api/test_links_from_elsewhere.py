@@ -75,13 +75,16 @@ class Way:
 def way(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Way]:
     [port] = free_ports(1)
     asked_at, public = f"127.0.0.2:{port}", f"127.0.0.3:{port}"
-    changed: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "as asked": {},
         # Not in development, as where `up` is bound to an address that others reach.
         "public": {"public_url": Url(f"http://{public}"), "env": "production"},
         "store": {"s3_public_url": stack.settings[S3].s3_url},
-    }[request.param]
-    with stack.door(host="0.0.0.0", port=port, **changed), httpx.Client(base_url=f"http://{asked_at}") as http:
+    }
+    with (
+        stack.door(host="0.0.0.0", port=port, **ways[request.param]),
+        httpx.Client(base_url=f"http://{asked_at}") as http,
+    ):
         store = urlsplit(stack.settings[S3].s3_url).netloc
         yield Way(http, {"as asked": asked_at, "public": public, "store": store}[request.param])
 

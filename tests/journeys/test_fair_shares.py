@@ -176,9 +176,9 @@ def test_fifty_endpoints_in_a_tar_pit_delay_nobody_elses_webhook_and_no_letter(
     for _ in range(3):
         fails(mallory, gone)
     # Half of the 64 places: one who takes all there are leaves as many.
-    eventually(lambda: pit.held["POST"] == 32)
+    eventually(lambda: pit.held["POST"] == 32, 60)
     fails(ada, gone)
-    eventually(lambda: receiver.received(hook))
+    eventually(lambda: receiver.received(hook), 60)
     started = start(http, new_email())
     assert letters.code(started["challenge_id"])
     assert pit.held["POST"] == 32, "nobody was waited for but those who hold no more than their share"
@@ -193,7 +193,7 @@ def test_sources_that_drip_delay_nobody_elses_analysis(http: httpx.Client, pit: 
     mallory, ada = register(http), register(http)
     for n in range(20):
         assert mallory.post("/v1/analyses", json={"source_url": f"{pit.url}/{n}.wav"}).status_code == 202
-    eventually(lambda: pit.held["GET"] == 4)
+    eventually(lambda: pit.held["GET"] == 4, 60)
     job = ada.post("/v1/analyze/upload", files={"file": ("clip.wav", clip)}).json()
     assert ada.finished(job["job_id"])["status"] == "completed"
     assert pit.held["GET"] == 4
