@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cryptography.exceptions import InvalidTag
 from psycopg import AsyncConnection, OperationalError
-from psycopg.errors import UndefinedTable
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.rows import TupleRow
 
 from adapters.identity.settings import Sealing
@@ -43,7 +43,7 @@ class Canary:
             return
         try:
             sealed = await self._sealed(connection)
-        except UndefinedTable:
+        except (UndefinedTable, UndefinedColumn):
             return
         try:
             self._is_right = self._cipher.unwrap(sealed, "canary") == _WORD
@@ -65,7 +65,9 @@ class Canary:
 
     async def _refuse_keys_of_another(self, connection: AsyncConnection[TupleRow]) -> None:
         """A database from before there was a canary has data keys, and they tell as much."""
-        cursor = await connection.execute("SELECT subject, wrapped FROM data_keys WHERE wrapped IS NOT NULL LIMIT 1")
+        cursor = await connection.execute(
+            "SELECT subject, wrapped FROM data_keys WHERE wrapped IS NOT NULL AND wrapping = 0 LIMIT 1"
+        )
         if (row := await cursor.fetchone()) is not None:
             try:
                 self._data_keys.unwrap(bytes(row[1]), row[0])

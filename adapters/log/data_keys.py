@@ -10,13 +10,14 @@ import base64
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
+from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import TupleRow
 
 from adapters.identity.settings import Sealing
@@ -30,6 +31,9 @@ CACHE_SECONDS = 5.0
 T = TypeVar("T")
 
 SEALED = "sealed:v1:"
+#: So many keys are wrapped anew in one transaction.
+REWRAPPED_TOGETHER = 500
+_ROTATING = 0x1ED6E5
 _NONCE_BYTES = 12
 
 
@@ -68,7 +72,9 @@ class DataKeys:
 
     def __init__(self, pool: Pool, secret: bytes, *, retry_seconds: float = 10.0) -> None:
         self._pool = pool
-        self._wrapping = Cipher(secret, "data keys")
+        self._secret = secret
+        #: The keys that data keys are wrapped with, by their numbers: the highest wraps new ones.
+        self._wrappings: dict[int, Cipher] = {}
         self._retry_seconds = retry_seconds
         self._known: dict[str, _Key] = {}
 
@@ -77,16 +83,26 @@ class DataKeys:
         if not subjects:
             return
         if missing := self._stale(subjects):
-            fresh = [self._wrapping.wrap(os.urandom(32), subject) for subject in missing]
+            fresh = [os.urandom(32) for _ in missing]
 
             async def make(connection: AsyncConnection[TupleRow]) -> None:
+                if not self._wrappings:
+                    await self._learn_wrappings(connection)
+                newest = max(self._wrappings)
+                wrapping = self._wrappings[newest]
+                wrapped = [wrapping.wrap(key, subject) for key, subject in zip(fresh, missing, strict=True)]
                 await connection.execute(
-                    "INSERT INTO data_keys (subject, wrapped) SELECT * FROM unnest(%s::text[], %s::bytea[]) "
-                    "ON CONFLICT (subject) DO NOTHING",
-                    (missing, fresh),
+                    "INSERT INTO data_keys (subject, wrapped, wrapping) "
+                    "SELECT *, %s FROM unnest(%s::text[], %s::bytea[]) ON CONFLICT (subject) DO NOTHING",
+                    (newest, missing, wrapped),
                 )
 
-            await self._patiently(make)
+            try:
+                await self._patiently(make)
+            except ForeignKeyViolation:
+                # Keys were rotated since we looked, and what we would wrap with has gone.
+                self._wrappings = {}
+                await self._patiently(make)
             await self.load(set(missing))
         if not all((key := self._known.get(subject)) and key.cipher for subject in subjects):
             raise SubjectIsForgotten
@@ -99,24 +115,36 @@ class DataKeys:
 
         async def fetch(connection: AsyncConnection[TupleRow]) -> list[tuple[str, bytes | None]]:
             cursor = await connection.execute(
-                "SELECT subject, wrapped FROM data_keys WHERE subject = ANY(%s)", (missing,), prepare=True, binary=True
+                "SELECT subject, wrapped, wrapping FROM data_keys WHERE subject = ANY(%s)",
+                (missing,),
+                prepare=True,
+                binary=True,
             )
-            return [(row[0], row[1]) for row in await cursor.fetchall()]
+            found = await cursor.fetchall()
+            if any(wrapping not in self._wrappings for _, _, wrapping in found):
+                await self._learn_wrappings(connection)
+                if any(wrapped and wrapping not in self._wrappings for _, wrapped, wrapping in found):
+                    # Rotated between the two questions, and wrapped anew since.
+                    return await fetch(connection)
+            return [
+                (subject, self._wrappings[wrapping].unwrap(wrapped, subject) if wrapped else None)
+                for subject, wrapped, wrapping in found
+            ]
 
         asked_at = monotonic()
         rows = await self._patiently(fetch)
         for subject in missing:
             self._known.pop(subject, None)
-        for subject, wrapped in rows:
-            cipher = AESGCM(self._wrapping.unwrap(wrapped, subject)) if wrapped else None
-            self._known[subject] = _Key(cipher, asked_at)
+        for subject, key in rows:
+            self._known[subject] = _Key(AESGCM(key) if key else None, asked_at)
 
     async def destroy(self, subject: str) -> None:
         """Erase a subject for good. The row stays, empty, so that no new key can take its place."""
 
         async def empty(connection: AsyncConnection[TupleRow]) -> None:
             await connection.execute(
-                "INSERT INTO data_keys (subject, wrapped, destroyed_at) VALUES (%s, NULL, now()) "
+                "INSERT INTO data_keys (subject, wrapped, wrapping, destroyed_at) "
+                "VALUES (%s, NULL, (SELECT max(number) FROM wrapping_keys), now()) "
                 "ON CONFLICT (subject) DO UPDATE SET wrapped = NULL, "
                 "destroyed_at = coalesce(data_keys.destroyed_at, now())",
                 (subject,),
@@ -124,6 +152,10 @@ class DataKeys:
 
         await self._patiently(empty)
         self._known[subject] = _Key(None, monotonic())
+
+    async def _learn_wrappings(self, connection: AsyncConnection[TupleRow]) -> None:
+        cursor = await connection.execute("SELECT number, wrapped FROM wrapping_keys")
+        self._wrappings = _wrappings(self._secret, await cursor.fetchall())
 
     async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=KeysUnavailable)
@@ -160,6 +192,70 @@ class DataKeys:
         if len(self._known) > 100_000:
             self._known = {subject: key for subject, key in self._known.items() if key.known_at >= oldest}
         return [subject for subject in subjects if (key := self._known.get(subject)) is None or key.known_at < oldest]
+
+
+def _wrappings(secret: bytes, rows: Iterable[tuple[int, bytes | None]]) -> dict[int, Cipher]:
+    """What data keys are wrapped with: the first follows from the secret, the others are wrapped with one that does."""
+    outer = Cipher(secret, "wrapping keys")
+    return {
+        number: Cipher(secret if wrapped is None else outer.unwrap(bytes(wrapped), str(number)), "data keys")
+        for number, wrapped in rows
+    }
+
+
+def export_keys(connection: Connection[Any], secret: bytes) -> dict[str, str | None]:
+    """The data key of every subject in base64, for a backup that encrypts them; null: destroyed for good."""
+    wrappings = _wrappings(secret, connection.execute("SELECT number, wrapped FROM wrapping_keys").fetchall())
+    rows = connection.execute("SELECT subject, wrapped, wrapping FROM data_keys").fetchall()
+    return {
+        subject: None
+        if wrapped is None
+        else base64.b64encode(wrappings[number].unwrap(bytes(wrapped), subject)).decode()
+        for subject, wrapped, number in rows
+    }
+
+
+def rotate(connection: Connection[Any], secret: bytes, tell: Callable[[int, int], None] = lambda *_: None) -> int:
+    """Wrap every data key anew, with a key that is made for it, and destroy those before; how many there were.
+
+    Everybody goes on meanwhile: who would wrap with a key that has gone is refused by the database, and looks again.
+    A second rotation at the same time waits for the first. `connection` commits by itself.
+    """
+    connection.execute("SELECT pg_advisory_lock(%s)", (_ROTATING,))
+    rows = connection.execute("SELECT number, wrapped FROM wrapping_keys").fetchall()
+    number = max(row[0] for row in rows) + 1
+    made = os.urandom(32)
+    connection.execute(
+        "INSERT INTO wrapping_keys (number, wrapped) VALUES (%s, %s)",
+        (number, Cipher(secret, "wrapping keys").wrap(made, str(number))),
+    )
+    wrappings = _wrappings(secret, rows)
+    newest = Cipher(made, "data keys")
+    [(total,)] = connection.execute("SELECT count(*) FROM data_keys").fetchall()
+    done = 0
+    while True:
+        with connection.transaction():
+            old = connection.execute(
+                "SELECT subject, wrapped, wrapping FROM data_keys WHERE wrapping <> %s LIMIT %s FOR UPDATE",
+                (number, REWRAPPED_TOGETHER),
+            ).fetchall()
+            again = [
+                None if wrapped is None else newest.wrap(wrappings[by].unwrap(bytes(wrapped), subject), subject)
+                for subject, wrapped, by in old
+            ]
+            connection.execute(
+                "UPDATE data_keys k SET wrapped = n.wrapped, wrapping = %s "
+                "FROM unnest(%s::text[], %s::bytea[]) AS n(subject, wrapped) WHERE k.subject = n.subject",
+                (number, [subject for subject, _, _ in old], again),
+            )
+        done += len(old)
+        tell(done, max(total, done))
+        if not old:
+            try:
+                connection.execute("DELETE FROM wrapping_keys WHERE number <> %s", (number,))
+            except ForeignKeyViolation:
+                continue  # somebody has just used an old one
+            return done
 
 
 @provides
