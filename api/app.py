@@ -18,10 +18,11 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
+from adapters.log.codec import UnknownEvent
 from api.answers import Answer
 from api.auth import ASKING, Authentication, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
-from api.problems import broken, http_problem, malformed, refused
+from api.problems import broken, http_problem, malformed, refused, unreadable
 from api.rates import VERDICT
 from api.strictness import check_query
 from api.surfaces import PLATFORM, SAFE_METHODS, now, surface_at, surface_of
@@ -102,6 +103,7 @@ async def create_app(
             Refusal: refused,
             ValidationException: malformed,
             HTTPException: http_problem,
+            UnknownEvent: unreadable,
             Exception: broken,
         },
         before_request=before,

@@ -422,9 +422,16 @@ def _is_own_site(headers: Headers, url: str, *, unknown: bool) -> bool:
     origin = headers.get("origin")
     if origin is not None:
         # Only a page of ours can have the origin that it is talking to.
-        return origin == _origin(url) or urlsplit(origin).netloc == headers.get("host", "-")
+        return origin == _origin(url) or _place(origin) == headers.get("host", "-")
     site = headers.get("sec-fetch-site")
     return unknown if site is None else site in ("same-origin", "none")
+
+
+def _place(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
 
 
 def _origin(url: str) -> str:

@@ -10,6 +10,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from api.strictness import takes_anything
 from api.surfaces import PLATFORM, Surface, surfaces
 from domain.discovery import context_of
 from domain.kernel import (
@@ -146,6 +147,9 @@ def _refusals(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPR
     kinds: set[type[Refusal]] = {Unavailable}
     if "requestBody" in operation or operation.get("parameters"):
         kinds |= {Invalid, Exhausted}
+    lenient = handler.opt["surface"].lenient
+    if not all(takes_anything(str(method), route.path_format, lenient) for method in handler.http_methods):
+        kinds.add(Invalid)
     if "requestBody" in operation:
         kinds |= {NotFound, TooLarge}
     if "GET" not in handler.http_methods:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from litestar import Request, Response
@@ -19,10 +20,41 @@ from commands.idempotency import Once
 from commands.kernel import Command
 from commands.ports import Web
 from commands.settings import Idempotency
+from domain.keeping import EARLIEST, LATEST
 from domain.kernel import Invalid
 from domain.ledger import Context
 
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+
+
+#: What reading JSON raises for bytes that are none of the expected kind: by syntax, shape or encoding, or for nesting
+#: without end.
+NO_JSON = (ValueError, RecursionError)
+
+#: More digits than this are no position, size or second of anything.
+_WHOLE = re.compile(r"[0-9]{1,15}")
+
+
+def whole(text: str) -> int | None:
+    """A whole number from a header, a token or a link; None for whatever else, other digits than ours included."""
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+class NoTimeZone(Invalid):
+    """A moment needs a time zone, as in 2026-11-22T10:00:00Z."""
+
+
+class NoSuchMoment(Invalid):
+    """A moment lies between the years 2 and 9998."""
+
+
+def check_moment(moment: datetime, loc: tuple[str | int, ...]) -> datetime:
+    """The moment, if it can be compared with those that are kept; raises NoTimeZone or NoSuchMoment."""
+    if moment.tzinfo is None:
+        raise NoTimeZone(loc=loc)
+    if not EARLIEST <= moment <= LATEST:
+        raise NoSuchMoment(loc=loc)
+    return moment
 
 
 class BadIdempotencyKey(Invalid):

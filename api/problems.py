@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 from msgspec import inspect, json
 
+from adapters.log.codec import UnknownEvent
 from api.surfaces import Fault, Problem, Surface, surface_at, surface_of
 from domain.kernel import Exhausted, Invalid, Refusal, TooLarge, Unauthenticated, Unavailable
 
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 #: How long to wait before trying again what was away for the moment.
 RETRY_AFTER_SECONDS = 1
+#: How long to wait before trying again what a person has to mend.
+REPAIR_SECONDS = 60
 
 
 def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
@@ -123,6 +126,16 @@ def http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Res
         return _malformed(request, Fault(loc=("body",), message="The body is not valid JSON.", kind="json_invalid"))
     sentence = "Not Found" if isinstance(problem, NotFoundException) else problem.detail
     return refuse(request, problem.status_code, sentence, dict(problem.headers or {}))
+
+
+class WaitsForRepair(Unavailable):
+    """Something that has happened to this cannot be read. It waits for whoever runs the service."""
+
+
+def unreadable(request: Request[Any, Any, Any], problem: UnknownEvent) -> Response[bytes]:
+    """An event that the request depends on is damaged, or of a later version; without it nobody knows what may be."""
+    log.error("request.unreadable", path=request.scope["path"], problem=str(problem))
+    return refused(request, WaitsForRepair(retry_after_seconds=REPAIR_SECONDS))
 
 
 def broken(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:

@@ -89,13 +89,18 @@ class UnknownParameter(Invalid):
 
 def check_query(handler: HTTPRouteHandler, method: str, template: str, query: bytes, lenient: frozenset[str]) -> None:
     """Refuse a query that asks for something this route does not know; raises UnknownParameter."""
-    if not query or f"{'GET' if method == 'HEAD' else method} {_plain(template)}" in lenient:
+    if not query or takes_anything(method, template, lenient):
         return
     known = _known(handler)
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name not in known:
             said = f"It knows {', '.join(sorted(known))}." if known else "It takes none."
             raise UnknownParameter(name=repr(name[:64]), known=said, loc=("query", name[:64]))
+
+
+def takes_anything(method: str, template: str, lenient: frozenset[str]) -> bool:
+    """Whether a route takes whatever is asked beside what it knows."""
+    return f"{'GET' if method == 'HEAD' else method} {_plain(template)}" in lenient
 
 
 @cache

@@ -46,6 +46,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
 
     from api.app import create_app
     from api.problems import wording
+    from api.surfaces import surfaces
     from commands.settings import Service
     from infra.serving.connections import Gate, with_files
     from infra.serving.edge import Edge
@@ -65,7 +66,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         limits, proxies = with_files(settings[Connections]), settings[Proxies].trusted_proxies
         gate = Gate(limits, proxies, wording)
         config = uvicorn.Config(
-            Edge(app, service, wording),
+            Edge(app, service, wording, lets_guests_in=any(each.guest(settings) for each in surfaces())),
             host=service.host,
             port=service.port,
             loop="none",

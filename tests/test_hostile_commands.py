@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,10 +15,13 @@ from msgspec.structs import replace
 
 from adapters.log import codec
 from adapters.log.memory import MemoryLedger
+from api.surfaces import surfaces
 from commands.kernel import execute
+from commands.webhooks.reactions import MESSAGES
 from domain.keeping import is_text
 from domain.kernel import Refusal
 from domain.ledger import Recorded
+from domain.webhooks.messages import Subject
 from projections.audit.actions import action_of, particulars, target_of
 from projections.kernel import PROJECTIONS, TALLIES, milliseconds, seconds
 from tests.examples import Example, examples
@@ -74,15 +77,27 @@ MOMENTS = st.sampled_from(
 ) | st.datetimes(timezones=st.just(UTC))
 
 
+#: Beyond what Postgres counts with, what a double tells apart, and any bound that a route has.
+NUMBERS = st.sampled_from([-1, 0, 2**31, 2**53 + 1, 2**63, 2**64, -(2**63) - 1, 10**400])
+MEASURES = st.sampled_from([-1.0, -0.0, 1e308, 5e-324, float("inf"), float("-inf"), float("nan")])
+DAYS = st.sampled_from([date.min, date.max, date(9998, 12, 31), date(2, 1, 1)]) | st.dates()
+
+
 def hostile(value: Any) -> st.SearchStrategy[Any]:
-    """Values like this one with texts and moments that nobody in their right mind would send."""
+    """Values like this one with texts, numbers and moments that nobody in their right mind would send."""
     match value:
-        case bool() | int() | float() | timedelta() | bytes():
+        case bool() | timedelta() | bytes():
             return st.just(value)
+        case int():
+            return st.just(value) | NUMBERS
+        case float():
+            return st.just(value) | MEASURES
         case str():
             return st.just(value) | TEXTS
         case datetime():
             return st.just(value) | MOMENTS
+        case date():
+            return st.just(value) | DAYS
         case Struct():
             info = inspect.type_info(type(value))
             assert isinstance(info, inspect.StructType)
@@ -107,7 +122,10 @@ def absent(kind: inspect.Type) -> st.SearchStrategy[Any]:
     plain = [each.type if isinstance(each, inspect.Metadata) else each for each in kinds]
     texts = [TEXTS for each in plain if isinstance(each, inspect.StrType)]
     moments = [MOMENTS for each in plain if isinstance(each, inspect.DateTimeType)]
-    return st.one_of(st.none(), *texts, *moments)
+    days = [DAYS for each in plain if isinstance(each, inspect.DateType)]
+    numbers = [NUMBERS for each in plain if isinstance(each, inspect.IntType)]
+    measures = [MEASURES for each in plain if isinstance(each, inspect.FloatType)]
+    return st.one_of(st.none(), *texts, *moments, *days, *numbers, *measures)
 
 
 def show(recorded: Recorded) -> None:
@@ -118,8 +136,9 @@ def show(recorded: Recorded) -> None:
     recorded.stream.encode()
     json.encode((action_of(recorded.name), target_of(event), particulars(event)))
     for tally in TALLIES.values():
-        for key, _ in tally.counted(event):
+        for key, number in tally.counted(event):
             assert is_text(key)
+            assert -(2**63) <= number < 2**63
     for field in event.__struct_fields__:
         if isinstance(moment := getattr(event, field), datetime):
             seconds(moment)
@@ -147,6 +166,7 @@ async def _carried(example: Example, command: Any) -> None:
     documents: dict[tuple[str, str], Any] = {}
     for recorded in ledger.all:
         show(recorded)
+        await _tell(recorded, ledger)
         for projection in PROJECTIONS.values():
             key = projection.concerns(recorded.event)
             if key is not None:
@@ -154,9 +174,23 @@ async def _carried(example: Example, command: Any) -> None:
                 documents[place] = projection.evolve(documents.get(place), recorded.event)
     for (_, key), document in documents.items():
         assert is_text(key)
+        for surface in surfaces():
+            surface.write(document)
         assert b"\\u0000" not in json.encode(document).replace(b"\\\\", b"")
     streams = {each.stream for each in ledger.all}
     for category in categories().values():
         for stream in streams:
             if stream.startswith(f"{category.name}-"):
                 category.fold((await ledger.read(stream)).events)
+
+
+async def _tell(recorded: Recorded, ledger: MemoryLedger) -> None:
+    """What endpoints and the address of a thing are told of an event."""
+    events = (await ledger.read(recorded.stream)).events[: recorded.version]
+    kind, _, identity = recorded.stream.partition("-")
+    subject = Subject(kind=kind, id=identity, workspace_id=recorded.workspace_id)
+    for message in MESSAGES.get(type(recorded.event), ()):
+        message.endpoint(events)
+        for own in {False, message.own is not None}:
+            text = message.write(subject, events, recorded.recorded_at, own=own)
+            assert "\\u0000" not in text.replace("\\\\", "")

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 
 import commands.analyses.ports
 import commands.identity.ports
+from adapters.log.codec import UnknownEvent
 from adapters.log.data_keys import DataKeys
 from adapters.postgres.retrying import retrying
 from adapters.provides import provides
@@ -83,18 +84,20 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
 
     async def find(self, projection: Projection[Any], identity: str) -> Any:
         """The document as of this moment, or None."""
-        return (await self.many(projection, [identity])).get(identity)
+        return (await self.standing(projection, identity))[0]
 
     async def standing(self, projection: Projection[Any], identity: str) -> tuple[Any, int]:
         """The document as of this moment, or None, and the position of the newest event in it (0: there is none)."""
-        return (await self._standings(projection, [identity]))[identity]
+        return (await self._standings(projection, [identity])).get(identity, (None, 0))
 
     async def many(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, Any]:
-        """Those of the documents that exist, as of this moment."""
-        found = await self._standings(projection, identities)
+        """Those of the documents that exist, as of this moment; one of an unreadable event as it was before that."""
+        found = await self._standings(projection, identities, despite_unreadable=True)
         return {identity: document for identity, (document, _) in found.items() if document is not None}
 
-    async def _standings(self, projection: Projection[Any], identities: Sequence[str]) -> dict[str, tuple[Any, int]]:
+    async def _standings(
+        self, projection: Projection[Any], identities: Sequence[str], *, despite_unreadable: bool = False
+    ) -> dict[str, tuple[Any, int]]:
         found: dict[str, tuple[Any, int]] = {}
         rows = await self._reads.ask(_DOCUMENTS, (list(identities), f"{projection.stream}-", projection.name))
         if identities and not rows:
@@ -103,7 +106,11 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
             document = json.decode(body, type=projection.document) if body is not None else None
             if (position or 0) < newest:
                 stream = f"{projection.stream}-{identity}"
-                document = await self.caught_up(projection, identity, stream, position or 0, document)
+                try:
+                    document = await self.caught_up(projection, identity, stream, position or 0, document)
+                except UnknownEvent:
+                    if not despite_unreadable:
+                        raise
             found[identity] = (document, newest)
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -15,11 +16,14 @@ from msgspec import Struct, json
 from adapters.readmodels.audit import Entry, Question
 from api.audit.ports import Ports
 from api.auth import Asker, needs
+from api.kernel import check_moment
 from api.paging import LIMIT, PRINTABLE, Before, Limit, UnknownCursor, listed
-from domain.keeping import EARLIEST, LATEST
 from domain.kernel import Invalid
 from projections.audit.actions import action_of, names_of, particulars, target_of
 from projections.kernel import seconds
+
+#: What is told instead of the facts of an event that this version cannot read, in its place.
+UNREADABLE: Mapping[str, Any] = {"unreadable": True}
 
 
 class UnknownAction(Invalid):
@@ -29,7 +33,8 @@ class UnknownAction(Invalid):
 class AuditEvent(Struct):
     """One thing that was done; `ip` and `user_agent` are known for what was asked for over HTTP lately.
 
-    So is `request_id` in the metadata, which is the `X-Request-ID` of the request that asked for it.
+    So is `request_id` in the metadata, which is the `X-Request-ID` of the request that asked for it. Of an event that
+    this version cannot read the metadata says that it is `unreadable`.
     """
 
     action: str
@@ -94,22 +99,8 @@ async def list_audit_events(
     return listed(request, [json.encode(_told(each)) for each in found], last)
 
 
-class NoTimeZone(Invalid):
-    """A moment needs a time zone, as in 2026-11-22T10:00:00Z."""
-
-
-class NoSuchMoment(Invalid):
-    """A moment lies between the years 2 and 9998."""
-
-
 def _moment(moment: datetime | None, name: str) -> datetime | None:
-    if moment is None:
-        return None
-    if moment.tzinfo is None:
-        raise NoTimeZone(loc=("query", name))
-    if not EARLIEST <= moment <= LATEST:
-        raise NoSuchMoment(loc=("query", name))
-    return moment
+    return None if moment is None else check_moment(moment, ("query", name))
 
 
 def _cursor(before: str | None) -> UUID | None:
@@ -123,7 +114,7 @@ def _cursor(before: str | None) -> UUID | None:
 
 def _told(entry: Entry) -> AuditEvent:
     target_type, _, target_id = entry.stream.partition("-")
-    metadata: dict[str, Any] = {}
+    metadata = dict(UNREADABLE)
     if entry.event is not None:
         target_type, target_id = target_of(entry.event)
         metadata = particulars(entry.event)

@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 
 from adapters.readmodels.audit import Entry
+from api.audit.events import UNREADABLE
 from api.audit.ports import Ports
 from api.auth import Asker, needs, still
 from projections.audit.actions import action_of, particulars, target_of
@@ -20,7 +21,7 @@ WAIT_SECONDS_MAX = 15
 
 
 class FeedEvent(Struct):
-    """One event; `data` has its facts but for those that say who somebody is."""
+    """One event; `data` has its facts but for those that say who somebody is, or says that it is `unreadable`."""
 
     id: str
     position: int
@@ -64,7 +65,7 @@ async def follow_events(
 
 def _told(entry: Entry) -> FeedEvent:
     target_type, _, target_id = entry.stream.partition("-")
-    data: dict[str, Any] = {}
+    data = dict(UNREADABLE)
     if entry.event is not None:
         target_type, target_id = target_of(entry.event)
         data = particulars(entry.event)

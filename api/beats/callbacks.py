@@ -14,6 +14,7 @@ from msgspec import json
 from adapters.beats.sunoapi import PURPOSE, field, subject
 from api.beats.ports import Ports
 from api.beats.shapes import Shape
+from api.kernel import NO_JSON
 from commands.beats.tasks import HearTask
 from domain.beats.beats import BeatNotFound, beats
 from domain.kernel import Invalid
@@ -91,7 +92,7 @@ async def receive_wav(request: Request[Any, Any, Any]) -> Received:
 async def _said(request: Request[Any, Any, Any]) -> dict[str, Any]:
     try:
         said = json.decode(await request.body())
-    except (ValueError, RecursionError):
+    except NO_JSON:
         said = None
     if not isinstance(said, dict):
         raise MalformedCallback

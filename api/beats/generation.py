@@ -21,7 +21,7 @@ from api.beats.beats import beat_of
 from api.beats.ports import Ports
 from api.beats.shapes import Shape, task_id
 from api.beats.templates import Known, all_templates, template_of
-from api.kernel import IdempotencyKey
+from api.kernel import NO_JSON, IdempotencyKey
 from commands.beats.beats import (
     CancelGenerations,
     ChoosePrimary,
@@ -448,7 +448,7 @@ async def optional(request: Request[Any, Any, Any], kind: Any) -> Any:
         return kind()
     try:
         return json.decode(body, type=kind)
-    except (ValueError, RecursionError) as problem:
+    except NO_JSON as problem:
         raise MalformedBody(loc=("body",), problem=str(problem)) from None
 
 

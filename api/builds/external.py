@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import DecodeError, Meta, Struct, json
+from msgspec import Meta, Struct, json
 
 from api.auth import anonymous
 from api.builds.builds import BUILD_PLANS, BUILDS_A_MINUTE, platforms_of
 from api.builds.ports import Ports
+from api.kernel import NO_JSON
 from commands.builds.builds import AskForBuild
 from domain.builds.builds import builds
 from domain.kernel import Invalid, Unauthenticated
@@ -70,7 +71,7 @@ async def trigger_build(
     await ports.limits.count(request, BUILDS_A_MINUTE, project.workspace_id)
     try:
         data = json.decode(body or b"{}", type=Trigger)
-    except (DecodeError, UnicodeDecodeError) as problem:
+    except NO_JSON as problem:
         raise NotATrigger(problem=str(problem), loc=("body",)) from None
     build_id = ports.vault.new_id()
     await ports.execute(

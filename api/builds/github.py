@@ -10,11 +10,12 @@ import structlog
 from litestar import Request, post
 from litestar.di import NamedDependency
 from litestar.params import HeaderParameter
-from msgspec import DecodeError, Meta, Struct, json
+from msgspec import Meta, Struct, json
 
 from api.auth import anonymous
 from api.builds.builds import BUILD_PLANS, platforms_of
 from api.builds.ports import Ports
+from api.kernel import NO_JSON
 from api.repositories.github import GithubIsOff
 from commands.builds.builds import AskForBuild
 from commands.kernel import derived_id
@@ -179,7 +180,7 @@ async def hear_github(
 def _read(body: bytes, shape: Any) -> Any:
     try:
         return json.decode(body, type=shape)
-    except (DecodeError, UnicodeDecodeError) as problem:
+    except NO_JSON as problem:
         raise NotUnderstood(problem=str(problem), loc=("body",)) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from msgspec import json
 from api.auth import Asker
 from api.builds.builds import READ
 from api.builds.ports import Ports
+from api.kernel import whole
 from commands.builds.ports import Chunk
 from domain.builds.builds import Build, builds
 from domain.kernel import NotFound
@@ -25,6 +27,8 @@ from domain.studio.projects import Platform
 LOOK_SECONDS = 0.3
 #: When nothing is printed a line keeps the connection open.
 IDLE_SECONDS = 15.0
+#: What comes after so many bytes; other parts than such are not made, and the whole is sent instead.
+_RANGE = re.compile(r"bytes=([0-9]{1,15})-")
 
 
 @get(
@@ -51,22 +55,20 @@ async def get_build_log(
     if chosen not in build.platforms:
         raise NotFound
     if "text/event-stream" in request.headers.get("accept", ""):
-        last = request.headers.get("last-event-id", "")
-        first = int(last) if last.isdigit() and len(last) < 16 else offset
-        events = _events(ports, build_id, chosen, first)
+        last = whole(request.headers.get("last-event-id", ""))
+        events = _events(ports, build_id, chosen, offset if last is None else last)
         return Stream(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-    asked = request.headers.get("range", "")
-    is_part = asked.startswith("bytes=") and asked[6:].rstrip("-").isdigit() and asked.endswith("-")
-    first = int(asked[6:-1]) if is_part and len(asked) < 24 else offset
+    asked = _RANGE.fullmatch(request.headers.get("range", ""))
+    first = offset if asked is None else int(asked[1])
     size = await _size(ports, build_id, chosen)
     headers = {"X-Log-Size": str(size), "Cache-Control": "no-store"}
-    if is_part:
+    if asked is not None:
         if first >= size:
             bare = {**headers, "Content-Range": f"bytes */{size}"}
             return Response(b"", status_code=416, media_type="text/plain", headers=bare)
         headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
     content = _text(ports, build_id, chosen, first)
-    return Stream(content, status_code=206 if is_part else 200, media_type="text/plain", headers=headers)
+    return Stream(content, status_code=200 if asked is None else 206, media_type="text/plain", headers=headers)
 
 
 async def _size(ports: Ports, build_id: str, platform: str) -> int:

@@ -21,6 +21,7 @@ from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.builds.settings import BuildRates
+from api.kernel import whole
 from api.rates import by_address, rate
 from commands.builds.builds import ClaimBuild, CompleteBuild, FailBuild, NoteSource, StartBuild, StoreArtifact
 from commands.builds.ports import Chunk, JobRow
@@ -30,6 +31,7 @@ from domain.builds import keys
 from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, Verdict, builds
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
+from domain.keeping import is_text
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from domain.ledger import PUBLIC, Context
 from domain.repositories.connections import connections
@@ -283,12 +285,10 @@ async def remove_runner(runner_id: FromPath[str], ports: NamedDependency[Ports],
 async def register_runner(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Become a runner. The token is shown this once, and shown from then on as `Authorization: Bearer`."""
     workspace_id, _, rest = data.token.removeprefix(REGISTRATION_PREFIX).partition(".")
-    expires, _, _ = rest.partition(".")
-    if not expires.isdigit() or len(expires) > 12:
+    expires = whole(rest.partition(".")[0])
+    if expires is None or not ports.vault.same(registration_token(ports.vault, workspace_id, expires), data.token):
         raise NoRegistration
-    if not ports.vault.same(registration_token(ports.vault, workspace_id, int(expires)), data.token):
-        raise NoRegistration
-    if ports.now().timestamp() > int(expires):
+    if ports.now().timestamp() > expires:
         raise NoRegistration
     runner_id = ports.vault.new_id()
     await ports.execute(
@@ -465,6 +465,8 @@ async def beat(
 ) -> Alive:
     """Keep a job, and hear whether anybody still wants it."""
     runner_id, _ = await _runner(request, ports)
+    if not is_text(job_id):
+        raise NoSuchBuild
     build_id, _, platform = job_id.rpartition("-")
     until = await ports.jobs.extend(build_id, platform, data.fence, ports.settings.build_lease_seconds)
     if until is not None:

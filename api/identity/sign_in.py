@@ -133,7 +133,12 @@ async def start_email_sign_in(
     )
 
 
-@post("/v1/auth/email/verify", status_code=200, tags=["platform"], opt=rate(VERIFICATIONS, ANSWERS_FROM, ANSWERS))
+@post(
+    "/v1/auth/email/verify",
+    status_code=200,
+    tags=["platform"],
+    opt={**rate(VERIFICATIONS, ANSWERS_FROM, ANSWERS), "statuses": ("403",)},
+)
 async def verify_email_sign_in(
     request: Request[Any, Any, Any], data: JSONBody[Proof], ports: NamedDependency[Ports]
 ) -> Response[SignedIn]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from adapters.github.app import Repo, is_code
 from api.auth import Asker, anonymous, needs
+from api.kernel import whole
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from domain.kernel import Forbidden, Unavailable
@@ -89,12 +90,13 @@ async def end_installation(
     if not ports.github.is_set_up:
         raise GithubIsOff
     workspace_id, _, rest = given.partition(".")
-    expires, _, proof = rest.partition(".")
-    if not expires.isdigit() or len(expires) > 12 or not is_code(code):
+    said, _, proof = rest.partition(".")
+    expires = whole(said)
+    if expires is None or not is_code(code):
         raise BadInstallation
-    if not ports.vault.same(_proof(ports, workspace_id, int(expires)), proof):
+    if not ports.vault.same(_proof(ports, workspace_id, expires), proof):
         raise BadInstallation
-    if ports.now().timestamp() > int(expires):
+    if ports.now().timestamp() > expires:
         raise BadInstallation
     account = await ports.github.account_of(installation_id, code)
     if account is None:

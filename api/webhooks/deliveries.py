@@ -15,7 +15,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json
 
 from api.auth import Asker, needs
-from api.kernel import IdempotencyKey, stored
+from api.kernel import IdempotencyKey, check_moment, stored
 from api.paging import LIMIT, PRINTABLE, Before, Limit
 from api.webhooks.ports import Ports
 from commands.kernel import derived_id
@@ -218,7 +218,8 @@ async def replay_webhooks(
 
     They say what they said the first time. A job that has been told 100 times is skipped.
     """
-    since, until = data.since.astimezone(UTC), (data.until or ports.now()).astimezone(UTC)
+    since = check_moment(data.since, ("body", "since")).astimezone(UTC)
+    until = check_moment(data.until or ports.now(), ("body", "until")).astimezone(UTC)
     if until < since:
         raise BackwardsRange(loc=("body", "until"))
     find = reader(ports.log)

@@ -19,13 +19,14 @@ Receive = Callable[[], Any]
 Send = Callable[[Any], Any]
 
 
-def own_hosts(service: Service) -> Callable[[str], bool] | None:
+def own_hosts(service: Service, *, lets_guests_in: bool = False) -> Callable[[str], bool] | None:
     """Whether a `Host` may be answered to; None where any may.
 
-    In development a page of another site could have its name point to this machine and read sign-in codes from here
-    (DNS rebinding). Only names of this machine, and that of the public URL, are its own.
+    A page of another site could have its name point to this machine (DNS rebinding), and in development read sign-in
+    codes from here, or anywhere be one of the guests where some are let in. Only names of this machine, and that of
+    the public URL, are its own.
     """
-    if service.env != "development" or not service.is_loopback:
+    if not service.is_loopback or not (lets_guests_in or service.env == "development"):
         return None
     public = urlsplit(service.url).hostname or ""
 
@@ -52,9 +53,9 @@ PROBES = ("/health", "/ready")
 class Edge:
     """The application as the server sees it."""
 
-    def __init__(self, app: Any, service: Service, wording: Wording = plainly) -> None:
+    def __init__(self, app: Any, service: Service, wording: Wording = plainly, *, lets_guests_in: bool = False) -> None:
         self._app = app
-        self._is_own = own_hosts(service)
+        self._is_own = own_hosts(service, lets_guests_in=lets_guests_in)
         self._wording = wording
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -111,8 +112,7 @@ class Edge:
 
     async def _misdirected(self, path: str, send: Send) -> None:
         sentence = (
-            "In development the service answers to localhost and to the host of LEDGERLINE_PUBLIC_URL only. "
-            "Ask for one of them."
+            "Here the service answers to localhost and to the host of LEDGERLINE_PUBLIC_URL only. Ask for one of them."
         )
         media_type, body = self._wording(path, 421, sentence)
         headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]

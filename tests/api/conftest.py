@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx
 import pytest
 
-from tests.journeys.kit import Stack
+from domain.sections import Secret, Url
+from tests.billing.little_stripe import little_stripe
+from tests.builds.little_github import LittleGithub
+from tests.journeys.kit import Process, Stack
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +30,21 @@ def strict(stack: Stack) -> Iterator[httpx.Client]:
         httpx.Client(base_url=url, timeout=30) as http,
     ):
         yield http
+
+
+@pytest.fixture(scope="session")
+def everything_on(stack: Stack) -> Iterator[Process]:
+    """One more, with everything turned on."""
+    with (
+        little_stripe() as stripe,
+        closing(LittleGithub()) as github,
+        stack.doorway(
+            **github.settings(),
+            stripe_secret_key=Secret("sk_test_little"),
+            stripe_webhook_secrets=Secret(stripe.secret),
+            stripe_prices={"pro": "price_pro"},
+            stripe_api_url=Url(stripe.url),
+            browser_profile_keys=Secret(f"k1:{base64.b64encode(bytes(32)).decode()}"),
+        ) as process,
+    ):
+        yield process

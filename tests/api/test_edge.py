@@ -59,6 +59,14 @@ def test_in_development_no_other_name_is_answered_to(host: str) -> None:
 def test_elsewhere_any_name_may_lead_to_the_service() -> None:
     assert own_hosts(Service(env="production")) is None
     assert own_hosts(Service(env="development", host="0.0.0.0")) is None
+    assert own_hosts(Service(env="production", host="0.0.0.0"), lets_guests_in=True) is None
+
+
+def test_where_whoever_reaches_it_is_let_in_only_names_of_this_machine_are_answered_to() -> None:
+    is_own = own_hosts(Service(env="production"), lets_guests_in=True)
+    assert is_own is not None
+    assert is_own("127.0.0.1:8000")
+    assert not is_own("rebound.example:8000")
 
 
 def test_a_page_whose_name_was_bound_to_this_machine_reads_nothing(client: httpx.Client) -> None:

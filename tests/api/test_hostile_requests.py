@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -14,11 +11,9 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
-from domain.sections import Secret, Url
-from tests.billing.little_stripe import little_stripe
-from tests.builds.little_github import LittleGithub
+from commands.settings import Service
 from tests.identity.crowd import sign_in
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Process
 
 #: What would take the ground from under the requests that follow; tested elsewhere.
 ENDS_THE_VISIT = {
@@ -30,21 +25,9 @@ ENDS_THE_VISIT = {
 
 
 @pytest.fixture(scope="module")
-def url(stack: Stack) -> Iterator[str]:
+def url(everything_on: Process) -> str:
     """A service with everything turned on."""
-    with (
-        little_stripe() as stripe,
-        closing(LittleGithub()) as github,
-        stack.door(
-            **github.settings(),
-            stripe_secret_key=Secret("sk_test_little"),
-            stripe_webhook_secrets=Secret(stripe.secret),
-            stripe_prices={"pro": "price_pro"},
-            stripe_api_url=Url(stripe.url),
-            browser_profile_keys=Secret(f"k1:{base64.b64encode(bytes(32)).decode()}"),
-        ) as url,
-    ):
-        yield url
+    return f"http://127.0.0.1:{everything_on.settings[Service].port}"
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def got(answer: httpx.Response, status: int = 200) -> Any:
 def opened(stack: Stack) -> Iterator[httpx.Client]:
     """A door that asks nobody who they are, with a month of three generations."""
     with (
-        stack.door(beats_auth="open", monthly_generation_limits={"free": 3}) as url,
+        stack.door(env="production", beats_auth="open", monthly_generation_limits={"free": 3}) as url,
         httpx.Client(base_url=url, timeout=30) as http,
     ):
         yield http
@@ -51,6 +51,10 @@ def test_pages_of_other_sites_have_nothing_made(opened: httpx.Client) -> None:
     for headers in ({"Origin": "https://elsewhere.example"}, {"Sec-Fetch-Site": "cross-site"}):
         answer = opened.post("/api/generate/beat", json=BODY, headers=headers)
         assert answer.status_code == 403, headers
+    # A page whose name leads to this machine is of its own site, and is no page of ours.
+    for rebound in ({"Host": "evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}):
+        assert opened.post("/api/generate/beat", json=BODY, headers=rebound).status_code == 421
+        assert opened.get("/api/beats", headers=rebound).status_code == 421
     own = {"Origin": str(opened.base_url).rstrip("/")}
     assert opened.post("/api/generate/beat", json=BODY, headers=own).status_code == 200
 

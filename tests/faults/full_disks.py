@@ -14,18 +14,26 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
+import psycopg
 import pytest
 from structlog.testing import CapturingLogger
 
 from adapters import trouble
 from adapters.log.eventlog import LedgerUnavailable
+from adapters.postgres.settings import Postgres
 from adapters.storage.blobs import Blobs, BlobsUnavailable
+from domain.sections import Url
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.migrate import migrate
+from tests.conftest import Databases
 from tests.core.conftest import House, eventually
 from tests.core.orchard import PlantTree
+from tests.faults.test_faults import last_in
+from tests.journeys.kit import eventually as wait_until
+from tests.journeys.kit import register, running_stack
 
 
 @contextmanager
@@ -161,3 +169,45 @@ async def test_a_full_disk_of_the_object_store_keeps_what_it_has_is_said_once_an
 
 async def _refused(put: Callable[[str], Any]) -> bool:
     return not await put(f"songs/{uuid4().hex}")
+
+
+def test_a_full_disk_of_nats_is_told_by_ready_stops_nobody_and_heals(
+    tmp_path_factory: pytest.TempPathFactory, databases: Databases, blobs: EmbeddedBlobs
+) -> None:
+    with (
+        small_disk(tmp_path_factory.mktemp("full") / "disk", 48) as disk,
+        EmbeddedNats(disk / "nats") as server,
+        running_stack(
+            databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"full-{uuid4().hex}",
+            nats_url=Url(server.url),
+        ) as stack,
+        httpx.Client(base_url=stack.url, timeout=30) as http,
+    ):  # fmt: skip
+
+        def said_by_ready() -> str:
+            return str(http.get("/ready").json()["nats"])
+
+        def told(event: str) -> int:
+            return stack.log.count(f'"event":"{event}"') + stack.log.count(f'"event": "{event}"')
+
+        accounts = [register(http)]
+        assert said_by_ready() == "ok"
+        ballast = fill(disk)
+
+        def is_behind() -> bool:
+            # Writes and reads go on all the while: what happens is in Postgres, and readers look there themselves.
+            accounts.append(register(http))
+            assert accounts[-1].get("/v1/usage").status_code == 200
+            return said_by_ready() == "behind"
+
+        wait_until(is_behind, timeout=120)
+        wait_until(lambda: told("relay.stuck"), timeout=60)
+
+        ballast.unlink()
+        wait_until(lambda: said_by_ready() == "ok", timeout=120)
+        wait_until(lambda: told("relay.recovered"), timeout=60)
+        assert told("relay.stuck") == 1
+        assert all(each.get("/v1/usage").status_code == 200 for each in accounts)
+        with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
+            [newest] = database.execute("SELECT max(notification_id) FROM ledger_events").fetchone() or (0,)
+        wait_until(lambda: asyncio.run(last_in(server.url)) >= newest, timeout=60)

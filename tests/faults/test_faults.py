@@ -72,12 +72,12 @@ def test_the_store_of_nats_is_deleted_while_it_runs_and_it_starts_again_with_not
         cluster.nats.start()
     crowd.check()
     [(newest,)] = cluster.asked("SELECT max(notification_id) FROM ledger_events")
-    eventually(lambda: asyncio.run(last_in_nats(cluster)) == newest)
+    eventually(lambda: asyncio.run(last_in(cluster.nats.url)) == newest)
 
 
-async def last_in_nats(cluster: Cluster) -> int:
-    """The position of the newest event that subscribers can get."""
-    client = await nats.connect(cluster.nats.url)
+async def last_in(url: str) -> int:
+    """The position of the newest event that subscribers can get from a server."""
+    client = await nats.connect(url)
     try:
         stream = await client.jetstream().stream_info("LEDGERLINE")
         last = await client.jetstream().get_msg("LEDGERLINE", stream.state.last_seq)
