@@ -47,6 +47,8 @@ _SIMPLE: dict[type, Callable[[Any], st.SearchStrategy[Any]]] = {
     inspect.DictType: lambda kind: st.dictionaries(of_type(kind.key_type), of_type(kind.value_type), max_size=3),
 }
 
+_STRUCTS: dict[type[Any], st.SearchStrategy[Any]] = {}
+
 
 def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
     """Any value of a type as msgspec understands it."""
@@ -55,7 +57,10 @@ def of_type(kind: inspect.Type) -> st.SearchStrategy[Any]:
 
 def any_of(kind: type[Any]) -> st.SearchStrategy[Any]:
     """Any value of a struct."""
-    return of_type(inspect.type_info(kind))
+    # Kept: what Hypothesis works out about a strategy costs more than to draw from it.
+    if kind not in _STRUCTS:
+        _STRUCTS[kind] = of_type(inspect.type_info(kind))
+    return _STRUCTS[kind]
 
 
 def ordinary(kind: type[T]) -> T:

@@ -19,10 +19,23 @@ from infra.cli import DEVELOP, command
 def check(pytest_arguments: tuple[str, ...]) -> int:
     """Format, lint, types and tests, stopping at the first that fails."""
     root = Path(__file__).resolve().parents[2]
-    tests = pytest_arguments or ("-n", str(min(4, os.cpu_count() or 1)))
+    tests = pytest_arguments or ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "worksteal")
+    environment = _with_bytecode()
     for each in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), ("pytest", *tests)):
         print(f"$ {' '.join(each)}", flush=True)
-        result = subprocess.run([sys.executable, "-m", *each], cwd=root, check=False)  # noqa: S603 - our own tools
+        command = [sys.executable, "-m", *each]
+        result = subprocess.run(command, cwd=root, env=environment, check=False)  # noqa: S603 - our own tools
         if result.returncode != 0:
             return result.returncode
     return 0
+
+
+def _with_bytecode() -> dict[str, str]:
+    """This environment, in which what is compiled is kept: beside the interpreter where not beside the sources.
+
+    The tests start some two hundred processes, and each would compile all of this anew.
+    """
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix) / "bytecode"))
+    return environment

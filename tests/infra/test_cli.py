@@ -227,12 +227,16 @@ def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.Capt
 
 def test_check_stops_at_the_first_failure_and_hands_its_arguments_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[list[str]] = []
+    environments: list[dict[str, str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+    def run(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[bytes]:
         ran.append(command[2:])
+        environments.append(env)
         return subprocess.CompletedProcess(command, 3 if command[2] == failing else 0)
 
     monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
     failing = "mypy"
     assert cli.main(["check"]) == 3
     assert [command[0] for command in ran] == ["ruff", "ruff", "mypy"]
@@ -243,6 +247,9 @@ def test_check_stops_at_the_first_failure_and_hands_its_arguments_to_pytest(monk
     ran.clear()
     assert cli.main(["check"]) == 0
     assert ran[-1][:2] == ["pytest", "-n"]
+    # Whoever wants no bytecode beside the sources has it elsewhere, or each process would compile everything anew.
+    assert "PYTHONDONTWRITEBYTECODE" not in environments[-1]
+    assert environments[-1]["PYTHONPYCACHEPREFIX"].startswith(sys.prefix)
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
