@@ -296,4 +296,6 @@ def _title(axes: Any, colours: Colours, chance: Chance, score: Score, artist: st
     )
     line = " · ".join(part for part in (artist, score.genre, f"{score.bpm} BPM", score.key) if part)
     axes.text(place, bottom + 0.045, line, color=colours[4], fontsize=22, ha=side, va="center", alpha=0.85, zorder=21)
-    axes.plot((0.06, 0.16) if left else (0.45, 0.55), (bottom + 0.18, bottom + 0.18), color=colours[2], lw=8, zorder=21)
+    axes.plot(
+        (0.06, 0.16) if left else (0.45, 0.55), (bottom + 0.188, bottom + 0.188), color=colours[2], lw=8, zorder=21
+    )

@@ -124,6 +124,8 @@ class Mix(Value):
     #: dB of drive on the whole mix, and the highest frequency it keeps (0: all).
     glue: float = 3.0
     bandwidth: float = 0.0
+    #: dB that the whole mix gains above 1.5 kHz: kick and bass are loud, and what speaks must be heard over them.
+    presence: float = 3.0
 
 
 class Profile(Value):
@@ -240,7 +242,7 @@ TRAP = Profile(
            hook 16 1.0 dbcma
            outro 4 .35 dm""",
     ),
-    mix=Mix(bass=-1.0, chords=-13.0, melody=-6.5, counter=-13.0, hall_seconds=2.2, duck_bass=4.0, glue=4.0),
+    mix=Mix(bass=-2.0, chords=-11.0, melody=-6.0, counter=-12.0, hall_seconds=2.2, duck_bass=4.0, glue=4.0),
     never=("The clap leaves the third beat.", "The kick goes on all four beats."),
 )
 
@@ -323,7 +325,7 @@ DRILL = Profile(
            hook 16 1.0 dbcma
            outro 4 .30 cma""",
     ),
-    mix=Mix(bass=0.0, chords=-11.5, melody=-6.5, counter=-14.0, hall_seconds=2.0, duck_bass=4.0, glue=4.0),
+    mix=Mix(bass=-1.0, chords=-10.0, melody=-6.0, counter=-13.0, hall_seconds=2.0, duck_bass=4.0, glue=4.0),
     never=("The snare falls on the same place in two bars in a row.", "Hats run in even eighths."),
 )
 
@@ -417,6 +419,7 @@ BOOM_BAP = Profile(
         bed="vinyl",
         glue=5.0,
         bandwidth=14000.0,
+        presence=1.0,
     ),
     never=("The snare leaves the second and fourth beat.", "Sixteenths are straight."),
 )
@@ -502,6 +505,7 @@ LOFI = Profile(
         bed="tape",
         glue=5.0,
         bandwidth=9000.0,
+        presence=0.0,
     ),
     never=(
         "Anything is brighter than a worn tape.",
@@ -575,7 +579,7 @@ HOUSE = Profile(
            outro 8 .50 dc""",
     ),
     mix=Mix(
-        bass=-3.0, chords=-7.0, melody=-8.0, counter=-13.0, hall_seconds=1.6, duck_bass=8.0, duck_chords=5.0, glue=4.0
+        bass=-3.0, chords=-5.5, melody=-6.5, counter=-12.0, hall_seconds=1.6, duck_bass=8.0, duck_chords=5.0, glue=4.0
     ),
     never=("The kick leaves a quarter out while drums play.", "The open hat falls on the beat."),
 )
@@ -611,9 +615,9 @@ TECHNO = Profile(
     ),
     chords=Chords(
         instruments=("dub stab", "saw stab", "dark pad"),
-        minor=("i i i i", "i i i v", "i i iv V", "i i iv v", "i i i V"),
+        minor=("i i i v", "i i iv i", "i i iv v", "i i VI v", "i i i V"),
         major=("I I vi V",),
-        bars=4,
+        bars=2,
         patterns=("...x......x.....", "x..x..x.........", "..x....x..x....."),
         low=53,
         high=70,
@@ -625,6 +629,8 @@ TECHNO = Profile(
         low=57,
         high=76,
         leap=0.3,
+        # One chord for sixteen bars: the second and the sixth degree of the tune say that it is minor.
+        pentatonic=False,
     ),
     counter=Counter(
         instruments=("fm pluck", "bell"), patterns=("0..1..2..0..1.2.", "..2.....2....1.."), low=69, high=86
@@ -979,6 +985,7 @@ AMBIENT = Profile(
         duck_chords=0.0,
         bed="air",
         glue=1.5,
+        presence=1.0,
     ),
     never=("A snare or a clap sounds.", "A melody moves faster than quarters."),
     tail_seconds=6.0,

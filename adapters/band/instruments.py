@@ -48,6 +48,8 @@ class Patch(Value):
     #: Strings and bars: how bright the pluck, how long it rings at middle C.
     brightness: float = 0.5
     ring: float = 2.0
+    #: Strings: above how many times their pitch a large body keeps little (0: it keeps all).
+    body: float = 0.0
     drive: float = 0.0
     #: Chorus on the whole part, from 0 to 1.
     chorus: float = 0.0
@@ -127,7 +129,7 @@ PATCHES = {
         release=0.03,
         drive=0.5,
     ),
-    "upright": Patch(kind="string", brightness=0.12, ring=1.6, release=0.06, drive=0.15),
+    "upright": Patch(kind="string", brightness=0.12, ring=1.6, body=3.0, octave_level=0.5, release=0.06, drive=0.15),
     # Harmony
     "dark pad": Patch(
         voices=3,
@@ -495,6 +497,12 @@ class Instrument:
         ring = patch.ring * (261.6 / hertz) ** 0.4
         sound = waves.string(hertz, count / RATE, brightness=bright, ring=ring, seed=pitch)
         sound = waves.highpass(sound, min(hertz * 0.6, 200.0))
+        if patch.body:
+            sound = waves.lowpass(sound, hertz * patch.body * self._bend**0.6)
+        if patch.octave_level:
+            t = np.arange(count) / RATE
+            deep = patch.octave_level * np.abs(sound).max() * np.sin(2 * np.pi * hertz * t) * np.exp(-3 * t / ring)
+            sound = sound + deep.astype(np.float32)
         return sound * waves.envelope(count, held, 0.001, 10.0, 1.0, patch.release)
 
     def _struck(self, hertz: float, count: int, held: int, strength: float) -> Sound:

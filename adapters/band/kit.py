@@ -212,7 +212,8 @@ class Drums:
             plate += waves.scan(tables, root * 1.5 * t + 0.13 * seed % 1, 19_000.0)
         plate /= np.float32(np.abs(plate).max())
         sound = metal * plate + (1 - 0.6 * metal) * waves.noise(len(t), seed)
-        sound = waves.highpass(sound.astype(np.float32), above, 4)
+        # Above the ear's best range a cymbal loses again, where noise would not.
+        sound = waves.lowpass(waves.highpass(sound.astype(np.float32), above, 4), 1.5 * above, 1)
         shape = np.exp(-t / ring * 2.2) * np.clip(t / 0.0005, 0, 1)
         if ping:
             sound = sound + (0.25 * np.sin(2 * np.pi * ping * t) * np.exp(-t / 0.15)).astype(np.float32)

@@ -8,7 +8,7 @@ from scipy import signal
 from adapters.band import effects
 from adapters.band.genres import profile_of
 from adapters.band.score import Score
-from adapters.band.waves import RATE, Sound
+from adapters.band.waves import RATE, Array, Sound
 from adapters.ears.loudness import Loudness, Meter
 from domain.kernel import Value
 
@@ -47,7 +47,7 @@ def master(score: Score, mix: Sound) -> Levels:
     effects.compress(mix, threshold=level + 2.0, ratio=2.0, attack=0.02, release=0.15)
     _warm(mix, desk.glue + 2.0 * score.drive, level)
     # After what bends the wave, which makes a constant out of a kick that pushes further than it pulls.
-    _filter(mix, desk.bandwidth * 2.0 ** (0.5 * score.brightness))
+    _filter(mix, desk.bandwidth * 2.0 ** (0.5 * score.brightness), desk.presence)
     read = measure(mix)
     if read.integrated is None:
         raise ValueError("There is nothing to master: the mix is silent.")
@@ -70,9 +70,20 @@ def master(score: Score, mix: Sound) -> Levels:
     return Levels(lufs=round(lufs, 2), true_peak_dbtp=round(peak, 2), loudness_range_lu=read.range)
 
 
-def _filter(mix: Sound, bandwidth: float) -> None:
+#: Where a mix begins to gain presence (Hz).
+PRESENCE_HERTZ = 1500.0
+
+
+def _shelf(decibels: float) -> Array:
+    """A shelf of the first order: the sound, and of what is high some more of it."""
+    b, a = signal.butter(1, PRESENCE_HERTZ, "high", fs=RATE)
+    more = 10 ** (decibels / 20) - 1
+    return np.array([[a[0] + more * b[0], a[1] + more * b[1], 0.0, a[0], a[1], 0.0]])
+
+
+def _filter(mix: Sound, bandwidth: float, presence: float) -> None:
     """Take away what is no sound (below 22 Hz), the sides of the low end, and what the medium would not keep."""
-    high = signal.butter(2, 22.0, "high", fs=RATE, output="sos")
+    high = np.concatenate([signal.butter(2, 22.0, "high", fs=RATE, output="sos"), _shelf(presence)])
     low = signal.butter(2, bandwidth, "low", fs=RATE, output="sos") if 0 < bandwidth < 19_000 else None
     width = signal.butter(1, 120.0, "high", fs=RATE, output="sos")
     states = [np.zeros((len(high), 2)) for _ in range(2)]

@@ -232,8 +232,8 @@ def _filtered(sound: Sound, sos: Array | None) -> Iterator[tuple[slice, Sound]]:
 
 #: Strokes have a peak of 1; so loud is each in a kit.
 LOUDNESS = {
-    "kick": 1.0, "snare": 0.85, "clap": 0.7, "rim": 0.45, "hat": 0.48, "open_hat": 0.46, "ride": 0.34, "crash": 0.5,
-    "shaker": 0.38, "tom": 0.7, "low_tom": 0.75, "conga": 0.5,
+    "kick": 1.0, "snare": 0.95, "clap": 0.9, "rim": 0.55, "hat": 0.75, "open_hat": 0.7, "ride": 0.48, "crash": 0.6,
+    "shaker": 0.55, "tom": 0.75, "low_tom": 0.75, "conga": 0.55,
 }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def rush(client: httpx.Client, stack: Stack, generations: Process) -> Rush:
         # As if the lease of the dead had run out, which takes ten seconds.
         connection.execute("UPDATE jobs SET lease_until = now() WHERE reaction = 'make-beat' AND state = 'running'")
     generations.start()
-    eventually(lambda: seen.events("GenerationCompleted"), timeout=120)
+    eventually(lambda: seen.events("GenerationCompleted"), timeout=300)
     return seen
 
 
