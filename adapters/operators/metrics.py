@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 from time import time
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,7 +24,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from adapters.operators.status import Status
+if TYPE_CHECKING:  # every process counts, few ask how the whole service is
+    from adapters.operators.status import Status
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
