@@ -78,7 +78,7 @@ KNOWS = {
     "beats": {"analyses", "billing", "identity", "webhooks"},
     "billing": {"analyses", "identity"},
     "builds": {"billing", "identity", "repositories", "studio", "webhooks"},
-    "catalogue": {"identity"},
+    "catalogue": {"analyses", "beats", "identity"},
     "identity": set(),
     "licensing": {"studio"},
     "operators": set(),

@@ -119,9 +119,9 @@ async def pieces(path: Path) -> AsyncIterator[bytes]:
 
 
 COLUMNS = (
-    "disc", "track", "isrc", "title", "version", "artist", "duration", "explicit", "credits", "file", "release",
-    "release_version", "release_artist", "release_type", "label", "upc", "catalog_number", "genre", "language",
-    "release_date", "original_release_date", "copyright_p", "copyright_c", "territories",
+    "disc", "track", "isrc", "title", "version", "artist", "duration", "loudness_lufs", "explicit", "credits",
+    "file", "release", "release_version", "release_artist", "release_type", "label", "upc", "catalog_number",
+    "genre", "language", "release_date", "original_release_date", "copyright_p", "copyright_c", "territories",
 )  # fmt: skip
 
 
@@ -135,7 +135,8 @@ def metadata(message: Message) -> str:
         said, recording = track.said, track.recording
         row = (
             said.disc, number, said.isrc, recording.title, said.version, recording.artist,
-            duration(recording.duration_ms) if recording.duration_ms else None, said.explicit,
+            duration(recording.duration_ms) if recording.duration_ms else None, recording.loudness_lufs,
+            said.explicit,
             "; ".join(f"{each.name} ({each.role})" for each in said.credits), track.filename, details.title,
             details.version, details.artist, details.release_type, details.label, details.upc, details.catalog_number,
             details.genre, details.language, message.release_date, details.original_release_date, details.copyright_p,

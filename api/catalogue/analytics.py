@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from litestar import get
+from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 from msgspec import Struct, json
 
+from adapters.catalogue.charts import MEDIA, Line
+from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import READ, in_path
@@ -18,6 +21,11 @@ from domain.kernel import Invalid
 from projections.catalogue.tracks import track_documents
 
 DAYS, DAYS_MAX = 30, 365
+
+
+Format = Annotated[
+    Literal["json", "png", "svg"], QueryParameter(description="png and svg are a chart of the same figures")
+]
 
 
 class NotADay(Invalid):
@@ -103,6 +111,11 @@ _named = json.Decoder(_Named).decode
             "days is validated to a bounded 1-365 window to avoid unbounded response generation.",
         ),
     },
+    responses={
+        200: ResponseSpec(
+            HistoryAnswer, generate_examples=False, description="Recent daily analytics rows for the requested ISRC."
+        )
+    },
 )
 async def get_daily_plays(
     isrc: FromPath[str],
@@ -111,12 +124,22 @@ async def get_daily_plays(
     days: Annotated[
         int, QueryParameter(ge=1, le=DAYS_MAX, description="How many most-recent daily rows to return.")
     ] = DAYS,
-) -> HistoryAnswer:
+    format: Format = "json",  # noqa: A002 - the name that it has outside
+) -> Response[Any]:
     """Read the latest daily rows of a recording in the catalogue, the newest first, Spotify beside Apple Music."""
     known = in_path(isrc)
-    await ports.views.get(track_documents, track_id(asker.workspace_id, known), asker.workspace_id)
+    track = await ports.views.get(track_documents, track_id(asker.workspace_id, known), asker.workspace_id)
     found = await ports.books.series(asker.workspace_id, known, days)
-    return HistoryAnswer(History(known, [DayOfPlays(*each[:3]) for each in found]))
+    if format == "json":
+        return Answer(HistoryAnswer(History(known, [DayOfPlays(*each[:3]) for each in found])))
+    named, oldest_first = _named(track), found[::-1]
+    lines = [
+        Line("Spotify", [each.spotify_streams for each in oldest_first]),
+        Line("Apple Music", [each.apple_streams for each in oldest_first]),
+    ]
+    title = f"{named.artist} - {named.title} ({known})"
+    drawn = await ports.charts.days(title, [each.date for each in oldest_first], lines, format)
+    return Response(drawn, media_type=MEDIA[format])
 
 
 @get(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import commands.catalogue.ports
 from adapters.catalogue.books import Books
+from adapters.catalogue.charts import Charts
 from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.media import Media
 from adapters.catalogue.receiving import Receiving
@@ -25,6 +26,7 @@ class Ports:
     now: Now
     vault: Vault
     books: Books
+    charts: Charts
     receiving: Receiving
     media: Media
     releases: Releases

@@ -20,7 +20,7 @@ from adapters.catalogue.media import filenames, pieces
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path
+from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened
 from commands.catalogue.ports import track_id
 from commands.catalogue.releases import (
     ChangeRelease,
@@ -450,7 +450,14 @@ async def _recordings(ports: Ports, asker: Asker, details: ReleaseDetails) -> di
         body = await ports.views.find(track_documents, track_id(asker.workspace_id, isrc), asker.workspace_id)
         if body is not None:
             track = _track(body)
-            found[isrc] = Recording(title=track.title, artist=track.artist, duration_ms=track.duration_ms)
+            heard = None if track.analysis_id is UNSET else await listened(ports, asker, track.analysis_id)
+            seconds = None if heard is None else heard.duration_seconds
+            found[isrc] = Recording(
+                title=track.title,
+                artist=track.artist,
+                duration_ms=track.duration_ms or (None if seconds is None else round(seconds * 1000)),
+                loudness_lufs=None if heard is None else heard.loudness_lufs,
+            )
     return found
 
 

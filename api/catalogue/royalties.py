@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
+from adapters.catalogue.charts import MEDIA, Bar
+from api.answers import Answer
 from api.auth import Asker
+from api.catalogue.analytics import Format
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
 from commands.catalogue.titles import ResolveTitle
@@ -71,7 +75,12 @@ class Resolution(Struct, forbid_unknown_fields=True):
     isrc: Annotated[str, Meta(max_length=64)]
 
 
-@get("/api/v1/royalties", tags=["catalogue"], opt=READ)
+@get(
+    "/api/v1/royalties",
+    tags=["catalogue"],
+    opt=READ,
+    responses={200: ResponseSpec(EarningsAnswer, generate_examples=False, description="Earnings by currency.")},
+)
 async def list_earnings(
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
@@ -80,7 +89,8 @@ async def list_earnings(
     since: Annotated[date | None, QueryParameter(description="Only what was earned from this day on")] = None,
     until: Annotated[date | None, QueryParameter(description="Only what was earned up to this day")] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=GROUPS_MAX, description="Maximum number of rows")] = 100,
-) -> EarningsAnswer:
+    format: Format = "json",  # noqa: A002 - the name that it has outside
+) -> Response[Any]:
     """Read what was earned, by currency and never added across: by month of sale, store, country, source and more.
 
     A month is that of the sale, whenever it was reported; a quarter is one row that begins with its first month.
@@ -89,15 +99,30 @@ async def list_earnings(
     if isrc is not None and (known := find_isrc(isrc)) is None:
         raise BadIsrc(loc=("query", "isrc"))
     found = await ports.books.earned(asker.workspace_id, by, isrc=known, since=since, until=until, limit=limit)
-    return EarningsAnswer(
-        by,
-        [
-            Earnings(
-                each.what or None, each.currency, format(each.amount, "f"), each.units, each.rows, each.first, each.last
+    if format == "json":
+        return Answer(
+            EarningsAnswer(
+                by,
+                [
+                    Earnings(
+                        each.what or None,
+                        each.currency,
+                        f"{each.amount:f}",
+                        each.units,
+                        each.rows,
+                        each.first,
+                        each.last,
+                    )
+                    for each in found
+                ],
             )
-            for each in found
-        ],
-    )
+        )
+    panels: dict[str, list[Bar]] = {}
+    # Time goes from left to right; whatever else is told apart begins with the most.
+    for each in reversed(found) if by in ("month", "statement") else found:
+        panels.setdefault(each.currency, []).append(Bar(each.what or "not told", each.amount))
+    drawn = await ports.charts.bars(f"Earnings by {by}", panels, format)
+    return Response(drawn, media_type=MEDIA[format])
 
 
 @get("/api/v1/unresolved", tags=["catalogue"], opt=READ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from litestar import Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post, put
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -16,9 +16,13 @@ from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from commands.catalogue.ports import track_id
-from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
+from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
+from domain.beats.beats import VersionNotFound
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.tracks import Details
+from domain.keeping import check_text
+from projections.analyses.analyses import AnalysisV1, analyses
+from projections.beats.beats import BeatDocument, beat_documents
 from projections.catalogue.tracks import TrackDocument, track_counts, track_documents
 
 READ = needs("catalogue:read", "viewer")
@@ -103,10 +107,51 @@ class TrackList(Struct):
     pagination: Pagination
 
 
+class Listened(Struct):
+    """What was heard in a recording: tempo in beats per minute, loudness in LUFS; null is what nobody can tell yet."""
+
+    id: str
+    status: str
+    bpm: float | None = None
+    key: str | None = None
+    key_notation: str | None = None
+    time_signature: int | None = None
+    loudness_lufs: float | None = None
+    duration_seconds: float | None = None
+    energy: float | None = None
+    #: Where all that was heard is read, the heights of the wave among it.
+    url: str = ""
+
+
+class ShownTrack(TrackDocument):
+    """A track, and what was heard in it where an analysis is linked."""
+
+    analysis: Listened | UnsetType = UNSET
+
+
 class TrackAnswer(Struct):
     """One track with all that is known of it."""
 
-    data: TrackDocument
+    data: ShownTrack
+
+
+class TrackLink(Struct, forbid_unknown_fields=True):
+    """The analysis that has listened to a recording; null unlinks it."""
+
+    analysis_id: Annotated[str, Meta(min_length=1, max_length=64)] | None
+
+
+class TrackFromBeat(Struct, forbid_unknown_fields=True):
+    """A beat, which of its versions (its primary one, where none is named), and what it is as a recording."""
+
+    beat_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    isrc: Isrc
+    artist: Words
+    version_number: Annotated[int, Meta(ge=1, le=100)] | None = None
+    title: Words | None = None
+    upc: Upc | None = None
+    label: Words | None = None
+    release_date: date | None = None
 
 
 class Done(Struct):
@@ -117,6 +162,9 @@ class Done(Struct):
 
 #: A row is read straight from the stored document, whose other fields are passed over.
 _rows = json.Decoder(TrackRow).decode
+_linked = json.Decoder(TrackDocument).decode
+_analysis = json.Decoder(AnalysisV1).decode
+_beat = json.Decoder(BeatDocument).decode
 ONE = {200: ResponseSpec(TrackAnswer, generate_examples=False, description="Detailed track metadata.")}
 
 
@@ -212,6 +260,56 @@ async def change_track(
     return await _track(ports, asker, known)
 
 
+@put("/api/v1/tracks/{isrc:str}/analysis", status_code=200, tags=["catalogue"], opt=WRITE, responses=ONE)
+async def link_track(
+    isrc: FromPath[str], data: JSONBody[TrackLink], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
+) -> Response[bytes]:
+    """Say which analysis of the workspace has listened to a recording: its answers have what was heard then."""
+    known = in_path(isrc)
+    if data.analysis_id is not None:
+        await ports.views.get(analyses, check_text(data.analysis_id), asker.workspace_id)
+    wish = LinkTrack(
+        track_id=track_id(asker.workspace_id, known), workspace_id=asker.workspace_id, analysis_id=data.analysis_id
+    )
+    await ports.execute(wish, asker.context)
+    return await _track(ports, asker, known)
+
+
+@post(
+    "/api/v1/tracks/from-beat",
+    status_code=201,
+    tags=["catalogue"],
+    opt={**WRITE, "statuses": ("404", "409")},
+    responses={201: ResponseSpec(TrackAnswer, generate_examples=False, description="The track as it is kept.")},
+)
+async def add_track_from_beat(
+    data: JSONBody[TrackFromBeat], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
+) -> Response[bytes]:
+    """Put a version of a beat of the workspace into the catalogue, by its name and with its length."""
+    isrc = find_isrc(data.isrc)
+    if isrc is None:
+        raise BadIsrc(loc=("body", "isrc"))
+    beat = _beat(await ports.views.get(beat_documents, check_text(data.beat_id), asker.workspace_id))
+    version = beat.primary if data.version_number is None else beat.numbered(data.version_number)
+    if version is None:
+        raise VersionNotFound
+    seconds = version.duration_seconds
+    details = Details(
+        title=data.title or beat.name,
+        artist=data.artist,
+        upc=data.upc,
+        label=data.label,
+        release_date=data.release_date,
+        duration_ms=None if seconds is None else round(seconds * 1000),
+        metadata={"beat_id": beat.id, "beat_version": version.number},
+    )
+    wish = AddTrack(
+        track_id=track_id(asker.workspace_id, isrc), workspace_id=asker.workspace_id, isrc=isrc, details=details
+    )
+    await ports.execute(wish, asker.context)
+    return await _track(ports, asker, isrc, 201)
+
+
 @delete("/api/v1/tracks/{isrc:str}", status_code=200, tags=["catalogue"], opt=WRITE)
 async def remove_track(isrc: FromPath[str], ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Done:
     """Take a recording out of the catalogue. What it was played and has earned stays in the books."""
@@ -230,4 +328,32 @@ def in_path(text: str) -> str:
 
 async def _track(ports: Ports, asker: Asker, isrc: str, status: int = 200) -> Response[bytes]:
     body = await ports.views.get(track_documents, track_id(asker.workspace_id, isrc), asker.workspace_id)
+    if b'"analysis_id"' in body and (analysis_id := _linked(body).analysis_id) is not UNSET:
+        heard = await listened(ports, asker, analysis_id)
+        if heard is not None:
+            body = body[:-1] + b',"analysis":%b}' % json.encode(heard)
     return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+
+
+async def listened(ports: Ports, asker: Asker, analysis_id: str) -> Listened | None:
+    """What an analysis of the workspace has heard so far; None when there is none."""
+    body = await ports.views.find(analyses, analysis_id, asker.workspace_id)
+    if body is None:
+        return None
+    found = _analysis(body)
+    heard = found.result
+    url = f"/v1/analysis/{analysis_id}"
+    if heard is None:
+        return Listened(analysis_id, found.status, url=url)
+    return Listened(
+        analysis_id,
+        found.status,
+        heard.bpm,
+        heard.key,
+        heard.key_notation,
+        heard.time_signature,
+        heard.loudness_lufs,
+        heard.duration_seconds,
+        heard.energy,
+        url,
+    )

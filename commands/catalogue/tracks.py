@@ -19,6 +19,7 @@ from domain.catalogue.tracks import (
     TrackAdded,
     TrackChanged,
     TrackIsThere,
+    TrackLinked,
     TrackRemoved,
     tracks,
 )
@@ -60,6 +61,14 @@ class ChangeTrack(Command):
     changes: Changes
 
 
+class LinkTrack(Command):
+    """Say which analysis has listened to a recording; None: none has."""
+
+    track_id: str
+    workspace_id: str
+    analysis_id: str | None
+
+
 class RemoveTrack(Command):
     """Take a recording out of the catalogue."""
 
@@ -88,6 +97,16 @@ def change(wish: ChangeTrack, track: Track, now: datetime) -> list[Event]:
     said = {name: value for name, value in asdict(wish.changes).items() if value is not UNSET}
     details = _kept(replace(track.details, **said))
     return [] if details == track.details else [TrackChanged(track_id=wish.track_id, details=details, changed_at=now)]
+
+
+@decides(LinkTrack, tracks)
+def link(wish: LinkTrack, track: Track, now: datetime) -> list[Event]:
+    """Only what a workspace has can it link; whoever asks has looked that the analysis is theirs too."""
+    if track.workspace_id != wish.workspace_id or track.details is None:
+        raise tracks.absent
+    if track.analysis_id == wish.analysis_id:
+        return []
+    return [TrackLinked(track_id=wish.track_id, analysis_id=wish.analysis_id, linked_at=now)]
 
 
 @decides(RemoveTrack, tracks)

@@ -51,6 +51,14 @@ class TrackChanged(Event):
     changed_at: datetime
 
 
+class TrackLinked(Event):
+    """A recording is the one that an analysis has listened to; None: it is no more."""
+
+    track_id: str
+    analysis_id: str | None
+    linked_at: datetime
+
+
 class TrackRemoved(Event):
     """A recording is not in the catalogue any more; what it has earned stays in the books."""
 
@@ -66,6 +74,7 @@ class Track(State):
     workspace_id: str = ""
     isrc: str = ""
     details: Details | None = None
+    analysis_id: str | None = None
 
 
 def evolve(track: Track, event: Event) -> Track:
@@ -75,6 +84,8 @@ def evolve(track: Track, event: Event) -> Track:
             return Track(workspace_id=event.workspace_id, isrc=event.isrc, details=event.details)
         case TrackChanged():
             return replace(track, details=event.details)
+        case TrackLinked():
+            return replace(track, analysis_id=event.analysis_id)
         case TrackRemoved():
             return Track()
     return track

@@ -52,6 +52,8 @@ class Recording(Value):
     title: str
     artist: str
     duration_ms: int | None = None
+    #: As its analysis has measured it.
+    loudness_lufs: float | None = None
 
 
 RULES = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from domain.sections import variable
 from infra.cli import as_json, command, data_dir
 from infra.running import settings_for
 
@@ -51,4 +52,12 @@ def rewrap_profiles(data_dir: Path | None) -> None:
         async with AsyncConnectionPool(url, open=False, kwargs={"autocommit": True}) as pool:
             return await SealedCookies(pool, settings[Cookies].keys()).rewrap()
 
-    click.echo(f"Wrapped anew: {asyncio.run(rewrap())}.")
+    from domain.catalogue.browser_profiles import EncryptionNotConfigured
+
+    try:
+        click.echo(f"Wrapped anew: {asyncio.run(rewrap())}.")
+    except EncryptionNotConfigured as problem:
+        raise click.ClickException(
+            f"A workspace's key is wrapped with a master key that {variable('browser_profile_keys')} does not list, or "
+            "lists otherwise. List it behind the newest one until this command has run."
+        ) from problem

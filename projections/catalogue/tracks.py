@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from msgspec import field
+from msgspec import UNSET, UnsetType, field
 from msgspec.structs import asdict, replace
 
-from domain.catalogue.tracks import NoSuchTrack, TrackAdded, TrackChanged, TrackRemoved
+from domain.catalogue.tracks import NoSuchTrack, TrackAdded, TrackChanged, TrackLinked, TrackRemoved
 from domain.kernel import Event
 from projections.kernel import Document, Projection, milliseconds, projection, tally
 
@@ -32,6 +32,8 @@ class TrackDocument(Document):
     full_tracking: bool
     created_at: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    #: The analysis that has listened to it; the field is there only where there is one.
+    analysis_id: str | UnsetType = UNSET
 
 
 def evolve(track: TrackDocument | None, event: Event) -> TrackDocument | None:
@@ -46,6 +48,8 @@ def evolve(track: TrackDocument | None, event: Event) -> TrackDocument | None:
             )
         case TrackDocument(), TrackChanged():
             return replace(track, **asdict(event.details))
+        case TrackDocument(), TrackLinked():
+            return replace(track, analysis_id=event.analysis_id or UNSET)
         case TrackDocument(), TrackRemoved():
             return None
     return track
@@ -54,7 +58,7 @@ def evolve(track: TrackDocument | None, event: Event) -> TrackDocument | None:
 track_documents: Projection[TrackDocument] = projection(
     "tracks",
     TrackDocument,
-    on={TrackAdded: "track_id", TrackChanged: "track_id", TrackRemoved: "track_id"},
+    on={TrackAdded: "track_id", TrackChanged: "track_id", TrackLinked: "track_id", TrackRemoved: "track_id"},
     evolve=evolve,
     begins=(TrackAdded,),
     absent=NoSuchTrack,

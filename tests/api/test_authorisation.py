@@ -364,6 +364,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/api-keys/{api_key_id}/rotate": {},
     "POST /api/v1/unresolved/{title_id}/resolve": {"isrc": "ZZZZZ0000001"},
     "PUT /functions/v1/projects/{project_id}/secrets/{name}": {"value": "correct horse"},
+    "PUT /api/v1/tracks/{isrc}/analysis": {"analysis_id": None},
 }
 _PARTIES = {
     "sender_id": "PADPIDA2007061301U", "sender_name": "S", "recipient_id": "PADPIDA2007061301U", "recipient_name": "R",

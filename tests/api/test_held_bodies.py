@@ -164,6 +164,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/webhook-endpoints": {"url": "https://example.com/late"},
     "PATCH /v1/webhook-endpoints/{endpoint_id}": {"description": "late"},
     "POST /api/beats/{beat_id}/upload": UPLOAD,
+    "PUT /api/v1/tracks/{isrc}/analysis": {"analysis_id": None},
+    "POST /api/v1/tracks/from-beat": {"beat_id": "nothing", "isrc": "ZZZZZ0000001", "artist": "They"},
     "POST /api/v1/releases": {"title": "Late", "artist": "They"},
     "PUT /api/v1/import-mappings/{name}": {"kind": "plays", "columns": {"date": ["Day"], "spotify": ["Plays"]}},
 }

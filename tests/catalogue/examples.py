@@ -14,7 +14,7 @@ from commands.catalogue.releases import (
     RemoveRelease,
 )
 from commands.catalogue.titles import ResolveTitle
-from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
+from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
 from domain.catalogue.imports import Counts, Options, Report
 from domain.catalogue.mappings import Mapping
 from domain.catalogue.releases import Artwork, Audio, Credit, ReleaseDetails, ReleaseTrack
@@ -80,5 +80,6 @@ EXAMPLES = (
     Example(RefuseImport(import_id="import-1", reason="html", detail="A web page."), [requested]),
     Example(added),
     Example(ChangeTrack(track_id="track-1", workspace_id="w1", changes=Changes(title="Another Name")), [added]),
+    Example(LinkTrack(track_id="track-1", workspace_id="w1", analysis_id="an-1"), [added]),
     Example(RemoveTrack(track_id="track-1", workspace_id="w1"), [added]),
 )

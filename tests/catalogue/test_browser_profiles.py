@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,11 +27,11 @@ from domain.catalogue.browser_profiles import (
     EncryptionNotConfigured,
     NoSuchBrowserProfile,
 )
-from domain.sections import Secret
+from domain.sections import Secret, Url
 from infra.migrate import migrate
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Stack, eventually
+from tests.journeys.kit import ROOT, Stack, eventually
 from tests.spec import NOW, given
 
 COOKIE = {
@@ -211,3 +213,34 @@ def test_only_its_own_workspace_uses_what_was_not_removed() -> None:
     theirs = UseBrowserProfile(profile_id=1001, workspace_id="w2", use_id="use-1", purpose="upload")
     given(imported).when(theirs).refused(NoSuchBrowserProfile)
     given(imported, BrowserProfileRemoved(profile_id=1001, removed_at=NOW)).when(use).refused(NoSuchBrowserProfile)
+
+
+def test_the_command_wraps_every_key_anew_so_that_the_old_master_key_can_go(database_url: str, stack: Stack) -> None:
+    url = database_url
+    migrate(url)
+    old, new = base64.b64decode(a_key()), base64.b64decode(a_key())
+
+    async def kept(cookies: dict[str, bytes], profile_id: int | None = None) -> Any:
+        async with AsyncConnectionPool(url, open=False, kwargs={"autocommit": True}) as pool:
+            sealed = SealedCookies(pool, cookies)
+            return await (sealed.keep("w1", b"mine") if profile_id is None else sealed.open("w1", profile_id))
+
+    def run(**keys: bytes) -> subprocess.CompletedProcess[str]:
+        listed = ",".join(f"{name}:{base64.b64encode(key).decode()}" for name, key in keys.items())
+        settings = stack.settings.changed(postgres_url=Url(url), browser_profile_keys=Secret(listed))
+        return subprocess.run(
+            [sys.executable, "-m", "infra.cli", "rewrap-profiles"],
+            cwd=ROOT, env={**os.environ, **settings.environment()}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    profile_id = asyncio.run(kept({"old": old}))
+    told = run(new=new, old=old)
+    assert (told.returncode, told.stdout) == (0, "Wrapped anew: 1.\n"), told.stderr
+    assert asyncio.run(kept({"new": new}, profile_id)) == b"mine"
+    assert run(new=new).stdout == "Wrapped anew: 0.\n"
+    # Without the key that they are wrapped with, nothing is done, and it is said so.
+    lost = run(other=old)
+    assert lost.returncode != 0
+    assert "Traceback" not in lost.stderr
+    assert "LEDGERLINE_BROWSER_PROFILE_KEYS" in lost.stderr
+    assert asyncio.run(kept({"new": new}, profile_id)) == b"mine"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from adapters.catalogue.charts import PANELS_MAX, Bar, Line, draw_bars, draw_days
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Stack
 
@@ -251,6 +254,25 @@ def test_daily_plays_have_every_documented_field_newest_first(played: Visitor) -
     }
     [newest] = played.get(f"/api/v1/analytics/spotify/{isrc(1)}?days=1").json()["data"]["historical_data"]
     assert newest["date"] == "2024-03-20"
+
+
+@pytest.mark.parametrize(("form", "begins"), [("png", b"\x89PNG\r\n"), ("svg", b"<?xml")])
+def test_a_series_is_also_a_picture(played: Visitor, form: str, begins: bytes) -> None:
+    for path in (f"/api/v1/analytics/spotify/{isrc(1)}", "/api/v1/royalties"):
+        answer = played.get(path, params={"format": form})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"].startswith("image/")
+        assert answer.content.startswith(begins)
+    refused(played.get(f"/api/v1/analytics/spotify/{isrc(1)}?format=gif"), 400)
+    refused(played.get(f"/api/v1/analytics/spotify/{isrc(9)}?format={form}"), 404, "no_such_track")
+
+
+def test_a_chart_is_drawn_of_whatever_names_and_numbers_there_are() -> None:
+    day = date(2024, 2, 29)
+    for days, values in (([], []), ([day], [None]), ([day], [10**15])):
+        assert draw_days("$\\frac{ \u202e", days, [Line("Spotify", values)], "png").startswith(b"\x89PNG")
+    many = {f"C{number:02}": [Bar("$x_", Decimal("-0.1"))] for number in range(40)}
+    assert draw_bars("^_$", many, "svg").count(b'id="axes_') == PANELS_MAX
 
 
 def test_what_no_file_has_said_is_null_and_nothing_is_zero_by_itself(played: Visitor) -> None:

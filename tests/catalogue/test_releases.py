@@ -395,3 +395,54 @@ def test_what_is_no_release_no_picture_and_no_sound_is_refused(label: Visitor, c
     refused(stranger.delete(where), 404, "no_such_release")
     refused(put(stranger, f"{where}/artwork", png(3000, 3000)), 404, "no_such_release")
     assert stranger.get("/api/v1/releases").json()["data"] == []
+
+
+# --- linked -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_track_tells_what_was_heard_in_it_and_its_release_how_long_it_is(client: httpx.Client, clip: bytes) -> None:
+    who = sign_in(client)
+    who.post("/api/v1/tracks", {"isrc": ISRC, "title": "Song Name", "artist": "Artist Name"})
+    where = f"/api/v1/tracks/{ISRC}"
+    job = who.post("/v1/analyze/upload", files={"file": ("clip.wav", clip)}).json()["job_id"]
+
+    def link(owner: Visitor, analysis_id: str | None) -> httpx.Response:
+        return owner.http.put(f"{where}/analysis", json={"analysis_id": analysis_id}, headers=owner.headers)
+
+    assert link(who, job).json()["data"]["analysis"]["id"] == job
+    track = eventually(
+        lambda: found if (found := who.get(where).json()["data"])["analysis"]["status"] == "completed" else None, 60
+    )
+    assert track is not None
+    heard = who.get(f"/v1/analysis/{job}").json()["result"]
+    assert track["analysis"]["bpm"] == heard["bpm"]
+    assert track["analysis"]["duration_seconds"] == heard["duration_seconds"]
+    made = who.post("/api/v1/releases", NEW).json()["data"]
+    problems = who.get(f"/api/v1/releases/{made['release_id']}/validation").json()["data"]["problems"]
+    assert "duration_missing" not in {each["rule"] for each in problems}
+
+    stranger = sign_in(client)
+    stranger.post("/api/v1/tracks", {"isrc": ISRC, "title": "Song Name", "artist": "Artist Name"})
+    refused(link(stranger, job), 404)
+    refused(link(who, "\0"), 400)
+    refused(link(who, "nothing"), 404)
+    assert "analysis" not in link(who, None).json()["data"]
+
+
+def test_a_version_of_a_beat_becomes_a_track_by_one_call(client: httpx.Client, clip: bytes) -> None:
+    who = sign_in(client)
+    body = {"categoryName": "Trap - Dark/Aggressive", "mode": "metadata_only"}
+    beat = who.post("/api/generate/beat", body).json()["beat"]
+    asked = {"beat_id": beat["id"], "isrc": ISRC, "artist": "Me"}
+    made = who.post("/api/v1/tracks/from-beat", asked)
+    # A beat that was only described has no version yet.
+    refused(made, 404, "version_not_found")
+    taken = who.request("POST", f"/api/beats/{beat['id']}/upload", files={"file": ("mine.wav", clip)})
+    assert taken.status_code == 200, taken.text
+    track = who.post("/api/v1/tracks/from-beat", asked).json()["data"]
+    assert (track["title"], track["artist"]) == (beat["name"], "Me")
+    assert track["metadata"] == {"beat_id": beat["id"], "beat_version": 1}
+    refused(who.post("/api/v1/tracks/from-beat", asked | {"version_number": 2}), 404, "version_not_found")
+    refused(who.post("/api/v1/tracks/from-beat", asked | {"beat_id": "nothing"}), 404)
+    refused(sign_in(client).post("/api/v1/tracks/from-beat", asked), 404)
+    refused(who.post("/api/v1/tracks/from-beat", asked | {"isrc": "nonsense"}), 400, "bad_isrc")

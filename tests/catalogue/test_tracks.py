@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, RemoveTrack
+from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
 from domain.catalogue.codes import BadUpc, check_digit, find_isrc, upc
 from domain.catalogue.tracks import (
     Details,
@@ -14,6 +14,7 @@ from domain.catalogue.tracks import (
     TrackAdded,
     TrackChanged,
     TrackIsThere,
+    TrackLinked,
     TrackRemoved,
 )
 from tests.spec import NOW, given
@@ -48,6 +49,7 @@ def test_only_what_is_said_is_changed_and_null_empties() -> None:
     [
         ChangeTrack(track_id="track-1", workspace_id="w2", changes=Changes(title="Mine now")),
         RemoveTrack(track_id="track-1", workspace_id="w2"),
+        LinkTrack(track_id="track-1", workspace_id="w2", analysis_id="an-1"),
     ],
 )
 def test_another_workspace_s_track_is_not_there(wish: ChangeTrack | RemoveTrack) -> None:
@@ -90,3 +92,11 @@ def test_a_upc_is_told_by_its_check_digit_and_matched_with_thirteen_digits() -> 
     for wrong in ("123456789013", "12345678901", "12345678901234", "8.6E+11", ""):
         with pytest.raises(BadUpc):
             upc(wrong)
+
+
+def test_a_track_is_linked_to_one_analysis_at_a_time() -> None:
+    link = LinkTrack(track_id="track-1", workspace_id="w1", analysis_id="an-1")
+    linked = TrackLinked(track_id="track-1", analysis_id="an-1", linked_at=NOW)
+    given(added).when(link).then(linked)
+    given(added, linked).when(link).then()
+    given(added, linked).when(replace(link, analysis_id=None)).then(replace(linked, analysis_id=None))
