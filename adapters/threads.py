@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,6 +26,20 @@ async def run_in(pool: Executor, function: Callable[P, T], *args: P.args, **kwar
         if not submitted.cancel():
             await _finished(outcome)
         raise
+
+
+class Turns:
+    """Threads for work that takes long, one for each holder at a time: whoever brings much waits for themselves."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def run(self, holder: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the function when it is the holder's turn; a cancelled caller waits as `run_in` says."""
+        turn = self._turns.setdefault(holder, asyncio.Lock())
+        async with turn:
+            return await run_in(self._pool, function, *args, **kwargs)
 
 
 async def _finished(outcome: asyncio.Future[T]) -> None:

@@ -19,11 +19,14 @@ from adapters.catalogue.reading import HEADER_ROWS_MAX, Located, dialects, locat
 from adapters.provides import provides
 from adapters.storage.settings import Uploads
 from adapters.storage.uploads import FilePart, Limits, Room, read_upload, within
+from adapters.threads import Turns
 from commands.catalogue.settings import Imports
 from commands.ports import Blobs
 from domain.kernel import Value
 
 PIECE_BYTES = 512 * 1024
+#: Reports that are looked at side by side, each of another workspace: a large one takes a thread for half a minute.
+LOOKERS = 4
 
 
 class Received(Value):
@@ -47,6 +50,7 @@ class Receiving:
         self._blobs = blobs
         self._limits = Limits(file_size_max=size_max, dropped_size_max=size_max)
         self._room = Room(places, self._limits)
+        self._looking = Turns(LOOKERS, "reports")
 
     @asynccontextmanager
     async def receive(
@@ -104,7 +108,8 @@ class Receiving:
                     )
             encoding = fields.get("encoding") or encoding
             known = profiles(fields)
-            yield await asyncio.to_thread(_looked_at, to, name, fields, room, encoding, digest.hexdigest(), known)
+            looked = (to, name, fields, room, encoding, digest.hexdigest(), known)
+            yield await self._looking.run(holder, _looked_at, *looked)
 
     async def keep(self, received: Received, key: str) -> None:
         """Keep what may be kept of a report."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
@@ -38,7 +39,9 @@ from projections.webhooks.deliveries import DeliveryLog, delivery_logs
 
 #: As many messages as one request sends while its client waits; the others go by themselves, or with the next one.
 SENT_AT_ONCE_MAX = 100
+#: So many of them at a time, in all requests of a workspace together: whoever asks often leaves connections to others.
 SENDERS = 8
+_GATES: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 #: How far back one request looks through the log.
 LOOKED_THROUGH_MAX = 5_000
 PAGE = 200
@@ -187,7 +190,7 @@ async def deliver_webhooks(
             waiting.append(log.id)
         else:
             skipped += 1
-    gate = asyncio.Semaphore(SENDERS)
+    gate = _GATES.setdefault(asker.workspace_id, asyncio.Semaphore(SENDERS))
 
     async def send_one(delivery_id: str) -> str:
         async with gate:

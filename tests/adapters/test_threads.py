@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from adapters.threads import run_in
+from adapters.threads import Turns, run_in
 
 
 @pytest.fixture
@@ -60,3 +60,24 @@ async def test_a_cancelled_caller_drops_what_has_not_begun(pool: ThreadPoolExecu
     let_go.set()
     assert await first
     assert done == []
+
+
+async def test_whoever_brings_much_work_waits_for_themselves_and_nobody_else_does() -> None:
+    turns, let_go = Turns(2, "turns"), threading.Event()
+    begun = []
+
+    def work(holder: str) -> str:
+        begun.append(holder)
+        assert let_go.wait(30)
+        return holder
+
+    async with asyncio.timeout(30):
+        greedy = [asyncio.create_task(turns.run("ada", work, "ada")) for _ in range(5)]
+        while not begun:  # noqa: ASYNC110 - threads ring no bell
+            await asyncio.sleep(0.005)
+        assert await turns.run("bob", str.upper, "bob") == "BOB"
+        assert begun == ["ada"]
+        greedy[1].cancel()
+        let_go.set()
+        done = await asyncio.gather(*greedy, return_exceptions=True)
+    assert [each for each in done if each == "ada"] == ["ada"] * 4

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -163,6 +164,24 @@ def condition(service: Stack) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.decode(asked.stdout)
     return found
+
+
+def test_one_who_asks_often_for_what_is_due_has_no_more_senders_than_one_who_asks_once(
+    http: httpx.Client, pit: TarPit, receiver: Neighbour
+) -> None:
+    mallory = register(http)
+    for n in range(50):
+        is_told_at(mallory, f"{pit.url}/{n}")
+    fails(mallory, receiver.answer(f"gone-{uuid4().hex}", 404))
+    eventually(lambda: pit.held["POST"] == 32, 60)
+    with ThreadPoolExecutor(3) as many:
+        asking = [many.submit(mallory.post, "/v1/webhook-deliveries/deliver?force=true", timeout=120) for _ in range(3)]
+        eventually(lambda: pit.held["POST"] >= 32 + 8, 60)
+        # Whatever else they would begin they had time to, while somebody else comes and is served.
+        fails(register(http), receiver.answer(f"gone-{uuid4().hex}", 404))
+        assert pit.held["POST"] == 32 + 8
+        pit.go_on.set()
+        assert sum(each.result().json()["delivered"] for each in asking) >= 8
 
 
 def test_fifty_endpoints_in_a_tar_pit_delay_nobody_elses_webhook_and_no_letter(
