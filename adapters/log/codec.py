@@ -99,6 +99,22 @@ def decode(name: str, schema_version: int, state: bytes) -> Event:
     return _shape(kind).decode(state)
 
 
+def decode_of_any_version(name: str, state: bytes) -> Event:
+    """The event of facts whose version nobody tells: in the newest version that they fit.
+
+    For readers who are not given the column; an older version that fits a newer shape as well is read as that.
+    """
+    kind = events().get(renamed().get(name, name))
+    if kind is None:
+        raise UnknownEvent(name)
+    for version in range(kind.schema_version, 0, -1):
+        try:
+            return decode(name, version, state)
+        except (msgspec.ValidationError, KeyError):
+            continue
+    raise UnknownEvent(f"{name} in no version")
+
+
 def subjects(events: Iterable[Event]) -> set[str]:
     """The subjects whose data keys these events need."""
     return {

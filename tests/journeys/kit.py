@@ -96,7 +96,7 @@ PLENTY: dict[str, Any] = {
 
 
 def settings_for(
-    postgres_url: str, nats_url: str, blobs_url: str, access_key: str, secret_key: str, bucket: str, **changed: Any
+    postgres_url: str, nats_url: str, blobs_url: str, access_key: str, secret_key: str, bucket: str, /, **changed: Any
 ) -> Settings:
     """The settings of a stack on these servers, on a free port."""
     given = {
@@ -258,7 +258,7 @@ def await_ready(process: Process, url: str, timeout: float = 60.0) -> None:
 
 @contextmanager
 def running_stack(
-    postgres_url: str, blobs_url: str, access_key: str, secret_key: str, bucket: str, **changed: Any
+    postgres_url: str, blobs_url: str, access_key: str, secret_key: str, bucket: str, /, **changed: Any
 ) -> Iterator[Stack]:
     """A stack on an empty database and bucket, with a NATS of its own, because streams have fixed names."""
     directory = Path(tempfile.mkdtemp(prefix="ledgerline-stack-"))
