@@ -43,8 +43,8 @@ class Ledger(MemoryLedger):
 
     def lengths(self) -> Counter[str]:
         """How many events each stream has."""
-        return Counter(each.stream for each in self.all)
+        return Counter({stream: len(kept) for stream, kept in self._streams.items()})
 
     def events(self, stream: str, *kinds: type[Event]) -> list[Event]:
         """What has happened in a stream, or only these kinds of it."""
-        return [each.event for each in self.all if each.stream == stream and isinstance(each.event, kinds or Event)]
+        return [each.event for each in self._streams.get(stream, ()) if isinstance(each.event, kinds or Event)]

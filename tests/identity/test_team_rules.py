@@ -259,11 +259,11 @@ class Team(RuleBasedStateMachine):
 
     @invariant()
     def an_address_knows_exactly_the_invitations_that_are_open(self) -> None:
+        states = {where: workspaces.fold(self.ledger.events(workspaces.stream(where))) for where in self.naive}
         for who in PEOPLE if self.naive else ():
             digest = f"digest of {who}"
             claim = email_claims.fold(self.ledger.events(email_claims.stream(digest)))
-            for where in self.naive:
-                state = workspaces.fold(self.ledger.events(workspaces.stream(where)))
+            for where, state in states.items():
                 waiting = {
                     name
                     for name, made in state.invitations.items()
