@@ -13,6 +13,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from adapters.catalogue import reading
 from adapters.catalogue.importing import Importer
 from commands.catalogue.ports import Paused, Refused, Sent
 from domain.catalogue.imports import Options, Report
@@ -108,6 +109,23 @@ def test_equal_rows_all_count_also_when_they_come_again(book: Book) -> None:
     assert told(book.add(bank(A, A))) == (0, 0, 2, 0)
     assert told(book.add(bank(A, A, A))) == (0, 3, 0, 0)
     assert book.money == "4.5"
+
+
+def test_equal_rows_are_seen_however_late_in_a_file_they_come(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "DUPLICATES_WATCHED", 2)
+    rows = [{"Quantity": str(number)} for number in range(6)]
+    assert "duplicate_rows" not in book.add(bank(*rows)).warnings
+    assert "duplicate_rows" in book.add(bank(*rows, {"Quantity": "5"})).warnings
+
+
+def test_what_rows_repeat_is_told_apart_by_each_of_its_cells(book: Book) -> None:
+    others = ({"Store": "Apple"}, {"Country of Sale": "DE"}, {"ISRC": "QZABC2300002"}, {"UPC": "123456789012"},
+              {"Sale Month": "2023-03"}, {"Reporting Date": "2023-06-01"}, {"Song/Album": "Video"})  # fmt: skip
+    assert told(book.add(bank(A, *others))) == (8, 0, 0, 0)
+    rows = book.ask("SELECT store, country, upc, kind, sale_start, count(*) FROM catalogue_lines "
+                    "WHERE workspace = :mine GROUP BY 1, 2, 3, 4, 5")  # fmt: skip
+    assert len(rows) == 6  # the recording and the statement are elsewhere
+    assert told(book.add(bank(*others, A))) == (0, 0, 8, 0)
 
 
 def test_a_corrected_statement_replaces_and_both_are_kept(book: Book) -> None:
