@@ -247,6 +247,13 @@ def test_a_report_in_another_language_is_the_same_report() -> None:
     assert found.report == read(table("believe.sales", english)).report
 
 
+def test_a_day_of_a_recording_comes_once_in_each_of_its_years() -> None:
+    days = ("2023-02-01", "2024-02-01", "2024-02-29", "2024-03-01", "2024-02-01")
+    found = read(table("own.daily", *({"isrc": ISRC, "date": day, "spotify_streams": "1"} for day in days)))
+    assert [row[2] for row in found.rows] == list(days[:-1])
+    assert found.odd == [(6, "rejected", "duplicate_date")]
+
+
 def test_who_sold_is_not_kept_where_it_is_an_address() -> None:
     assert personal([*columns("sonosuite.sales"), "user_email", "user"]) == {26, 27}
 
