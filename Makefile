@@ -32,6 +32,9 @@ studio: $(STAMP) ## Build real plug-ins, ours and others', through the API; inst
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio
 	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py $(ARGS)
 
+drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer
+	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/restore_drill.py
+
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --quiet --output-file requirements.lock $(ARGS)
