@@ -26,11 +26,14 @@ from domain.discovery import modules
 from domain.identity.api_keys import ApiKeyIssued
 from domain.identity.sessions import SessionOpened
 from domain.ledger import Recorded
+from domain.licensing.licenses import LicenseIssued
 from tests.analyses.examples import completed
 from tests.beats.examples import created, elsewhere, far_away
 from tests.examples import Example, examples
 from tests.identity.examples import ada
+from tests.licensing.examples import issued
 from tests.spec import CONTEXT, NOW
+from tests.studio.examples import project
 from tests.webhooks.examples import begun, endpoint, queued
 from tests.webhooks.scene import Scene
 
@@ -59,6 +62,9 @@ class Known:
 
     async def analyses_of(self, workspace_id: str) -> Sequence[str]:
         return self.ids(AnalysisRequested, "analysis_id", "workspace_id", workspace_id)
+
+    async def licenses_of(self, workspace_id: str) -> Sequence[str]:
+        return self.ids(LicenseIssued, "license_id", "workspace_id", workspace_id)
 
     async def erase(self, subject: str) -> None:
         self.erased.add(subject)
@@ -212,7 +218,8 @@ FURTHER = (
     Example(completed, [_upload]),
     Example(completed, [_told]),
     Example(
-        ForgetWorkspace(workspace_id="w1", by="ada"), [ada, _upload, LinkCustomer(workspace_id="w1", customer_id="c")]
+        ForgetWorkspace(workspace_id="w1", by="ada"),
+        [ada, _upload, LinkCustomer(workspace_id="w1", customer_id="c"), project, issued],
     ),
     Example(replace(begun, force=True), [queued]),
     Example(

@@ -11,6 +11,7 @@ from psycopg.rows import TupleRow
 
 import commands.analyses.ports
 import commands.identity.ports
+import commands.licensing.ports
 from adapters.log.codec import UnknownEvent
 from adapters.log.data_keys import DataKeys
 from adapters.postgres.retrying import retrying
@@ -22,6 +23,7 @@ from domain.identity.people import WorkspaceJoined
 from domain.identity.people import people as person_streams
 from domain.identity.sessions import sessions as session_streams
 from domain.kernel import Category
+from domain.licensing.licenses import licenses as license_streams
 from projections.kernel import D, Projection
 
 # The document's own position tells whether it has every event of its stream, also while the projector lags behind or
@@ -75,7 +77,9 @@ class Found(NamedTuple):
     body: bytes | None
 
 
-class Directory(commands.identity.ports.Directory, commands.analyses.ports.Directory):
+class Directory(
+    commands.identity.ports.Directory, commands.analyses.ports.Directory, commands.licensing.ports.Directory
+):
     """Reads across workspaces, for whoever asks who somebody is."""
 
     def __init__(self, reads: Reads, keys: DataKeys) -> None:
@@ -145,6 +149,10 @@ class Directory(commands.identity.ports.Directory, commands.analyses.ports.Direc
     async def analyses_of(self, workspace_id: str) -> list[str]:
         """All analyses that were ever asked for in a workspace."""
         return await self._begun(analysis_streams, {workspace_id})
+
+    async def licenses_of(self, workspace_id: str) -> list[str]:
+        """All licences that were ever issued in a workspace."""
+        return await self._begun(license_streams, {workspace_id})
 
     async def _begun(self, category: Category[Any], workspace_ids: set[str], actor: str | None = None) -> list[str]:
         """The things of a kind that were begun in workspaces, by somebody where that is asked."""

@@ -191,6 +191,7 @@ def job_of(facts: dict[str, Any]) -> Job:
         clean=facts["clean_build"],
         facts=facts["facts"],
         secrets=facts["secrets"],
+        seconds_max=facts["seconds_max"],
     )
 
 

@@ -43,6 +43,7 @@ class Job:
     clean: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    seconds_max: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Workshop:
         cache = self.room / "cache" / (job.project_id or "none")
         rooms = Rooms(self.room / "build", self.room / "build" / "cache" if job.clean else cache)
         rooms.make()
-        deadline = time.monotonic() + self.limits.total_seconds
+        deadline = time.monotonic() + min(self.limits.total_seconds, job.seconds_max)
         run = _Run(self, job, rooms, log, reports, deadline)
         try:
             return run.all()

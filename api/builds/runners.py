@@ -139,6 +139,7 @@ class Job(Struct):
     heartbeat_seconds: float
     log_offset: int
     log_bytes_max: int
+    seconds_max: float
     source: JobSource
     platform: Platform
     formats: list[Format]
@@ -389,6 +390,7 @@ async def _claimed(
         runner_id=runner_id,
         fence=row.fence,
         isolation=runner.isolation,
+        start_seconds=ports.settings.build_start_seconds,
     )
     try:
         await ports.execute(wish, _context(row.workspace_id, runner_id))
@@ -410,6 +412,7 @@ async def _claimed(
         heartbeat_seconds=HEARTBEAT_SECONDS,
         log_offset=row.log_bytes,
         log_bytes_max=ports.settings.build_log_bytes_max,
+        seconds_max=ports.settings.build_seconds_max,
         source=JobSource(
             url=build.source_url,
             ref=build.ref,
@@ -484,7 +487,15 @@ async def note_step(
     """Say which step a build is at. The first one begins it."""
     build_id, platform, build, context = await _held(request, ports, job_id, data.fence)
     if not build.run(platform).started:
-        await ports.execute(StartBuild(build_id=build_id, platform=platform, fence=data.fence), context)
+        await ports.execute(
+            StartBuild(
+                build_id=build_id,
+                platform=platform,
+                fence=data.fence,
+                seconds_max=ports.settings.build_seconds_max,
+            ),
+            context,
+        )
     kept = await ports.jobs.note(build_id, platform, data.fence, data.current_step, data.step_progress)
     return Alive(cancel=not kept, lease_until=None)
 

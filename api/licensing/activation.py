@@ -20,7 +20,7 @@ from api.kernel import stored
 from api.licensing.ports import Ports
 from api.problems import refused
 from api.rates import MINUTE_SECONDS, by_address, by_both
-from commands.licensing.licenses import ActivateMachine, DeactivateMachine, NoteMachineSeen
+from commands.licensing.licenses import ActivateMachine, DeactivateMachine, NoteMachineSeen, RecogniseMachine
 from commands.licensing.settings import Licensing
 from domain.kernel import Refusal
 from domain.ledger import Context
@@ -344,11 +344,19 @@ async def _validated(request: Connection, data: Validating, ports: Ports) -> Res
         released_at=data.released_at,
         entitlements=tuple(data.entitlements),
     )
-    if verdict == "valid" and found.heartbeat_seconds is not None:
-        at = found.find(machine, fingerprints)
-        if at is not None and found.is_news(at[1], now):
-            wish = NoteMachineSeen(license_id=license_id, activation_id=at[1].activation_id)
-            await ports.execute(wish, on_behalf_of(found))
+    at = found.find(machine, fingerprints) if verdict == "valid" else None
+    if at is not None and at[1].differs(at[0], machine, fingerprints):
+        changed = RecogniseMachine(
+            license_id=license_id,
+            machine=machine,
+            fingerprints=fingerprints,
+            churn_max=ports.settings.activation_churn_per_day,
+        )
+        async with ports.turns.of(license_id):
+            await ports.execute(changed, on_behalf_of(found))
+    elif at is not None and found.heartbeat_seconds is not None and found.is_news(at[1], now):
+        wish = NoteMachineSeen(license_id=license_id, activation_id=at[1].activation_id)
+        await ports.execute(wish, on_behalf_of(found))
     return await _told(ports, data, verdict, found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import field
@@ -51,6 +51,9 @@ from domain.builds.builds import (
 from domain.kernel import Event
 from domain.repositories.repositories import repositories
 from domain.studio.projects import Format, Platform, ReleaseType, check_targets, projects
+
+#: How much longer than it may a build is let live, for its runner to end it and say why.
+GRACE = timedelta(minutes=5)
 
 
 class AskForBuild(Command):
@@ -199,6 +202,7 @@ class ClaimBuild(Command):
     runner_id: str
     fence: int
     isolation: str
+    start_seconds: float = 120.0
 
 
 @decides(ClaimBuild, builds)
@@ -217,6 +221,7 @@ def claim_for_runner(wish: ClaimBuild, build: Build, now: datetime) -> list[Even
         fence=wish.fence,
         isolation=wish.isolation,
         claimed_at=now,
+        begins_by=now + timedelta(seconds=wish.start_seconds),
     )
     return [*queued, claimed]
 
@@ -244,6 +249,7 @@ class StartBuild(Command):
     build_id: str
     platform: Platform
     fence: int
+    seconds_max: float = 7200.0
 
 
 @decides(StartBuild, builds)
@@ -255,7 +261,9 @@ def start(wish: StartBuild, build: Build, now: datetime) -> list[Event]:
     begun = BuildBegun(build_id=wish.build_id, platform=wish.platform, fence=wish.fence, begun_at=now)
     if build.status == "running":
         return [begun]
-    return [BuildStarted(build_id=wish.build_id, started_at=now), begun]
+    # A runner ends a build that takes too long by itself; this is for when it does not.
+    ends_by = now + timedelta(seconds=wish.seconds_max) + GRACE
+    return [BuildStarted(build_id=wish.build_id, started_at=now, ends_by=ends_by), begun]
 
 
 class NoteSource(Command):

@@ -27,9 +27,8 @@ from domain.ledger import Recorded
 from domain.repositories.repositories import RepositoryLinked
 
 BUILDS = Queue("builds", concurrency=16, timeout=120.0)
-#: A runner ends a build that takes too long by itself; this is for when it does not.
-GRACE = timedelta(minutes=5)
-START_SECONDS_MAX, TOTAL_SECONDS_MAX = 120.0, 7200.0
+#: What holds for claims and beginnings that do not say until when.
+START, TOTAL = timedelta(seconds=120), timedelta(seconds=7500)
 
 
 @reacts_to(BuildAsked, BuildSourced, name="queue-build", queue=BUILDS)
@@ -71,7 +70,7 @@ async def close_build(recorded: Recorded, ports: Ports) -> None:
 @reacts_to(
     BuildClaimed,
     name="lose-build",
-    due=lambda event: event.claimed_at + timedelta(seconds=START_SECONDS_MAX),
+    due=lambda event: event.begins_by or event.claimed_at + START,
     queue=BUILDS,
 )
 async def lose_build(recorded: Recorded, ports: Ports) -> None:
@@ -93,7 +92,7 @@ async def release_build(recorded: Recorded, ports: Ports) -> None:
 @reacts_to(
     BuildStarted,
     name="time-out-build",
-    due=lambda event: event.started_at + timedelta(seconds=TOTAL_SECONDS_MAX) + GRACE,
+    due=lambda event: event.ends_by or event.started_at + TOTAL,
     queue=BUILDS,
 )
 async def time_out_build(recorded: Recorded, ports: Ports) -> None:

@@ -18,12 +18,14 @@ from domain.licensing.licenses import (
     CodeTaken,
     KeyType,
     License,
+    LicenseForgotten,
     LicenseIssued,
     LicenseReinstated,
     LicenseRevoked,
     LicenseTermsSet,
     LicenseTransferred,
     LicenseWasTransferred,
+    Machine,
     MachineActivated,
     MachineDeactivated,
     MachineRecognised,
@@ -121,7 +123,7 @@ def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Eve
     if not license.covers(wish.released_at):
         raise VersionNotCovered(updates_until=f"{license.updates_until:%Y-%m-%d}")
     found = license.find(wish.machine, wish.fingerprints)
-    if found is not None and found[0] == wish.machine and wish.fingerprints in ((), found[1].fingerprints):
+    if found is not None and not found[1].differs(found[0], wish.machine, wish.fingerprints):
         return []
     if found is None and len(license.machines) >= license.max_activations:
         raise MaxActivationsReached(max_activations=license.max_activations)
@@ -129,16 +131,7 @@ def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Eve
     if len(recent) >= license.max_activations + wish.churn_max:
         raise TooManyActivations(retry_after_seconds=_seconds_until(recent[0] + CHURN_WINDOW, now))
     if found is not None:
-        return [
-            MachineRecognised(
-                license_id=wish.license_id,
-                activation_id=found[1].activation_id,
-                machine=wish.machine,
-                fingerprints=wish.fingerprints,
-                recognised_at=now,
-                dead_at=license.dead_at(now),
-            )
-        ]
+        return [_recognised(wish.license_id, license, found[1], wish.machine, wish.fingerprints, now)]
     events: list[Event] = []
     if license.trial_days is not None and license.trial_ends_at is None:
         ends_at = now + timedelta(days=license.trial_days)
@@ -246,6 +239,56 @@ class ReleaseDeadMachines(Command):
 def release_dead(wish: ReleaseDeadMachines, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
     """Whoever has shown themselves since has nothing to fear."""
     return [_deactivated(wish.license_id, license, machine, "dead", now) for machine in license.dead(now)]
+
+
+class RecogniseMachine(Command):
+    """Write down that a machine that asks has other components than before, as few as make it the same machine."""
+
+    license_id: str
+    machine: str
+    fingerprints: tuple[str, ...]
+    churn_max: int
+
+
+@decides(RecogniseMachine, licenses)
+def recognise(wish: RecogniseMachine, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """Only what has changed is written down, and no more often than seats may be taken."""
+    found = license.find(wish.machine, wish.fingerprints)
+    if found is None or not found[1].differs(found[0], wish.machine, wish.fingerprints):
+        return []
+    if len(license.activations_within_a_day(now)) >= license.max_activations + wish.churn_max:
+        return []
+    return [_recognised(wish.license_id, license, found[1], wish.machine, wish.fingerprints, now)]
+
+
+def _recognised(
+    license_id: str,
+    license: License,  # noqa: A002 - the noun
+    known: Machine,
+    machine: str,
+    fingerprints: tuple[str, ...],
+    now: datetime,
+) -> MachineRecognised:
+    return MachineRecognised(
+        license_id=license_id,
+        activation_id=known.activation_id,
+        machine=machine,
+        fingerprints=fingerprints or known.fingerprints,
+        recognised_at=now,
+        dead_at=license.dead_at(now),
+    )
+
+
+class ForgetLicense(Command):
+    """Let nobody know of a licence whose workspace is forgotten."""
+
+    license_id: str
+
+
+@decides(ForgetLicense, licenses)
+def forget(wish: ForgetLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """What is forgotten is not forgotten again."""
+    return [LicenseForgotten(license_id=wish.license_id, forgotten_at=now)] if license.workspace_id else []
 
 
 class RevokeLicense(Command):

@@ -1,12 +1,13 @@
-"""What follows when a machine that has to show itself does not."""
+"""What follows when a machine that has to show itself does not, and when a workspace is forgotten."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from commands.kernel import reacts_to
-from commands.licensing.licenses import ReleaseDeadMachines
+from commands.licensing.licenses import ForgetLicense, ReleaseDeadMachines
 from commands.licensing.ports import Ports
+from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from domain.licensing.licenses import LicenseTermsSet, MachineActivated, MachineRecognised, MachineSeen
 
@@ -38,3 +39,12 @@ async def release_dead_machines(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, (MachineActivated, MachineRecognised, MachineSeen, LicenseTermsSet))
     await ports.execute(ReleaseDeadMachines(license_id=event.license_id), recorded.context())
+
+
+@reacts_to(WorkspaceForgotten, name="forget-licenses")
+async def forget_licenses(recorded: Recorded, ports: Ports) -> None:
+    """The codes of a workspace that is forgotten are codes no longer."""
+    event = recorded.event
+    assert isinstance(event, WorkspaceForgotten)
+    for license_id in await ports.directory.licenses_of(event.workspace_id):
+        await ports.execute(ForgetLicense(license_id=license_id), recorded.context())

@@ -68,6 +68,8 @@ class BuildClaimed(Event):
     fence: int
     isolation: str
     claimed_at: datetime
+    #: When it is another runner's unless it has begun.
+    begins_by: datetime | None = None
 
 
 class BuildLost(Event):
@@ -84,6 +86,8 @@ class BuildStarted(Event):
 
     build_id: str
     started_at: datetime
+    #: When it has failed unless it is over.
+    ends_by: datetime | None = None
 
 
 class BuildBegun(Event):

@@ -18,6 +18,8 @@ class Builds(Section, frozen=True):
         says("Builds a month for each plan, as `plan=number` with commas; a plan not named has no limit"),
     ] = msgspec.field(default_factory=lambda: {"free": 1000})
     build_lease_seconds: Annotated[Seconds, says("How long a runner that says nothing keeps a job")] = 60.0
+    build_start_seconds: Annotated[Seconds, says("How long a runner may take to begin a job it has claimed")] = 120.0
+    build_seconds_max: Annotated[Seconds, says("How long a build may take on one platform, once begun")] = 7200.0
     build_log_bytes_max: Annotated[Count, says("Bytes of log that are kept of each job")] = 16 << 20
     artifact_bytes_max: Annotated[Count, says("Bytes that one artifact may have")] = 2 << 30
     build_claim_seconds: Annotated[Seconds, says("How long a runner's question for a job waits for one")] = 20.0

@@ -130,6 +130,13 @@ class LicenseReinstated(Event):
     reinstated_at: datetime
 
 
+class LicenseForgotten(Event):
+    """Whose it was is forgotten, and it with them."""
+
+    license_id: str
+    forgotten_at: datetime
+
+
 class LicenseTransferred(Event):
     """It belongs to somebody else, under another code; this code is good for nothing for ever."""
 
@@ -167,6 +174,10 @@ class Machine(Value):
         if not fingerprints or len(fingerprints) != len(self.fingerprints):
             return False
         return sum(mine != theirs for mine, theirs in zip(self.fingerprints, fingerprints, strict=True)) <= 1
+
+    def differs(self, known_as: str, machine: str, fingerprints: tuple[str, ...]) -> bool:
+        """Whether this machine, known by one digest, shows another one now, or other components."""
+        return known_as != machine or fingerprints not in ((), self.fingerprints)
 
 
 class License(State):
@@ -288,6 +299,8 @@ def evolve(license: License, event: Event) -> License:  # noqa: A002, PLR0911 - 
                 watched_since=None if event.heartbeat_seconds is None else event.issued_at,
                 notes=event.notes,
             )
+        case LicenseForgotten():
+            return License()
         case MachineActivated():
             made = Machine(
                 activation_id=event.activation_id,

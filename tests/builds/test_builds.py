@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLedger
-from commands.builds.builds import CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
-from commands.kernel import execute
+from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
+from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
     BuildAsked,
     BuildBegun,
@@ -60,7 +61,13 @@ counted = ("build-month-w1-2026-03", month)
 
 def claimed(fence: int = 1, runner: str = "R", platform: Any = "linux") -> BuildClaimed:
     return BuildClaimed(
-        build_id="B", platform=platform, runner_id=runner, fence=fence, isolation="strong", claimed_at=NOW
+        build_id="B",
+        platform=platform,
+        runner_id=runner,
+        fence=fence,
+        isolation="strong",
+        claimed_at=NOW,
+        begins_by=NOW + timedelta(seconds=120),
     )
 
 
@@ -68,7 +75,7 @@ def claim(fence: int = 1, runner: str = "R", platform: Any = "linux") -> ClaimBu
     return ClaimBuild(build_id="B", platform=platform, runner_id=runner, fence=fence, isolation="strong")
 
 
-started = BuildStarted(build_id="B", started_at=NOW)
+started = BuildStarted(build_id="B", started_at=NOW, ends_by=NOW + timedelta(seconds=7200) + GRACE)
 
 
 def begun(fence: int = 1, platform: Any = "linux") -> BuildBegun:
@@ -108,6 +115,15 @@ def test_whoever_lost_its_claim_is_refused() -> None:
     late = StartBuild(build_id="B", platform="linux", fence=1)
     given(asked, queued, claimed(1), claimed(2, "other")).when(late).refused(JobIsNotYours)
     given(asked, queued).when(late).refused(JobIsNotYours)
+
+
+def test_a_claim_and_a_build_have_the_time_that_the_settings_give_them() -> None:
+    soon, late = NOW + timedelta(seconds=7), NOW + timedelta(seconds=11) + GRACE
+    given(asked, queued).when(replace(claim(), start_seconds=7)).then(replace(claimed(), begins_by=soon))
+    start = StartBuild(build_id="B", platform="linux", fence=1, seconds_max=11)
+    given(asked, queued, claimed()).when(start).then(replace(started, ends_by=late), begun())
+    assert REACTIONS["lose-build"].due(replace(claimed(), begins_by=soon)) == soon
+    assert REACTIONS["time-out-build"].due(replace(started, ends_by=late)) == late
 
 
 def test_a_build_starts_with_its_first_platform_and_only_once() -> None:

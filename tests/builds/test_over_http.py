@@ -332,6 +332,26 @@ def test_secrets_of_a_project_are_set_listed_by_name_and_removed_and_never_shown
     eventually(lambda: not kept())
 
 
+def test_a_version_is_built_again_from_the_commit_that_it_was_built_from(
+    workshop: tuple[Visitor, Played, str],
+) -> None:
+    who, runner, project_id = workshop
+    first = asked(who, project_id)
+    job = runner.claim()
+    assert job["seconds_max"] == 7200.0
+    runner.tell("steps", current_step="fetching")
+    assert runner.tell("source", commit_sha="7" * 40, tags=["v3.0.0"]).json() == {"version_number": "3.0.0"}
+    again = asked(who, project_id, project_version_id=first["id"])
+    assert (again["commit_sha"], again["build_number"]) == ("7" * 40, 2)
+    who.post(f"{BUILDS}/{first['id']}/cancel")
+    assert runner.claim()["source"]["commit_sha"] == "7" * 40
+    other = project_of(who)
+    stranger = sign_in(who.http)
+    for asker, project in ((who, other), (stranger, project_of(stranger))):
+        body = {"project_id": project, "project_version_id": first["id"]}
+        assert refusal(asker.post(BUILDS, body)) == (404, "not_found")
+
+
 # --- runners ----------------------------------------------------------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from commands.licensing.licenses import (
     ActivateMachine,
     DeactivateMachine,
+    ForgetLicense,
     IssueLicenses,
     NewLicense,
     NoteMachineSeen,
+    RecogniseMachine,
     ReinstateLicense,
     ReleaseDeadMachines,
     ReleaseMachine,
@@ -46,6 +48,11 @@ EXAMPLES = (
         repeats="with no time at all between two beats each of them is news",
     ),
     Example(ReleaseDeadMachines(license_id="license-1"), [project, watched, activated]),
+    Example(
+        RecogniseMachine(license_id="license-1", machine="m1", fingerprints=("a", "b", "c"), churn_max=20),
+        [*before, activated],
+    ),
+    Example(ForgetLicense(license_id="license-1"), before),
     Example(revoked, before),
     Example(ReinstateLicense(license_id="license-1", workspace_id="w1"), [*before, revoked]),
     Example(

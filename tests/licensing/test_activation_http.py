@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Stack, eventually
 from tests.licensing.studio import ACTIVATION, MOMENT, UUID4, ask, new_code, new_project, refusal
 
 
@@ -314,3 +315,38 @@ def test_nothing_of_a_machine_or_a_code_is_in_the_log(client: httpx.Client, stac
     client.get(f"{ACTIVATION}/status/{code}")
     assert machine not in stack.log
     assert code not in stack.log
+
+
+def test_a_machine_that_changes_part_by_part_stays_the_same_as_long_as_it_asks(
+    client: httpx.Client, developer: Visitor
+) -> None:
+    code = new_code(developer, new_project(developer))
+    ask(client, "activate", code, fingerprints=["disk", "cpu", "board"])
+
+    def valid(machine: str, *parts: str) -> bool:
+        return bool(ask(client, "validate", code, machine, fingerprints=list(parts)).json()["valid"])
+
+    assert valid("renamed", "new-disk", "cpu", "board")
+    # Two of three are others than when it was activated, one is another than when it asked last.
+    assert valid("renamed", "new-disk", "new-cpu", "board")
+    assert not valid("another", "new-disk", "other-cpu", "other-board")
+    assert not valid("another", "disk", "cpu", "board")
+
+
+def test_codes_of_a_workspace_that_is_forgotten_are_codes_no_longer(client: httpx.Client) -> None:
+    me = sign_in(client)
+    project_id = new_project(me)
+    codes = [new_code(me, project_id) for _ in range(2)]
+    for code in codes:
+        assert ask(client, "activate", code).status_code == 200
+    assert me.request("DELETE", f"/v1/account/workspaces/{me.workspace_id}").status_code == 200
+
+    def is_none(code: str) -> bool:
+        answer = ask(client, "validate", code)
+        assert answer.status_code == 200
+        return bool(answer.json() == {"valid": False, "reason": "code_not_found"})
+
+    for code in codes:
+        assert eventually(partial(is_none, code))
+        assert refusal(ask(client, "activate", code, "other")) == (404, "code_not_found")
+        assert refusal(client.get(f"{ACTIVATION}/status/{code}")) == (404, "code_not_found")

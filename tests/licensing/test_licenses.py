@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from commands.licensing.licenses import (
     ActivateMachine,
     DeactivateMachine,
+    ForgetLicense,
     IssueLicenses,
     NewLicense,
     NoteMachineSeen,
+    RecogniseMachine,
     ReinstateLicense,
     ReleaseDeadMachines,
     ReleaseMachine,
@@ -29,6 +31,7 @@ from domain.licensing.licenses import (
     CodeRevoked,
     CodeTaken,
     License,
+    LicenseForgotten,
     LicenseIssued,
     LicenseReinstated,
     LicenseRevoked,
@@ -360,3 +363,24 @@ def test_who_has_to_show_themselves_from_now_on_has_the_whole_time() -> None:
     assert not _is_watched(replace(terms, heartbeat_seconds=None))
     assert not _is_watched(on("mac"))
     assert (_is_watched(alive), _due(alive)) == (True, DEAD)
+
+
+def test_a_licence_that_is_forgotten_is_none_at_all() -> None:
+    gone = LicenseForgotten(license_id="L", forgotten_at=NOW)
+    given(issued(), on("m1")).when(ForgetLicense(license_id="L")).then(gone)
+    given(issued(), on("m1"), gone).when(ForgetLicense(license_id="L")).then()
+    assert state(issued(), on("m1"), gone) == License()
+    given(issued(), on("m1"), gone).when(activate("m1")).refused(CodeNotFound)
+
+
+def test_a_machine_is_recognised_when_it_has_changed_and_not_more_often_than_seats_may_be_taken() -> None:
+    was = on("m1", fingerprints=("a", "b", "c"))
+    changed = RecogniseMachine(license_id="L", machine="m2", fingerprints=("a", "b", "x"), churn_max=5)
+    known = MachineRecognised(
+        license_id="L", activation_id="A-m1", machine="m2", fingerprints=("a", "b", "x"), recognised_at=NOW
+    )
+    given(issued(), was).when(changed).then(known)
+    given(issued(), was, known).when(changed).then()
+    given(issued(), was).when(replace(changed, machine="m1", fingerprints=())).then()
+    given(issued(), was).when(replace(changed, fingerprints=("a", "y", "x"))).then()
+    given(issued(max_activations=1), was).when(replace(changed, churn_max=0)).then()

@@ -501,3 +501,32 @@ def test_a_bundle_is_looked_at_without_those_beside_it(shop: Workshop, tmp_path:
     made, _ = built(shop, job(repository(tmp_path / "two", files), "lv2"))
     found = {each.file_name: (each.validation, each.validation_detail.split(" ")[0]) for each in made}
     assert found == {"tiny.lv2": ("passed", "urn:example:tiny"), "other.lv2": ("passed", "urn:example:other")}
+
+
+@pytest.mark.parametrize("level", ["medium", "none"])
+def test_weaker_isolation_builds_and_sweeps_and_says_what_it_is(
+    shop: Workshop, sandbox: Sandbox, tmp_path: Path, level: str
+) -> None:
+    if level == "medium" and not sandbox.landlock:
+        pytest.skip("this kernel has no Landlock")
+    weaker = replace(sandbox, bwrap="", cgroups=(), landlock=level == "medium")
+    assert weaker.level == level
+    secret = tmp_path / "secret"
+    secret.write_text("of the machine")
+    tmp_path.chmod(0o755)
+    for each in tmp_path.parents:
+        if str(each).startswith("/tmp/pytest"):
+            each.chmod(each.stat().st_mode | 0o001)
+    files = clap_with_make()
+    files["Makefile"] += (
+        f"\t@cat {secret} 2>/dev/null || echo read nothing\n"
+        f"\t@echo x > {tmp_path}/made 2>/dev/null || echo made nothing\n"
+        "\t@setsid sleep 600 & setsid sleep 601 &\n"
+    )
+    made, log = built(replace(shop, sandbox=weaker), job(repository(tmp_path / "tiny", files), "clap"))
+    assert [(each.format, each.validation) for each in made] == [("clap", "passed")]
+    assert f"Isolation of this build: {level}" in log
+    assert ("read nothing" in log, "of the machine" in log) == (level == "medium", level == "none")
+    # Its user is another one than ours where we are root, so it writes nowhere at either level.
+    assert ("made nothing" in log) == (level == "medium" or sandbox.uid is not None)
+    assert processes_of(sandbox) == []

@@ -37,6 +37,7 @@ from commands.catalogue.ports import CookieJars, Importing
 from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
+from commands.licensing.ports import Directory as LicenceRegister
 from commands.ports import Blobs, Letter, Post, Web
 from commands.webhooks.ports import SigningSecrets
 from domain.analyses.findings import Analysis, Detail, Findings
@@ -239,6 +240,7 @@ class Scene:
             MusicProvider: self.provider,
             Directory: self.directory,
             Register: self.directory,
+            LicenceRegister: self.directory,
             Subscriptions: self.payments,
             Importing: self.importing,
             CookieJars: self.cookies,
