@@ -74,7 +74,7 @@ def master(score: Score, mix: Sound) -> Levels:
 PRESENCE_HERTZ = 1500.0
 
 
-def _shelf(decibels: float) -> Array:
+def shelf(decibels: float) -> Array:
     """A shelf of the first order: the sound, and of what is high some more of it."""
     b, a = signal.butter(1, PRESENCE_HERTZ, "high", fs=RATE)
     more = 10 ** (decibels / 20) - 1
@@ -83,7 +83,7 @@ def _shelf(decibels: float) -> Array:
 
 def _filter(mix: Sound, bandwidth: float, presence: float) -> None:
     """Take away what is no sound (below 22 Hz), the sides of the low end, and what the medium would not keep."""
-    high = np.concatenate([signal.butter(2, 22.0, "high", fs=RATE, output="sos"), _shelf(presence)])
+    high = np.concatenate([signal.butter(2, 22.0, "high", fs=RATE, output="sos"), shelf(presence)])
     low = signal.butter(2, bandwidth, "low", fs=RATE, output="sos") if 0 < bandwidth < 19_000 else None
     width = signal.butter(1, 120.0, "high", fs=RATE, output="sos")
     states = [np.zeros((len(high), 2)) for _ in range(2)]

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
-from adapters.band import effects, waves
+from adapters.band import effects, kit, waves
 from adapters.band.compose import compose
 from adapters.band.instruments import PATCHES, Instrument, tone
 from adapters.band.kit import KITS, Drums
-from adapters.band.master import Levels, master, measure
+from adapters.band.master import Levels, master, measure, shelf
 from adapters.band.render import STEMS, mixed, stems
 from adapters.band.score import Brief, Drum, Score
 from adapters.band.waves import RATE, Sound
@@ -206,3 +206,38 @@ def test_many_kicks_across_the_pieces_that_are_worked_on_make_the_same_room() ->
         np.minimum(apart, alone, out=apart)
     assert np.array_equal(both, apart)
     assert float(both.min()) == pytest.approx(10 ** (-8 / 20), rel=0.01)
+
+
+@pytest.mark.parametrize("tonic", [0, 5, 10])
+def test_drums_that_ring_are_in_the_key(tonic: int) -> None:
+    built = KITS["techno"]
+    ringing: tuple[tuple[Drum, float, float], ...] = (
+        ("kick", built.kick[1], kit.KICK_HERTZ_MIN),
+        ("low_tom", built.tom[0] * 0.68, 0.0),
+    )
+    for name, hertz, lowest in ringing:
+        sound = Drums("techno", tonic).stroke(name, 0)[round(0.22 * RATE) :]
+        spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 19))
+        found = float(np.fft.rfftfreq(1 << 19, 1 / RATE)[spectrum.argmax()])
+        assert min(abs(12 * np.log2(found / tone)) for tone in tones(tonic)) < 0.4, (name, found)
+        assert 0.8 * max(hertz, lowest) < found < 1.25 * hertz
+
+
+def tones(tonic: int) -> list[float]:
+    """The tonics and fifths of a key, Hz."""
+    return [waves.frequency(pitch) for pitch in range(12, 84) if (pitch - tonic) % 12 in {0, 7}]
+
+
+def test_a_plucked_bass_has_its_weight_where_a_double_bass_has_it() -> None:
+    sound = Instrument("upright").play(tone(33, 0.6, 0.8))[0]
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    frequencies = np.fft.rfftfreq(len(sound), 1 / RATE)
+    assert power[frequencies < 250].sum() > 10 * power[frequencies > 500].sum()
+
+
+@pytest.mark.parametrize("decibels", [0.0, 3.0])
+def test_presence_lifts_what_is_high_and_leaves_the_rest(decibels: float) -> None:
+    _, gains = signal.sosfreqz(shelf(decibels), [100, 12_000], fs=RATE)
+    low, high = 20 * np.log10(np.abs(gains))
+    assert abs(low) < 0.05
+    assert high == pytest.approx(decibels, abs=0.15)

@@ -4,7 +4,7 @@
 
 For each genre so many short pieces are made, first and second takes in turn, and heard by our own analysis: the tempo
 must come back within 1 % and the very key, for 95 of 100. With `--peers` also by essentia and librosa where these are
-installed (`pip install librosa essentia`): the tempo within 4 %, octaves of it allowed, and
+installed (`uv pip install --group listeners`): the tempo within 4 %, octaves of it allowed, and
 the key or its relative, for 85 of 100 by the better of the two. `--cost` makes one whole beat of three minutes a genre,
 each in a process of its own with one thread, and tells its processor time and memory.
 """
@@ -124,7 +124,9 @@ def _peers(console: Console) -> dict[str, Listener]:
     known = {"essentia": essentia_hears, "librosa": librosa_hears}
     missing = [name for name in known if importlib.util.find_spec(name) is None]
     if len(missing) == len(known):
-        sys.exit("Neither essentia nor librosa is installed, so no peer hears anything: pip install librosa essentia")
+        sys.exit(
+            "Neither essentia nor librosa is installed, so no peer hears anything: uv pip install --group listeners"
+        )
     for name in missing:
         console.print(f"{name} is not installed and hears nothing: pip install {name}", highlight=False)
     return {name: make() for name, make in known.items() if name not in missing}

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.ears_peers MANIFEST [--limit N] [--repeat N]
 
 Every recording is heard by each system in turn, `--repeat` times over, and the median time of each counts.
-Peers that are not installed are left out (`pip install librosa essentia`); the tests never need them. Every system
+Peers that are not installed are left out (`uv pip install --group listeners`); the tests never need them. Every system
 reads the file itself. Ours always gives everything; peers are asked for tempo and key alone, and essentia also for
 what else it has of our outputs: beats, onsets, loudness with its range and curves, danceability, chords, and, in a row
 of its own because it costs the most by far, the true peak. It has no metre, sections, fades, moods and genres.
