@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from commands.billing.ports import Order
 from commands.billing.subscriptions import LinkCustomer
 from commands.catalogue.ports import Sent
 from commands.identity.teams import ForgetWorkspace
-from commands.kernel import REACTIONS, Command, Reaction
+from commands.kernel import HOUSEKEEPING, REACTIONS, Command, Reaction
 from commands.webhooks.deliveries import RecordAttempt
 from domain.analyses.analyses import AnalysisRequested
 from domain.builds.builds import BuildAsked
@@ -266,3 +268,13 @@ def test_the_law_was_put_to_every_reaction() -> None:
     for example in CASES:
         asyncio.run(twice(example))
     assert set(REACTIONS) == ACTED
+
+
+#: What is outside: its answers may take as long as they like.
+OUTSIDE = re.compile(r"\bports\.(payments|post|provider|web)\b")
+
+
+@pytest.mark.parametrize("name", [name for name, each in REACTIONS.items() if each.queue is HOUSEKEEPING])
+def test_nobody_outside_is_asked_where_everybody_s_work_is_done(name: str) -> None:
+    """Messages to all endpoints are written there: whoever drips would make everybody's late."""
+    assert not OUTSIDE.search(inspect.getsource(REACTIONS[name].handler))

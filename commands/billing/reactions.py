@@ -8,7 +8,7 @@ import structlog
 
 from commands.billing.ports import Order, Ports
 from commands.billing.subscriptions import AbandonCheckout, LinkCustomer, NoteCheckout
-from commands.kernel import Command, reacts_to
+from commands.kernel import Command, Queue, reacts_to
 from domain.billing.subscriptions import OVER, CheckoutBegun, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
 from domain.kernel import ERASED, Event
@@ -19,6 +19,9 @@ CHECKOUT_TIME = timedelta(minutes=2)
 
 log = structlog.get_logger(__name__)
 
+#: Apart from what is done for everybody: a provider that drips would take those places.
+PAYMENTS = Queue("payments", concurrency=8, timeout=300.0)
+
 
 def _may_cost(event: Event) -> bool:
     return isinstance(event, WorkspaceForgotten) or (
@@ -26,7 +29,7 @@ def _may_cost(event: Event) -> bool:
     )
 
 
-@reacts_to(WorkspaceForgotten, SubscriptionObserved, name="end-subscriptions", only=_may_cost)
+@reacts_to(WorkspaceForgotten, SubscriptionObserved, name="end-subscriptions", only=_may_cost, queue=PAYMENTS)
 async def end_subscriptions(recorded: Recorded, ports: Ports) -> None:
     """End what a forgotten workspace pays for, also what is paid for only now, at a checkout that was still open."""
     event = recorded.event
@@ -49,7 +52,7 @@ def _settled_by(event: CheckoutBegun) -> datetime:
     return event.begun_at + CHECKOUT_TIME
 
 
-@reacts_to(CheckoutBegun, name="close-checkout", due=_settled_by)
+@reacts_to(CheckoutBegun, name="close-checkout", due=_settled_by, queue=PAYMENTS)
 async def close_checkout(recorded: Recorded, ports: Ports) -> None:
     """Close the page that the provider may have made for somebody who was never sent to it.
 
