@@ -1,4 +1,4 @@
-"""More doors to the running stack: another process with the same settings, and one with stricter ones."""
+"""More processes over the data of the running stack: one with stricter settings, and one that takes little."""
 
 from __future__ import annotations
 
@@ -16,15 +16,8 @@ from tests.journeys.kit import Process, Stack
 
 
 @pytest.fixture(scope="session")
-def elsewhere(stack: Stack) -> Iterator[str]:
-    """The URL of a second API process over the same data."""
-    with stack.door() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
 def strict(stack: Stack) -> Iterator[httpx.Client]:
-    """A third one that limits mailboxes, demands verified addresses, and lets nobody stay."""
+    """One that limits mailboxes, demands verified addresses, and lets nobody stay."""
     with (
         stack.door(code_limit_per_hour=3, email_verification_required=True, session_seconds_max=1.5) as url,
         httpx.Client(base_url=url, timeout=30) as http,
@@ -48,3 +41,10 @@ def everything_on(stack: Stack) -> Iterator[Process]:
         ) as process,
     ):
         yield process
+
+
+@pytest.fixture(scope="session")
+def small(stack: Stack) -> Iterator[str]:
+    """The URL of one that takes recordings of a thousand bytes."""
+    with stack.door(upload_bytes_max=1000) as url:
+        yield url

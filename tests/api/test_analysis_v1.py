@@ -37,13 +37,6 @@ def me(account: Register) -> Account:
 
 
 @pytest.fixture(scope="module")
-def verifying(stack: Stack) -> Iterator[httpx.Client]:
-    """A door where addresses have to be proved."""
-    with stack.door(email_verification_required=True) as url, httpx.Client(base_url=url, timeout=30) as http:
-        yield http
-
-
-@pytest.fixture(scope="module")
 def frugal(stack: Stack) -> Iterator[httpx.Client]:
     """A door with a small quota and few demos."""
     settings: dict[str, Any] = {"monthly_analysis_limits": {"free": 5}, "demo_limit_per_hour": 3}
@@ -182,8 +175,8 @@ def test_the_key_is_accepted_in_both_headers(client: httpx.Client, me: Account) 
         assert client.get("/v1/usage", headers=headers).status_code == 200
 
 
-def test_where_verification_is_required_a_key_waits_for_it(verifying: httpx.Client) -> None:
-    http = verifying
+def test_where_verification_is_required_a_key_waits_for_it(strict: httpx.Client) -> None:
+    http = strict
     answer = http.post("/v1/auth/register", json={"email": f"unproved-{uuid4().hex}@example.com"}).json()
     assert answer["email_verification_required"] is True
     headers = {"X-API-Key": answer["api_key"]}
@@ -201,8 +194,8 @@ def test_where_verification_is_required_a_key_waits_for_it(verifying: httpx.Clie
     assert pointed_at(http.post("/v1/auth/verify-email", json=proof)) == ["body"], "a code works once"
 
 
-def test_guessing_codes_ends_soon(verifying: httpx.Client) -> None:
-    http = verifying
+def test_guessing_codes_ends_soon(strict: httpx.Client) -> None:
+    http = strict
     answer = http.post("/v1/auth/register", json={"email": f"guessed-{uuid4().hex}@example.com"}).json()
     code = int(answer["dev_code"])
     for guess in range(1, 6):

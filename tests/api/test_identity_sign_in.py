@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -207,33 +208,43 @@ def test_what_is_no_address_is_refused(client: httpx.Client, body: dict[str, obj
     assert answer.json()["detail"][0]["loc"] == ["body", "email"]
 
 
+@pytest.fixture(scope="module")
+def behind_a_proxy(stack: Stack) -> Iterator[str]:
+    """The URL of one more process, which believes who is said to have asked."""
+    with stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url:
+        yield url
+
+
+@pytest.fixture
+def http(behind_a_proxy: str) -> Iterator[httpx.Client]:
+    """A browser that is new there."""
+    with httpx.Client(base_url=behind_a_proxy, timeout=30) as browser:
+        yield browser
+
+
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(stack: Stack) -> None:
+def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(http: httpx.Client) -> None:
     """Each source has its own codes and answers; all together guess no more often than one of them could."""
-    with (
-        stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url,
-        httpx.Client(base_url=url, timeout=30) as http,
-    ):
-        email = new_email()
+    email = new_email()
 
-        def ask(number: int) -> httpx.Response:
-            source = {"X-Forwarded-For": f"198.51.100.{number}"}
-            return http.post("/v1/auth/email/start", json={"email": email}, headers=source)
+    def ask(number: int) -> httpx.Response:
+        source = {"X-Forwarded-For": f"198.51.100.{number}"}
+        return http.post("/v1/auth/email/start", json={"email": email}, headers=source)
 
-        assert [ask(1).status_code for _ in range(20)] == [200] * 3 + [429] * 17
-        mine = ask(2).json()
-        guesses = [
-            verify(http, mine["challenge_id"], other_than(mine["dev_code"]), **{"X-Forwarded-For": "198.51.100.1"})
-            for _ in range(4)
-        ]
-        assert {each.status_code for each in guesses} == {422}
-        answer = verify(http, mine["challenge_id"], mine["dev_code"], **{"X-Forwarded-For": "198.51.100.2"})
-        assert answer.status_code == 200
-        # Twelve letters in all, of which four have been sent.
-        sent = [ask(number).status_code for number in range(3, 13)]
-        assert sent == [200] * 8 + [429] * 2
+    assert [ask(1).status_code for _ in range(20)] == [200] * 3 + [429] * 17
+    mine = ask(2).json()
+    guesses = [
+        verify(http, mine["challenge_id"], other_than(mine["dev_code"]), **{"X-Forwarded-For": "198.51.100.1"})
+        for _ in range(4)
+    ]
+    assert {each.status_code for each in guesses} == {422}
+    answer = verify(http, mine["challenge_id"], mine["dev_code"], **{"X-Forwarded-For": "198.51.100.2"})
+    assert answer.status_code == 200
+    # Twelve letters in all, of which four have been sent.
+    sent = [ask(number).status_code for number in range(3, 13)]
+    assert sent == [200] * 8 + [429] * 2
 
 
 def test_a_stranger_at_the_same_address_keeps_no_known_device_out(stack: Stack) -> None:
@@ -275,34 +286,29 @@ def test_a_stranger_at_the_same_address_keeps_no_known_device_out(stack: Stack) 
         assert [ask(device).status_code for _ in range(3)] == [200, 429, 429], "a device has its own limit"
 
 
-def test_a_code_that_somebody_else_asks_for_leaves_mine_as_it_is(stack: Stack) -> None:
-    with stack.door(trusted_proxies="127.0.0.1") as url, httpx.Client(base_url=url, timeout=30) as http:
-        email = new_email()
+def test_a_code_that_somebody_else_asks_for_leaves_mine_as_it_is(http: httpx.Client) -> None:
+    email = new_email()
 
-        def ask(source: str) -> dict[str, str]:
-            headers = {"X-Forwarded-For": source}
-            started: dict[str, str] = http.post("/v1/auth/email/start", json={"email": email}, headers=headers).json()
-            return started
+    def ask(source: str) -> dict[str, str]:
+        headers = {"X-Forwarded-For": source}
+        started: dict[str, str] = http.post("/v1/auth/email/start", json={"email": email}, headers=headers).json()
+        return started
 
-        older, mine, theirs = ask("203.0.113.1"), ask("203.0.113.1"), ask("203.0.113.2")
-        statuses = [verify(http, each["challenge_id"], each["dev_code"]).status_code for each in (older, mine)]
-        assert statuses == [422, 200]
-        assert theirs["challenge_id"] != mine["challenge_id"]
+    older, mine, theirs = ask("203.0.113.1"), ask("203.0.113.1"), ask("203.0.113.2")
+    statuses = [verify(http, each["challenge_id"], each["dev_code"]).status_code for each in (older, mine)]
+    assert statuses == [422, 200]
+    assert theirs["challenge_id"] != mine["challenge_id"]
 
 
-def test_many_sources_guess_no_more_often_than_one_mailbox_allows(stack: Stack) -> None:
-    with (
-        stack.door(code_limit_per_hour=3, trusted_proxies="127.0.0.1") as url,
-        httpx.Client(base_url=url, timeout=30) as http,
-    ):
-        email, statuses = new_email(), []
-        for number in range(1, 6):
-            source = {"X-Forwarded-For": f"198.51.100.{number}"}
-            started = http.post("/v1/auth/email/start", json={"email": email}, headers=source).json()
-            wrong = other_than(started["dev_code"])
-            statuses += [verify(http, started["challenge_id"], wrong, **source).status_code for _ in range(5)]
-        # Three codes of five tries each is what one mailbox allowed before there were sources.
-        assert statuses.count(422) == 15
+def test_many_sources_guess_no_more_often_than_one_mailbox_allows(http: httpx.Client) -> None:
+    email, statuses = new_email(), []
+    for number in range(1, 6):
+        source = {"X-Forwarded-For": f"198.51.100.{number}"}
+        started = http.post("/v1/auth/email/start", json={"email": email}, headers=source).json()
+        wrong = other_than(started["dev_code"])
+        statuses += [verify(http, started["challenge_id"], wrong, **source).status_code for _ in range(5)]
+    # Three codes of five tries each is what one mailbox allowed before there were sources.
+    assert statuses.count(422) == 15
 
 
 def test_one_mailbox_gets_so_many_codes_an_hour_known_or_not(client: httpx.Client, strict: httpx.Client) -> None:

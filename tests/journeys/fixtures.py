@@ -39,6 +39,13 @@ def client(stack: Stack) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
+def elsewhere(stack: Stack) -> Iterator[str]:
+    """The URL of a second API process over the same data."""
+    with stack.door() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def account(client: httpx.Client) -> Callable[[], Account]:
     """Registers somebody new, with a workspace and a key of their own, each time it is called."""
     return lambda: register(client)

@@ -33,13 +33,6 @@ def code(developer: Visitor, project: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(stack: Stack) -> Iterator[str]:
-    """The URL of a second process over the same data."""
-    with stack.door() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def documented(stack: Stack) -> Iterator[httpx.Client]:
     """A process with the documented limits."""
     limits = {"activation_limit_per_minute": 60, "unknown_code_limit_per_minute": 60}
