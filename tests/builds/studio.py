@@ -55,15 +55,12 @@ THEIRS = (
         frozenset(("lv2", f"eg-{name}.lv2") for name in ("amp", "fifths", "metro", "midigate", "params", "sampler")),
     ),
     Theirs(
-        "zam-plugins",
+        "dragonfly-reverb",
         "make",
-        (
-            "libfftw3-dev", "libgl-dev", "libjack-dev", "liblo-dev", "libsamplerate0-dev", "libx11-dev",
-            "libxcursor-dev", "libxext-dev", "libxrandr-dev", "libzita-convolver-dev",
-        ),
+        ("libgl-dev", "libjack-dev", "libx11-dev", "libxcursor-dev", "libxext-dev", "libxrandr-dev"),
         frozenset(
-            (kind, f"{name}{suffix}")
-            for name in ("ZamComp", "ZamEQ2", "ZamDelay", "ZamVerb")
+            (kind, f"Dragonfly{name}{suffix}")
+            for name in ("EarlyReflections", "HallReverb", "PlateReverb", "RoomReverb")
             for kind, suffix in (("vst3", ".vst3"), ("clap", ".clap"), ("lv2", ".lv2"), ("standalone", ""))
         ),
         dpf=True,
