@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 
 import pytest
 from hypothesis import assume, given
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from adapters.identity.secrets import (
     API_KEY_PREFIX,
     digest,
-    is_api_key,
     new_api_key,
     new_code,
     shown,
@@ -20,6 +20,17 @@ from adapters.identity.secrets import (
 from adapters.identity.vault import Vault
 
 SECRET = b"a server's secret of some length"
+LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def is_api_key(text: str, prefix: str = API_KEY_PREFIX) -> bool:
+    """Whether this is a key without a typing error, as a scanner for secrets finds out, which knows only the format."""
+    if not re.fullmatch(rf"{prefix}[0-9A-Za-z]{{49}}", text, re.ASCII):
+        return False
+    check = 0
+    for letter in text[-6:]:
+        check = check * 62 + LETTERS.index(letter)
+    return check == zlib.crc32(text[:-6].encode())
 
 
 def test_new_keys_differ_and_are_well_formed() -> None:
