@@ -137,4 +137,20 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = No
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as problem:
+        if (told := _told(problem)) is None:
+            raise
+        click.echo(f"ledgerline: {told[1]}", err=True)
+        return told[0]
     return status if isinstance(status, int) else 0
+
+
+def _told(problem: Exception) -> tuple[int, str] | None:
+    """The exit status and the sentence for what is nobody's mistake here; None for whatever may be one of ours."""
+    if isinstance(problem, UnicodeError):
+        return 2, "An argument, or a file that one names, is no text in UTF-8."
+    # No command but one that asks a database has imported its library.
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is not None and isinstance(problem, psycopg.OperationalError):
+        return 1, f"The database cannot be asked: {telemetry.redact(str(problem).strip().partition(chr(10))[0])}"
+    return None

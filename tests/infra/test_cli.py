@@ -19,6 +19,7 @@ import pytest
 
 from infra import cli
 from infra.embedded.processes import free_ports
+from infra.migrate import migrate
 from infra.settings import markdown, read_settings
 
 ROOT = Path(__file__).parents[2]
@@ -258,6 +259,31 @@ def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     assert said.startswith("ledgerline: No such option")
     assert "--fast" in said
     assert "`ledgerline migrate --help`" in said
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["log", "search", "--text"], ["log", "tail", "--stream"], ["log", "explain"], ["parked", "list", "--problem"]],
+    ids=" ".join,
+)
+def test_bytes_that_are_no_text_and_a_database_that_is_away_end_in_one_line(
+    argv: list[str],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    migrate(database_url)
+    for name, text in (COMPLETE | {"LEDGERLINE_POSTGRES_URL": database_url}).items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr("infra.telemetry.configure", lambda *_: None)
+    assert cli.main([*argv, "\udcff"]) == 2
+    assert capsys.readouterr().err == "ledgerline: An argument, or a file that one names, is no text in UTF-8.\n"
+    monkeypatch.setenv("LEDGERLINE_POSTGRES_URL", "postgresql://me:hunter2@127.0.0.1:9/x")
+    assert cli.main([*argv, "x"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ledgerline: The database cannot be asked: ")
+    assert said.count("\n") == 1
+    assert "hunter2" not in said
 
 
 def test_help_is_for_reading_and_a_version_for_telling(capsys: pytest.CaptureFixture[str]) -> None:
