@@ -102,6 +102,12 @@ async def test_who_follows_sees_what_is_appended_later_and_nothing_beyond_a_hole
         ledger.close()
         return seen
 
+    def select(after: int) -> list[int]:
+        ledger = _ledger(house.url)
+        found = ledger.recorder.select_notifications(after, 10, inclusive_of_start=False)
+        ledger.close()
+        return [each.id for each in found]
+
     seen_first = threading.Event()
     following = asyncio.create_task(asyncio.to_thread(follow))
     assert await asyncio.to_thread(seen_first.wait, 20)
@@ -115,7 +121,11 @@ async def test_who_follows_sees_what_is_appended_later_and_nothing_beyond_a_hole
             )
         ).fetchall()
         later = await house.record("analysis-2", REQUESTED)
+        selecting = asyncio.create_task(asyncio.to_thread(select, drawn - 1))
+        done, _ = await asyncio.wait((selecting,), timeout=0.5)
+        assert not done, "it went past a position that was not committed yet"
         await slow.commit()
+    assert await asyncio.wait_for(selecting, 20) == [drawn, later]
     seen = await asyncio.wait_for(following, 20)
     assert [position for position, _ in seen][1:] == [drawn, later]
     assert all(isinstance(each, Recorded) and isinstance(each.event, AnalysisRequested) for _, each in seen)
