@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 from msgspec import field
 from msgspec.structs import replace
 
-from domain.keeping import check_moments
+from domain.keeping import check_values
 from domain.kernel import Category, Event, Refusal, State, Unavailable, Value
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion
 from domain.sections import Sections
@@ -192,7 +192,7 @@ async def execute(command: Command, log: Log, now: datetime, context: Context) -
 
     Returns the position of the last event written, 0 when the wish was already so.
     """
-    check_moments(command)
+    check_values(command)
     handler = HANDLERS[type(command)]
     for attempt in range(ATTEMPTS_MAX):
         transaction = Transaction(log, now, optimistic=attempt == 0)

@@ -1,9 +1,10 @@
-"""What can be kept: texts and moments that the log, every fold and every surface can carry."""
+"""What can be kept: texts, numbers and moments that the log, every fold and every surface can carry."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from math import isfinite
 
 import msgspec
 from msgspec import inspect
@@ -15,6 +16,7 @@ EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=
 
 NO_TEXT = "a text has a zero character, or half of a character"
 NO_MOMENT = "a moment needs a time zone and lies between the years 2 and 9998"
+NO_NUMBER = "a number is infinite or none"
 
 
 class CannotBeKept(Invalid):
@@ -39,35 +41,44 @@ def check_text(text: str) -> str:
     return text
 
 
+def size_of(value: object) -> int:
+    """The bytes that a value takes as JSON; raises CannotBeKept."""
+    try:
+        return len(msgspec.json.encode(value))
+    except UnicodeEncodeError:
+        raise CannotBeKept(problem=NO_TEXT) from None
+
+
 @cache
-def moments(kind: type) -> tuple[str, ...]:
-    """The fields of this struct that hold moments, at whatever depth."""
+def checked_fields(kind: type) -> tuple[str, ...]:
+    """The fields of this struct that hold moments or fractions, at whatever depth."""
     info = inspect.type_info(kind)
-    return tuple(each.name for each in info.fields if _has_moment(each)) if isinstance(info, inspect.StructType) else ()
+    return tuple(each.name for each in info.fields if _is_checked(each)) if isinstance(info, inspect.StructType) else ()
 
 
-def _has_moment(kind: object) -> bool:
-    if isinstance(kind, inspect.DateTimeType):
+def _is_checked(kind: object) -> bool:
+    if isinstance(kind, (inspect.DateTimeType, inspect.FloatType)):
         return True
     if isinstance(kind, inspect.Type):
-        return any(_has_moment(getattr(kind, name)) for name in kind.__struct_fields__)
+        return any(_is_checked(getattr(kind, name)) for name in kind.__struct_fields__)
     if isinstance(kind, inspect.Field):
-        return _has_moment(kind.type)
-    return isinstance(kind, tuple) and any(map(_has_moment, kind))
+        return _is_checked(kind.type)
+    return isinstance(kind, tuple) and any(map(_is_checked, kind))
 
 
-def check_moments(value: object) -> None:
-    """Refuse moments, at whatever depth of a struct, that could not be compared, moved or written."""
+def check_values(value: object) -> None:
+    """Refuse moments that could not be compared, moved or written, and numbers that are none, at whatever depth."""
     if isinstance(value, datetime):
         # A naive one cannot be compared with those that are not; one at the end of the calendar falls off in UTC.
         if value.tzinfo is None or not EARLIEST <= value <= LATEST:
             raise CannotBeKept(problem=NO_MOMENT)
+    elif isinstance(value, float):
+        # JSON has no word for them: they would come back as null.
+        if not isfinite(value):
+            raise CannotBeKept(problem=NO_NUMBER)
     elif isinstance(value, msgspec.Struct):
-        for name in moments(type(value)):
-            check_moments(getattr(value, name))
-    elif isinstance(value, dict):
-        for each in value.values():
-            check_moments(each)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for each in value:
-            check_moments(each)
+        for name in checked_fields(type(value)):
+            check_values(getattr(value, name))
+    elif isinstance(value, (dict, list, tuple, set, frozenset)):
+        for each in value.values() if isinstance(value, dict) else value:
+            check_values(each)

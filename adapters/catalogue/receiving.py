@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from adapters.catalogue.files import Table, Unreadable, tables
+from adapters.catalogue.files import Refused, Table, Unreadable, tables
 from adapters.catalogue.profiles import PROFILES, Profile, personal
 from adapters.catalogue.reading import HEADER_ROWS_MAX, Located, dialects, locate
 from adapters.provides import provides
@@ -40,7 +40,7 @@ class Received(Value):
     #: The kind of report that it is.
     source: str = ""
     #: Why it can never be imported, as a word and a sentence; nothing of it may be kept then.
-    refused: tuple[str, str] | None = None
+    refused: tuple[Refused, str] | None = None
 
 
 class Receiving:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from domain.keeping import NO_TEXT, CannotBeKept, check_moments, check_text, moments
+from domain.keeping import NO_TEXT, CannotBeKept, check_text, check_values, checked_fields
 from domain.kernel import ERASED, Event, TooLarge
 from domain.vocabulary import events, personal_fields, renamed, upcast
 
@@ -43,16 +43,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Shape(NamedTuple):
-    """What is the same for all events of a kind: what of them is sealed, whether they hold moments, what reads them."""
+    """What is the same for all events of a kind: what is sealed, whether values are looked at, and what reads them."""
 
     personal: tuple[tuple[str, str], ...]
-    has_moments: bool
+    is_checked: bool
     decode: Callable[[bytes], Event]
 
 
 @cache
 def _shape(kind: type[Event]) -> _Shape:
-    return _Shape(personal_fields(kind), bool(moments(kind)), msgspec.json.Decoder(kind).decode)
+    return _Shape(personal_fields(kind), bool(checked_fields(kind)), msgspec.json.Decoder(kind).decode)
 
 
 def encode(event: Event, seals: Seals) -> bytes:
@@ -60,7 +60,7 @@ def encode(event: Event, seals: Seals) -> bytes:
 
     No event is written that could not be read, folded and shown: raises CannotBeKept or EventIsTooLarge.
     """
-    personal, has_moments, read = _shape(type(event))
+    personal, is_checked, read = _shape(type(event))
     try:
         state = _encode(_sealed(event, personal, seals) if personal else event)
     except UnicodeEncodeError:
@@ -69,8 +69,8 @@ def encode(event: Event, seals: Seals) -> bytes:
         raise CannotBeKept(problem=NO_TEXT)
     if len(state) > EVENT_BYTES_MAX:
         raise EventIsTooLarge(size=len(state), size_max=EVENT_BYTES_MAX)
-    if has_moments:
-        check_moments(event)
+    if is_checked:
+        check_values(event)
     try:
         read(state)
     except msgspec.DecodeError as unlike:

@@ -22,7 +22,7 @@ from adapters.provides import provides
 from adapters.readmodels.followers import Follower, Followers
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import LOOK_SECONDS, Progress
-from domain.keeping import check_moments
+from domain.keeping import check_values
 from domain.kernel import Conflict, Event, Unavailable
 from domain.vocabulary import addresses
 
@@ -235,7 +235,7 @@ def _entry(row: Any) -> Entry:
     try:
         event: Event | None = codec.decode(name, schema_version, state)
         # Moments at the ends of the calendar were taken once; there is no way to write them.
-        check_moments(event)
+        check_values(event)
     except Exception as problem:  # noqa: BLE001 - that something was done is known even when its facts are not
         log.warning("audit.unreadable", position=position, name=name, problem=repr(problem))
         event = None

@@ -390,7 +390,7 @@ async def _claimed(
         runner_id=runner_id,
         fence=row.fence,
         isolation=runner.isolation,
-        start_seconds=ports.settings.build_start_seconds,
+        begins_within=timedelta(seconds=ports.settings.build_start_seconds),
     )
     try:
         await ports.execute(wish, _context(row.workspace_id, runner_id))
@@ -492,7 +492,7 @@ async def note_step(
                 build_id=build_id,
                 platform=platform,
                 fence=data.fence,
-                seconds_max=ports.settings.build_seconds_max,
+                ends_within=timedelta(seconds=ports.settings.build_seconds_max),
             ),
             context,
         )

@@ -25,7 +25,7 @@ from api.catalogue.mappings import profiles, saved
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
 from api.uploads import form
-from commands.catalogue.imports import AnswerImport, RefuseImport, RequestImport
+from commands.catalogue.imports import AnswerImport, RequestImport
 from commands.catalogue.reactions import read_file
 from domain.catalogue.codes import find_isrc
 from domain.catalogue.imports import BadOption, Options, imports, object_key
@@ -207,22 +207,19 @@ async def _take(
         key = "" if received.refused else object_key(asker.workspace_id, import_id)
         if key:
             await ports.receiving.keep(received, key)
-        await ports.execute(
-            RequestImport(
-                import_id=import_id,
-                workspace_id=asker.workspace_id,
-                filename=check_text(received.filename),
-                object_key=key,
-                size=received.size,
-                sha256=received.sha256,
-                options=said,
-            ),
-            asker.context,
+        wish = RequestImport(
+            import_id=import_id,
+            workspace_id=asker.workspace_id,
+            filename=check_text(received.filename),
+            object_key=key,
+            size=received.size,
+            sha256=received.sha256,
+            options=said,
         )
         if received.refused:
             reason, detail = received.refused
-            refusal = msgspec.convert({"import_id": import_id, "reason": reason, "detail": detail}, RefuseImport)
-            await ports.execute(refusal, asker.context)
+            wish = replace(wish, refused=reason, detail=detail)
+        await ports.execute(wish, asker.context)
     return import_id, received.refused is not None
 
 

@@ -8,12 +8,12 @@ from litestar import Response, delete, get, patch
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from api.auth import COOKIE, Asker, needs
 from api.identity.ports import Ports
-from commands.identity.people import ChangePreferences, ForgetPerson
-from commands.identity.teams import RenameWorkspace
+from commands.identity.people import ForgetPerson
+from commands.identity.teams import ChangeProfile
 from domain.identity.people import NoSuchPerson, Preferences
 from domain.identity.workspaces import Role
 from projections.identity.people import Person, people
@@ -67,22 +67,13 @@ async def change_profile(
     data: JSONBody[ChangedProfile], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Profile:
     """Change what one wants mail about, or what the workspace is called."""
+    wish = ChangeProfile(person_id=asker.person_id, workspace_id=asker.workspace_id)
     if data.workspace_name is not UNSET:
-        await ports.execute(
-            RenameWorkspace(workspace_id=asker.workspace_id, by=asker.person_id, name=data.workspace_name.strip()),
-            asker.context,
-        )
+        wish = replace(wish, workspace_name=data.workspace_name.strip())
     if data.notification_preferences is not UNSET:
-        person = await _person(ports, asker)
-        changed = {
-            name: wish
-            for name in Preferences.__struct_fields__
-            if (wish := getattr(data.notification_preferences, name)) is not UNSET
-        }
-        await ports.execute(
-            ChangePreferences(person_id=asker.person_id, preferences=replace(person.preferences, **changed)),
-            asker.context,
-        )
+        said = asdict(data.notification_preferences)
+        wish = replace(wish, **{name: value for name, value in said.items() if value is not UNSET})
+    await ports.execute(wish, asker.context)
     return await profile(ports, asker)
 
 

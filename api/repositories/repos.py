@@ -14,8 +14,7 @@ from msgspec import Meta, Struct
 from api.auth import Asker, needs
 from api.kernel import check_url
 from api.repositories.ports import Ports
-from commands.repositories.repositories import LinkRepository, UnlinkRepository
-from commands.studio.projects import CreateProject
+from commands.repositories.repositories import CreateLinkedProject, LinkRepository, UnlinkRepository
 from domain.kernel import Invalid, Value
 from domain.studio.projects import Visibility, projects
 
@@ -109,7 +108,14 @@ async def link_repository(
     """Link a repository to a project. Builds that wait for a source begin."""
     (await ports.log.state(projects, data.project_id)).belongs_to(asker.workspace_id)
     place = place_of(data.repo_full_name, ports)
-    await _link(ports, asker, data.project_id, place, data.branch)
+    wish = LinkRepository(
+        project_id=data.project_id,
+        workspace_id=asker.workspace_id,
+        repo_full_name=place.full_name,
+        source_repo_url=place.url,
+        branch=data.branch or "",
+    )
+    await ports.execute(wish, asker.context)
     return Linked(success=True, project_id=data.project_id, source_repo_url=place.url)
 
 
@@ -129,27 +135,15 @@ async def create_and_link(
 ) -> LinkedProject:
     """Create a new external project and link a repository."""
     place = place_of(data.repo_full_name, ports)
-    project_id = ports.vault.new_id()
-    await ports.execute(
-        CreateProject(
-            project_id=project_id,
-            workspace_id=asker.workspace_id,
-            name=data.name,
-            description=data.description,
-            visibility=data.visibility,
-        ),
-        asker.context,
-    )
-    await _link(ports, asker, project_id, place, data.branch)
-    return LinkedProject(project_id=project_id, name=data.name, source_repo_url=place.url)
-
-
-async def _link(ports: Ports, asker: Asker, project_id: str, place: Place, branch: str | None) -> None:
-    wish = LinkRepository(
-        project_id=project_id,
+    wish = CreateLinkedProject(
+        project_id=ports.vault.new_id(),
         workspace_id=asker.workspace_id,
+        name=data.name,
         repo_full_name=place.full_name,
         source_repo_url=place.url,
-        branch=branch or "",
+        description=data.description,
+        visibility=data.visibility,
+        branch=data.branch or "",
     )
     await ports.execute(wish, asker.context)
+    return LinkedProject(project_id=wish.project_id, name=data.name, source_repo_url=place.url)

@@ -202,7 +202,7 @@ class ClaimBuild(Command):
     runner_id: str
     fence: int
     isolation: str
-    start_seconds: float = 120.0
+    begins_within: timedelta = timedelta(seconds=120)
 
 
 @decides(ClaimBuild, builds)
@@ -221,7 +221,7 @@ def claim_for_runner(wish: ClaimBuild, build: Build, now: datetime) -> list[Even
         fence=wish.fence,
         isolation=wish.isolation,
         claimed_at=now,
-        begins_by=now + timedelta(seconds=wish.start_seconds),
+        begins_by=now + wish.begins_within,
     )
     return [*queued, claimed]
 
@@ -249,7 +249,7 @@ class StartBuild(Command):
     build_id: str
     platform: Platform
     fence: int
-    seconds_max: float = 7200.0
+    ends_within: timedelta = timedelta(seconds=7200)
 
 
 @decides(StartBuild, builds)
@@ -262,7 +262,7 @@ def start(wish: StartBuild, build: Build, now: datetime) -> list[Event]:
     if build.status == "running":
         return [begun]
     # A runner ends a build that takes too long by itself; this is for when it does not.
-    ends_by = now + timedelta(seconds=wish.seconds_max) + GRACE
+    ends_by = now + wish.ends_within + GRACE
     return [BuildStarted(build_id=wish.build_id, started_at=now, ends_by=ends_by), begun]
 
 

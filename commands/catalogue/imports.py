@@ -23,7 +23,7 @@ from domain.kernel import Event
 
 
 class RequestImport(Command):
-    """Read a file into the books."""
+    """Read a file into the books; or write down why nothing is read of it, where that is seen as it comes."""
 
     import_id: str
     workspace_id: str
@@ -32,6 +32,8 @@ class RequestImport(Command):
     size: int
     sha256: str
     options: Options
+    refused: Reason | None = None
+    detail: str = ""
 
 
 class PauseImport(Command):
@@ -71,18 +73,20 @@ def request(wish: RequestImport, found: Import, now: datetime) -> list[Event]:
     """A file is asked for once under one id."""
     if found.standing != "absent":
         return []
-    return [
-        ImportRequested(
-            import_id=wish.import_id,
-            workspace_id=wish.workspace_id,
-            filename=wish.filename,
-            object_key=wish.object_key,
-            size=wish.size,
-            sha256=wish.sha256,
-            options=wish.options,
-            requested_at=now,
-        )
-    ]
+    requested = ImportRequested(
+        import_id=wish.import_id,
+        workspace_id=wish.workspace_id,
+        filename=wish.filename,
+        object_key=wish.object_key,
+        size=wish.size,
+        sha256=wish.sha256,
+        options=wish.options,
+        requested_at=now,
+    )
+    if wish.refused is None:
+        return [requested]
+    refused = ImportRefused(import_id=wish.import_id, reason=wish.refused, detail=wish.detail, refused_at=now)
+    return [requested, refused]
 
 
 @decides(PauseImport, imports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from msgspec import UNSET, UnsetType, json
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from commands.kernel import Command, decides
@@ -30,6 +30,7 @@ from domain.catalogue.releases import (
     TooMuchRelease,
     releases,
 )
+from domain.keeping import size_of
 from domain.kernel import Event, Value
 
 
@@ -163,6 +164,6 @@ def _kept(details: ReleaseDetails) -> ReleaseDetails:
     """Details with ISRCs in their normal form, where they have one; what is wrong with the rest, its report says."""
     tracks = tuple(replace(each, isrc=find_isrc(each.isrc) or each.isrc) for each in details.tracks)
     details = replace(details, tracks=tracks)
-    if len(json.encode(details)) > DETAILS_BYTES_MAX:
+    if size_of(details) > DETAILS_BYTES_MAX:
         raise TooMuchRelease(bytes_max=DETAILS_BYTES_MAX, loc=("body",))
     return details

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from msgspec import UNSET, UnsetType, json
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from commands.kernel import Command, decides
@@ -23,6 +23,7 @@ from domain.catalogue.tracks import (
     TrackRemoved,
     tracks,
 )
+from domain.keeping import size_of
 from domain.kernel import Event, Value
 
 
@@ -121,6 +122,6 @@ def remove(wish: RemoveTrack, track: Track, now: datetime) -> list[Event]:
 
 def _kept(details: Details) -> Details:
     """Details in their normal form; raises BadUpc, TooMuchMetadata."""
-    if len(json.encode(details.metadata)) > METADATA_BYTES_MAX:
+    if size_of(details.metadata) > METADATA_BYTES_MAX:
         raise TooMuchMetadata(bytes_max=METADATA_BYTES_MAX, loc=("body", "metadata"))
     return details if details.upc is None else replace(details, upc=normal_upc(details.upc))

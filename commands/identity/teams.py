@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.identity.people import join
+from msgspec.structs import replace
+
+from commands.identity.people import ChangePreferences, change_preferences, join
 from commands.kernel import Command, Transaction, decides, handles, part_of
 from domain.identity.people import (
     AddressInvited,
     InvitationEnded,
     NoSuchPerson,
     PersonForgotten,
+    Preferences,
     WorkspaceLeft,
     email_claims,
     people,
@@ -96,6 +99,32 @@ def rename(wish: RenameWorkspace, workspace: Workspace, now: datetime) -> list[E
     if workspace.name == wish.name:
         return []
     return [WorkspaceRenamed(workspace_id=wish.workspace_id, name=wish.name, renamed_at=now)]
+
+
+class ChangeProfile(Command):
+    """Say what one wants mail about, and call the workspace something else: both, or neither. Null changes nothing."""
+
+    person_id: str
+    workspace_id: str
+    workspace_name: str | None = None
+    analysis_complete: bool | None = None
+    billing_updates: bool | None = None
+    product_updates: bool | None = None
+
+
+@handles(ChangeProfile)
+async def change_profile(wish: ChangeProfile, transaction: Transaction) -> None:
+    """Each part has its own rule; what is not named stays as it is, whatever is changed beside it."""
+    if wish.workspace_name is not None:
+        workspace = await transaction.load(workspaces, wish.workspace_id)
+        named = RenameWorkspace(workspace_id=wish.workspace_id, by=wish.person_id, name=wish.workspace_name)
+        transaction.record(workspaces, wish.workspace_id, *rename(named, workspace, transaction.now))
+    names = Preferences.__struct_fields__
+    changed = {name: said for name in names if (said := getattr(wish, name)) is not None}
+    if changed:
+        person = await transaction.load(people, wish.person_id)
+        preferred = ChangePreferences(person_id=wish.person_id, preferences=replace(person.preferences, **changed))
+        transaction.record(people, wish.person_id, *change_preferences(preferred, person, transaction.now))
 
 
 class InviteMember(Command):

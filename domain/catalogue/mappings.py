@@ -109,6 +109,8 @@ def check(mapping: Mapping) -> None:
             raise BadMapping(
                 problem=f"A header has between one and {HEADER_CHARACTERS_MAX} characters.", loc=(*_IN, field)
             )
+    if mapping.kind not in _NEEDED:
+        raise BadMapping(problem=f"A mapping is of one of the kinds {', '.join(_NEEDED)}.", loc=("body", "kind"))
     for choices in _NEEDED[mapping.kind]:
         if not any(each in mapping.columns for each in choices):
             raise BadMapping(problem=f"A report of {mapping.kind} needs a column for {' or '.join(choices)}.", loc=_IN)

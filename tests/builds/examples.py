@@ -21,7 +21,7 @@ from commands.builds.builds import (
 from commands.builds.runners import RegisterRunner, RemoveRunner
 from commands.builds.secrets import RemoveSecret, SetSecret
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
-from commands.repositories.repositories import LinkRepository, UnlinkRepository
+from commands.repositories.repositories import CreateLinkedProject, LinkRepository, UnlinkRepository
 from commands.studio.projects import CreateProject
 from tests.examples import Example
 
@@ -31,6 +31,14 @@ linked = LinkRepository(
     workspace_id="w1",
     repo_full_name="ada/warm-tube",
     source_repo_url="https://github.com/ada/warm-tube",
+    branch="main",
+)
+created_with_source = CreateLinkedProject(
+    project_id="project-1",
+    workspace_id="w1",
+    name="Warm Tube",
+    repo_full_name=linked.repo_full_name,
+    source_repo_url=linked.source_repo_url,
     branch="main",
 )
 asked = AskForBuild(
@@ -74,6 +82,7 @@ secret = SetSecret(project_id="project-1", workspace_id="w1", name="SIGNING_PASS
 connected = ConnectGithub(workspace_id="w1", installation_id=7, account_login="ada", account_type="User")
 
 EXAMPLES = (
+    Example(created_with_source),
     Example(connected),
     Example(DisconnectGithub(workspace_id="w1"), [connected]),
     # Linked while a build waits for it.

@@ -38,7 +38,8 @@ from domain.builds.builds import (
 )
 from domain.builds.versions import following, of_source
 from domain.ledger import Context, Recorded
-from domain.studio.projects import AuNeedsMacos, NoSuchProject
+from domain.repositories.repositories import RepositoryLinked
+from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
 from tests.builds import examples
 from tests.spec import CONTEXT, NOW, given
 
@@ -103,6 +104,22 @@ def stored(platform: Any = "linux") -> BuildStored:
 cancel = CancelBuild(build_id="B", workspace_id="w1")
 
 
+def test_a_project_and_its_source_begin_together_and_once() -> None:
+    link = examples.linked
+    created = ProjectCreated(project_id=link.project_id, workspace_id="w1", name="Warm Tube", created_at=NOW)
+    source = RepositoryLinked(
+        project_id=link.project_id,
+        workspace_id="w1",
+        repo_full_name=link.repo_full_name,
+        source_repo_url=link.source_repo_url,
+        branch="main",
+        linked_at=NOW,
+    )
+    wish = examples.created_with_source
+    given().when(wish).then(created, source)
+    given().when(wish, wish).then()
+
+
 def test_a_runner_claims_under_a_higher_fence_than_all_before() -> None:
     given(asked, queued).when(claim(1)).then(claimed(1))
     given(asked, queued, claimed(1)).when(claim(1)).then()
@@ -119,8 +136,10 @@ def test_whoever_lost_its_claim_is_refused() -> None:
 
 def test_a_claim_and_a_build_have_the_time_that_the_settings_give_them() -> None:
     soon, late = NOW + timedelta(seconds=7), NOW + timedelta(seconds=11) + GRACE
-    given(asked, queued).when(replace(claim(), start_seconds=7)).then(replace(claimed(), begins_by=soon))
-    start = StartBuild(build_id="B", platform="linux", fence=1, seconds_max=11)
+    given(asked, queued).when(replace(claim(), begins_within=timedelta(seconds=7))).then(
+        replace(claimed(), begins_by=soon)
+    )
+    start = StartBuild(build_id="B", platform="linux", fence=1, ends_within=timedelta(seconds=11))
     given(asked, queued, claimed()).when(start).then(replace(started, ends_by=late), begun())
     assert REACTIONS["lose-build"].due(replace(claimed(), begins_by=soon)) == soon
     assert REACTIONS["time-out-build"].due(replace(started, ends_by=late)) == late

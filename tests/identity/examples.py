@@ -16,6 +16,7 @@ from commands.identity.people import (
 from commands.identity.sessions import CloseSession, NewSession, OpenSession, RefuseToken, SignIn
 from commands.identity.teams import (
     AcceptInvitation,
+    ChangeProfile,
     ChangeRole,
     DeclineInvitation,
     ForgetInvitee,
@@ -113,6 +114,7 @@ EXAMPLES = (
     Example(RefuseToken(session_id="session-9", digest="digest-9")),
     Example(OpenWorkspace(workspace_id="w3", person_id="ada", name="Studio"), [ada]),
     Example(RenameWorkspace(workspace_id="w1", by="ada", name="Garage"), [ada]),
+    Example(ChangeProfile(person_id="ada", workspace_id="w1", workspace_name="Garage", product_updates=False), [ada]),
     Example(invited, [ada, ben]),
     Example(RevokeInvitation(workspace_id="w1", invitation_id="inv-1", by="ada"), [ada, ben, invited]),
     Example(accepted, [ada, ben, invited]),

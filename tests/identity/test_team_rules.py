@@ -25,6 +25,7 @@ from commands.identity.teams import (
     OPEN_INVITATIONS_MAX,
     WORKSPACES_MAX,
     AcceptInvitation,
+    ChangeProfile,
     ChangeRole,
     DeclineInvitation,
     ForgetInvitee,
@@ -37,7 +38,7 @@ from commands.identity.teams import (
     TransferOwnership,
 )
 from commands.kernel import Command
-from domain.identity.people import email_claims, people
+from domain.identity.people import Preferences, email_claims, people
 from domain.identity.sessions import SessionOpened
 from domain.identity.workspaces import (
     ROLES,
@@ -378,6 +379,19 @@ async def test_an_admin_who_was_just_demoted_changes_nothing(ledger: Ledger) -> 
     ledger.meddle = ChangeRole(workspace_id="ada-home", person_id="ben", by="ada", role="viewer")
     with pytest.raises(RoleIsTooLow):
         await ledger.ask(ChangeRole(workspace_id="ada-home", person_id="cleo", by="ben", role="admin"))
+
+
+async def test_a_profile_changes_whole_or_not_at_all(ledger: Ledger) -> None:
+    await joined(ledger, "ben", "member")
+    before = await ledger.head()
+    with pytest.raises(RoleIsTooLow):
+        await ledger.ask(
+            ChangeProfile(person_id="ben", workspace_id="ada-home", workspace_name="Mine", product_updates=False)
+        )
+    assert await ledger.head() == before
+    await ledger.ask(ChangeProfile(person_id="ada", workspace_id="ada-home", product_updates=False))
+    await ledger.ask(ChangeProfile(person_id="ada", workspace_id="ada-home", billing_updates=False))
+    assert (await ledger.state(people, "ada")).preferences == Preferences(product_updates=False, billing_updates=False)
 
 
 async def test_for_strangers_there_is_no_workspace(ledger: Ledger) -> None:
