@@ -9,7 +9,7 @@ from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from adapters.identity.settings import Sealing
@@ -97,14 +97,14 @@ async def search_log(
     name: Annotated[str | None, QueryParameter(name="type", min_length=1, max_length=500, pattern=PRINTABLE)] = None,
     workspace_id: Word = None,
     actor: Word = None,
-    correlation_id: UUID | None = None,
+    correlation_id: FromQuery[UUID | None] = None,
     text: Word = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: FromQuery[datetime | None] = None,
+    until: FromQuery[datetime | None] = None,
     after: Position = None,
     before: Position = None,
     limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 100,
-    newest: bool = False,
+    newest: FromQuery[bool] = False,
 ) -> Response[list[dict[str, Any]]]:
     """Events that match, oldest first: the first ones, or with `newest` the last ones; personal texts stay sealed."""
     search = log.Search(
@@ -148,7 +148,7 @@ async def explain(ports: NamedDependency[Ports], name: FromPath[str]) -> Respons
 @get("/admin/parked", opt=operator_only(), include_in_schema=False)
 async def list_parked(
     ports: NamedDependency[Ports],
-    kind: Literal["job", "stream"] | None = None,
+    kind: FromQuery[Literal["job", "stream"] | None] = None,
     name: Word = None,
     stream: Word = None,
     workspace_id: Word = None,
