@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -13,8 +14,10 @@ import pytest
 
 from adapters.log.recorder import WRITING
 from adapters.postgres.settings import Postgres
+from infra.embedded.blobs import EmbeddedBlobs
+from tests.conftest import Databases
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import Neighbour, Stack, eventually
+from tests.journeys.kit import Neighbour, Stack, eventually, running_stack
 
 #: A kind of event that no version knows, one whose facts are damaged, and one whose moment falls off the calendar as
 #: soon as it is written in UTC: before the log refused such moments, it took them.
@@ -55,14 +58,27 @@ LISTS = (
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
+@pytest.fixture(scope="module")
+def stack(databases: Databases, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+    """A service of its own: what is written here stays in its log for ever, and nobody else shall find it there."""
+    with running_stack(
+        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"poison-{uuid4().hex}"
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    """HTTP to it."""
+    with httpx.Client(base_url=stack.url, timeout=30) as http:
+        yield http
+
+
 @pytest.fixture
 def database(stack: Stack) -> Iterator[psycopg.Connection]:
-    """The database of the stack, from which what is parked here is taken out again: others count it."""
+    """Its database."""
     with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         yield connection
-        connection.execute(
-            "DELETE FROM parked WHERE stream IN (SELECT originator_id FROM ledger_events WHERE actor = 'poisoner')"
-        )
 
 
 def made(answer: httpx.Response) -> Any:
