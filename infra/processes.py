@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -53,7 +54,11 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from infra.serving.settings import Browsers, Connections, Proxies
 
     class Server(uvicorn.Server):
-        """Uvicorn without its signal handlers: the process has its own."""
+        """Uvicorn without its signal handlers, since the process has its own; it says when it listens."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready(self.started)
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:

@@ -18,6 +18,8 @@ from psycopg import AsyncConnection
 log = structlog.get_logger(__name__)
 
 BEAT_SECONDS = 5.0
+#: While it is not ready, so that it is soon seen to be.
+UNREADY_SECONDS = 1.0
 #: A role that has not shown itself for so long is not at work: it has died, hangs, or cannot reach Postgres.
 SILENT_SECONDS_MAX = 20.0
 #: What has ended is shown for so long.
@@ -51,7 +53,7 @@ class Heartbeat:
                     await connection.execute("DELETE FROM roles WHERE seen_at < now() - %s::interval", (REMEMBERED,))
                     while True:
                         await self._beat(connection, "running", None)
-                        await asyncio.sleep(BEAT_SECONDS)
+                        await asyncio.sleep(BEAT_SECONDS if self._is_ready() else UNREADY_SECONDS)
             except (psycopg.Error, OSError) as problem:
                 log.debug("heartbeat.missed", problem=str(problem).strip())
                 await asyncio.sleep(BEAT_SECONDS)
