@@ -23,7 +23,7 @@ from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.mappings import profiles, saved
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
+from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, paged
 from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RequestImport
 from commands.catalogue.reactions import read_file
@@ -265,10 +265,8 @@ async def list_imports(
     ports: NamedDependency[Ports], asker: NamedDependency[Asker], limit: Limit = LIMIT, offset: Offset = 0
 ) -> ImportList:
     """List the imports of the workspace, newest first."""
-    found = await ports.views.page(import_documents, asker.workspace_id, limit=limit, offset=offset)
-    total = (await ports.views.sums(import_counts, [asker.workspace_id], asker.workspace_id))[asker.workspace_id]
-    rows = [_document(each.body) for each in found]
-    return ImportList(rows, Pagination(total, limit, offset, has_more=offset + len(rows) < total))
+    found, page = await paged(ports, import_documents, import_counts, asker.workspace_id, limit, offset)
+    return ImportList([_document(each) for each in found], page)
 
 
 @get("/api/v1/imports/{import_id:str}", tags=["catalogue"], opt=READ, responses={200: ONE})

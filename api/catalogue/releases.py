@@ -20,7 +20,7 @@ from adapters.catalogue.media import filenames, pieces
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened
+from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, paged
 from commands.catalogue.ports import track_id
 from commands.catalogue.releases import (
     ChangeRelease,
@@ -205,10 +205,8 @@ async def list_releases(
     ports: NamedDependency[Ports], asker: NamedDependency[Asker], limit: Limit = LIMIT, offset: Offset = 0
 ) -> ReleaseList:
     """List the releases of the workspace, newest first."""
-    found = await ports.views.page(release_documents, asker.workspace_id, limit=limit, offset=offset)
-    total = (await ports.views.sums(release_counts, [asker.workspace_id], asker.workspace_id))[asker.workspace_id]
-    rows = [_document(each.body) for each in found]
-    return ReleaseList(rows, Pagination(total, limit, offset, has_more=offset + len(rows) < total))
+    found, page = await paged(ports, release_documents, release_counts, asker.workspace_id, limit, offset)
+    return ReleaseList([_document(each) for each in found], page)
 
 
 @get("/api/v1/releases/{release_id:str}", tags=["distribution"], opt=READ, responses={200: ONE})
@@ -430,8 +428,6 @@ async def _message(
 
 async def _known(ports: Ports, asker: Asker, release_id: str) -> Release:
     """A release as rules know it, to whoever has it."""
-    if "\0" in release_id:
-        raise NoSuchRelease
     release = await ports.reading.log.state(releases, release_id)
     if release.workspace_id != asker.workspace_id or release.details is None:
         raise NoSuchRelease

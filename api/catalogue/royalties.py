@@ -16,7 +16,7 @@ from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.analytics import Format
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination
+from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, pagination
 from commands.catalogue.titles import ResolveTitle
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.titles import NoSuchTitle
@@ -133,7 +133,7 @@ async def list_unresolved(
     found = await ports.books.titles(asker.workspace_id, limit=limit, offset=offset)
     total = found[0].of if found else 0
     rows = [UnresolvedTitle(each.id, each.artist, each.title, each.reason, each.rows, each.isrc) for each in found]
-    return UnresolvedList(rows, Pagination(total, limit, offset, has_more=offset + len(rows) < total))
+    return UnresolvedList(rows, pagination(total, limit, offset, len(rows)))
 
 
 @post("/api/v1/unresolved/{title_id:str}/resolve", status_code=200, tags=["catalogue"], opt=WRITE)

@@ -24,6 +24,7 @@ from domain.keeping import check_text
 from projections.analyses.analyses import AnalysisV1, analyses
 from projections.beats.beats import BeatDocument, beat_documents
 from projections.catalogue.tracks import TrackDocument, track_counts, track_documents
+from projections.kernel import Projection, Tally
 
 READ = needs("catalogue:read", "viewer")
 WRITE = needs("catalogue:write", "member")
@@ -98,6 +99,20 @@ class Pagination(Struct):
     limit: int
     offset: int
     has_more: bool
+
+
+def pagination(total: int, limit: int, offset: int, shown: int) -> Pagination:
+    """What a list says of a page that shows so many."""
+    return Pagination(total, limit, offset, has_more=offset + shown < total)
+
+
+async def paged(
+    ports: Ports, documents: Projection[Any], counts: Tally, workspace_id: str, limit: int, offset: int
+) -> tuple[list[bytes], Pagination]:
+    """A page of a workspace's documents, newest first, and where it is among as many as are counted."""
+    found = await ports.views.page(documents, workspace_id, limit=limit, offset=offset)
+    total = (await ports.views.sums(counts, [workspace_id], workspace_id))[workspace_id]
+    return [each.body for each in found], pagination(total, limit, offset, len(found))
 
 
 class TrackList(Struct):
@@ -186,11 +201,8 @@ async def list_tracks(
     offset: Offset = 0,
 ) -> TrackList:
     """List the tracks of the catalogue in reverse creation order, with explicit pagination metadata."""
-    workspace_id = asker.workspace_id
-    found = await ports.views.page(track_documents, workspace_id, limit=limit, offset=offset)
-    total = (await ports.views.sums(track_counts, [workspace_id], workspace_id))[workspace_id]
-    rows = [_rows(each.body) for each in found]
-    return TrackList(rows, Pagination(total, limit, offset, has_more=offset + len(rows) < total))
+    found, page = await paged(ports, track_documents, track_counts, asker.workspace_id, limit, offset)
+    return TrackList([_rows(each) for each in found], page)
 
 
 @get(
