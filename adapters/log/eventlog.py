@@ -42,7 +42,7 @@ V = TypeVar("V")
 
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
-#: The numbers of the appends in a batch, each of which has at least one event.
+#: Numbers for the authorities in a batch; there are no more of them than appends, each of at least one event.
 _NUMBERS = [arrays.int8(number) for number in range(BATCH_EVENTS_MAX)]
 
 #: What is rung when a stream has grown of which processes remember something; the message is its name.
@@ -99,17 +99,17 @@ class _Append:
             self.future.set_exception(problem)
 
 
-# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before. An append
-# whose authority has changed is left out: the list of those is made once, and rows keep their order.
+# The lock is taken while the first row is joined, and positions are drawn for joined rows: so always before. Appends
+# whose authority has changed are left out: the list of such authorities is made once, and rows keep their order.
 _INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
 INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
                      event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
 SELECT stream, version, topic, state, event, schema, workspace, actor, correlation, causation
 FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-    AS e(stream, version, topic, state, event, schema, workspace, actor, correlation, causation, append)
-WHERE NOT append = ANY (ARRAY(
-    SELECT seen.append FROM unnest($12, $13, $14) AS seen(append, stream, position)
+    AS e(stream, version, topic, state, event, schema, workspace, actor, correlation, causation, authority)
+WHERE NOT authority = ANY (ARRAY(
+    SELECT seen.authority FROM unnest($12, $13, $14) AS seen(authority, stream, position)
     WHERE seen.position < (
         SELECT notification_id FROM {TABLE} WHERE originator_id = seen.stream ORDER BY originator_version DESC LIMIT 1
     )
@@ -335,11 +335,13 @@ class EventLog(Log):
 
     async def _insert(self, batch: list[_Append]) -> None:
         columns = zip(*(row for append in batch for row in append.rows), strict=True)
-        numbers = [_NUMBERS[number] for number, append in enumerate(batch) for _ in append.rows]
+        # Most of a busy batch comes from a few callers, whose authority is looked at once for all that they ask.
+        authorities = {append.relies_on: number for number, append in enumerate(batch)}
+        numbers = [_NUMBERS[authorities[append.relies_on]] for append in batch for _ in append.rows]
         seen = [
             (_NUMBERS[number], arrays.text(stream), arrays.int8(position))
-            for number, append in enumerate(batch)
-            for stream, position in append.relies_on
+            for relies_on, number in authorities.items()
+            for stream, position in relies_on
         ]
         result = await self._prepared.run(
             [

@@ -233,6 +233,7 @@ class Guard:
         self._never = frozenset(
             (self._place(ip_address(host)), port) for host, port in map(_allowed, filter(None, never))
         )
+        self._never_ports = frozenset(port for _, port in self._never)
 
     def check_url(self, url: str) -> None:
         """Refuse a URL that is wrong on its face, asking nobody."""
@@ -285,7 +286,7 @@ class Guard:
 
     def check_never(self, address: Address, port: int) -> None:
         """Refuse what no exception opens."""
-        if (self._place(address), port) in self._never:
+        if port in self._never_ports and (self._place(address), port) in self._never:
             raise ForbiddenTarget("The host leads to this service itself, where we do not connect.")
 
     def _place(self, address: Address) -> str:
@@ -327,6 +328,7 @@ def _is_ipv6(text: str) -> bool:
         return False
 
 
+@lru_cache(1024)
 def _literal(host: str) -> Address | None:
     """The address that the host spells out, None if it is a name; odd spellings are refused."""
     name = host.removesuffix(".")

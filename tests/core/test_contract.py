@@ -174,9 +174,11 @@ async def test_what_somebody_may_no_longer_ask_for_is_not_written_and_harms_nobo
         ask("tree-1", relying_on(("key-2", other), ("key-1", seen))),
         ask("tree-2", relying_on(("key-2", other), ("nothing-1", 0))),
         ask("tree-3", relying_on(("key-1", await ledger.head()))),
+        ask("tree-4", relying_on(("key-2", other), ("key-1", seen))),
+        ask("tree-5", relying_on(("key-2", other), ("nothing-1", 0))),
     )
-    assert list(written) == [False, True, True]
-    assert [(await ledger.read(f"tree-{name}")).version for name in (1, 2, 3)] == [0, 1, 1]
+    assert list(written) == [False, True, True, False, True]
+    assert [(await ledger.read(f"tree-{name}")).version for name in range(1, 6)] == [0, 1, 1, 0, 1]
 
 
 async def test_whoever_has_the_right_still_is_heard_and_whoever_lost_it_is_refused(ledger: Ledger) -> None:
