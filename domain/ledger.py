@@ -57,6 +57,8 @@ class Recorded(Value):
     correlation_id: UUID
     causation_id: UUID | None
     event: Event
+    #: The trace in which it happened, as W3C writes it; see `domain.tracing`.
+    traceparent: str | None = None
 
     def context(self) -> Context:
         """The context of what follows from this event."""

@@ -20,6 +20,8 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from domain.tracing import TRACE, trace_id
+
 #: What may never be read in a log, and what is read instead. The order matters: URLs before addresses.
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(bz[dios]?_|whsec_|whsk_|sk_live_|sk_test_|gh[pousr]_)[A-Za-z0-9+/=_-]{4,}"), r"\1***"),
@@ -97,6 +99,14 @@ def _with_role(role: str) -> Processor:
         return event
 
     return add
+
+
+def _with_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The trace that whatever is said belongs to."""
+    traceparent = TRACE.get()
+    if traceparent is not None:
+        event.setdefault("trace_id", trace_id(traceparent))
+    return event
 
 
 def _uvicorn_extras_away(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -187,6 +197,8 @@ def write_clean(event: str, **fields: Any) -> None:
     writer, role = _direct
     timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     line = {"timestamp": timestamp, "level": "info", "role": role, "event": event, **fields}
+    if (traceparent := TRACE.get()) is not None:
+        line["trace_id"] = trace_id(traceparent)
     writer.put(_encode(line).decode())
 
 
@@ -217,6 +229,7 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _with_role(role),
+        _with_trace,
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         _uvicorn_extras_away,

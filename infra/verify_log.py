@@ -73,8 +73,8 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def row(event: dict[str, Any]) -> bytes:
-    """The event as a row of Postgres' binary COPY."""
+def row(event: dict[str, Any], traced: bool) -> bytes:
+    """The event as a row of Postgres' binary COPY; its trace is a field of it where it has one and seals cover it."""
     state = event["state"].encode() if "state" in event else base64.b64decode(event["state_base64"])
     causation = event["causation_id"]
     fields = (
@@ -90,6 +90,7 @@ def row(event: dict[str, Any]) -> bytes:
         UUID(event["correlation_id"]).bytes,
         None if causation is None else UUID(causation).bytes,
         state,
+        *([event["traceparent"].encode()] if traced and "traceparent" in event else []),
     )
     cells = (b"\xff\xff\xff\xff" if each is None else struct.pack(">i", len(each)) + each for each in fields)
     return struct.pack(">h", len(fields)) + b"".join(cells)
@@ -105,17 +106,12 @@ def root(leaves: list[bytes]) -> bytes:
 def main(key: bytes, lines: Iterable[str]) -> int:
     problems: list[str] = []
     chains: dict[str, tuple[int, bytes]] = {}
-    leaves: list[bytes] = []
+    waiting: list[dict[str, Any]] = []
     events = seals = last = 0
     previous = "00" * 32
     for line in map(json.loads, lines):
         if "seal" not in line:
-            version, before = chains.get(line["stream"], (0, bytes(32)))
-            if line["version"] != version + 1:
-                problems.append(f"{line['stream']} goes from version {version} to {line['version']}")
-            leaves.append(sha256(b"\x00" + before + row(line)).digest())
-            chains[line["stream"]] = line["version"], leaves[-1]
-            events += 1
+            waiting.append(line)
             continue
         text, seal = line["seal"].encode(), json.loads(line["seal"])
         named = f"seal {seal['number']} (positions {seal['after'] + 1} to {seal['last']})"
@@ -123,12 +119,21 @@ def main(key: bytes, lines: Iterable[str]) -> int:
             problems.append(f"{named} is not signed by this key")
         if (seal["number"], seal["after"], seal["previous"]) != (seals + 1, last, previous):
             problems.append(f"{named} does not follow seal {seals}")
+        leaves = []
+        for event in waiting:
+            version, before = chains.get(event["stream"], (0, bytes(32)))
+            if event["version"] != version + 1:
+                problems.append(f"{event['stream']} goes from version {version} to {event['version']}")
+            leaves.append(sha256(b"\x00" + before + row(event, seal["kind"] != "ledgerline.seal.v1")).digest())
+            chains[event["stream"]] = event["version"], leaves[-1]
+        events += len(waiting)
         if len(leaves) != seal["events"] or root(leaves or [b""]).hex() != seal["root"]:
             problems.append(f"what {named} covers is not what was sealed")
-        seals, last, previous, leaves = seal["number"], seal["last"], sha256(text).hexdigest(), []
+        seals, last, previous, waiting = seal["number"], seal["last"], sha256(text).hexdigest(), []
     for problem in problems:
         print(problem, file=sys.stderr)
-    print(f"{events} events, {seals} seals, the last over position {last} ({previous}), {len(leaves)} not sealed yet")
+    told = f"{seals} seals, the last over position {last} ({previous}), {len(waiting)} not sealed yet"
+    print(f"{events + len(waiting)} events, {told}")
     return 1 if problems else 0
 
 

@@ -21,7 +21,9 @@ from adapters.operators.metrics import JOB_SECONDS, JOBS
 from adapters.stream.bus import Bus
 from commands.kernel import Queue, Reaction
 from domain.kernel import Refusal, Unavailable
+from domain.ledger import Recorded
 from domain.sections import Sections
+from domain.tracing import TRACE, span
 
 log = structlog.get_logger(__name__)
 
@@ -330,8 +332,15 @@ class Worker:
         if job.attempt > job.reaction.queue.attempts:
             # Either it took its worker down with it every time, so that nobody was left to say so, or that was tried.
             raise NotGivenUp if job.has_failed else TooManyCrashes
+        recorded = await self._look_up(job)
+        with span(f"react {job.reaction.name}", "consumer", position=job.position, attempt=job.attempt):
+            await self._in_time(job, job.reaction.handler(recorded, self._ports(job.reaction)))
+
+    async def _look_up(self, job: _Job) -> Recorded:
+        """The event of a job, whose trace the rest of it is in: each job is a task of its own."""
         [recorded] = (await self._ledger.at([job.position])).values()
-        await self._in_time(job, job.reaction.handler(recorded, self._ports(job.reaction)))
+        TRACE.set(recorded.traceparent)
+        return recorded
 
     async def _in_time(self, job: _Job, work: Awaitable[None]) -> None:
         """Do it, but not for longer than the queue allows: whatever hangs, ends."""
@@ -389,7 +398,7 @@ class Worker:
         """Have the reaction say in the log why there will be nothing; what went wrong when it could not."""
         assert job.reaction.gives_up is not None
         try:
-            [recorded] = (await self._ledger.at([job.position])).values()
+            recorded = await self._look_up(job)
             await self._in_time(job, job.reaction.gives_up(recorded, self._ports(job.reaction), _told(problem)))
         except Exception as worse:
             log.exception("job.not_given_up", reaction=job.reaction.name, position=job.position,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextvars import Context as NobodysContext
 from functools import cache, partial
 from time import monotonic, time_ns
 from typing import Any, LiteralString, NamedTuple, TypeVar
@@ -19,7 +20,7 @@ from psycopg.rows import TupleRow
 from adapters.log import codec
 from adapters.log.data_keys import DataKeys
 from adapters.log.identifiers import uuid7
-from adapters.log.recorder import TABLE, WRITING, StoredRow
+from adapters.log.recorder import COLUMNS, TABLE, WRITING, StoredRow
 from adapters.postgres import arrays
 from adapters.postgres.batch_loader import CONNECTIONS, BatchLoader
 from adapters.postgres.prepared import PreparedStatement
@@ -32,6 +33,7 @@ from commands.kernel import Log
 from domain.keeping import check_text, is_text
 from domain.kernel import Event, Unavailable
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.tracing import TRACE, span
 from domain.vocabulary import name_of, personal_fields, remembered
 
 log = structlog.get_logger(__name__)
@@ -56,7 +58,7 @@ class LedgerUnavailable(Unavailable):
 
 
 #: One event as array elements, in the order of the INSERT.
-_Row = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
+_Row = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
 
 class _Kind(NamedTuple):
@@ -104,12 +106,12 @@ class _Append:
 _INSERT = f"""
 WITH writing AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared({WRITING}))
 INSERT INTO {TABLE} (originator_id, originator_version, topic, state,
-                     event_id, schema_version, workspace_id, actor, correlation_id, causation_id)
-SELECT stream, version, topic, state, event, schema, workspace, actor, correlation, causation
-FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-    AS e(stream, version, topic, state, event, schema, workspace, actor, correlation, causation, authority)
+                     event_id, schema_version, workspace_id, actor, correlation_id, causation_id, traceparent)
+SELECT stream, version, topic, state, event, schema, workspace, actor, correlation, causation, trace
+FROM writing, unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    AS e(stream, version, topic, state, event, schema, workspace, actor, correlation, causation, trace, authority)
 WHERE NOT authority = ANY (ARRAY(
-    SELECT seen.authority FROM unnest($12, $13, $14) AS seen(authority, stream, position)
+    SELECT seen.authority FROM unnest($13, $14, $15) AS seen(authority, stream, position)
     WHERE seen.position < (
         SELECT notification_id FROM {TABLE} WHERE originator_id = seen.stream ORDER BY originator_version DESC LIMIT 1
     )
@@ -128,6 +130,7 @@ _INSERT_COLUMNS = (
     arrays.TextColumn,
     arrays.UuidColumn,
     arrays.UuidColumn,
+    arrays.TextColumn,
 )
 
 _READ = f"""
@@ -147,11 +150,6 @@ SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
 FROM {TABLE} t JOIN unnest(%s, %s) AS e(stream, version)
 ON t.originator_id = e.stream AND t.originator_version = e.version
 """
-
-_COLUMNS: LiteralString = (
-    "notification_id, originator_id, originator_version, event_id, topic, schema_version, "
-    "recorded_at, workspace_id, actor, correlation_id, causation_id, state"
-)
 
 
 class EventLog(Log):
@@ -201,14 +199,20 @@ class EventLog(Log):
         sealed = [event for change in changes for event in change.events if _kind(type(event)).is_personal]
         if sealed:
             await self._keys.ensure({check_text(subject) for subject in codec.subjects(sealed)})
-        append = self._prepare(changes, context)
-        if not append.rows:
-            return 0
-        self._queue.append(append)
-        self._queued.set()
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_for_ever(), name="ledger-writer")
-        return await append.future
+        with span("append") as written:
+            append = self._prepare(changes, context)
+            if not append.rows:
+                return 0
+            self._queue.append(append)
+            self._queued.set()
+            if self._writer is None or self._writer.done():
+                # It outlives whoever happens to be the first.
+                self._writer = asyncio.create_task(
+                    self._write_for_ever(), name="ledger-writer", context=NobodysContext()
+                )
+            position = await append.future
+            written.note(events=len(append.rows), position=position)
+            return position
 
     async def close(self) -> None:
         """Finish what is queued and let go of the connection."""
@@ -226,6 +230,8 @@ class EventLog(Log):
         home, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
         correlation_id = arrays.raw(context.correlation_id.bytes)
         causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
+        traceparent = TRACE.get()
+        trace = arrays.NULL if traceparent is None else arrays.text(traceparent)
         rows: list[_Row] = []
         places: list[tuple[str, int, bytes]] = []
         now = time_ns()
@@ -249,6 +255,7 @@ class EventLog(Log):
                         actor,
                         correlation_id,
                         causation_id,
+                        trace,
                     )
                 )
         relies_on = context.authority.relies_on if context.authority is not None else ()
@@ -424,7 +431,7 @@ class EventLog(Log):
             return []
         return await self._readable(
             await self._fetch(
-                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND originator_version > %s "
+                f"SELECT {COLUMNS} FROM {TABLE} WHERE originator_id = %s AND originator_version > %s "
                 "ORDER BY originator_version",
                 (stream, after),
             )
@@ -434,7 +441,7 @@ class EventLog(Log):
         """The events of a stream after a position of the log, with their envelopes."""
         return await self._readable(
             await self._fetch(
-                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id > %s "
+                f"SELECT {COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id > %s "
                 "ORDER BY originator_version",
                 (stream, position),
             )
@@ -467,7 +474,7 @@ class EventLog(Log):
         """The events of a stream from one position to another, both included."""
         return await self.open(
             await self._fetch(
-                f"SELECT {_COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id BETWEEN %s AND %s "
+                f"SELECT {COLUMNS} FROM {TABLE} WHERE originator_id = %s AND notification_id BETWEEN %s AND %s "
                 "ORDER BY originator_version",
                 (stream, first, last),
             )
@@ -475,7 +482,7 @@ class EventLog(Log):
 
     async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
         """The events at these positions."""
-        rows = await self._fetch(f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))
+        rows = await self._fetch(f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))
         return {recorded.position: recorded for recorded in await self._readable(rows)}
 
     async def head(self) -> int:
@@ -530,7 +537,7 @@ class EventLog(Log):
 
     async def _page_rows(self, after: int, limit: int) -> list[StoredRow]:
         return await self._fetch(
-            f"SELECT {_COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
+            f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
             (after, limit),
         )
 
@@ -597,6 +604,7 @@ def _recorded(row: StoredRow, event: Event) -> Recorded:
         correlation_id=row[9],
         causation_id=row[10],
         event=event,
+        traceparent=row[12],
     )
 
 

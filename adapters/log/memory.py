@@ -13,6 +13,7 @@ from commands.kernel import Log
 from domain.keeping import check_text
 from domain.kernel import Event
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
+from domain.tracing import TRACE
 from domain.vocabulary import name_of
 
 
@@ -81,6 +82,7 @@ class MemoryLedger(Log):
             correlation_id=context.correlation_id,
             causation_id=context.causation_id,
             event=event,
+            traceparent=TRACE.get(),
         )
         self.all.append(recorded)
         self._streams.setdefault(stream, []).append(recorded)

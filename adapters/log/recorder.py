@@ -7,7 +7,7 @@ asynchronous `adapters.log.eventlog` writes the same rows, many commands to a tr
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
@@ -23,11 +23,16 @@ TABLE = "ledger_events"
 WRITING = 0x1ED6E2
 
 
-StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes]
+#: The columns of an event, as it is read, copied and sealed.
+COLUMNS: LiteralString = (
+    "notification_id, originator_id, originator_version, event_id, topic, schema_version, recorded_at, workspace_id, "
+    "actor, correlation_id, causation_id, state, traceparent"
+)
+StoredRow = tuple[int, str, int, UUID, str, int, datetime, str, str, UUID, UUID | None, bytes, str | None]
 
 
 class LedgerRecorder(PostgresApplicationRecorder):
-    """Stored events with event id, schema version, time, workspace, actor, correlation and causation as columns."""
+    """Stored events with event id, schema version, time, workspace, actor, correlation, cause and trace as columns."""
 
     def __init__(self, datastore: PostgresDatastore, *, events_table_name: str = TABLE) -> None:
         super().__init__(datastore, events_table_name=events_table_name)
@@ -46,6 +51,7 @@ class LedgerRecorder(PostgresApplicationRecorder):
             "actor text NOT NULL DEFAULT 'system', "
             "correlation_id uuid NOT NULL DEFAULT gen_random_uuid(), "
             "causation_id uuid, "
+            "traceparent text, "
             "PRIMARY KEY (originator_id, originator_version)) "
             "WITH (autovacuum_analyze_threshold = 1000, autovacuum_analyze_scale_factor = 0.01)"
         ).format(table=table, id_type=Identifier(self.datastore.originator_id_type))

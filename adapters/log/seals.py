@@ -5,7 +5,8 @@ own; so what it has not come to yet, a few seconds of the log, is not protected.
 
 The digest of an event is SHA-256 over a zero byte, the digest of the event before it in its stream (32 zero bytes when
 it is the first) and the event as it lies there, which is one row of Postgres' binary COPY of `COLUMNS`: the number of
-fields in 16 bits, then each field as its length in 32 bits (-1: null) and its bytes. A seal is a statement in JSON over
+fields in 16 bits, then each field as its length in 32 bits (-1: null) and its bytes; an event without a trace has none
+for that, as all had once. A seal is a statement in JSON over
 all events after the position of the seal before up to its own: their number, the root of the Merkle tree whose leaves
 are their digests in order of position (RFC 9162, 2.1.1; the zero byte above is that of its leaves), the SHA-256 of the
 statement before, and the time. It is signed with Ed25519, by a key that follows from the server's secret.
@@ -33,7 +34,7 @@ from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow
 
 from adapters.identity.settings import Sealing
-from adapters.log.recorder import TABLE, WRITING
+from adapters.log.recorder import COLUMNS, TABLE, WRITING
 from adapters.log.settings import Seals
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
@@ -41,10 +42,6 @@ from domain.kernel import Value
 
 log = structlog.get_logger(__name__)
 
-COLUMNS: LiteralString = (
-    "notification_id, originator_id, originator_version, event_id, topic, schema_version, recorded_at, workspace_id, "
-    "actor, correlation_id, causation_id, state"
-)
 #: Stands where there is no digest before.
 NOTHING = bytes(32)
 DIGEST_BYTES = 32
@@ -54,7 +51,10 @@ SEALED_TOGETHER_MAX = 4_096
 REMEMBERED_STREAMS = 50_000
 _SEALING = 0x1ED6E4
 _STAND_BY_SECONDS = 1.0
-_HEADER_BYTES, _TRAILER = 19, b"\xff\xff"
+_HEADER_BYTES, _TRAILER, _NULL = 19, b"\xff\xff", b"\xff\xff\xff\xff"
+#: Fields of an event with a trace; the last is that.
+FIELDS = 13
+_UNTRACED = (FIELDS - 1).to_bytes(2)
 
 
 class Statement(Value):
@@ -71,7 +71,9 @@ class Statement(Value):
     public_key: str
 
 
-KIND = "ledgerline.seal.v1"
+KIND = "ledgerline.seal.v2"
+#: Seals of before covered no traces; during an update somebody may still write one over events that have them.
+KIND_WITHOUT_TRACES = "ledgerline.seal.v1"
 read_statement = json.Decoder(Statement).decode
 
 
@@ -82,6 +84,15 @@ class Row(NamedTuple):
     stream: bytes
     version: int
     octets: bytes
+
+    def untraced(self) -> Row:
+        """The same without its trace."""
+        if self.octets.startswith(_UNTRACED):
+            return self
+        end = 2
+        for _ in range(FIELDS - 1):
+            end += 4 + max(int.from_bytes(self.octets[end : end + 4], signed=True), 0)
+        return self._replace(octets=_UNTRACED + self.octets[2:end])
 
 
 def rows(
@@ -118,7 +129,9 @@ def rows(
 
 
 def row_of(octets: bytes) -> Row:
-    """A copied row, and of it what the chain needs."""
+    """A copied row, and of it what the chain needs. That of an event without a trace has no field for one."""
+    if octets.endswith(_NULL):  # no text ends like this
+        octets = _UNTRACED + octets[2 : -len(_NULL)]
     end = 18 + int.from_bytes(octets[14:18])
     return Row(int.from_bytes(octets[6:14]), octets[18:end], int.from_bytes(octets[end + 4 : end + 12]), octets)
 
@@ -145,6 +158,11 @@ def seal_key(secret: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(
         HKDF(hashes.SHA256(), 32, salt=None, info=b"ledgerline log seals").derive(secret)
     )
+
+
+def as_sealed(kind: str, found: Sequence[Row]) -> Sequence[Row]:
+    """Events as a seal of this kind covers them."""
+    return [each.untraced() for each in found] if kind == KIND_WITHOUT_TRACES else found
 
 
 class _Newest(NamedTuple):

@@ -19,6 +19,7 @@ from domain.kernel import Event, NotFound, Value
 from projections.kernel import PROJECTIONS
 
 EVENTS_MAX = 10_000
+TRACE_ID_LENGTH = 32
 
 
 class NothingToExplain(NotFound):
@@ -87,7 +88,7 @@ def plain(found: Explanation) -> dict[str, Any]:
 
 
 async def explain(connection: Connection, name: str) -> Explanation:
-    """What a position, an event id, a correlation id, a request id or the last event of a stream belongs to.
+    """What a position, an event, correlation, trace or request id, or the last event of a stream belongs to.
 
     Raises NothingToExplain. There is no index by correlation, so the log is read through for its events.
     """
@@ -125,6 +126,9 @@ async def _correlation(connection: Connection, name: str) -> UUID:
             (f"SELECT correlation_id FROM {TABLE} WHERE event_id = %s LIMIT 1", identity),
             (f"SELECT correlation_id FROM {TABLE} WHERE correlation_id = %s LIMIT 1", identity),
         ]
+    if len(name) == TRACE_ID_LENGTH:
+        traced = f"SELECT correlation_id FROM {TABLE} WHERE substring(traceparent FROM 4 FOR 32) = %s LIMIT 1"
+        tries.append((traced, name))
     tries += [
         ("SELECT correlation_id FROM request_origins WHERE request_id = %s ORDER BY seen_at DESC LIMIT 1", name),
         (f"SELECT correlation_id FROM {TABLE} WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1", name),

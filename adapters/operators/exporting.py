@@ -2,8 +2,8 @@
 
 An event is `{"position", "stream", "version", "event_id", "type", "schema_version", "recorded_at", "workspace_id",
 "actor", "correlation_id", "causation_id", "state"}`; `state` is the text of its facts, byte by byte, personal fields
-sealed (`state_base64` instead, where it is no text). A seal is `{"seal", "signature"}`, the text of its statement and
-64 bytes in hex, and comes after the last event that it covers.
+sealed (`state_base64` instead, where it is no text). What happened in a trace has a `traceparent` as well. A seal is
+`{"seal", "signature"}`, the text of its statement and 64 bytes in hex, and comes after the last event that it covers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType, json
 from psycopg import Connection
 
-from adapters.log.recorder import TABLE
-from adapters.log.seals import COLUMNS
+from adapters.log.recorder import COLUMNS, TABLE
 
 PAGE_ROWS = 2_000
 
@@ -39,6 +38,7 @@ class EventLine(Struct):
     causation_id: UUID | None
     state: str | UnsetType = UNSET
     state_base64: str | UnsetType = UNSET
+    traceparent: str | UnsetType = UNSET
 
     @property
     def octets(self) -> bytes:
@@ -60,8 +60,10 @@ encode_line = json.Encoder().encode
 
 def event_line(row: Any) -> EventLine:
     """The line of a row of `COLUMNS`."""
-    *envelope, octets = row
+    *envelope, octets, traceparent = row
     line = EventLine(*envelope)
+    if traceparent is not None:
+        line.traceparent = traceparent
     try:
         line.state = bytes(octets).decode()
     except UnicodeDecodeError:

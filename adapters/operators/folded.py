@@ -15,8 +15,7 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import TupleRow
 
 from adapters.log.eventlog import EventLog
-from adapters.log.recorder import TABLE
-from adapters.log.seals import COLUMNS
+from adapters.log.recorder import COLUMNS, TABLE
 from adapters.operators.findings import Finding, Progress, nobody
 from adapters.postgres import arrays
 from adapters.readmodels.writers import DocumentWriter, TallyWriter

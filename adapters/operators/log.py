@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from adapters.log.data_keys import SEALED
-from adapters.log.recorder import TABLE
+from adapters.log.recorder import COLUMNS, TABLE
 from domain.kernel import PLAIN, Value
 
 Connection = AsyncConnection[TupleRow]
@@ -37,6 +37,7 @@ class Line(Value):
     correlation_id: UUID
     causation_id: UUID | None
     state: bytes
+    traceparent: str | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -62,6 +63,7 @@ class Line(Value):
             "event_id": str(self.event_id),
             "correlation_id": str(self.correlation_id),
             "causation_id": None if self.causation_id is None else str(self.causation_id),
+            "traceparent": self.traceparent,
             "facts": self.facts,
         }
 
@@ -77,6 +79,7 @@ class Search(Value):
     workspace_id: str | None = None
     actor: str | None = None
     correlation_id: UUID | None = None
+    trace_id: str | None = None
     text: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -84,17 +87,13 @@ class Search(Value):
     before: int | None = None
 
 
-_COLUMNS = (
-    "notification_id, originator_id, originator_version, event_id, topic, schema_version, recorded_at, workspace_id, "
-    "actor, correlation_id, causation_id, state"
-)
-
 _MATCHES = """
     (%(stream)s::text IS NULL OR starts_with(originator_id, %(stream)s))
     AND (%(name)s::text IS NULL OR topic LIKE %(name)s)
     AND (%(workspace_id)s::text IS NULL OR workspace_id = %(workspace_id)s)
     AND (%(actor)s::text IS NULL OR actor = %(actor)s)
     AND (%(correlation_id)s::uuid IS NULL OR correlation_id = %(correlation_id)s)
+    AND (%(trace_id)s::text IS NULL OR substring(traceparent FROM 4 FOR 32) = %(trace_id)s)
     AND (%(text)s::text IS NULL OR position(convert_to(%(text)s, 'UTF8') IN state) > 0)
     AND (%(since)s::timestamptz IS NULL OR recorded_at >= %(since)s)
     AND (%(until)s::timestamptz IS NULL OR recorded_at <= %(until)s)
@@ -114,7 +113,7 @@ async def oldest(connection: Connection, search: Search, limit: int) -> list[Lin
 
 
 async def _find(connection: Connection, search: Search, limit: int, order: str) -> list[Line]:
-    statement = f"SELECT {_COLUMNS} FROM {TABLE} WHERE {_MATCHES} ORDER BY notification_id {order} LIMIT %(limit)s"
+    statement = f"SELECT {COLUMNS} FROM {TABLE} WHERE {_MATCHES} ORDER BY notification_id {order} LIMIT %(limit)s"
     parameters = {name: getattr(search, name) for name in search.__struct_fields__}
     parameters |= {"name": _pattern(search.name), "limit": min(limit, LIMIT_MAX)}
     cursor = await connection.execute(statement.encode(), parameters)
@@ -129,7 +128,7 @@ def _pattern(name: str | None) -> str | None:
 
 
 def _line(row: Any) -> Line:
-    *envelope, state = row
+    *envelope, state, traceparent = row
     (position, stream, version, event_id, name, schema_version, recorded_at, workspace_id, *who) = envelope
     actor, correlation_id, causation_id = who
     return Line(
@@ -145,6 +144,7 @@ def _line(row: Any) -> Line:
         correlation_id=correlation_id,
         causation_id=causation_id,
         state=bytes(state),
+        traceparent=traceparent,
     )
 
 

@@ -11,8 +11,8 @@ from msgspec import json
 from psycopg import Connection, sql
 
 from adapters.log.data_keys import Cipher
-from adapters.log.recorder import TABLE
-from adapters.log.seals import COLUMNS, DIGEST_BYTES, NOTHING, digest, merkle_root, read_statement, rows
+from adapters.log.recorder import COLUMNS, TABLE
+from adapters.log.seals import DIGEST_BYTES, NOTHING, as_sealed, digest, merkle_root, read_statement, rows
 from adapters.operators import backup
 from adapters.operators.backup import BackupError, Keys, Progress
 from adapters.operators.exporting import EventLine, SealLine
@@ -101,6 +101,7 @@ def _load_events(connection: Connection[Any], part: Path, tell: Any) -> list[Sea
                     line.correlation_id,
                     line.causation_id,
                     line.octets,
+                    line.traceparent or None,
                 )
             )
             if number % _BATCH == 0:
@@ -112,7 +113,8 @@ def _seal(connection: Connection[Any], line: SealLine, chains: dict[bytes, tuple
     """Bring a seal back, with the digests under it, which are made from the events again."""
     statement = read_statement(line.seal)
     positions, digests = [], []
-    for position, stream, version, octets in rows(connection, statement.after, until=statement.last):
+    found = list(rows(connection, statement.after, until=statement.last))
+    for position, stream, version, octets in as_sealed(statement.kind, found):
         last, before = chains.get(stream, (0, NOTHING))
         made = digest(before if last == version - 1 else NOTHING, octets)
         chains[stream] = (version, made)

@@ -18,7 +18,19 @@ from msgspec import DecodeError
 from psycopg import Connection
 
 from adapters.log.recorder import TABLE
-from adapters.log.seals import DIGEST_BYTES, KIND, NOTHING, Row, Statement, digest, merkle_root, read_statement, rows
+from adapters.log.seals import (
+    DIGEST_BYTES,
+    KIND,
+    KIND_WITHOUT_TRACES,
+    NOTHING,
+    Row,
+    Statement,
+    as_sealed,
+    digest,
+    merkle_root,
+    read_statement,
+    rows,
+)
 from adapters.operators.findings import Finding, Progress, nobody
 from domain.kernel import Value
 
@@ -153,6 +165,8 @@ class _Check:
 
     def _check_seal(self, seal: _Seal, number: int, after: int, found: Sequence[Row]) -> None:
         statement = self._statement(seal)
+        if statement is not None:
+            found = as_sealed(statement.kind, found)
         if seal.number != number:
             self._find("seal_missing", f"Seals {number} to {seal.number - 1} are missing.", after + 1)
             if statement is not None:
@@ -185,7 +199,7 @@ class _Check:
             statement = read_statement(seal.text)
         except (InvalidSignature, DecodeError):
             statement = None
-        if statement is None or statement.kind != KIND:
+        if statement is None or statement.kind not in (KIND, KIND_WITHOUT_TRACES):
             self._find("seal_not_signed", f"Seal {seal.number} is not signed by the key of this log.")
             return None
         return statement

@@ -37,7 +37,7 @@ _CONNECTING: dict[str, Any] = {
 }
 
 
-class Wire(Struct):
+class Wire(Struct, omit_defaults=True):
     """An event as subscribers get it: its envelope, and the facts as stored (personal fields sealed)."""
 
     id: UUID
@@ -53,6 +53,7 @@ class Wire(Struct):
     correlation_id: UUID
     causation_id: UUID | None
     data: Raw
+    traceparent: str | None = None
 
 
 encode_wire = json.Encoder().encode
@@ -75,6 +76,7 @@ def to_wire(row: StoredRow, previous: int) -> Wire:
         correlation_id=row[9],
         causation_id=row[10],
         data=Raw(row[11]),
+        traceparent=row[12],
     )
 
 
@@ -93,6 +95,7 @@ def from_wire(wire: Wire) -> StoredRow:
         wire.correlation_id,
         wire.causation_id,
         bytes(wire.data),
+        wire.traceparent,
     )
 
 

@@ -24,6 +24,7 @@ from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire, encode_wire, to_wire
 from adapters.stream.settings import Nats
+from domain.tracing import following, span
 
 log = structlog.get_logger(__name__)
 
@@ -244,9 +245,10 @@ class Relay:
             }
             if self._last_id:
                 headers["Nats-Expected-Last-Msg-Id"] = self._last_id
-            await self._bus.client.publish(
-                self._bus.subject(row[4]), encode_wire(to_wire(row, previous)), reply=self._inbox, headers=headers
-            )
+            with following(row[12]), span("publish", "producer", event=row[4], position=row[0]):
+                await self._bus.client.publish(
+                    self._bus.subject(row[4]), encode_wire(to_wire(row, previous)), reply=self._inbox, headers=headers
+                )
             previous, self._last_id = row[0], message_id
         for row in rows:
             self._settle(self._acks.get_nowait() if self._acks.qsize() else await self._next_ack())

@@ -13,6 +13,7 @@ from commands.webhooks.deliveries import BeginAttempt, GiveUpDelivery, RecordAtt
 from commands.webhooks.ports import Ports
 from domain.kernel import ERASED, Category, State, Value
 from domain.ledger import Context
+from domain.tracing import HEADER, TRACE, span
 from domain.webhooks.deliveries import (
     Delivery,
     DeliveryBegun,
@@ -253,12 +254,20 @@ async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: dateti
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str], ports: Ports) -> _Result:
     try:
-        answer = await ports.web.post(
-            url,
-            body,
-            {**headers, "User-Agent": "Ledgerline-Webhooks/1"},
-            seconds_max=ports.settings.webhook_seconds_max,
-        )
+        with span("POST", "client", method="POST") as made:
+            traceparent = TRACE.get()
+            answer = await ports.web.post(
+                url,
+                body,
+                {
+                    **headers,
+                    "User-Agent": "Ledgerline-Webhooks/1",
+                    # So that a receiver who traces sees what it was that has led to this message.
+                    **({} if traceparent is None else {HEADER: traceparent}),
+                },
+                seconds_max=ports.settings.webhook_seconds_max,
+            )
+            made.note(status=answer.status)
     except Exception as problem:
         if not hasattr(problem, "transient"):
             raise

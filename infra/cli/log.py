@@ -38,6 +38,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--workspace", "workspace_id", metavar="ID", help="Events in this workspace."),
         click.option("--actor", metavar="ID", help="Events that this person or key has caused."),
         click.option("--correlation", type=click.UUID, metavar="ID", help="Events that followed from one request."),
+        click.option("--trace", metavar="ID", help="Events of this trace (32 digits in hex)."),
         click.option("--text", metavar="TEXT", help="Events that hold this text (personal texts are sealed)."),
         click.option("--since", metavar="TIME", help="From this moment on: 2026-03-01T12:00:00Z, or 2026-03-01."),
         click.option("--until", metavar="TIME", help="Up to this moment."),
@@ -138,8 +139,8 @@ def show(position: int, as_json: bool, data_dir: Path | None) -> int:
 def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
     """Show what one request has led to, as a tree with times.
 
-    ID is a request id (X-Request-ID), a correlation id, an event id, a position, or a stream, whose last event is
-    meant then.
+    ID is a request id (X-Request-ID), a correlation id, an event id, a trace id, a position, or a stream, whose last
+    event is meant then.
     """
 
     async def ask() -> Explanation:
@@ -223,10 +224,13 @@ async def _settled(connection: AsyncConnection[TupleRow]) -> int:
     return int(row[0]) if row else 0
 
 
-def _search(*, since: str | None, until: str | None, correlation: UUID | None, **rest: Any) -> Search:
+def _search(
+    *, since: str | None, until: str | None, correlation: UUID | None, trace: str | None, **rest: Any
+) -> Search:
     from adapters.operators.log import Search
 
-    return Search(since=_moment(since), until=_moment(until), correlation_id=correlation, **rest)
+    from_, to = _moment(since), _moment(until)
+    return Search(since=from_, until=to, correlation_id=correlation, trace_id=trace, **rest)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -24,6 +24,8 @@ import structlog
 
 from adapters.operators.heartbeat import Heartbeat
 from adapters.postgres.settings import Postgres
+from adapters.tracing import otel
+from adapters.tracing.settings import Traces
 from domain.sections import CannotStart
 from infra import telemetry
 from infra.cli import RUN, command, data_dir
@@ -118,6 +120,7 @@ def run_role(name: str, role: Role, settings: Settings, *, serves: bool = False)
 async def _run_role(name: str, role: Role, settings: Settings, *, serves: bool) -> int:
     operation, stop = settings[Operation], asyncio.Event()
     _stop_on_signals(stop)
+    spans = otel.start(settings[Traces], name)
     async with Health(name) as health:
         if not serves:  # a serving role answers /health and /ready itself
             try:
@@ -140,6 +143,8 @@ async def _run_role(name: str, role: Role, settings: Settings, *, serves: bool) 
             beating.cancel()
             problem = work.exception() if work.done() and not work.cancelled() else None
             await heart.end(None if problem is None else telemetry.redact(repr(problem)))
+            if spans is not None:
+                await asyncio.to_thread(spans.shutdown)
         return status
 
 

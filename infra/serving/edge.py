@@ -9,9 +9,10 @@ from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from adapters.operators.metrics import REQUESTS
+from adapters.operators.metrics import METHODS, REQUESTS
 from api.auth import ASKING
 from commands.settings import Service
+from domain.tracing import TRACE, span, traceparent
 from infra.serving.connections import Wording, plainly, request_id
 from infra.telemetry import redact, write_clean
 
@@ -64,12 +65,9 @@ class Edge:
             await self._app(scope, receive, send)
             return
         began, method = perf_counter(), scope["method"]
-        host = said_id = None
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value
-            elif name == b"x-request-id":
-                said_id = value
+        host, said_id, said_trace = _said(scope["headers"])
+        if said_trace is not None:
+            TRACE.set(traceparent(said_trace.decode("latin-1")))
         known_id = request_id(said_id)
         status = size = 0
 
@@ -85,30 +83,19 @@ class Edge:
         if method == "HEAD":
             # The server leaves out the body by itself; the rest is what GET would answer.
             scope = {**scope, "method": "GET", "is_head": True}
-        try:
-            if self._is_own is not None and host is not None and not self._is_own(host.decode("latin-1")):
-                await self._misdirected(scope["path"], answer)
-            else:
-                await self._app(scope, receive, answer)
-        finally:
-            took = perf_counter() - began
-            handler = scope.get("route_handler")
-            REQUESTS.answered(handler.opt["surface"].title if handler is not None else "none", method, status, took)
-            # Probes come every few seconds for ever, and say nothing while all is well.
-            if status >= 400 or scope["path"] not in PROBES:
-                asker = ASKING.get(None)
-                # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets.
-                # What a client chose itself is the id of its request only.
-                write_clean(
-                    "request.answered",
-                    method=method,
-                    path=scope.get("path_template", ""),
-                    status=status,
-                    milliseconds=round(took * 1000, 1),
-                    bytes=0 if method == "HEAD" else size,
-                    workspace_id=None if asker is None else asker.workspace_id,
-                    request_id=known_id.decode() if said_id is None else redact(known_id.decode()),
-                )
+        verb = method if method in METHODS else "HTTP"
+        with span(verb, "server", method=verb) as made:
+            try:
+                if self._is_own is not None and host is not None and not self._is_own(host.decode("latin-1")):
+                    await self._misdirected(scope["path"], answer)
+                else:
+                    await self._app(scope, receive, answer)
+            finally:
+                path = scope.get("path_template", "")
+                made.rename(f"{verb} {path}".rstrip())
+                made.note(route=path, status=status)
+                told_id = known_id.decode() if said_id is None else redact(known_id.decode())
+                _told(scope, method, status, 0 if method == "HEAD" else size, perf_counter() - began, told_id)
 
     async def _misdirected(self, path: str, send: Send) -> None:
         sentence = (
@@ -118,3 +105,38 @@ class Edge:
         headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 421, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _said(headers: Any) -> tuple[bytes | None, bytes | None, bytes | None]:
+    """The host that is asked for, what the client calls its request, and the trace that it is in."""
+    host = said_id = said_trace = None
+    for name, value in headers:
+        if name == b"host":
+            host = value
+        elif name == b"x-request-id":
+            said_id = value
+        elif name == b"traceparent":
+            # Two are none: nobody can say which of them is meant.
+            said_trace = value if said_trace is None else b""
+    return host, said_id, said_trace
+
+
+def _told(scope: Any, method: str, status: int, size: int, took: float, known_id: str) -> None:
+    """Count an answer, and write a line of it."""
+    handler = scope.get("route_handler")
+    REQUESTS.answered(handler.opt["surface"].title if handler is not None else "none", method, status, took)
+    # Probes come every few seconds for ever, and say nothing while all is well.
+    if status >= 400 or scope["path"] not in PROBES:
+        asker = ASKING.get(None)
+        # The template of the path, and nothing that was asked: ids are in the audit, and queries hold secrets. What a
+        # client chose itself is the id of its request, and of the trace that it is in, only.
+        write_clean(
+            "request.answered",
+            method=method,
+            path=scope.get("path_template", ""),
+            status=status,
+            milliseconds=round(took * 1000, 1),
+            bytes=size,
+            workspace_id=None if asker is None else asker.workspace_id,
+            request_id=known_id,
+        )

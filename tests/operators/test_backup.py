@@ -85,8 +85,14 @@ def _grow(url: str, first: int, count: int) -> None:
         for number in range(first, first + count):
             state = b"\xff\xfe" if number == 2 else f'{{"who":"Zoë {number}"}}'.encode()
             connection.execute(
-                "INSERT INTO ledger_events (originator_id, originator_version, topic, state) VALUES (%s, %s, 't', %s)",
-                (f"tree-{number % 3}", number // 3 + 1, state),
+                "INSERT INTO ledger_events (originator_id, originator_version, topic, state, traceparent) "
+                "VALUES (%s, %s, 't', %s, %s)",
+                (
+                    f"tree-{number % 3}",
+                    number // 3 + 1,
+                    state,
+                    f"00-{number + 1:032x}-{1:016x}-01" if number % 2 else None,
+                ),
             )
             if number % 7 == 3:
                 connection.execute("SELECT nextval('ledger_events_notification_id_seq')")

@@ -30,6 +30,7 @@ from tests.journeys.kit import Account, eventually
 KEY = seal_key(SECRET)
 PUBLIC_KEY = KEY.public_key().public_bytes_raw()
 SCRIPT = Path(verify_log.__file__)
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def _fill(url: str) -> None:
@@ -41,9 +42,10 @@ def _fill(url: str) -> None:
                 connection.execute("SELECT nextval('ledger_events_notification_id_seq')")
             state = b"\xff\xfe" if number == 4 else f'{{"litres":{number},"who":"Zoë"}}'.encode()
             connection.execute(
-                "INSERT INTO ledger_events (originator_id, originator_version, topic, state, causation_id) "
-                "VALUES (%s, %s, 'core.TreeWatered', %s, CASE WHEN %s THEN gen_random_uuid() END)",
-                (f"tree-{number % 3}", number // 3 + 1, state, number % 2 == 1),
+                "INSERT INTO ledger_events "
+                "(originator_id, originator_version, topic, state, causation_id, traceparent) "
+                "VALUES (%s, %s, 'core.TreeWatered', %s, CASE WHEN %s THEN gen_random_uuid() END, %s)",
+                (f"tree-{number % 3}", number // 3 + 1, state, number % 2 == 1, TRACE if number % 5 == 2 else None),
             )
         _seal(url)
 
@@ -111,7 +113,11 @@ PUT_IN = (
     "INSERT INTO ledger_events (notification_id, originator_id, originator_version, topic, state) "
     "VALUES (14, 'tree-9', 1, 'core.TreePlanted', '{}')"
 )
+TRACED = "UPDATE ledger_events SET traceparent = {} WHERE notification_id = {}"
 TAMPERED: dict[str, tuple[tuple[str, ...], list[Any]]] = {
+    "another trace": ((TRACED.format(f"'{TRACE[:-1]}0'", 8),), [("altered", 8)]),
+    "a trace where there was none": ((TRACED.format(f"'{TRACE}'", 9),), [("altered", 9)]),
+    "a trace that is gone": ((TRACED.format("NULL", 3),), [("altered", 3)]),
     "a flipped byte": ((FLIP.format(7),), [("altered", 7)]),
     "a flipped byte in the first event": ((FLIP.format(1),), [("altered", 1)]),
     "another time": (
@@ -191,6 +197,34 @@ def test_what_nobody_seals_is_found(sealed: str) -> None:
     assert [each.kind for each in _check(sealed, now=lambda: later).findings] == ["not_sealed"]
     assert _seal(sealed) == 1
     assert _check(sealed, now=lambda: later).findings == ()
+
+
+def test_a_seal_of_the_version_before_covers_no_traces(sealed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seals, "KIND", seals.KIND_WITHOUT_TRACES)
+    traced, seal_rows = _INSERT_TRACED, seals.rows
+
+    def rows(*arguments: Any, **options: Any) -> Iterator[seals.Row]:
+        return (each.untraced() for each in seal_rows(*arguments, **options))
+
+    _do(sealed, traced.format(11))
+    with monkeypatch.context() as before:
+        before.setattr(seals, "rows", rows)
+        assert _seal(sealed) == 1
+    monkeypatch.setattr(seals, "KIND", "ledgerline.seal.v2")
+    _do(sealed, traced.format(12))
+    assert _seal(sealed) == 1
+    assert _check(sealed).findings == ()
+    assert verify_log.main(PUBLIC_KEY, _lines(sealed)) == 0
+    _do(sealed, TRACED.format("NULL", 32))
+    assert _check(sealed).findings == ()
+    _do(sealed, TRACED.format("NULL", 33))
+    assert [(each.kind, each.position) for each in _check(sealed).findings] == [("altered", 33)]
+
+
+_INSERT_TRACED = (
+    "INSERT INTO ledger_events (originator_id, originator_version, topic, state, traceparent) "
+    f"VALUES ('tree-0', {{}}, 't', '{{{{}}}}', '{TRACE}')"
+)
 
 
 def test_an_event_that_is_not_committed_yet_is_waited_for(databases: Databases) -> None:

@@ -1,0 +1,1 @@
+"""Spans for OpenTelemetry, where the extra `otel` is installed and somebody is named who takes them."""
