@@ -55,6 +55,9 @@ OUTSIDE_TOKEN_LENGTH_MAX = 16_384
 #: Whoever sends their body later than this after their headers is looked at again when it is there.
 LATE_SECONDS = 0.05
 
+#: In place of a scope: every key opens this, because what it leads to asks for scopes of its own.
+ANY = "*"
+
 Connection = Request[Any, Any, Any]
 
 
@@ -126,7 +129,7 @@ class Asker(Value):
         if self.role is None:
             if needed.scope is None:
                 raise SessionRequired
-            if needed.scope not in self.scopes:
+            if needed.scope not in (ANY, *self.scopes):
                 raise MissingScope(scope=needed.scope)
         elif ROLES.index(self.role) > ROLES.index(needed.role):
             raise RoleIsTooLow(role=needed.role)
@@ -137,7 +140,7 @@ ASKING: ContextVar[Asker] = ContextVar("asking")
 
 
 class Needs(Value):
-    """What a route asks of whoever calls it: a scope of a key (none: no key will do), a role of a person."""
+    """What a route asks of whoever calls it: a scope of a key (`ANY`, or none: no key will do), a role of a person."""
 
     scope: str | None
     role: Role

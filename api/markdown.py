@@ -25,6 +25,7 @@ def for_models(schema: Mapping[str, Any]) -> str:
     lines += [
         "- [Reference](/docs/api.md): every operation with its fields and refusals",
         "- [OpenAPI 3.1](/openapi.json): the same as data",
+        "- [Model Context Protocol](/mcp): the same as tools, for a key in `Authorization: Bearer`",
     ]
     surfaces = by_surface(schema)
     lines += [f"- [OpenAPI 3.1, {headline(each)} only](/openapi/{slug(each)}.json)" for each in surfaces]

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from api.auth import ANY
 from api.samples import operations, resolved
 
 Json = Mapping[str, Any]
@@ -103,6 +104,8 @@ def _credential(source: Json) -> str:
     if "x-role" not in source:
         return ""
     scope = source["x-scope"]
+    if scope == ANY:
+        return "Any key will do; what it leads to asks for scopes of its own."
     key = f"A key needs the scope `{scope}`" if scope else "A key cannot do this"
     return f"{key}; a person needs the role `{source['x-role']}`."
 

@@ -14,6 +14,9 @@ class Rates(Section, frozen=True):
     """How often anybody may ask."""
 
     rate_limit_per_minute: Annotated[Count, says("Requests of one key in 60 seconds")] = 60
+    mcp_limit_per_minute: Annotated[
+        Count, says("Requests of one key to `/mcp` in 60 seconds; what its tools ask counts where it is asked, too")
+    ] = 300
     demo_limit_per_hour: Annotated[Count, says("Anonymous demo analyses from one address")] = 5
     register_limit_per_hour: Annotated[
         Count,

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from api.app import routes
-from api.auth import Needs
+from api.auth import ANY, Needs
 from domain.identity.workspaces import ROLES
 from domain.scopes import scopes
 from tests.identity.crowd import Json, Visitor, join, new_email, sign_in
@@ -121,7 +121,9 @@ def every_route() -> list[Route]:
 
 ROUTES = every_route()
 PROTECTED = [each for each in ROUTES if each.needs is not None]
-WITH_SCOPE = [each for each in PROTECTED if each.needs and each.needs.scope is not None]
+#: What every key opens leads to other routes of this list, which ask for themselves; see `test_mcp`.
+WITH_SCOPE = [each for each in PROTECTED if each.needs and each.needs.scope not in (None, ANY)]
+WITH_ANY = [each for each in PROTECTED if each.needs and each.needs.scope == ANY]
 WITHOUT_SCOPE = [each for each in PROTECTED if each.needs and each.needs.scope is None]
 
 
@@ -140,13 +142,14 @@ def test_public_routes_are_those_that_are_meant_to_be() -> None:
 def test_every_scope_opens_something_that_no_other_scope_does() -> None:
     opened = {of(each).scope for each in WITH_SCOPE}
     assert opened == set(scopes())
-    assert len(WITH_SCOPE) + len(WITHOUT_SCOPE) == len(PROTECTED) > 40
+    assert len(WITH_SCOPE) + len(WITHOUT_SCOPE) + len(WITH_ANY) == len(PROTECTED) > 40
+    assert [str(each) for each in WITH_ANY] == ["POST /mcp"]
 
 
 def test_viewers_change_nothing_of_the_workspace_s() -> None:
     """What changes something needs a member at least, unless it is the person's own."""
     own = ("/v1/auth/", "/v1/account/")
-    for route in PROTECTED:
+    for route in (*WITH_SCOPE, *WITHOUT_SCOPE):
         if route.method not in ("GET", "HEAD") and not route.path.startswith(own):
             assert of(route).role != "viewer", route
 
