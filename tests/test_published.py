@@ -38,7 +38,8 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 def row(name: str, schema_version: int, facts: bytes, position: int = 7) -> StoredRow:
     event_id, correlation_id = UUID(int=1), UUID(int=2)
     return (
-        position, "thing-1", 1, event_id, name, schema_version, NOON, "w1", "person:p1", correlation_id, None, facts
+        position, "thing-1", 1, event_id, name, schema_version, NOON, "w1", "person:p1", correlation_id, None, facts,
+        None,
     )  # fmt: skip
 
 
