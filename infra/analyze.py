@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import click
 import msgspec
 import structlog
 from msgspec.structs import replace
@@ -19,6 +22,7 @@ from rich.text import Text
 
 from adapters.ears.listening import Ears
 from domain.analyses.findings import WARNINGS, Analysis, Detail, Findings, Section, Unreadable
+from infra.cli import complain
 
 #: Endings of files that are looked at in folders; a file that is named itself may have any.
 ENDINGS = frozenset(
@@ -46,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     fault = _fault(args)
     if fault is not None:
-        Console(stderr=True).print(fault, style="red", markup=False)
+        complain(fault)
         return 2
     return asyncio.run(_run(args))
 
@@ -64,19 +68,38 @@ def _fault(args: argparse.Namespace) -> str | None:
             continue
         if target.suffix.lower() not in endings:
             return f"{target} must end in {' or '.join(endings)}."
-        if not target.absolute().parent.is_dir():
-            return f"{target} cannot be written: there is no folder {target.parent}."
-        if target.is_dir():
-            return f"{target} is a folder."
-    if args.tags is not None and not args.tags.is_dir():
+        if (why := _unwritable(target)) is not None:
+            return f"{target} cannot be written: {why}."
+    if args.tags is not None and not _is_folder(args.tags):
         return f"There is no folder {args.tags}."
     return None
+
+
+def _unwritable(target: Path) -> str | None:
+    folder = target.absolute().parent
+    if not _is_folder(folder):
+        return f"there is no folder {target.parent}"
+    try:
+        if stat.S_ISDIR(target.stat().st_mode):
+            return "it is a folder"
+    except FileNotFoundError:
+        return None if os.access(folder, os.W_OK) else "its folder may not be changed"
+    except OSError as problem:
+        return problem.strerror
+    return None if os.access(target, os.W_OK) else "it may not be changed"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # there can be nothing of that name: it is too long
+        return False
 
 
 def _found(paths: Sequence[Path], *, recursive: bool) -> Iterator[Path]:
     """The files that were named, and those of named folders that have the ending of a recording, in order."""
     for path in paths:
-        if not path.is_dir():
+        if not _is_folder(path):
             yield path
             continue
         inside = path.rglob("*") if recursive else path.glob("*")
@@ -87,13 +110,13 @@ async def _run(args: argparse.Namespace) -> int:
     files = list(_found(args.files, recursive=args.recursive))
     if not files:
         further = "" if args.recursive else " (-r looks into folders within it as well)"
-        Console(stderr=True).print(f"There are no recordings in {args.files[0]}{further}.", markup=False)
+        complain(f"There are no recordings in {args.files[0]}{further}.")
         return 1
     if args.csv is not None:
         done = _done(args.csv)
         left = [file for file in files if (str(file), _bytes(file)) not in done]
         if len(left) < len(files):
-            Console(stderr=True).print(f"{len(files) - len(left)} of {len(files)} are in {args.csv} already.")
+            _note(f"{len(files) - len(left)} of {len(files)} are in {args.csv} already.")
         files = left
     collected = args.rekordbox is not None or args.traktor is not None or args.tags is not None
     everything = collected or (args.json and args.detail)
@@ -139,34 +162,41 @@ def _write_first(args: argparse.Namespace, path: Path, analysis: Analysis) -> No
         from adapters.ears.pictures import overview
 
         args.plot.write_bytes(overview(analysis, title=path.name))
-        Console(stderr=True).print(f"The picture is in {args.plot}.")
+        _note(f"The picture is in {args.plot}.")
     if args.click is not None:
         from adapters.ears.players import write_click
 
         write_click(path, analysis, args.click)
-        Console(stderr=True).print(f"The recording with its clicks is in {args.click}.")
+        _note(f"The recording with its clicks is in {args.click}.")
 
 
 def _write_collection(args: argparse.Namespace, tracks: list[tuple[Path, Analysis]]) -> None:
     from adapters.ears.players import rekordbox, traktor
     from adapters.ears.tags import Untaggable, tagged
 
-    console = Console(stderr=True)
     for target, written in ((args.rekordbox, rekordbox), (args.traktor, traktor)):
         if target is not None:
             target.write_bytes(written(tracks))
-            console.print(f"The collection is in {target}.", markup=False)
+            _note(f"The collection is in {target}.")
     for path, analysis in tracks if args.tags is not None else []:
         try:
             tagged(path, analysis, args.tags / path.name)
         except FileExistsError:
-            console.print(f"{args.tags / path.name} exists already and was left as it is.", markup=False)
+            _note(f"{args.tags / path.name} exists already and was left as it is.")
         except Untaggable as fault:
-            console.print(f"{path} got no tags: {fault}", markup=False)
+            _note(f"{path} got no tags: {fault}")
+
+
+def _note(sentence: str) -> None:
+    """Say something beside the results."""
+    click.echo(sentence, err=True)
 
 
 def _bytes(path: Path) -> str:
-    return str(path.stat().st_size) if path.exists() else ""
+    try:
+        return str(path.stat().st_size)
+    except OSError:
+        return ""
 
 
 def _done(table: Path) -> set[tuple[str, str]]:

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from domain.analyses.findings import Unreadable
+from infra.cli import complain
 
 #: Multiples of the true tempo that Accuracy2 forgives.
 FORGIVEN = (1.0, 0.5, 2.0, 1 / 3, 3.0)
@@ -85,7 +86,7 @@ def evaluate(manifest: Path, *, as_json: bool = False, jobs: int = 1) -> int:
         truths = read_manifest(manifest)
         borders = read_borders(manifest.parent / SECTIONS)
     except (OSError, ValueError, msgspec.ValidationError) as fault:
-        Console(stderr=True).print(f"The manifest cannot be read: {fault}", style="red", markup=False)
+        complain(f"The manifest cannot be read: {fault}")
         return 2
     estimates = _listen(truths, manifest.parent, max(1, min(jobs, len(truths))))
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
 from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
 from adapters.band.compose import UnplayableBrief
 from adapters.band.engine import Made, Wanted, make
 from adapters.band.genres import UnknownGenre
 from adapters.band.theory import UnknownKey
+from infra.cli import complain
 
 FORMATS = (".wav", ".mp3", ".flac")
 
@@ -56,6 +57,8 @@ def run(request: Request, *, as_json: bool) -> int:
     """Make the beat; 0, or 1 with a sentence when it cannot be made."""
     if request.out.suffix.lower() not in FORMATS:
         return _refused(f"{request.out.name} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+    if (fault := _fault(request)) is not None:
+        return _refused(fault)
     try:
         made = _make(request)
     except (UnknownCategory, UnknownGenre, UnknownKey, UnplayableBrief) as problem:
@@ -67,6 +70,22 @@ def run(request: Request, *, as_json: bool) -> int:
     else:
         Console().print(_portrait(made))
     return 0
+
+
+def _fault(request: Request) -> str | None:
+    """Why a file that was asked for cannot be written; looked at, and its folder made, before anything is played."""
+    for path in (request.out, request.midi, request.score, request.cover, request.preview):
+        try:
+            if path is None:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                return f"{path} is a folder."
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                return f"{path} cannot be written: permission denied."
+        except OSError as problem:
+            return f"{path} cannot be written: {problem.strerror}."
+    return None
 
 
 def _make(request: Request) -> Made:
@@ -100,7 +119,7 @@ def _make(request: Request) -> Made:
 
 
 def _refused(sentence: str) -> int:
-    Console(stderr=True).print(Text(f"ledgerline: {sentence}"), soft_wrap=True)
+    complain(sentence)
     return 1
 
 

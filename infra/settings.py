@@ -72,6 +72,13 @@ class Operation(Section, frozen=True):
         Seconds, says("How long a role below `up` may leave its `/health` unanswered before it is started again")
     ] = 30.0
 
+    def problems(self) -> Iterator[str]:
+        """A directory that there can never be."""
+        try:
+            self.data_dir.exists()
+        except OSError as problem:
+            yield f"{variable('data_dir')} cannot be a directory: {(problem.strerror or '').lower()}."
+
 
 def sections() -> tuple[type[Section], ...]:
     """Every section there is, ours first; those of a layer as a whole before those of its contexts."""
@@ -338,12 +345,22 @@ def _problems(settings: Settings) -> Iterator[str]:
             for url in filter(None, value.split(",")):
                 if not _is_url(url.strip(), schemes):
                     yield f"{variable(name)} must be a URL that starts with {' or '.join(schemes)}://."
+        if not isinstance(value, Path) and not _is_text(_written(value)):
+            yield f"{variable(name)} is no text in UTF-8."
         numbers = value if isinstance(value, tuple) else (value,)
         for number in numbers:
             if isinstance(number, float) and not math.isfinite(number):
                 yield f"{variable(name)} must be a finite number, not {number}."
     yield from chain.from_iterable(settings[section].problems() for section in sections())
     yield from chain.from_iterable(settings[section].conflicts(settings) for section in sections())
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a byte of the environment, or of an argument, that stands for no character
+        return False
+    return True
 
 
 def _is_url(text: str, schemes: tuple[str, ...]) -> bool:

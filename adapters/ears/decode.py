@@ -7,6 +7,7 @@ track is the one ffmpeg would choose, and what changes on the way (channels, rat
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -97,12 +98,18 @@ class Audio:
         self._path = path
         self._file: BinaryIO | None = None
         try:
-            if path.stat().st_size == 0:
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                raise Unreadable("This is a folder.")
+            if not stat.S_ISREG(status.st_mode):
+                # What has no size is gone through twice, and may have no end.
+                raise Unreadable("This is a device or a pipe. Put what comes from it into a file first.")
+            if status.st_size == 0:
                 raise Unreadable("The file is empty.")
             self._says: Survey = survey(path)
         except OSError as fault:
-            missing = "There is no such file." if not path.exists() else "The file cannot be opened."
-            raise Unreadable("This is a folder." if path.is_dir() else missing) from fault
+            missing = isinstance(fault, FileNotFoundError | NotADirectoryError)
+            raise Unreadable("There is no such file." if missing else "The file cannot be opened.") from fault
         if self._says.archive:
             raise Unreadable("This is an archive, not a recording; please unpack it first.")
         self._later: list[Part] = list(self._says.parts[1:])

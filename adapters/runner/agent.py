@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from adapters.runner.addresses import Outside
 from adapters.runner.building import Job, Made, Workshop
@@ -33,6 +34,7 @@ FORMATS = {"macos": ("vst3", "au", "standalone", "clap", "lv2")}.get(PLATFORM, (
 LOG_SECONDS = 0.5
 LOG_BYTES = 256 * 1024
 IDLE_SECONDS = 2.0
+STATE_BYTES_MAX = 64 * 1024
 #: The user that builds run as where the runner is root: far from those of people and of systemd.
 BUILD_UID = 61_700
 
@@ -235,10 +237,16 @@ def work(service: Service, shop: Workshop, stopping: threading.Event, *, once: b
             return
 
 
+def _token_in(state: Path) -> str:
+    """The token of the runner that this machine was before."""
+    with state.open(encoding="utf-8") as file:
+        return str(json.loads(file.read(STATE_BYTES_MAX))["token"])
+
+
 def registered(service: Service, state: Path, token: str, isolation: str, name: str) -> None:
     """Be a runner: the one that this machine was before, or a new one."""
     if state.exists():
-        service.token = json.loads(state.read_text())["token"]
+        service.token = _token_in(state)
         return
     answer = service.ask(
         "POST",
@@ -316,11 +324,39 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after one job")
 
 
+def _fault(given: argparse.Namespace) -> str | None:
+    """What a runner cannot start with, in a sentence."""
+    if not given.url.startswith(("http://", "https://")):
+        return "--url is the address of the service, such as https://ledgerline.example."
+    try:
+        host, _ = urlsplit(given.url).hostname, urlsplit(given.url).port
+        given.url.encode("ascii")
+    except ValueError:
+        host = None
+    if not host:
+        return "--url names no host that could be asked."
+    for name, path in (("--work-dir", given.work_dir), ("--state", given.state and given.state.parent)):
+        try:
+            if path is not None:
+                path.mkdir(mode=0o711, parents=True, exist_ok=True)
+        except OSError as problem:
+            return f"{name}: {path} cannot be made: {problem.strerror}."
+    try:
+        if given.state is not None and given.state.exists():
+            _token_in(given.state)
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"--state: {given.state} holds no registration of a runner. Remove it, or name another file."
+    return None
+
+
 def run(argv: Sequence[str]) -> int:
     """A runner, until a signal asks it to end."""
     parser = argparse.ArgumentParser(prog="ledgerline runner", description=__doc__)
     arguments(parser)
     given = parser.parse_args(argv)
+    if (fault := _fault(given)) is not None:
+        print(f"ledgerline: {fault}", file=sys.stderr)
+        return 2
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

@@ -7,7 +7,9 @@ Exit statuses: 0 done, 1 failed, 2 something that only a person can mend, 130 in
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +25,9 @@ from infra import telemetry
 
 #: Headings of the help, in their order; a command of an extension may bring another.
 RUN, LOOK_AFTER, LISTEN, DEVELOP = "Run it", "Look after it", "Listen without a server", "Work on it"
+
+#: What a person is told is cut to so many characters: it may repeat an argument of any length.
+SENTENCE_LENGTH_MAX = 1_000
 
 
 class Command(click.Command):
@@ -92,6 +97,34 @@ def commands() -> dict[str, Command | Commands]:
     return found
 
 
+class AFile(click.Path):
+    """A file that is there and has an end: a folder, a device or a pipe is refused before anybody reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, once it is known that it can be read to its end."""
+        path = super().convert(value, param, ctx)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - it is whatever click makes of it
+            self.fail(f"{click.format_filename(path)} is a device or a pipe, not a file.", param, ctx)
+        return path
+
+
+class Amount(click.FloatRange):
+    """A number within bounds. `nan`, which is within all of them, and `inf` are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, once it is known to be one."""
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number that can be counted to.", param, ctx)
+        return found
+
+
+#: A position of the log, as far as Postgres counts, with room for the ones before and after it.
+POSITION = click.IntRange(0, 2**63 - 2)
+
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -112,6 +145,14 @@ def ledgerline() -> None:
     """Ledgerline: an open, self-hosted, event-sourced backend for music."""
 
 
+def complain(sentence: str, hint: str = "") -> None:
+    """Say on stderr what is the matter: in one line, without the middle of what is too long to be read."""
+    if len(sentence) > SENTENCE_LENGTH_MAX:
+        half = SENTENCE_LENGTH_MAX // 2
+        sentence = f"{sentence[:half]} ... {sentence[-half:]}"
+    click.echo(f"ledgerline: {sentence}{hint}", err=True)
+
+
 def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = None) -> int:
     """Run a command and return its exit status; a person's mistakes end in one line, not in a traceback.
 
@@ -124,11 +165,11 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = No
         sys.stdout.flush()
     except click.ClickException as error:
         hint = f" Try `{error.ctx.command_path} --help`." if isinstance(error, click.UsageError) and error.ctx else ""
-        click.echo(f"ledgerline: {error.format_message()}{hint}", err=True)
+        complain(error.format_message(), hint)
         return error.exit_code
     except CannotStart as error:
         telemetry.flush()
-        click.echo(f"ledgerline: {error}", err=True)
+        complain(str(error))
         return 2
     except (KeyboardInterrupt, click.Abort):
         return 130
@@ -140,7 +181,7 @@ def main(argv: Sequence[str] | None = None, roles: Mapping[str, Any] | None = No
     except Exception as problem:
         if (told := _told(problem)) is None:
             raise
-        click.echo(f"ledgerline: {told[1]}", err=True)
+        complain(told[1])
         return told[0]
     return status if isinstance(status, int) else 0
 

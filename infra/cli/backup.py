@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 PASSPHRASE_LENGTH_MIN = 12
+PASSPHRASE_LENGTH_MAX = 1024
 
 Tell = Callable[[str, int, int], None]
 
@@ -174,8 +175,11 @@ async def _bring(settings: Settings, directory: Path, keys: Any, tell: Tell) -> 
 
 
 def _read(passphrase_file: Path) -> str:
-    lines = passphrase_file.read_text(encoding="utf-8").splitlines()
-    passphrase = lines[0].strip() if lines else ""
+    with passphrase_file.open(encoding="utf-8") as file:
+        # It may be a pipe of what shows passwords, or by mistake something that has no end.
+        passphrase = file.readline(PASSPHRASE_LENGTH_MAX + 1).strip()
+    if len(passphrase) > PASSPHRASE_LENGTH_MAX:
+        raise click.UsageError(f"A passphrase has at most {PASSPHRASE_LENGTH_MAX} characters.")
     if len(passphrase) < PASSPHRASE_LENGTH_MIN:
         raise click.UsageError(f"A passphrase has at least {PASSPHRASE_LENGTH_MIN} characters.")
     return passphrase

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from infra.cli import LISTEN, as_json, command
+from infra.cli import LISTEN, Amount, as_json, command
 
 a_file = click.Path(path_type=Path, dir_okay=False)
 
@@ -18,7 +18,7 @@ a_file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--take", type=click.IntRange(1, 2), default=1, help="The second one has another hook and order (1).")
 @click.option("--bpm", type=int, help="Beats per minute, instead of one that is usual.")
 @click.option("--key", help='Such as "C Major" or "F# Minor".')
-@click.option("--seconds", type=float, default=180.0, help="About how long (180).")
+@click.option("--seconds", type=Amount(0), default=180.0, help="About how long (180).")
 @click.option("--stems", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the stems there.")
 @click.option("--midi", type=a_file, metavar="FILE", help="Write the score as a MIDI file.")
 @click.option("--score", type=a_file, metavar="FILE", help="Write the score as JSON.")

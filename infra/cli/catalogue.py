@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from domain.sections import variable
-from infra.cli import as_json, command, data_dir
+from infra.cli import AFile, as_json, command, data_dir
 from infra.running import settings_for
 
 
 @command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=AFile())
 @click.option("--url", envvar="LEDGERLINE_URL", default="http://127.0.0.1:8000", show_default=True, help="The service.")
 @click.option("--key", envvar="LEDGERLINE_API_KEY", required=True, help="A key with the scope catalogue:write.")
 @click.option("--currency", metavar="EUR", help="What the files count in, where they do not say.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from domain.sections import variable
-from infra.cli import as_json, command, data_dir
+from infra.cli import AFile, as_json, command, data_dir
 from infra.running import read_settings_of
 from infra.settings import markdown, public, settings_fields, shown, unknown_variables, with_table
 
@@ -18,7 +18,7 @@ from infra.settings import markdown, public, settings_fields, shown, unknown_var
 @click.option("--markdown", "as_markdown", is_flag=True, help="The table of all settings and their defaults.")
 @click.option(
     "--into",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False, writable=True),
+    type=AFile(),
     metavar="FILE",
     help="Put that table where FILE says <!-- settings -->.",
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from infra.cli import LISTEN, as_json, command
+from infra.cli import LISTEN, AFile, as_json, command
 
 jobs = click.option(
     "--jobs",
@@ -50,7 +50,7 @@ def wishes(*, as_json: bool, **others: Any) -> argparse.Namespace:
 
 
 @command("evaluate", heading=LISTEN)
-@click.argument("manifest", type=click.Path(path_type=Path), metavar="MANIFEST")
+@click.argument("manifest", type=AFile(), metavar="MANIFEST")
 @as_json
 @jobs
 def evaluate(manifest: Path, as_json: bool, jobs: int) -> int:

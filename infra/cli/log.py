@@ -13,7 +13,7 @@ from uuid import UUID
 
 import click
 
-from infra.cli import as_json, data_dir, group
+from infra.cli import POSITION, as_json, data_dir, group
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -83,8 +83,8 @@ def tail(count: int, follow: bool, as_json: bool, data_dir: Path | None, **wante
 
 @log.command("search")
 @_filters
-@click.option("--after", type=int, metavar="POSITION", help="Events after this position.")
-@click.option("--before", type=int, metavar="POSITION", help="Events before this position.")
+@click.option("--after", type=POSITION, metavar="POSITION", help="Events after this position.")
+@click.option("--before", type=POSITION, metavar="POSITION", help="Events before this position.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="At most so many.")
 @as_json
 @data_dir
@@ -106,7 +106,7 @@ def search(limit: int, as_json: bool, data_dir: Path | None, **wanted: Any) -> i
 
 
 @log.command("show")
-@click.argument("position", type=int)
+@click.argument("position", type=POSITION)
 @as_json
 @data_dir
 def show(position: int, as_json: bool, data_dir: Path | None) -> int:
@@ -166,8 +166,8 @@ def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
 
 
 @log.command("export")
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="POSITION", help="Events after this position.")
-@click.option("--until", type=click.IntRange(min=0), metavar="POSITION", help="Events up to this position.")
+@click.option("--after", type=POSITION, default=0, metavar="POSITION", help="Events after this position.")
+@click.option("--until", type=POSITION, metavar="POSITION", help="Events up to this position.")
 @data_dir
 def export(after: int, until: int | None, data_dir: Path | None) -> None:
     """Write the log as lines of JSON, events and the seals over them; personal texts stay sealed.

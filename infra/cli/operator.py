@@ -9,16 +9,14 @@ from pathlib import Path
 
 import click
 
-from infra.cli import as_json, data_dir, group
+from infra.cli import Amount, as_json, data_dir, group
 from infra.running import settings_for
 
 operator = group("operator", "The credential of operators, which `/admin/*` asks for.")
 
 
 @operator.command("rotate")
-@click.option(
-    "--grace-hours", type=click.FloatRange(0, 24 * 7), default=0, help="How long the one before is good still."
-)
+@click.option("--grace-hours", type=Amount(0, 24 * 7), default=0, help="How long the one before is good still.")
 @as_json
 @data_dir
 def rotate(grace_hours: float, as_json: bool, data_dir: Path | None) -> None:

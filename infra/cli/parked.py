@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from infra.cli import Commands, as_json, command, data_dir
+from infra.cli import POSITION, Commands, as_json, command, data_dir
 from infra.running import settings_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--name", metavar="NAME", help="Only of this reaction or read model."),
         click.option("--stream", metavar="STREAM", help="Only of this stream."),
         click.option("--workspace", "workspace_id", metavar="ID", help="Only of this workspace."),
-        click.option("--position", type=int, metavar="POSITION", help="Only at this position."),
+        click.option("--position", type=POSITION, metavar="POSITION", help="Only at this position."),
         click.option("--problem", metavar="TEXT", help="Only whose problem has this text in it."),
         click.option("--code-version", metavar="VERSION", help="Only what this version of the code has given up."),
     ]
@@ -60,7 +60,7 @@ def list_parked(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
 
 
 @parked.command("show")
-@click.argument("position", type=int)
+@click.argument("position", type=POSITION)
 @as_json
 @data_dir
 def show(position: int, as_json: bool, data_dir: Path | None) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec.structs import replace
 
-from infra.cli import as_json, command, data_dir
+from infra.cli import Amount, as_json, command, data_dir
 from infra.running import settings_for
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ def status(as_json: bool, data_dir: Path | None) -> int:
 
 
 @command("top")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.2), default=TOP_SECONDS, show_default=True, help="Between looks."
-)
+@click.option("--seconds", type=Amount(0.2, 86_400), default=TOP_SECONDS, show_default=True, help="Between looks.")
 @data_dir
 def top(seconds: float, data_dir: Path | None) -> None:
     """Show the same again and again, until Ctrl-C."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_sound_in_a_code_nobody_knows_is_refused_for_that(tmp_path: Path) -> Non
 def test_a_file_that_is_not_there_is_said_not_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="no such file"):
         open_audio(tmp_path / "nothing.wav")
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/full", "pipe"])
+def test_a_device_or_a_pipe_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Unreadable, match="device or a pipe"):
+        open_audio(tmp_path / name)
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="cannot be opened"):
+        open_audio(tmp_path / ("a" * 300))
 
 
 def test_less_than_a_tenth_of_a_second_is_refused(tmp_path: Path) -> None:
