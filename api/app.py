@@ -19,9 +19,11 @@ from litestar.types import Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from adapters.log.codec import UnknownEvent
+from adapters.readmodels.past import AS_OF
 from api.answers import Answer
 from api.auth import ASKING, Authentication, asker, client_address, guard, header
 from api.kernel import ORIGIN, Origin
+from api.past import HEADER, PARAMETER, LookingBack, look_back
 from api.problems import broken, http_problem, malformed, refused, unreadable
 from api.rates import VERDICT
 from api.strictness import check_query
@@ -77,7 +79,7 @@ async def create_app(
     Pages of `cors_origins` may read its answers, and send a cookie along.
     """
 
-    auth = await build(Authentication)
+    auth, back = await build(Authentication), await build(LookingBack)
 
     async def before(request: Request[Any, Any, Any]) -> None:
         """Before anything of a request but its headers is read: may this be asked, and where does it come from.
@@ -87,8 +89,11 @@ async def create_app(
         await guard(request, auth)
         scope = request.scope
         if scope["query_string"]:
+            also = () if await look_back(request, back) is None else (PARAMETER,)
             lenient = surface_of(scope).lenient
-            check_query(request.route_handler, request.method, scope["path_template"], scope["query_string"], lenient)
+            check_query(
+                request.route_handler, request.method, scope["path_template"], scope["query_string"], lenient, also
+            )
         if request.method not in SAFE_METHODS:
             # What this request changes is remembered with where it came from.
             agent, request_id = header(request, b"user-agent"), header(request, b"x-request-id")
@@ -165,4 +170,6 @@ async def _complete_headers(message: Message, scope: Scope) -> None:
         rate = surface_of(scope).rate_headers(verdict, now()) if verdict is not None else []
         headers = list(message.get("headers", []))
         kept = any(name.lower() == b"cache-control" for name, _ in headers)
+        if (as_of := AS_OF.get()) is not None:
+            headers.append((HEADER, b"%d" % as_of.position))
         message["headers"] = [*headers, *rate, *(_ALWAYS if kept else _NOT_KEPT)]

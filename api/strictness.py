@@ -7,6 +7,7 @@ own says so in its surface.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 from urllib.parse import parse_qsl
 
@@ -87,13 +88,20 @@ class UnknownParameter(Invalid):
     """There is no parameter {name} here. {known}"""
 
 
-def check_query(handler: HTTPRouteHandler, method: str, template: str, query: bytes, lenient: frozenset[str]) -> None:
-    """Refuse a query that asks for something this route does not know; raises UnknownParameter."""
+def check_query(
+    handler: HTTPRouteHandler,
+    method: str,
+    template: str,
+    query: bytes,
+    lenient: frozenset[str],
+    also: Collection[str] = (),
+) -> None:
+    """Refuse a query that asks for something this route does not know, nor `also`; raises UnknownParameter."""
     if not query or takes_anything(method, template, lenient):
         return
     known = _known(handler)
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name not in known:
+        if name not in known and name not in also:
             said = f"It knows {', '.join(sorted(known))}." if known else "It takes none."
             raise UnknownParameter(name=repr(name[:64]), known=said, loc=("query", name[:64]))
 

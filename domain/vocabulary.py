@@ -39,6 +39,12 @@ def renamed() -> dict[str, str]:
 
 
 @cache
+def names_of(kind: type[Event]) -> tuple[str, ...]:
+    """Every name that events of a kind are stored under: today's and those of before."""
+    return (name_of(kind), *vars(kind).get("formerly", ()))
+
+
+@cache
 def remembered() -> tuple[str, ...]:
     """How the names of those streams begin whose growth every process is told of."""
     things = (thing for module in modules("domain") for thing in vars(module).values())

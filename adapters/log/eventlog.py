@@ -480,6 +480,20 @@ class EventLog(Log):
             )
         )
 
+    async def earlier(
+        self, after: int, until: int, limit: int, *, streams: Sequence[str] | None, names: Sequence[str], home: str
+    ) -> list[StoredRow]:
+        """Stored events between two positions: of streams, or those of some names in a workspace (`home`)."""
+        if streams is not None:
+            where, which = "originator_id = ANY(%s)", (list(streams),)
+        else:
+            where, which = "workspace_id = %s AND topic = ANY(%s)", (home, list(names))  # type: ignore[assignment]
+        return await self._fetch(
+            f"SELECT {COLUMNS} FROM {TABLE} WHERE {where} AND notification_id > %s AND notification_id <= %s "
+            "ORDER BY notification_id LIMIT %s",
+            (*which, after, until, limit),
+        )
+
     async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
         """The events at these positions."""
         rows = await self._fetch(f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))

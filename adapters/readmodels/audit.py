@@ -20,17 +20,14 @@ from adapters.log.recorder import TABLE
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from adapters.readmodels.followers import Follower, Followers
+from adapters.readmodels.past import PositionIsAhead
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import LOOK_SECONDS, Progress
 from domain.keeping import check_values
-from domain.kernel import Conflict, Event, Unavailable
+from domain.kernel import Event, Unavailable
 from domain.vocabulary import addresses
 
 log = structlog.get_logger(__name__)
-
-
-class PositionIsAhead(Conflict):
-    """There is no position {position} yet: the newest one is {head}. Go on from there, or from an earlier one."""
 
 
 class AuditUnavailable(Unavailable):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ from adapters.postgres import arrays
 from adapters.postgres.batch_loader import BatchLoader
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
+from adapters.readmodels.past import AS_OF, AsOf, Past
 from adapters.readmodels.settings import Reading
 from adapters.stream.bus import Bus
 from domain.kernel import Unavailable
@@ -194,6 +196,7 @@ class Views:
 
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
+        self._past = Past(reads.log, reads.ask)
         self._documents: BatchLoader[_Question, _Found | None] = reads.log.loader(
             _GET,
             [arrays.TextColumn.array_oid] * 3,
@@ -208,6 +211,8 @@ class Views:
         """The JSON of a document of this workspace; None when there is none, or it is another workspace's."""
         if "\0" in identity or "\0" in workspace_id:
             return None
+        if (as_of := AS_OF.get()) is not None:
+            return await self._past.find(projection, identity, workspace_id, as_of)
         question = _Question(workspace_id, identity, projection.name)
 
         async def look() -> Seen[_Found]:
@@ -249,6 +254,9 @@ class Views:
 
         An `offset` leaves out so many of them, for contracts that count pages in this way.
         """
+        if (as_of := AS_OF.get()) is not None:
+            found = await self._past.page(projection, workspace_id, as_of, before=before, parent=parent)
+            return [Listed(*each) for each in found[offset : offset + limit]]
         query = _LIST.format(parent="AND d.parent = %(parent)s" if parent is not None else "")
         rows = await self._rows(
             query,
@@ -277,6 +285,9 @@ class Views:
 
         The documents have `facets`: all of some, and any of others (none: whichever) are in each that is found.
         """
+        if (as_of := AS_OF.get()) is not None:
+            found = await self._past.search(projection, workspace_id, as_of, all_of=all_of, any_of=any_of)
+            return [Listed(*each) for each in found[offset : offset + limit]], len(found)
         where = f"d.projection = '{projection.name}' AND d.version = f.version AND d.workspace_id = %(workspace_id)s"
         if all_of:
             where += " AND document_facets(d.body) @> %(all_of)s::text[]"
@@ -297,8 +308,26 @@ class Views:
 
     async def sums(self, tally: Tally, keys: Sequence[str], workspace_id: str) -> dict[str, int]:
         """The sums under these keys; a key nothing was counted under is 0."""
+        if (as_of := AS_OF.get()) is not None:
+            return await self._past.sums(tally, keys, workspace_id, as_of)
         rows = await self._rows(_SUMS, (workspace_id, list(keys), tally.name))
         return dict.fromkeys(keys, 0) | {row[3]: row[4] for row in rows if row[3] is not None}
+
+    async def look_back(self, workspace_id: str, to: int | datetime) -> AsOf:
+        """Have the request at hand read what was there at a position, or at a moment.
+
+        Raises PositionIsAhead, and ReadsBehind while something may still come before that position.
+        """
+        position = to if isinstance(to, int) else await self._past.position_at(to)
+        as_of = await self._past.of_workspace(workspace_id, position)
+
+        async def look() -> Seen[None]:
+            rows = await self._reads.ask("SELECT position FROM checkpoints WHERE name = 'jobs' AND live", ())
+            return Seen(rows[0][0] if rows else 0, position, None)
+
+        await self._reads.caught_up(look)
+        AS_OF.set(as_of)
+        return as_of
 
     async def _rows(self, query: str, parameters: Any) -> list[tuple[Any, ...]]:
         """The rows of a query, once the projection is where the workspace's log was when we first looked."""

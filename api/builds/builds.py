@@ -15,6 +15,7 @@ from api.auth import Asker, needs
 from api.builds.ports import Ports
 from api.builds.settings import BuildRates
 from api.kernel import IdempotencyKey
+from api.past import looks_back
 from api.rates import MINUTE_SECONDS, by_subject
 from api.studio.projects import LIMIT, Limit, Offset
 from commands.builds.builds import AskForBuild, CancelBuild, LinkArtifact
@@ -339,7 +340,7 @@ async def _artifacts(ports: Ports, asker: Asker, build_id: str) -> ArtifactsDocu
 
 async def _shown(ports: Ports, asker: Asker, build_id: str) -> ShownBuild:
     document = json.decode(await ports.views.get(build_documents, build_id, asker.workspace_id), type=BuildDocument)
-    rows = await ports.jobs.of(build_id) if document.status == "running" else ()
+    rows = await ports.jobs.of(build_id) if document.status == "running" and not looks_back() else ()
     return _document(document, rows)
 
 

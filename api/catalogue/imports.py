@@ -24,6 +24,7 @@ from api.auth import Asker
 from api.catalogue.mappings import profiles, saved
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, paged
+from api.past import looks_back
 from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RequestImport
 from commands.catalogue.reactions import read_file
@@ -344,7 +345,7 @@ def _csv(header: Sequence[str], rows: Sequence[OddRow]) -> str:
 async def _import(ports: Ports, asker: Asker, import_id: str, status: int = 200) -> Response[bytes]:
     body = await ports.views.get(import_documents, import_id, asker.workspace_id)
     found = _document(body)
-    if found.outcome is None and (running := await ports.books.progress(import_id)) is not None:
+    if found.outcome is None and not looks_back() and (running := await ports.books.progress(import_id)) is not None:
         rows, done, size = running
         progress = {"rows_read": rows, "bytes_read": done, "bytes_total": size}
         body = json.encode(replace(found, progress=progress))
