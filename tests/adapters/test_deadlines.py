@@ -23,6 +23,8 @@ from adapters.identity.vault import Vault
 from adapters.mail.smtp import Mailer, MailUnavailable
 from adapters.payments import stripe
 from adapters.payments.stripe import Payments, PaymentsUnavailable
+from adapters.runner import service as runner
+from adapters.runner.service import Away, Service
 from adapters.storage.blobs import Blobs, BlobsUnavailable
 from adapters.storage.blobs import Stat as Found
 from adapters.web.http import FetchFailed, Outbound, Unreachable
@@ -151,6 +153,28 @@ def repositories(url: str, _: Path) -> Asked:
     return Asked(lambda: made.repositories(7), GithubUnavailable, made.close)
 
 
+def builds(url: str, _: Path) -> Asked:
+    made = Service(url, "token")
+    return Asked(lambda: asyncio.to_thread(made.ask, "POST", "/claim", {}, patient=False), Away, _nothing)
+
+
+def artifacts(url: str, room: Path) -> Asked:
+    made = room / f"artifact-{url.rpartition(':')[2]}"
+    made.write_bytes(b"plug-in")
+
+    async def send() -> None:
+        try:
+            await asyncio.to_thread(Service(url).upload, f"{url}/place", {}, made)
+        finally:
+            made.unlink()
+
+    return Asked(send, Away, _nothing)
+
+
+async def _nothing() -> None:
+    return
+
+
 def _music(url: str) -> SunoApi:
     settings = MusicProvider(suno_api_url=Url(url), suno_api_key=Secret("sk"))
     return SunoApi(settings, Vault(b"a secret of thirty-two bytes, yes"), "http://127.0.0.1:1")
@@ -197,7 +221,9 @@ def stored(url: str, _: Path) -> Asked:
 
 
 @pytest.mark.parametrize(
-    "party", [keys, payments, repositories, music, tracks, recording, stored], ids=lambda party: party.__name__
+    "party",
+    [keys, payments, repositories, builds, artifacts, music, tracks, recording, stored],
+    ids=lambda party: party.__name__,
 )
 async def test_whoever_drips_is_left_when_the_time_for_the_whole_answer_is_over(
     party: Callable[[str, Path], Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +233,8 @@ async def test_whoever_drips_is_left_when_the_time_for_the_whole_answer_is_over(
     monkeypatch.setattr(stripe, "SECONDS_MAX", 2 * SECONDS)
     monkeypatch.setattr(github, "ANSWER_SECONDS_MAX", SECONDS)
     monkeypatch.setattr("adapters.beats.sunoapi.SECONDS_MAX", SECONDS)
+    monkeypatch.setattr(runner, "SECONDS_MAX", SECONDS)
+    monkeypatch.setattr(runner, "RETRY_SECONDS", ())
 
     async def asked(name: str) -> None:
         async with talking(*DRIPS[name]()) as port:
