@@ -17,6 +17,8 @@ from adapters.identity.vault import Vault
 from commands.analyses.analyses import Item, RequestAnalyses
 from commands.billing.ports import Order
 from commands.billing.subscriptions import LinkCustomer
+from commands.builds.builds import CancelBuild
+from commands.builds.ports import FoundSource, Place, RunLook, RunPlace
 from commands.catalogue.ports import Sent
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import HOUSEKEEPING, REACTIONS, Command, Reaction
@@ -31,6 +33,7 @@ from domain.ledger import Recorded
 from domain.licensing.licenses import LicenseIssued
 from tests.analyses.examples import completed
 from tests.beats.examples import created, elsewhere, far_away
+from tests.builds import examples as building
 from tests.examples import Example, examples
 from tests.identity.examples import ada
 from tests.licensing.examples import issued
@@ -128,6 +131,9 @@ class Bench:
     async def put(self, build_id: str, project_id: str, *_: object, ready: bool) -> None:
         self._known.erased.add(f"{build_id} of {project_id} waits, {ready}")
 
+    async def assign(self, build_id: str, holder: str, fence: int) -> None:
+        self._known.erased.add(f"{build_id} is {holder}'s under {fence}")
+
     async def close(self, build_id: str, platform: str | None = None) -> None:
         self._known.erased.add(f"{build_id} on {platform} is closed")
 
@@ -140,6 +146,33 @@ class Bench:
     async def forget(self, workspace_id: str) -> Sequence[str]:
         self._known.erased.add(f"builds of {workspace_id}")
         return self._known.ids(BuildAsked, "build_id", "workspace_id", workspace_id)
+
+
+class Elsewhere:
+    """Workflows at GitHub: a run for each build, which waits until it is ended."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    def repository(self, source_url: str) -> str | None:
+        return source_url.removeprefix("https://github.com/")
+
+    async def source(self, *_: object) -> FoundSource:
+        return FoundSource(ref="main", commit_sha="c" * 40)
+
+    async def find(self, place: Place, workflow: str, build_id: str) -> RunPlace | None:
+        return RunPlace(run_id=1, url="u") if f"a run for {build_id}" in self._known.erased else None
+
+    async def dispatch(self, place: Place, workflow: str, ref: str, inputs: dict[str, str]) -> RunPlace:
+        assert f"a run for {inputs['build_id']}" not in self._known.erased, "it runs already"
+        self._known.erased.add(f"a run for {inputs['build_id']}")
+        return RunPlace(run_id=1, url="u")
+
+    async def look(self, *_: object) -> RunLook:
+        return RunLook(status="queued")
+
+    async def cancel(self, _: Place, run_id: int) -> None:
+        self._known.erased.add(f"the end of run {run_id}")
 
 
 class Secrets(Vault):
@@ -170,6 +203,7 @@ class House:
         self.scene.importing = Imported(self.known)
         self.scene.cookies = Jars(self.known)
         self.scene.build_jobs = Bench(self.known)
+        self.scene.workflows = Elsewhere(self.known)
         self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
 
     async def after(self, *wishes: Command) -> list[Recorded]:
@@ -224,6 +258,8 @@ FURTHER = (
         [ada, _upload, LinkCustomer(workspace_id="w1", customer_id="c"), project, issued],
     ),
     Example(replace(begun, force=True), [queued]),
+    Example(building.asked, [building.by_github, building.linked, building.connected]),
+    Example(CancelBuild(build_id="build-1", workspace_id="w1"), [*building.at_github, building.found]),
     Example(
         RecordAttempt(
             delivery_id="del-1",
@@ -271,7 +307,7 @@ def test_the_law_was_put_to_every_reaction() -> None:
 
 
 #: What is outside: its answers may take as long as they like.
-OUTSIDE = re.compile(r"\bports\.(payments|post|provider|web)\b")
+OUTSIDE = re.compile(r"\bports\.(payments|post|provider|web|workflows)\b")
 
 
 @pytest.mark.parametrize("name", [name for name, each in REACTIONS.items() if each.queue is HOUSEKEEPING])

@@ -85,6 +85,14 @@ class Jobs(ports.Jobs):
         )
         return _job(rows[0]) if rows else None
 
+    async def assign(self, build_id: str, holder: str, fence: int) -> None:
+        """Let somebody who is no runner have all jobs of a build that wait, for as long as it takes."""
+        await self._rows(
+            "UPDATE build_jobs SET state = 'claimed', runner_id = %s, fence = %s, lease_until = NULL "
+            "WHERE build_id = %s AND state = 'waiting'",
+            (holder, fence, build_id),
+        )
+
     async def extend(self, build_id: str, platform: str, fence: int, lease: float) -> datetime | None:
         """Keep a job for longer; None when somebody else has it, or it is over."""
         rows = await self._rows(

@@ -7,9 +7,10 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import jwt
@@ -26,11 +27,27 @@ SECONDS_MAX = 30.0
 #: A page of a hundred repositories is about 700 KB.
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 PAGES_MAX = 10
+#: Tokens of installations are good for an hour; these are kept so long and so many of them.
+TOKEN_SECONDS, TOKENS_MAX = 3000.0, 512
+#: What workflows are run and followed with.
+WORKFLOW_PERMISSIONS = {"actions": "write", "contents": "read"}
 VERSION = "2022-11-28"
 
 
 class GithubUnavailable(Unavailable):
     """GitHub gives no answer at the moment. Try again shortly."""
+
+
+class GithubIsBusy(GithubUnavailable):
+    """GitHub takes no more questions of our app for a while, because there were too many. Try again later."""
+
+
+class Told(NamedTuple):
+    """What GitHub has answered: its status and headers, and its JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
 
 
 class Account(Struct, frozen=True):
@@ -57,6 +74,7 @@ class GithubApp:
     def __init__(self, settings: Github) -> None:
         self._settings = settings
         self._api = str(settings.github_api_url).rstrip("/")
+        self._tokens: OrderedDict[tuple[int, str], tuple[str, float]] = OrderedDict()
         self._party = Party(seconds_max=ANSWER_SECONDS_MAX, bytes_max=ANSWER_BYTES_MAX)
 
     @property
@@ -142,6 +160,37 @@ class GithubApp:
         status, answer = await self._ask("POST", url, self._own_token(), body=narrowed or {})
         return str(answer["token"]) if status == 201 else None
 
+    async def as_installation(
+        self, installation_id: int, full_name: str, method: str, path: str, body: object = None
+    ) -> Told | None:
+        """Ask about one repository in the name of an installation; None where it is given no token for that."""
+        key = (installation_id, full_name.casefold())
+        told: Told | None = None
+        for _ in range(2):
+            token = await self._kept_token(key, full_name)
+            if token is None:
+                return None
+            told = await self._tell(method, f"{self._api}{path}", token, body=body)
+            if told.status != 401:
+                return told
+            # It was taken back before its time.
+            self._tokens.pop(key, None)
+        return told
+
+    async def _kept_token(self, key: tuple[int, str], full_name: str) -> str | None:
+        kept, until = self._tokens.get(key, ("", 0.0))
+        now = time.monotonic()
+        if kept and now < until:
+            return kept
+        narrowed = {"repositories": [full_name.rpartition("/")[2]], "permissions": WORKFLOW_PERMISSIONS}
+        token = await self._token(key[0], narrowed)
+        if token is not None:
+            self._tokens[key] = (token, now + TOKEN_SECONDS)
+            self._tokens.move_to_end(key)
+            if len(self._tokens) > TOKENS_MAX:
+                self._tokens.popitem(last=False)
+        return token
+
     def _own_token(self) -> str:
         """The app's own: clocks differ, so it was made a minute ago; ten minutes are the most that is taken."""
         now = int(time.time())
@@ -151,6 +200,10 @@ class GithubApp:
     async def _ask(
         self, method: str, url: str, token: str | None = None, *, body: object = None
     ) -> tuple[int, dict[str, Any]]:
+        told = await self._tell(method, url, token, body=body)
+        return told.status, told.body if isinstance(told.body, dict) else {}
+
+    async def _tell(self, method: str, url: str, token: str | None = None, *, body: object = None) -> Told:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
@@ -161,9 +214,11 @@ class GithubApp:
         try:
             sent = None if body is None else json.encode(body)
             answer = await self._party.ask(method, url, headers=headers, body=sent)
-            if answer.status >= 500 or answer.status == 429:
+            if answer.status == 429 or (answer.status == 403 and _is_limited(answer.headers)):
+                raise GithubIsBusy
+            if answer.status >= 500:
                 raise GithubUnavailable
-            return answer.status, json.decode(answer.body, type=dict[str, Any]) if answer.body else {}
+            return Told(answer.status, answer.headers, json.decode(answer.body) if answer.body else None)
         except (NoAnswer, DecodeError, RecursionError) as problem:
             raise GithubUnavailable from problem
 
@@ -180,6 +235,11 @@ async def _in_time() -> AsyncIterator[None]:
             yield
     except TimeoutError as late:
         raise GithubUnavailable from late
+
+
+def _is_limited(headers: Mapping[str, str]) -> bool:
+    """Whether a refusal is one for now only: GitHub says 403 to those who ask too often, too."""
+    return headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
 
 
 def _repo(facts: dict[str, Any]) -> Repo:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from adapters.runner.addresses import Outside
-from adapters.runner.collecting import Found, collect, pack
+from adapters.runner.collecting import Found, collect, pack, unique
 from adapters.runner.failures import BuildFailed
 from adapters.runner.fetching import Checkout, Git, Source, fetch
 from adapters.runner.logs import Log
@@ -181,7 +181,7 @@ class _Run:
             said = f"Found instead: {', '.join(instead)}." if instead else "No plug-in was found at all."
             wish = ", ".join(missing) or "any that is known"
             raise BuildFailed("no_artifacts", f"Nothing was built in the format {wish}. {said}")
-        return _unique(wanted)
+        return unique(wanted)
 
     def _sign(self, recipe: Recipe, found: list[Found]) -> bool:
         if not recipe.sign or not self.job.secrets:
@@ -293,18 +293,6 @@ def _checker(kind: str, sandbox: Sandbox) -> _Checker | None:
     if python.exists() and sandbox.reaches(libraries):
         return _Checker((str(python),), {"PYTHONPATH": str(libraries)}, (str(libraries),))
     return None
-
-
-def _unique(found: list[Found]) -> list[Found]:
-    """Every file name once: a standalone called like a bundle in another format keeps its own."""
-    kept, names = [], set()
-    for each in found:
-        name, number = each.file_name, 2
-        while name in names:
-            name, number = f"{each.name}-{number}{each.file_name.removeprefix(each.name)}", number + 1
-        names.add(name)
-        kept.append(replace(each, file_name=name))
-    return kept
 
 
 def _is_installed(package: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -46,8 +46,10 @@ class Found:
         return self.path.is_dir()
 
 
-def collect(roots: Sequence[Path], patterns: Sequence[str] = ()) -> list[Found]:
-    """Every plug-in below these folders, the same one only from the first in which it is.
+def collect(
+    roots: Sequence[Path], patterns: Sequence[str] = (), wanted: Callable[[Found], bool] = lambda _: True
+) -> list[Found]:
+    """Every plug-in below these folders that is wanted, the same one only from the first in which it is.
 
     `patterns` (globs, relative to a root) say which paths count; none: all.
     """
@@ -57,6 +59,8 @@ def collect(roots: Sequence[Path], patterns: Sequence[str] = ()) -> list[Found]:
         here: list[Found] = []
         for each in _candidates(root):
             if patterns and not any(fnmatch(each.path.relative_to(root).as_posix(), pattern) for pattern in patterns):
+                continue
+            if not wanted(each):
                 continue
             (programs if each.format == "standalone" else here).append(each)
         known = {(each.format, each.name) for each in found}
@@ -161,14 +165,15 @@ def _single(path: Path) -> Found | None:
     suffix = path.suffix.casefold()
     if suffix == ".clap" and _is_library(path):
         return Found("clap", path.stem, path, path.name)
-    if suffix == ".vst3" and _head(path)[:2] == b"MZ":
+    if suffix == ".vst3" and head(path)[:2] == b"MZ":
         return Found("vst3", path.stem, path, path.name)
     if suffix in ("", ".exe") and not HELPER.search(path.stem) and _is_program(path):
         return Found("standalone", path.stem, path, path.name)
     return None
 
 
-def _head(path: Path, size: int = 64) -> bytes:
+def head(path: Path, size: int = 64) -> bytes:
+    """How a file begins; nothing where it is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
@@ -181,26 +186,38 @@ def _is_library(path: Path) -> bool:
     """Whether this is a shared object of this machine's kind: ELF's ET_DYN, PE, or Mach-O."""
     if path.is_symlink() or path.suffix not in (".so", ".clap", ".dll", ".vst3", ".dylib"):
         return False
-    head = _head(path)
-    elf = head[:4] == b"\x7fELF" and int.from_bytes(head[16:18], "little" if head[5] == 1 else "big") == 3
-    return elf or head[:2] == b"MZ" or head[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+    begins = head(path)
+    elf = begins[:4] == b"\x7fELF" and int.from_bytes(begins[16:18], "little" if begins[5] == 1 else "big") == 3
+    return elf or begins[:2] == b"MZ" or begins[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 
 
 def _is_program(path: Path) -> bool:
     """Whether this can be started: executable ELF with an interpreter or of type ET_EXEC, or PE."""
-    head = _head(path, 4096)
+    begins = head(path, 4096)
     if path.suffix == ".exe":
-        return head[:2] == b"MZ"
-    if head[:4] != b"\x7fELF" or head[4] != 2 or not path.stat().st_mode & 0o111:
+        return begins[:2] == b"MZ"
+    if begins[:4] != b"\x7fELF" or begins[4] != 2 or not path.stat().st_mode & 0o111:
         return False
 
     def number(at: int, size: int) -> int:
-        return int.from_bytes(head[at : at + size], "little" if head[5] == 1 else "big")
+        return int.from_bytes(begins[at : at + size], "little" if begins[5] == 1 else "big")
 
     if number(16, 2) == 2:
         return True
     start, size, count = number(32, 8), number(54, 2), number(56, 2)
     return any(number(start + n * size, 4) == 3 for n in range(min(count, 64)))
+
+
+def unique(found: list[Found]) -> list[Found]:
+    """Every file name once: a standalone called like a bundle in another format keeps its own."""
+    kept, names = [], set()
+    for each in found:
+        name, number = each.file_name, 2
+        while name in names:
+            name, number = f"{each.name}-{number}{each.file_name.removeprefix(each.name)}", number + 1
+        names.add(name)
+        kept.append(replace(each, file_name=name))
+    return kept
 
 
 def pack(found: Found, target: Path) -> None:

@@ -47,6 +47,8 @@ BUILD_PLANS = Meter(kind="builds", on={}, limits=lambda settings: settings[Build
 LINK_SECONDS = 3600
 FLAGS_MAX = 50
 RUNNERS_LOOKED_AT = 100
+#: What a build is found by only.
+NOT_SHOWN = frozenset({"facets", "github_run_id"})
 
 
 class NoSuchVersion(NotFound):
@@ -345,7 +347,7 @@ async def _shown(ports: Ports, asker: Asker, build_id: str) -> ShownBuild:
 
 
 def _document(document: BuildDocument, rows: Any) -> ShownBuild:
-    told = {name: getattr(document, name) for name in BuildDocument.__struct_fields__ if name != "facets"}
+    told = {name: getattr(document, name) for name in BuildDocument.__struct_fields__ if name not in NOT_SHOWN}
     return ShownBuild(**told | {"metadata": _progress(rows)})
 
 

@@ -1,8 +1,9 @@
-"""What GitHub tells us of repositories: pushes, tags and releases are built by the rules of the projects."""
+"""What GitHub tells us: pushes, tags and releases are built by the rules of the projects, and runs of builds go on."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Annotated, Any
 
@@ -18,13 +19,16 @@ from api.builds.ports import Ports
 from api.kernel import NO_JSON
 from api.repositories.github import GithubIsOff
 from commands.builds.builds import AskForBuild
+from commands.builds.workflows import HearRun
 from commands.kernel import derived_id
 from commands.repositories.connections import DisconnectGithub
-from domain.builds.builds import Trigger, builds
+from domain.builds.builds import NoSuchBuild, Trigger, builds
+from domain.builds.workflows import STATUSES
 from domain.kernel import Exhausted, Forbidden, Invalid
 from domain.ledger import Context
 from domain.repositories.connections import installations
 from domain.studio.projects import BuildConfig, Project, projects
+from projections.builds.builds import BuildDocument, build_documents, of_run
 from projections.repositories.repositories import RepositoryDocument, called, repository_documents
 
 log = structlog.get_logger(__name__)
@@ -35,6 +39,7 @@ BODY_BYTES_MAX = 25 * 1024 * 1024
 FILES_MAX = 5_000
 PROJECTS_AT_ONCE = 100
 _BRANCH, _TAG = "refs/heads/", "refs/tags/"
+_BUILD_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
@@ -101,6 +106,21 @@ class Installed(Struct):
 
     action: Annotated[str, Meta(max_length=64)]
     installation: Installation
+
+
+class WorkflowRun(Struct):
+    """A run of a workflow, under the name that its workflow gives it."""
+
+    id: Annotated[int, Meta(ge=1, le=2**53)]
+    display_title: Annotated[str, Meta(max_length=2000)] | None = None
+
+
+class Ran(Struct):
+    """Something became of a run."""
+
+    action: Annotated[str, Meta(max_length=64)]
+    workflow_run: WorkflowRun
+    installation: Installation | None = None
 
 
 class Skipped(Struct):
@@ -171,6 +191,8 @@ async def hear_github(
             await _build(
                 ports, told, body, release.repository, release.installation, lambda of: _after_release(of, release)
             )
+        case "workflow_run":
+            await _hear_run(ports, told, _read(body, Ran))
         case "installation":
             await _note_installation(ports, _read(body, Installed))
     log.info("github.told", event_type=event, delivery=delivery, builds=told.builds)
@@ -270,6 +292,35 @@ async def _linked(ports: Ports, workspace_id: str, full_name: str) -> AsyncItera
         for each in found:
             yield json.decode(each.body, type=RepositoryDocument).project_id
         offset += PROJECTS_AT_ONCE
+
+
+async def _hear_run(ports: Ports, told: Told, ran: Ran) -> None:
+    """Have GitHub asked how the run of a build stands, now that it says that there is news."""
+    status = next((each for each in STATUSES if each == ran.action), None)
+    if status is None or ran.installation is None:
+        return
+    workspace_id = (await ports.log.state(installations, str(ran.installation.id))).workspace_id
+    if not workspace_id:
+        return
+    context = Context(workspace_id=workspace_id, actor="github", correlation_id=anonymous().correlation_id)
+    async for build_id in _run_of(ports, workspace_id, ran.workflow_run):
+        wish = HearRun(build_id=build_id, workspace_id=workspace_id, run_id=ran.workflow_run.id, status=status)
+        try:
+            if await ports.execute(wish, context):
+                told.builds.append(build_id)
+        except NoSuchBuild:
+            continue
+
+
+async def _run_of(ports: Ports, workspace_id: str, run: WorkflowRun) -> AsyncIterator[str]:
+    """The build that a run makes: the one that its name names, or the one whose run is known to be this."""
+    named = _BUILD_ID.search(run.display_title or "")
+    if named is not None:
+        yield named[0]
+        return
+    found, _ = await ports.views.search(build_documents, workspace_id, limit=1, offset=0, all_of=[of_run(run.id)])
+    for each in found:
+        yield json.decode(each.body, type=BuildDocument).id
 
 
 async def _note_installation(ports: Ports, told: Installed) -> None:

@@ -27,6 +27,10 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Description = Annotated[str, Meta(max_length=2000)]
 Platforms = Annotated[list[Platform], Meta(max_length=10)]
 Formats = Annotated[list[Format], Meta(max_length=10)]
+#: The name of a file in `.github/workflows`.
+Workflow = Annotated[
+    str, Meta(max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml)?$", examples=["build.yml"])
+]
 #: As many as the list of builds shows at a time.
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Max results")]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="Pagination offset")]
@@ -36,7 +40,10 @@ ONE = {200: ResponseSpec(ProjectDocument, generate_examples=False, description="
 
 
 class NewProject(Struct, forbid_unknown_fields=True):
-    """A plug-in to be; no platforms or formats means all that there are runners for."""
+    """A plug-in to be; no platforms or formats means all that there are runners for.
+
+    With a `github_workflow` it is built by that workflow of its repository at GitHub, and not by runners.
+    """
 
     name: Name
     description: Description = ""
@@ -44,11 +51,15 @@ class NewProject(Struct, forbid_unknown_fields=True):
     platforms: Platforms = []
     formats: Formats = []
     rules: BuildRules = BuildRules()
+    github_workflow: Workflow = ""
     webhook_url: Url | None = None
 
 
 class ProjectChange(Struct, forbid_unknown_fields=True):
-    """What is to be different; what is left out stays as it is, and a webhook_url of "" takes it away."""
+    """What is to be different; what is left out stays as it is.
+
+    A `webhook_url` of "" takes it away, and with a `github_workflow` of "" runners build it.
+    """
 
     name: Name | None = None
     description: Description | None = None
@@ -56,6 +67,7 @@ class ProjectChange(Struct, forbid_unknown_fields=True):
     platforms: Platforms | None = None
     formats: Formats | None = None
     rules: BuildRules | None = None
+    github_workflow: Workflow | None = None
     webhook_url: Annotated[str, Meta(max_length=2048)] | None = None
 
 
@@ -103,6 +115,7 @@ async def create_project(
             platforms=_each_once(data.platforms),
             formats=_each_once(data.formats),
             rules=data.rules,
+            workflow=data.github_workflow,
             webhook_url=data.webhook_url,
             webhook_secret_id=ports.vault.new_id(),
             once=claim,
@@ -165,6 +178,7 @@ async def change_project(
             platforms=None if data.platforms is None else _each_once(data.platforms),
             formats=None if data.formats is None else _each_once(data.formats),
             rules=data.rules,
+            workflow=data.github_workflow,
             webhook_url=data.webhook_url,
             webhook_secret_id=ports.vault.new_id(),
         ),

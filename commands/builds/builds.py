@@ -82,7 +82,8 @@ class AskForBuild(Command):
 async def ask(wish: AskForBuild, transaction: Transaction) -> None:
     """A build has the next number of its project and is counted in its month, in the append that makes it."""
     check_targets(wish.platforms, wish.formats)
-    (await transaction.load(projects, wish.project_id)).belongs_to(wish.workspace_id)
+    project = await transaction.load(projects, wish.project_id)
+    project.belongs_to(wish.workspace_id)
     if not await claim(transaction, wish.once, wish.build_id):
         return
     if (await transaction.expect_new(builds, wish.build_id)).status != "absent":
@@ -112,6 +113,7 @@ async def ask(wish: AskForBuild, transaction: Transaction) -> None:
         source_url=source.source_repo_url,
         ref=wish.ref or source.branch,
         commit_sha=wish.commit_sha,
+        workflow=project.workflow,
     )
     transaction.record(builds, wish.build_id, asked)
 
@@ -236,9 +238,9 @@ class LoseBuild(Command):
 
 @decides(LoseBuild, builds)
 def lose(wish: LoseBuild, build: Build, now: datetime) -> list[Event]:
-    """Whoever has begun keeps it; so does whoever claimed it after."""
+    """Whoever has begun keeps it; so does whoever claimed it after. What GitHub makes, no runner is to have."""
     run = build.run(wish.platform)
-    if build.is_over or run.started or run.completed or run.fence != wish.fence or not run.runner_id:
+    if build.workflow or build.is_over or run.started or run.completed or run.fence != wish.fence or not run.runner_id:
         return []
     return [BuildLost(build_id=wish.build_id, platform=wish.platform, fence=wish.fence, lost_at=now)]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Annotated
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
@@ -104,7 +105,7 @@ class ActivateMachine(Command):
     license_id: str
     activation_id: str
     machine: str
-    churn_max: int
+    churn_max: Annotated[int, Meta(ge=0)]
     fingerprints: tuple[str, ...] = ()
     name: str = ""
     project_id: str | None = None
@@ -247,7 +248,7 @@ class RecogniseMachine(Command):
     license_id: str
     machine: str
     fingerprints: tuple[str, ...]
-    churn_max: int
+    churn_max: Annotated[int, Meta(ge=0)]
 
 
 @decides(RecogniseMachine, licenses)

@@ -20,6 +20,7 @@ from domain.studio.projects import (
     ProjectWebhookRemoved,
     ProjectWebhookSet,
     Visibility,
+    WorkflowChosen,
     check_rules,
     check_targets,
     projects,
@@ -37,6 +38,8 @@ class CreateProject(Command):
     platforms: tuple[Platform, ...] = ()
     formats: tuple[Format, ...] = ()
     rules: BuildRules = BuildRules()
+    #: The workflow at GitHub that builds it; empty: runners do.
+    workflow: str = ""
     webhook_url: str | None = None
     #: What the secret of the webhook follows from; needed with an address.
     webhook_secret_id: str = ""
@@ -67,13 +70,18 @@ async def create(wish: CreateProject, transaction: Transaction) -> None:
             rules=wish.rules,
         )
     ]
+    if wish.workflow:
+        events.append(WorkflowChosen(project_id=wish.project_id, workflow=wish.workflow, chosen_at=now))
     if wish.webhook_url is not None:
         events.append(_webhook(wish.project_id, wish.workspace_id, wish.webhook_url, wish.webhook_secret_id, now))
     transaction.record(projects, wish.project_id, *events)
 
 
 class ChangeProject(Command):
-    """Change what is given; what is null stays as it is. An empty `webhook_url` takes the webhook away."""
+    """Change what is given; what is null stays as it is. An empty `webhook_url` takes the webhook away.
+
+    With an empty `workflow` runners build it.
+    """
 
     project_id: str
     workspace_id: str
@@ -83,6 +91,7 @@ class ChangeProject(Command):
     platforms: tuple[Platform, ...] | None = None
     formats: tuple[Format, ...] | None = None
     rules: BuildRules | None = None
+    workflow: str | None = None
     webhook_url: str | None = None
     webhook_secret_id: str = ""
 
@@ -116,6 +125,8 @@ def change(wish: ChangeProject, project: Project, now: datetime) -> list[Event]:
         )
     if wish.rules is not None and wish.rules != project.rules:
         changes.append(BuildRulesSet(project_id=wish.project_id, rules=wish.rules, set_at=now))
+    if wish.workflow is not None and wish.workflow != project.workflow:
+        changes.append(WorkflowChosen(project_id=wish.project_id, workflow=wish.workflow, chosen_at=now))
     if wish.webhook_url == "" and project.webhook_url is not None:
         changes.append(ProjectWebhookRemoved(project_id=wish.project_id, removed_at=now))
     if wish.webhook_url and wish.webhook_secret_id != project.webhook_secret_id:

@@ -10,6 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 from msgspec.structs import replace
 
+from domain.builds.workflows import (
+    WorkflowDispatched,
+    WorkflowRun,
+    WorkflowRunAsked,
+    WorkflowRunFound,
+    WorkflowRunTold,
+    follow,
+)
 from domain.kernel import Category, Conflict, Event, Exhausted, NotFound, State, Value, personal
 from domain.objects import Kept, keeps
 from domain.studio.projects import Format, Platform, ReleaseType
@@ -40,6 +48,8 @@ class BuildAsked(Event):
     source_url: Annotated[str, personal("workspace_id", address=True)] = ""
     ref: str = ""
     commit_sha: str = ""
+    #: The workflow at GitHub that makes it; empty: runners do.
+    workflow: str = ""
 
 
 class BuildSourced(Event):
@@ -203,10 +213,12 @@ class Build(State):
     source_url: str = ""
     ref: str = ""
     commit_sha: str = ""
+    workflow: str = ""
     is_versioned: bool = False
     asked_at: datetime | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
     artifacts: Mapping[str, Stored] = field(default_factory=dict)
+    workflow_run: WorkflowRun | None = None
 
     @property
     def is_over(self) -> bool:
@@ -258,8 +270,11 @@ def evolve(build: Build, event: Event) -> Build:  # noqa: C901, PLR0911, PLR0912
                 source_url=event.source_url,
                 ref=event.ref,
                 commit_sha=event.commit_sha,
+                workflow=event.workflow,
                 asked_at=event.asked_at,
             )
+        case WorkflowDispatched() | WorkflowRunFound() | WorkflowRunTold() | WorkflowRunAsked():
+            return replace(build, workflow_run=follow(build.workflow_run, event))
         case BuildSourced():
             return replace(build, source_url=event.source_url, ref=event.ref)
         case BuildQueued():

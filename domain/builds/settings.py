@@ -22,4 +22,10 @@ class Builds(Section, frozen=True):
     build_seconds_max: Annotated[Seconds, says("How long a build may take on one platform, once begun")] = 7200.0
     build_log_bytes_max: Annotated[Count, says("Bytes of log that are kept of each job")] = 16 << 20
     artifact_bytes_max: Annotated[Count, says("Bytes that one artifact may have")] = 2 << 30
+    workflow_start_seconds: Annotated[
+        Seconds, says("How long GitHub may take to begin a workflow that it was asked to run")
+    ] = 3600.0
+    workflow_poll_seconds: Annotated[
+        Seconds, says("How long to wait before GitHub is asked again how a run stands; at first, then up to a minute")
+    ] = 10.0
     build_claim_seconds: Annotated[Seconds, says("How long a runner's question for a job waits for one")] = 20.0

@@ -132,6 +132,16 @@ class BuildRulesSet(Event):
     set_at: datetime
 
 
+class WorkflowChosen(Event):
+    """This workflow of its repository builds it, at GitHub; where that is empty runners do."""
+
+    target: ClassVar[str] = "project"
+
+    project_id: str
+    workflow: str
+    chosen_at: datetime
+
+
 class ProjectWebhookSet(Event):
     """This address is told of its builds, in messages signed with a secret of this id."""
 
@@ -159,6 +169,7 @@ class Project(State):
     platforms: tuple[Platform, ...] = ()
     formats: tuple[Format, ...] = ()
     rules: BuildRules = BuildRules()
+    workflow: str = ""
     webhook_url: str | None = None
     webhook_secret_id: str | None = None
 
@@ -189,6 +200,8 @@ def evolve(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one fo
             return replace(project, platforms=event.platforms, formats=event.formats)
         case BuildRulesSet():
             return replace(project, rules=event.rules)
+        case WorkflowChosen():
+            return replace(project, workflow=event.workflow)
         case ProjectWebhookSet():
             return replace(project, webhook_url=event.url, webhook_secret_id=event.secret_id)
         case ProjectWebhookRemoved():

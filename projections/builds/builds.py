@@ -25,6 +25,7 @@ from domain.builds.builds import (
     Trigger,
     Verdict,
 )
+from domain.builds.workflows import WorkflowRunFound
 from domain.kernel import Event, Value
 from domain.studio.projects import Format, Platform, ReleaseType
 from projections.kernel import Document, Projection, projection, seconds, tally
@@ -61,6 +62,7 @@ class BuildDocument(Document):
     started_at: str | None = None
     completed_at: str | None = None
     github_run_url: str | None = None
+    github_run_id: int | None = None
     facets: tuple[str, ...] = ()
 
 
@@ -69,7 +71,13 @@ def evolve(build: BuildDocument | None, event: Event) -> BuildDocument | None:
     after = _evolve(build, event)
     if after is None:
         return None
-    return replace(after, facets=(f"project:{after.project_id}", f"status:{after.status}"))
+    run = () if after.github_run_id is None else (of_run(after.github_run_id),)
+    return replace(after, facets=(f"project:{after.project_id}", f"status:{after.status}", *run))
+
+
+def of_run(run_id: int) -> str:
+    """The facet of the build that a run at GitHub makes."""
+    return f"run:{run_id}"
 
 
 def _evolve(build: BuildDocument | None, event: Event) -> BuildDocument | None:  # noqa: C901, PLR0911 - for each event
@@ -95,6 +103,8 @@ def _evolve(build: BuildDocument | None, event: Event) -> BuildDocument | None: 
             return replace(build, ref=event.ref)
         case BuildDocument(), BuildQueued():
             return replace(build, status="queued")
+        case BuildDocument(), WorkflowRunFound():
+            return replace(build, github_run_url=event.run_url, github_run_id=event.run_id)
         case BuildDocument(), BuildClaimed():
             return replace(build, isolation={**build.isolation, event.platform: event.isolation})
         case BuildDocument(), BuildStarted():
@@ -134,6 +144,7 @@ build_documents: Projection[BuildDocument] = projection(
             BuildSucceeded,
             BuildFailed,
             BuildCancelled,
+            WorkflowRunFound,
         ),
         "build_id",
     ),

@@ -24,7 +24,7 @@ from domain.builds.secrets import (
 from domain.published import published
 
 PUBLISHED = (
-    published(BuildAsked),
+    published(BuildAsked, version=2),
     published(BuildQueued),
     published(BuildStarted),
     published(BuildVersioned),

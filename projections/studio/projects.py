@@ -18,6 +18,7 @@ from domain.studio.projects import (
     ProjectWebhookRemoved,
     ProjectWebhookSet,
     Visibility,
+    WorkflowChosen,
 )
 from projections.kernel import Document, Projection, projection, seconds, tally
 
@@ -32,6 +33,7 @@ class ProjectDocument(Document):
     platforms: tuple[Platform, ...] = ()
     formats: tuple[Format, ...] = ()
     rules: BuildRules = BuildRules()
+    github_workflow: str | None = None
     webhook_url: str | None = None
     created_at: str = ""
     updated_at: str = ""
@@ -65,6 +67,8 @@ def evolve(project: ProjectDocument | None, event: Event) -> ProjectDocument | N
             )
         case ProjectDocument(), BuildRulesSet():
             return replace(project, rules=event.rules, updated_at=seconds(event.set_at))
+        case ProjectDocument(), WorkflowChosen():
+            return replace(project, github_workflow=event.workflow or None, updated_at=seconds(event.chosen_at))
         case ProjectDocument(), ProjectWebhookSet():
             return replace(project, webhook_url=event.url, updated_at=seconds(event.set_at))
         case ProjectDocument(), ProjectWebhookRemoved():
@@ -81,6 +85,7 @@ project_documents: Projection[ProjectDocument] = projection(
         ProjectShown: "project_id",
         ProjectTargeted: "project_id",
         BuildRulesSet: "project_id",
+        WorkflowChosen: "project_id",
         ProjectWebhookSet: "project_id",
         ProjectWebhookRemoved: "project_id",
     },

@@ -11,6 +11,7 @@ from domain.studio.projects import (
     ProjectTargeted,
     ProjectWebhookRemoved,
     ProjectWebhookSet,
+    WorkflowChosen,
 )
 
 PUBLISHED = (
@@ -19,6 +20,7 @@ PUBLISHED = (
     published(ProjectShown),
     published(ProjectTargeted),
     published(BuildRulesSet),
+    published(WorkflowChosen),
     published(ProjectWebhookSet, hidden=("secret_id",)),
     published(ProjectWebhookRemoved),
 )

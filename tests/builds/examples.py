@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from msgspec.structs import replace
 
 from commands.builds.builds import (
@@ -20,6 +22,7 @@ from commands.builds.builds import (
 )
 from commands.builds.runners import RegisterRunner, RemoveRunner
 from commands.builds.secrets import RemoveSecret, SetSecret
+from commands.builds.workflows import HearRun, NoteDispatch, NoteRun, NoteRunAsked
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from commands.repositories.repositories import CreateLinkedProject, LinkRepository, UnlinkRepository
 from commands.studio.projects import CreateProject
@@ -80,6 +83,10 @@ registered = RegisterRunner(
 
 secret = SetSecret(project_id="project-1", workspace_id="w1", name="SIGNING_PASSWORD", secret_id="secret-2")
 connected = ConnectGithub(workspace_id="w1", installation_id=7, account_login="ada", account_type="User")
+by_github = replace(project, workflow="build.yml")
+dispatched = NoteDispatch(build_id="build-1", begins_within=timedelta(hours=1))
+found = NoteRun(build_id="build-1", run_id=30433642, run_url="https://github.com/ada/warm-tube/actions/runs/30433642")
+at_github = [by_github, linked, connected, asked, replace(claimed, runner_id="github", isolation="github"), dispatched]
 
 EXAMPLES = (
     Example(created_with_source),
@@ -107,6 +114,11 @@ EXAMPLES = (
         LinkArtifact(link_id="link-1", artifact_id="artifact-1", build_id="build-1", workspace_id="w1"),
         [*running, stored],
     ),
+    # While GitHub runs it.
+    Example(dispatched, at_github[:-1]),
+    Example(found, at_github),
+    Example(HearRun(build_id="build-1", workspace_id="w1", run_id=30433642, status="completed"), [*at_github, found]),
+    Example(NoteRunAsked(build_id="build-1", asks=1, wait=timedelta(seconds=10)), [*at_github, found]),
     # In place of another, which goes.
     Example(secret, [project, replace(secret, secret_id="secret-1")]),
     Example(RemoveSecret(project_id="project-1", workspace_id="w1", name="SIGNING_PASSWORD"), [project, secret]),

@@ -20,19 +20,22 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from domain.sections import Secret, Url
+from tests.builds.little_actions import LittleActions, Run
 
 APP, SECRET = "Iv1.app", "It's a Secret to Everybody"
+MINE = "/repos/ada/my-plugin"
 
 
 class LittleGithub:
     """One app with the installation 7 of ada's account; `root` holds bare or plain repositories as `owner/name`."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.key = rsa.generate_private_key(65537, 2048)
+    def __init__(self, root: Path | None = None, port: int = 0, pem: str | None = None) -> None:
+        self.key = rsa.generate_private_key(65537, 2048) if pem is None else _key_in(pem)
         self.people = {"code-of-ada": 7, "code-of-eve": 8}
         self.repositories = [_repository("my-plugin", ["beatconnect-plugin"]), _repository("notes", [])]
         #: What each token that was given out may read: every repository, or those that it was narrowed to.
         self.tokens: dict[str, list[str] | None] = {}
+        self.permissions: dict[str, dict[str, str]] = {}
         self.root = root
         self.asked: list[tuple[str, str, Any]] = []
         outer = self
@@ -52,7 +55,8 @@ class LittleGithub:
             def do_GET(self) -> None:
                 outer.answer(self, "GET", b"")
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.actions = LittleActions(self.url)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     @property
@@ -79,6 +83,10 @@ class LittleGithub:
             "github_api_url": Url(self.url),
         }
 
+    def forget_runs(self) -> None:
+        """As if nothing had ever been run here."""
+        self.actions = LittleActions(self.url)
+
     def close(self) -> None:
         """Be gone."""
         self.server.shutdown()
@@ -92,11 +100,31 @@ class LittleGithub:
         if path.endswith(("/info/refs", "/git-upload-pack")):
             self._git(to, method, path, query, body)
             return
+        if path.startswith("/store/"):
+            assert "Authorization" not in to.headers, "a token goes to the store elsewhere"
+            stored = self.actions.stored(path.removeprefix("/store/"))
+            self._send(to, 404 if stored is None else 200, stored or b"")
+            return
         sent = json.loads(body or b"{}")
         self.asked.append((method, path, sent))
         token = to.headers.get("Authorization", "").removeprefix("Bearer ")
+        if path.startswith(MINE):
+            status, told, headers = self._of_repository(method, path.removeprefix(MINE), query, sent, token)
+            self._send(to, status, b"" if told is None else json.dumps(told).encode(), headers)
+            return
         status, told = self._told(method, path, sent, token)
         self._send(to, status, json.dumps(told).encode())
+
+    def _of_repository(
+        self, method: str, path: str, query: str, sent: Any, token: str
+    ) -> tuple[int, Any, dict[str, str]]:
+        if token not in self.tokens:
+            return 401, {"message": "Bad credentials"}, {}
+        if self.tokens[token] != ["my-plugin"]:
+            return 404, {"message": "Not Found"}, {}
+        if "/actions/" in path and self.permissions[token].get("actions") != "write":
+            return 403, {"message": "Resource not accessible by integration"}, {}
+        return self.actions.answer(method, path, query, sent)
 
     def _told(self, method: str, path: str, sent: Any, token: str) -> tuple[int, Any]:
         if path == "/login/oauth/access_token":
@@ -108,8 +136,11 @@ class LittleGithub:
             only = sent.get("repositories")
             if only and not {*only} <= {each["name"] for each in self.repositories}:
                 return 422, {"message": "There is at least one repository that does not exist or is not accessible"}
+            if "actions" in (sent.get("permissions") or {}) and not self.actions.granted:
+                return 422, {"message": "The permissions requested are not granted to this installation."}
             made = f"ghs_{uuid4().hex}"
             self.tokens[made] = only
+            self.permissions[made] = sent.get("permissions") or {}
             return 201, {"token": made, "permissions": sent.get("permissions")}
         if path == "/user/installations" and token in self.people:
             return 200, {"installations": [{"id": self.people[token], "account": {"login": "ada", "type": "User"}}]}
@@ -185,6 +216,23 @@ def push(ref: str = "refs/heads/main", after: str = "c" * 40, **changed: Any) ->
         "pusher": {"name": "ada"},
         "installation": {"id": 7},
     } | changed
+
+
+def ran(run: Run, action: str, **changed: Any) -> dict[str, Any]:
+    """That something became of a run, as GitHub tells of it."""
+    return {
+        "action": action,
+        "workflow_run": run.told(),
+        "workflow": {"path": f".github/workflows/{run.workflow}"},
+        "repository": {"id": 1, "name": "my-plugin", "full_name": "ada/my-plugin"},
+        "installation": {"id": 7},
+    } | changed
+
+
+def _key_in(pem: str) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(pem.replace("\\n", "\n").encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
 
 
 def _repository(name: str, topics: list[str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -13,10 +15,13 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.builds.little_github import LittleGithub, deliver, push
-from tests.builds.test_over_http import BUILDS, MOMENT, project_of, refusal, runner_of
+from domain.repositories.settings import Github
+from tests.builds.little_actions import zipped
+from tests.builds.little_github import LittleGithub, deliver, push, ran
+from tests.builds.test_over_http import BUILDS, MOMENT, project_of, refusal, runner_of, status
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Neighbour, Stack, eventually
+from tests.runner.test_parts import LIBRARY
 
 CALLBACK = "/functions/v1/github-app-callback"
 DISCOVER = "/functions/v1/plugin-repos/discover"
@@ -101,10 +106,6 @@ def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client,
     assert stranger.get(f"{CALLBACK}/status").json()["connected"] is True
     assert deliver(door, "installation", {"action": "deleted", "installation": {"id": 7}}).status_code == 202
     assert stranger.get(f"{CALLBACK}/status").json() == nothing
-
-
-def test_without_an_app_it_is_said_that_there_is_none(developer: Visitor) -> None:
-    assert refusal(developer.post(f"{CALLBACK}/install")) == (503, "unavailable")
 
 
 def test_other_systems_ask_for_builds_with_the_webhooks_secret(developer: Visitor) -> None:
@@ -269,6 +270,60 @@ def test_a_runner_is_given_a_token_that_reads_the_repository_and_nothing_else(
         project_id = linked(who, {}, name, platforms=["linux"])
         assert who.post(BUILDS, {"project_id": project_id, "formats": ["clap"]}).status_code == 201
         assert runner_of(who).claim()["source"]["token"] == ""
+
+
+def test_a_build_is_made_by_a_workflow_and_what_it_leaves_is_downloaded(
+    stack: Stack, client: httpx.Client, door: httpx.Client, connected: Visitor, receiver: Neighbour
+) -> None:
+    settings = stack.settings[Github]
+    port = urlsplit(settings.github_api_url).port
+    assert port is not None
+    with closing(LittleGithub(port=port, pem=settings.github_private_key.reveal())) as there:
+        who = replace(connected, http=client)
+        hook = uuid4().hex
+        about = {"platforms": ["linux"], "github_workflow": "build.yml", "webhook_url": receiver.at(hook)}
+        project_id = linked(who, {}, "ada/my-plugin", **about)
+        build_id = who.post(BUILDS, {"project_id": project_id, "formats": ["clap"]}).json()["id"]
+        run = eventually(lambda: there.actions.run_of(build_id))
+        eventually(lambda: who.get(f"{BUILDS}/{build_id}").json()["github_run_url"] == run.url)
+        run.runs("linux", ("Build", "in_progress"))
+        steps = {"current_step": "linux: Build", "step_progress": 0}
+        eventually(lambda: who.get(f"{BUILDS}/{build_id}").json()["metadata"] == steps)
+
+        # What a webhook says is noted once, forwards, of runs of this workspace's own builds.
+        told = deliver(door, "workflow_run", ran(run, "in_progress"))
+        assert (told.status_code, told.json()["builds"]) == (202, [build_id])
+        run.title = "Build"
+        for action, installation, expected in (
+            ("in_progress", {"id": 7}, []),
+            ("requested", {"id": 7}, []),
+            ("exploded", {"id": 7}, []),
+            ("completed", {"id": 99}, []),
+            ("completed", None, []),
+            ("completed", {"id": 7}, [build_id]),
+            ("completed", {"id": 7}, []),
+        ):
+            told = deliver(door, "workflow_run", ran(run, action, installation=installation))
+            assert (told.status_code, told.json()["builds"]) == (202, expected), action
+        assert refusal(deliver(door, "workflow_run", {"action": "completed"})) == (400, "bad_request")
+        assert status(who, build_id) == "running", "GitHub does not say that it is over"
+
+        run.succeeds(linux=zipped({"Tube.clap": LIBRARY}))
+        eventually(lambda: status(who, build_id) == "success")
+        [artifact] = who.get(f"{BUILDS}/{build_id}/artifacts").json()["artifacts"]
+        assert (artifact["file_name"], artifact["platform"], artifact["is_signed"]) == ("Tube.clap", "linux", False)
+        link = who.get(f"{BUILDS}/{build_id}/download/{artifact['id']}").json()["url"]
+        assert who.http.get(link).content == LIBRARY
+        posts = eventually(lambda: len(found := receiver.received(hook)) == 3 and found)
+        assert posts
+        assert sorted(each.json["type"] for each in posts) == ["build.queued", "build.started", "build.success"]
+
+        failing = who.post(BUILDS, {"project_id": project_id, "formats": ["clap"]}).json()["id"]
+        eventually(lambda: there.actions.run_of(failing)).fails("linux", "Build", "gain.cpp:1:1: error: no such thing")
+        eventually(lambda: status(who, failing) == "failed")
+        assert "gain.cpp:1:1: error" in who.get(f"{BUILDS}/{failing}").json()["error_message"]
+        assert who.get(f"{BUILDS}/{failing}/logs").text == "gain.cpp:1:1: error: no such thing"
+        assert not any(token in stack.log for token in there.tokens)
 
 
 def test_without_a_secret_nothing_is_taken_from_github(developer: Visitor) -> None:

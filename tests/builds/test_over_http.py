@@ -216,9 +216,14 @@ def test_refusals_are_as_documented(developer: Visitor, client: httpx.Client, so
 def strict(stack: Stack) -> Iterator[httpx.Client]:
     """A process with the documented limit, a small quota, and leases that are soon over."""
     changed: dict[str, Any] = {"build_limit_per_minute": 10, "monthly_build_limits": {"free": 9}}
-    changed |= {"build_claim_seconds": 0.1, "build_lease_seconds": 1.5}
+    changed |= {"build_claim_seconds": 0.1, "build_lease_seconds": 1.5, "github_app_id": ""}
     with stack.door(**changed) as url, httpx.Client(base_url=url, timeout=30) as http:
         yield http
+
+
+def test_without_an_app_at_github_it_is_said_that_there_is_none(strict: httpx.Client, client: httpx.Client) -> None:
+    answer = strict.post("/functions/v1/github-app-callback/install", headers=sign_in(client).headers)
+    assert refusal(answer) == (503, "unavailable")
 
 
 def test_the_quota_of_the_month_and_the_limit_of_the_minute_are_as_documented(

@@ -23,6 +23,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
 import psutil
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from minio import Minio
 
 from adapters.storage.settings import S3
@@ -91,6 +93,8 @@ PLENTY: dict[str, Any] = {
     "beat_seconds": 12.0,
     "suno_api_key": Secret("sk-little-suno"),
     "suno_poll_seconds": 0.3,
+    "github_app_id": "Iv1.app",
+    "workflow_poll_seconds": 0.3,
     "postgres_connections_max": 6,
 }
 
@@ -110,8 +114,17 @@ def settings_for(
         "secret_key": Secret(secrets.token_urlsafe(48)),
         # Nobody is there unless a test puts somebody there.
         "suno_api_url": Url(f"http://127.0.0.1:{free_ports(1)[0]}"),
+        "github_api_url": Url(f"http://127.0.0.1:{free_ports(1)[0]}"),
+        "github_private_key": Secret(_private_key()),
     }
     return Settings(**(PLENTY | given | changed))
+
+
+def _private_key() -> str:
+    """A new key of an app at GitHub, PEM."""
+    form = serialization.PrivateFormat.PKCS8
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 class Process:

@@ -23,6 +23,7 @@ from domain.studio.projects import (
     ProjectTargeted,
     ProjectWebhookRemoved,
     ProjectWebhookSet,
+    WorkflowChosen,
 )
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack
@@ -74,6 +75,15 @@ def test_the_same_address_given_anew_gets_a_new_secret_and_an_empty_one_takes_th
     )
     given(created, told).when(change(webhook_url="")).then(ProjectWebhookRemoved(project_id="P", removed_at=NOW))
     given(created).when(change(webhook_url="")).then()
+
+
+def test_a_project_is_built_by_a_workflow_until_runners_build_it_again() -> None:
+    chosen = WorkflowChosen(project_id="P", workflow="build.yml", chosen_at=NOW)
+    given().when(CreateProject(project_id="P", workspace_id="w1", name="Warm Tube", workflow="build.yml")).then(
+        created, chosen
+    )
+    given(created, chosen).when(change(workflow="build.yml")).then()
+    given(created, chosen).when(change(workflow="")).then(WorkflowChosen(project_id="P", workflow="", chosen_at=NOW))
 
 
 def test_audio_units_need_macos_also_after_a_change() -> None:
@@ -139,6 +149,7 @@ def test_a_project_is_created_read_changed_and_listed(developer: Visitor) -> Non
             "tag": None,
             "release": None,
         },
+        "github_workflow": None,
         "webhook_url": None,
         "created_at": project["created_at"],
         "updated_at": project["created_at"],

@@ -33,6 +33,7 @@ from commands.beats.ports import (
 )
 from commands.billing.ports import Subscriptions
 from commands.builds.ports import Jobs as BuildJobs
+from commands.builds.ports import Workflows
 from commands.catalogue.ports import CookieJars, Importing
 from commands.identity.ports import Directory as Register
 from commands.identity.ports import Secrets
@@ -163,6 +164,7 @@ class Scene:
     importing: Any = None
     cookies: Any = None
     build_jobs: Any = None
+    workflows: Any = None
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -245,4 +247,5 @@ class Scene:
             Importing: self.importing,
             CookieJars: self.cookies,
             BuildJobs: self.build_jobs,
+            Workflows: self.workflows,
         }
