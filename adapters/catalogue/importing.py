@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 
 from adapters.catalogue.files import Unreadable, tables
 from adapters.catalogue.profiles import PROFILES, Profile, mapped
-from adapters.catalogue.reading import Asks, Beside, Inconsistent, Located, Reading, Titles, locate
+from adapters.catalogue.reading import Asks, Beside, Inconsistent, Reading, Titles, locate
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from commands.catalogue.ports import Importing, Paused, Refused, Sent, track_id
@@ -72,25 +72,19 @@ class Importer(Importing):
 
     def _resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
         with psycopg.connect(self._url) as connection:
-            found = connection.execute(
-                "UPDATE catalogue_titles t SET isrc = %s FROM catalogue_workspaces w WHERE w.number = t.workspace "
-                "AND w.workspace_id = %s AND t.title_id = %s RETURNING t.workspace, t.number",
-                (isrc, workspace_id, title_id),
-            ).fetchone()
-            if found is None:
-                return
-            workspace, title = found
-            connection.execute(
-                "INSERT INTO catalogue_recordings (workspace, isrc, track_id) VALUES (%s, %s, %s) "
-                "ON CONFLICT DO NOTHING",
-                (workspace, isrc, track_id(workspace_id, isrc)),
-            )
-            for table in ("lines", "snapshots"):
-                connection.execute(
-                    f"UPDATE catalogue_{table} l SET recording = r.number FROM catalogue_recordings r "
-                    "WHERE l.title = %s AND r.workspace = %s AND r.isrc = %s".encode(),
-                    (title, workspace, isrc),
-                )
+            _resolve(connection, workspace_id, title_id, isrc)
+
+    @asynccontextmanager
+    async def remake(self, workspace_id: str) -> AsyncIterator[Remaking]:
+        """Make all rows of a workspace again, in one transaction: until it is committed, everybody sees those before.
+
+        Imports of the workspace wait for it.
+        """
+        connection: Connection[TupleRow] = await asyncio.to_thread(lambda: psycopg.connect(self._url))
+        try:
+            yield await asyncio.to_thread(Remaking, connection, workspace_id)
+        finally:
+            await asyncio.to_thread(connection.close)
 
     def _run(self, sent: Sent, path: Path, today: date) -> Report:
         with psycopg.connect(self._url, autocommit=True) as connection, tempfile.TemporaryDirectory() as room:
@@ -101,58 +95,10 @@ class Importer(Importing):
             ).fetchone()
             if done is not None:
                 return json.decode(done[0], type=Report)
-            try:
-                found = tables(path, sent.filename, Path(room), sent.options.encoding)
-                located = locate(found, _profiles(sent.options))
-                with self._progress(sent.import_id) as progress, ExitStack() as files:
-                    beside = Beside(*(files.enter_context(tempfile.TemporaryFile()) for _ in Beside._fields))
-                    return self._merged(connection, sent, located, today, beside, progress)
-            except Asks as asks:
-                raise Paused(asks.source, asks.question, str(asks)) from asks
-            except Unreadable as problem:
-                raise Refused(problem.reason, str(problem)) from problem
-            except Inconsistent as problem:
-                raise Refused("date_inconsistent", str(problem)) from problem
-
-    def _merged(
-        self,
-        connection: Connection[TupleRow],
-        sent: Sent,
-        located: list[Located],
-        today: date,
-        beside: Beside,
-        progress: Progress,
-    ) -> Report:
-        reading = Reading(
-            located,
-            sent.options,
-            latest=today,
-            beside=beside,
-            filename=sent.filename,
-            titles=lambda: self._titles(sent.workspace_id),
-            progress=progress,
-        )
-        reading.ask()
-        with connection.transaction():
-            kind = reading.profile.kind
-            connection.execute(f"CREATE TEMPORARY TABLE staged ({_STAGED[kind]}) ON COMMIT DROP".encode())
-            with connection.cursor().copy("COPY staged FROM STDIN") as copy:
-                for block in reading.lines():
-                    copy.write(block)
-            for name, file in zip(Beside._fields, beside, strict=True):
-                _stage(connection, name, file)
-            rejected = reading.counts["rejected"]
-            if sent.options.strict and rejected:
-                raise Refused("rows_rejected", f"{rejected} rows are wrong, and the import was to be strict.")
-            connection.execute("ANALYZE staged")
-            books = _Books(connection, sent, reading)
-            counts = {"plays": books.plays, "royalties": books.royalties, "songs": books.songs}[kind]()
-            report = reading.report(counts, *books.unknown())
-            books.keep_odd_rows()
-            connection.execute(
-                "UPDATE catalogue_imports SET outcome = %s WHERE number = %s", (json.encode(report), books.number)
-            )
-        return report
+            with self._progress(sent.import_id) as progress:
+                return _read(
+                    connection, sent, path, Path(room), today, lambda: self._titles(sent.workspace_id), progress
+                )
 
     @contextmanager
     def _progress(self, import_id: str) -> Iterator[Progress]:
@@ -183,18 +129,77 @@ class Importer(Importing):
             ).fetchone()
             if found is None:
                 return
-            by_import = "import IN (SELECT number FROM catalogue_imports WHERE workspace = %s)"
-            by_block = "block IN (SELECT number FROM catalogue_blocks WHERE workspace = %s)"
-            by_recording = "recording IN (SELECT number FROM catalogue_recordings WHERE workspace = %s)"
-            own = ("lines", "snapshots", "titles", "blocks", "plays", "days", "recordings", "imports")
-            for table, which in (
-                ("odd_rows", by_import),
-                ("block_versions", by_block),
-                ("plays_before", by_recording),
-                *((table, "workspace = %s") for table in own),
-                ("workspaces", "number = %s"),
-            ):
-                connection.execute(f"DELETE FROM catalogue_{table} WHERE {which}".encode(), found)
+            _empty(connection, found[0])
+            connection.execute("DELETE FROM catalogue_workspaces WHERE number = %s", found)
+
+
+class Remaking:
+    """All rows of a workspace on their way to being made again, import by import, in the order of the log."""
+
+    def __init__(self, connection: Connection[TupleRow], workspace_id: str) -> None:
+        self._connection = connection
+        self._workspace_id = workspace_id
+        workspace = _workspace(connection, workspace_id)
+        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_MERGING, workspace))
+        rows = connection.execute("SELECT import_id FROM catalogue_imports WHERE workspace = %s", (workspace,))
+        #: The imports that have rows until now.
+        self.there = frozenset(row[0] for row in rows)
+        _empty(connection, workspace)
+
+    async def run(self, sent: Sent, path: Path, today: date, tracks: Sequence[tuple[str, str, str]]) -> Report:
+        """Read an original once more, with the tracks (ISRC, artist, title) that there were; raises Paused, Refused."""
+        return await asyncio.to_thread(self._run, sent, path, today, tracks)
+
+    def _run(self, sent: Sent, path: Path, today: date, tracks: Sequence[tuple[str, str, str]]) -> Report:
+        known = Titles(tracks, _aliases(self._connection, self._workspace_id))
+        with tempfile.TemporaryDirectory() as room:
+            report = _read(self._connection, sent, path, Path(room), today, lambda: known, lambda *_: None)
+        self._connection.execute("DISCARD TEMP")
+        return report
+
+    async def resolve(self, title_id: str, isrc: str) -> None:
+        """Put what waits for a title under the recording that it is."""
+        await asyncio.to_thread(_resolve, self._connection, self._workspace_id, title_id, isrc)
+
+    async def commit(self) -> None:
+        """Show it to everybody."""
+        await asyncio.to_thread(self._connection.commit)
+
+
+def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str, isrc: str) -> None:
+    found = connection.execute(
+        "UPDATE catalogue_titles t SET isrc = %s FROM catalogue_workspaces w WHERE w.number = t.workspace "
+        "AND w.workspace_id = %s AND t.title_id = %s RETURNING t.workspace, t.number",
+        (isrc, workspace_id, title_id),
+    ).fetchone()
+    if found is None:
+        return
+    workspace, title = found
+    connection.execute(
+        "INSERT INTO catalogue_recordings (workspace, isrc, track_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (workspace, isrc, track_id(workspace_id, isrc)),
+    )
+    for table in ("lines", "snapshots"):
+        connection.execute(
+            f"UPDATE catalogue_{table} l SET recording = r.number FROM catalogue_recordings r "
+            "WHERE l.title = %s AND r.workspace = %s AND r.isrc = %s".encode(),
+            (title, workspace, isrc),
+        )
+
+
+def _empty(connection: Connection[TupleRow], workspace: int) -> None:
+    """Delete all rows of a workspace but the one that it is known by."""
+    by_import = "import IN (SELECT number FROM catalogue_imports WHERE workspace = %s)"
+    by_block = "block IN (SELECT number FROM catalogue_blocks WHERE workspace = %s)"
+    by_recording = "recording IN (SELECT number FROM catalogue_recordings WHERE workspace = %s)"
+    own = ("lines", "snapshots", "titles", "blocks", "plays", "days", "recordings", "imports")
+    for table, which in (
+        ("odd_rows", by_import),
+        ("block_versions", by_block),
+        ("plays_before", by_recording),
+        *((table, "workspace = %s") for table in own),
+    ):
+        connection.execute(f"DELETE FROM catalogue_{table} WHERE {which}".encode(), (workspace,))
 
 
 def _profiles(options: Options) -> list[Profile]:
@@ -218,12 +223,17 @@ def _titles(connection: Connection[TupleRow], workspace_id: str) -> Titles:
         (track_documents.name, workspace_id),
     )
     tracks = [(each.isrc, each.artist, each.title) for (body,) in rows if (each := json.decode(body, type=_Track))]
-    aliases = connection.execute(
+    return Titles(tracks, _aliases(connection, workspace_id))
+
+
+def _aliases(connection: Connection[TupleRow], workspace_id: str) -> list[tuple[str, str, str]]:
+    """What people have said that titles are: artist, title, ISRC."""
+    rows = connection.execute(
         "SELECT t.artist, t.title, t.isrc FROM catalogue_titles t "
         "JOIN catalogue_workspaces w ON w.number = t.workspace WHERE w.workspace_id = %s AND t.isrc IS NOT NULL",
         (workspace_id,),
     )
-    return Titles(tracks, [(row[0], row[1], row[2]) for row in aliases])
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def _stage(connection: Connection[TupleRow], name: str, file: IO[bytes]) -> None:
@@ -233,6 +243,63 @@ def _stage(connection: Connection[TupleRow], name: str, file: IO[bytes]) -> None
     with connection.cursor().copy(f"COPY {name} FROM STDIN".encode()) as copy:
         while block := file.read(128 * 1024):
             copy.write(block)
+
+
+def _read(
+    connection: Connection[TupleRow],
+    sent: Sent,
+    path: Path,
+    room: Path,
+    today: date,
+    titles: Callable[[], Titles],
+    progress: Progress,
+) -> Report:
+    """Read a file and merge its rows, in a transaction or a part of one; raises Paused, Refused."""
+    try:
+        located = locate(tables(path, sent.filename, room, sent.options.encoding), _profiles(sent.options))
+        with ExitStack() as files:
+            beside = Beside(*(files.enter_context(tempfile.TemporaryFile()) for _ in Beside._fields))
+            reading = Reading(
+                located,
+                sent.options,
+                latest=today,
+                beside=beside,
+                filename=sent.filename,
+                titles=titles,
+                progress=progress,
+            )
+            return _merged(connection, sent, reading, beside)
+    except Asks as asks:
+        raise Paused(asks.source, asks.question, str(asks)) from asks
+    except Unreadable as problem:
+        raise Refused(problem.reason, str(problem)) from problem
+    except Inconsistent as problem:
+        raise Refused("date_inconsistent", str(problem)) from problem
+
+
+def _merged(connection: Connection[TupleRow], sent: Sent, reading: Reading, beside: Beside) -> Report:
+    """Stage the rows of a file and merge them into the books, all of them or none."""
+    reading.ask()
+    with connection.transaction():
+        kind = reading.profile.kind
+        connection.execute(f"CREATE TEMPORARY TABLE staged ({_STAGED[kind]}) ON COMMIT DROP".encode())
+        with connection.cursor().copy("COPY staged FROM STDIN") as copy:
+            for block in reading.lines():
+                copy.write(block)
+        for name, file in zip(Beside._fields, beside, strict=True):
+            _stage(connection, name, file)
+        rejected = reading.counts["rejected"]
+        if sent.options.strict and rejected:
+            raise Refused("rows_rejected", f"{rejected} rows are wrong, and the import was to be strict.")
+        connection.execute("ANALYZE staged")
+        books = _Books(connection, sent, reading)
+        counts = {"plays": books.plays, "royalties": books.royalties, "songs": books.songs}[kind]()
+        report = reading.report(counts, *books.unknown())
+        books.keep_odd_rows()
+        connection.execute(
+            "UPDATE catalogue_imports SET outcome = %s WHERE number = %s", (json.encode(report), books.number)
+        )
+    return report
 
 
 class _Books:

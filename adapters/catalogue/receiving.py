@@ -37,6 +37,9 @@ class Received(Value):
     path: Path
     size: int
     sha256: str
+    #: Of the file that may be kept, where it is not the one that has come.
+    kept_size: int | None = None
+    kept_sha256: str | None = None
     #: The kind of report that it is.
     source: str = ""
     #: Why it can never be imported, as a word and a sentence; nothing of it may be kept then.
@@ -147,7 +150,9 @@ def _looked_at(
         return received
     stripped = room / "stripped.csv"
     _strip(located, stripped)
-    return replace(received, path=stripped)
+    with stripped.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return replace(received, path=stripped, kept_size=stripped.stat().st_size, kept_sha256=digest)
 
 
 def _is_about_buyers(table: Table) -> bool:

@@ -216,6 +216,8 @@ async def _take(
             size=received.size,
             sha256=received.sha256,
             options=said,
+            kept_size=received.kept_size,
+            kept_sha256=received.kept_sha256,
         )
         if received.refused:
             reason, detail = received.refused

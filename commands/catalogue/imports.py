@@ -34,6 +34,8 @@ class RequestImport(Command):
     options: Options
     refused: Reason | None = None
     detail: str = ""
+    kept_size: int | None = None
+    kept_sha256: str | None = None
 
 
 class PauseImport(Command):
@@ -82,6 +84,8 @@ def request(wish: RequestImport, found: Import, now: datetime) -> list[Event]:
         sha256=wish.sha256,
         options=wish.options,
         requested_at=now,
+        kept_size=wish.kept_size,
+        kept_sha256=wish.kept_sha256,
     )
     if wish.refused is None:
         return [requested]

@@ -91,6 +91,9 @@ class ImportRequested(Event):
     sha256: str
     options: Options
     requested_at: datetime
+    #: Of the file that is kept, where it is not the one that was sent: what it said about buyers is left out.
+    kept_size: int | None = None
+    kept_sha256: str | None = None
 
 
 class ImportPaused(Event):
@@ -186,10 +189,12 @@ def objects_of(workspace_id: str) -> str:
     return f"imports/{workspace_id}/"
 
 
-keeps(
-    ImportRequested,
-    lambda event: [
-        Kept(key=key, size=event.size, sha256=event.sha256, until=event.import_id) for key in [event.object_key] if key
-    ],
-)
+def _original(event: ImportRequested) -> list[Kept]:
+    if not event.object_key:
+        return []
+    size = event.size if event.kept_size is None else event.kept_size
+    return [Kept(key=event.object_key, size=size, sha256=event.kept_sha256 or event.sha256, until=event.import_id)]
+
+
+keeps(ImportRequested, _original)
 lets_go(ImportRefused, what=lambda event: [event.import_id])

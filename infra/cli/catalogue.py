@@ -1,4 +1,4 @@
-"""`ledgerline import` and `rewrap-profiles`: files into the books of a running service, and new keys for cookies."""
+"""`ledgerline import`, `rebuild-catalogue` and `rewrap-profiles`: files into the books, again, and keys for cookies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import click
+from msgspec import json
 
 from domain.sections import variable
 from infra.cli import AFile, as_json, command, data_dir
@@ -34,6 +35,40 @@ def import_files(files: tuple[Path, ...], url: str, key: str, as_json: bool, **s
 
     options = {name: str(value).lower() if value is True else str(value) for name, value in said.items() if value}
     return asyncio.run(import_all(files, url.rstrip("/"), key, options, as_json=as_json))
+
+
+@command("rebuild-catalogue")
+@click.option("--workspace", metavar="ID", help="Only this workspace; all that have imports otherwise.")
+@click.option("--anyway", is_flag=True, help="Take what this version reads otherwise than when it was imported.")
+@as_json
+@data_dir
+def rebuild_catalogue(workspace: str | None, anyway: bool, as_json: bool, data_dir: Path | None) -> int:
+    """Make the tables of plays and royalties again, from the originals of what was imported, in the order of the log.
+
+    Each workspace is made again in one transaction, while the service runs: until it is done, everybody sees what was
+    there before. Where an original is missing or another one, it is named, the workspace is left as it is, and the exit
+    status is 1.
+    """
+    settings = settings_for("rebuild-catalogue", data_dir=data_dir)
+    from adapters.catalogue.rebuilding import Rebuilder
+    from infra.cli.roles import runner
+    from infra.container import container
+
+    async def rebuild() -> bool:
+        is_whole = True
+        async with container(settings) as here:
+            async for made in (await here.get(Rebuilder)).rebuild(workspace, anyway=anyway):
+                is_whole = is_whole and not made.problems
+                for each in made.problems:
+                    told = f"{click.style(each.kind, fg='red')}: import {each.import_id}: {each.message}"
+                    click.echo(json.encode(each).decode() if as_json else told)
+                left = "left as it is" if made.problems else "made again"
+                told = f"Workspace {made.workspace_id}: {made.imports} imports, {left}."
+                click.echo(json.encode(made).decode() if as_json else told)
+        return is_whole
+
+    with runner() as loop:
+        return 0 if loop.run(rebuild()) else 1
 
 
 @command("rewrap-profiles")
