@@ -37,7 +37,7 @@ PUBLISHED = (
     published(TrackChanged),
     published(TrackLinked),
     published(TrackRemoved),
-    published(ImportRequested),
+    published(ImportRequested, hidden=("kept_size", "kept_sha256")),
     published(ImportPaused),
     published(ImportAnswered),
     published(ImportCompleted),
