@@ -75,8 +75,9 @@ async def queue_build(recorded: Recorded, ports: Ports) -> None:
     await ports.jobs.put(
         event.build_id, build.project_id, build.workspace_id, build.platforms, build.formats, ready=ready
     )
-    if ready:
-        await ports.execute(QueueBuild(build_id=event.build_id), recorded.context())
+    # Without a source its project may have been linked between the look and the waiting.
+    wish = QueueBuild(build_id=event.build_id) if ready else SourceBuild(build_id=event.build_id)
+    await ports.execute(wish, recorded.context())
     # It may have been cancelled between the look and the waiting.
     if (await ports.log.state(builds, event.build_id)).is_over:
         await ports.jobs.close(event.build_id)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLedger
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
+from commands.builds.reactions import queue_build, source_builds
 from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
     BuildAsked,
@@ -24,6 +25,7 @@ from domain.builds.builds import (
     BuildIsOver,
     BuildLost,
     BuildQueued,
+    BuildSourced,
     BuildStarted,
     BuildStored,
     BuildSucceeded,
@@ -42,6 +44,7 @@ from domain.repositories.repositories import RepositoryLinked
 from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
 from tests.builds import examples
 from tests.spec import CONTEXT, NOW, given
+from tests.webhooks.scene import Scene
 
 asked = BuildAsked(
     build_id="B",
@@ -295,3 +298,29 @@ async def test_a_push_takes_the_place_of_the_one_before_it_in_the_same_append() 
     await execute(replace(first, build_id="build-4", ref="other", monthly_limit=2), ledger, NOW, CONTEXT)
     states = [(await ledger.state(builds, f"build-{number}")).status for number in (1, 2, 3, 4)]
     assert states == ["cancelled", "pending", "absent", "pending"]
+
+
+class Queue:
+    """Builds that wait for runners, of which none waits for a source yet."""
+
+    async def put(self, *_: object, ready: bool) -> None:
+        """Let one wait."""
+
+    async def waiting_for_source(self, project_id: str) -> list[str]:
+        """None."""
+        del project_id
+        return []
+
+
+async def test_a_build_whose_project_is_linked_before_it_waits_has_its_source() -> None:
+    """Whoever follows the link has looked by then who waits for one."""
+    scene = Scene(now=NOW, context=CONTEXT, build_jobs=Queue())
+    for wish in (examples.project, examples.asked, examples.linked):
+        await scene.when(wish)
+    await scene.follows(source_builds, scene.last(RepositoryLinked))
+    assert not scene.news
+
+    await scene.follows(queue_build, scene.last(BuildAsked))
+    assert [type(each) for each in scene.news] == [BuildSourced]
+    await scene.follows(queue_build, scene.last(BuildSourced))
+    assert [type(each) for each in scene.news] == [BuildQueued]
