@@ -314,7 +314,7 @@ class Worker:
 
     async def _work(self, job: _Job) -> None:
         heartbeat = asyncio.create_task(self._keep(job, asyncio.current_task()))
-        outcome = "done"
+        outcome = "taken"
         try:
             with JOB_SECONDS.labels(job.reaction.name).time():
                 await self._do(job)
@@ -322,6 +322,7 @@ class Worker:
             outcome = await self._failed(job, problem)
         else:
             await self._settle(f"DELETE FROM jobs {_MINE}", job)
+            outcome = "done"
         finally:
             JOBS.labels(job.reaction.name, outcome).inc()
             heartbeat.cancel()
@@ -374,22 +375,22 @@ class Worker:
         if not isinstance(problem, NotGivenUp):
             log.warning("job.failed", reaction=reaction.name, position=job.position, workspace_id=job.workspace_id,
                         attempt=job.attempt, problem=repr(problem))  # fmt: skip
-        if not _is_patient(problem) and job.attempt >= queue.attempts:
+        if not _is_unavailable(problem) and job.attempt >= queue.attempts:
             worse = await self._give_up(job, problem) if reaction.gives_up is not None else None
             if reaction.gives_up is not None and worse is None:
                 return "given_up"
-            if worse is None or (not _is_patient(worse) and job.attempt >= queue.attempts + GIVING_UP_MAX):
+            if worse is None or (not _is_unavailable(worse) and job.attempt >= queue.attempts + GIVING_UP_MAX):
                 await self._park(job, worse or problem)
                 return "parked"
             problem = worse
-        delay = UNAVAILABLE_RETRY_DELAY if _is_patient(problem) else reaction.retry_delay(job.attempt)
+        delay = UNAVAILABLE_RETRY_DELAY if _is_unavailable(problem) else reaction.retry_delay(job.attempt)
         await self._settle(
             f"UPDATE jobs SET {_BACK.format(due='now() + %s')}, attempts = attempts - %s, problem = %s, "
             f"owner = NULL, lease_until = NULL {_MINE}",
             job,
             delay,
             delay,
-            int(_is_patient(problem)),
+            int(_is_unavailable(problem)),
             _noted(problem),
         )
         return "failed"
@@ -452,7 +453,7 @@ def _told(problem: Exception) -> str:
     return "It failed on our side, several times."
 
 
-def _is_patient(problem: Exception) -> bool:
+def _is_unavailable(problem: Exception) -> bool:
     """Whether it is nobody's fault, such as a dependency that is away: it costs no attempts, however long it lasts."""
     return isinstance(problem, (Unavailable, OperationalError, PoolTimeout))
 

@@ -39,7 +39,8 @@ ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 
 JOBS = Counter(
-    "ledgerline_jobs", "Attempts at jobs that have ended: done, failed (tried again), given_up, parked.",
+    "ledgerline_jobs",
+    "Attempts at jobs that have ended: done, failed (tried again), given_up, parked, taken (over by another worker).",
     ["reaction", "outcome"], registry=REGISTRY,
 )  # fmt: skip
 JOB_SECONDS = Histogram(

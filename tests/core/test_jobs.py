@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.jobs.worker import Worker, request_retry
+from adapters.operators.metrics import REGISTRY
 from commands.kernel import Queue, Reaction
 from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded
@@ -38,7 +39,7 @@ async def nothing_left(house: House) -> bool:
     return await house.fetch("SELECT 1 FROM jobs") == []
 
 
-async def test_every_duty_is_done_in_the_order_of_its_stream_by_several_workers(house: House) -> None:
+async def test_every_job_is_done_in_the_order_of_its_stream_by_several_workers(house: House) -> None:
     diary = Diary()
     reaction = diary.reaction()
     async with house.relaying(), house.projecting([], [], [reaction]), house.working(reaction), house.working(reaction):
@@ -52,7 +53,7 @@ async def test_every_duty_is_done_in_the_order_of_its_stream_by_several_workers(
         assert versions == sorted(versions)
 
 
-async def test_a_failing_duty_is_tried_again_and_holds_up_its_own_stream_only(house: House) -> None:
+async def test_a_failing_job_is_tried_again_and_holds_up_its_own_stream_only(house: House) -> None:
     diary = Diary()
     failures = 2
 
@@ -75,7 +76,7 @@ async def test_a_failing_duty_is_tried_again_and_holds_up_its_own_stream_only(ho
     assert failures == 0
 
 
-async def test_after_the_last_attempt_a_duty_is_parked_with_its_problem_and_can_be_asked_for_again(
+async def test_after_the_last_attempt_a_job_is_parked_with_its_problem_and_can_be_asked_for_again(
     house: House,
 ) -> None:
     diary = Diary()
@@ -101,7 +102,7 @@ async def test_after_the_last_attempt_a_duty_is_parked_with_its_problem_and_can_
     assert diary.entries[2:] == [("tree-1", 1), ("tree-1", 2)]
 
 
-async def test_a_duty_that_waits_for_what_is_away_holds_up_those_behind_it(house: House) -> None:
+async def test_a_job_that_waits_for_what_is_away_holds_up_those_behind_it(house: House) -> None:
     diary = Diary()
     away = iter([True])
 
@@ -180,7 +181,7 @@ async def test_retries_come_later_and_later_up_to_ten_minutes() -> None:
     assert [reaction.retry_delay(n).total_seconds() for n in (1, 2, 3, 8, 10, 11, 40)] == [1, 2, 4, 128, 512, 600, 600]
 
 
-async def test_a_failed_duty_waits_for_its_time(house: House) -> None:
+async def test_a_failed_job_waits_for_its_time(house: House) -> None:
     diary = Diary()
     diary.mood = _refuse_tree_one
     hasty = diary.reaction(attempts_max=5)
@@ -223,7 +224,7 @@ async def test_a_timer_rings_when_it_is_due_also_when_everybody_was_restarted_in
 # --- workers that die ------------------------------------------------------------------------------------------------
 
 
-async def test_the_duty_of_a_worker_killed_with_it_is_taken_over(house: House) -> None:
+async def test_the_job_of_a_worker_killed_with_it_is_taken_over(house: House) -> None:
     diary = Diary()
     reaction = diary.reaction()
     await watered(house, "1", 1)
@@ -244,7 +245,7 @@ async def test_the_duty_of_a_worker_killed_with_it_is_taken_over(house: House) -
     assert diary.entries == [("tree-1", 1)]
 
 
-async def test_a_duty_that_kills_its_workers_is_given_up_in_the_end(house: House) -> None:
+async def test_a_job_that_kills_its_workers_is_given_up_in_the_end(house: House) -> None:
     diary = Diary()
     reaction = diary.reaction(attempts_max=2, gives_up=True)
     await watered(house, "1", 1)
@@ -284,8 +285,7 @@ async def test_long_work_keeps_its_lease(house: House) -> None:
     assert not diary.entries
 
 
-async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: House) -> None:
-    diary = Diary()
+async def test_who_has_lost_a_job_stops_and_cannot_touch_it_any_more(house: House) -> None:
     begun, stopped, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def work(recorded: Recorded, world: Any) -> None:
@@ -295,7 +295,7 @@ async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: Hou
         finally:
             stopped.set()
 
-    reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None)
+    reaction = Hasty(name="lost", kinds=(TreeWatered,), handler=work, due=lambda _: None)
     await watered(house, "1", 1)
     await jobs(house, [reaction])
     worker = Worker(
@@ -311,7 +311,11 @@ async def test_who_has_lost_a_duty_stops_and_cannot_touch_it_any_more(house: Hou
             over.set()
 
     assert [str(row[0]) for row in await house.fetch("SELECT owner FROM jobs")] == [owner]
-    assert not diary.entries
+    counted = {
+        each: REGISTRY.get_sample_value("ledgerline_jobs_total", {"reaction": "lost", "outcome": each})
+        for each in ("done", "taken")
+    }
+    assert counted == {"done": None, "taken": 1.0}
 
 
 async def test_a_worker_told_to_stop_finishes_what_it_has_begun(house: House) -> None:
