@@ -123,11 +123,8 @@ class Surface:
 
     def status(self, refusal: type[Refusal]) -> int:
         """The HTTP status of a refusal: that of its nearest kind."""
-        return next(self.statuses.get(kind) or STATUSES[kind] for kind in refusal.__mro__ if kind in self._known)
-
-    @property
-    def _known(self) -> set[type[Refusal]]:
-        return {*self.statuses, *STATUSES}
+        known = {**STATUSES, **self.statuses}
+        return next(known[kind] for kind in refusal.__mro__ if kind in known)
 
     def rate_of(self, method: str) -> Rate:
         """What a request of this method counts under."""

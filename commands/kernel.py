@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, get_type_hints
@@ -41,6 +41,11 @@ class Log(Protocol):
 
     async def append(self, changes: Sequence[Change], context: Context) -> int:
         """Write all changes or none; the position of the last event. Raises StaleVersion and AuthorityChanged."""
+
+    async def begun(
+        self, category: Category[Any], workspace_ids: Collection[str], *, actor: str | None = None
+    ) -> Sequence[str]:
+        """The ids of the things of a kind that were begun in workspaces (by `actor`), whatever became of them since."""
 
     async def state(self, category: Category[S], identity: str) -> S:
         """What a thing's events add up to: the empty state where there are none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from domain.sections import Count, Port, Section, Url, says
+from domain.sections import Count, Port, Seconds, Section, Url, says
 
 
 class Service(Section, frozen=True):
@@ -44,6 +44,15 @@ class Idempotency(Section, frozen=True):
     """Requests that are sent again."""
 
     idempotency_hours: Annotated[Count, says("How long an `Idempotency-Key` is remembered")] = 24
+
+
+class Files(Section, frozen=True):
+    """Files that come from elsewhere."""
+
+    upload_bytes_max: Annotated[Count, says("The largest file that is accepted, uploaded or fetched")] = (
+        50 * 1024 * 1024
+    )
+    fetch_seconds_max: Annotated[Seconds, says("Time to fetch the audio of a URL")] = 60.0
 
 
 class Mail(Section, frozen=True):

@@ -45,10 +45,22 @@ def names_of(kind: type[Event]) -> tuple[str, ...]:
 
 
 @cache
+def categories() -> dict[str, Category[Any]]:
+    """Every kind of stream by its name."""
+    things = (thing for module in modules("domain") for thing in vars(module).values())
+    return {thing.name: thing for thing in things if isinstance(thing, Category)}
+
+
+@cache
 def remembered() -> tuple[str, ...]:
     """How the names of those streams begin whose growth every process is told of."""
-    things = (thing for module in modules("domain") for thing in vars(module).values())
-    return tuple(sorted({f"{thing.name}-" for thing in things if isinstance(thing, Category) and thing.remembered}))
+    return tuple(sorted(f"{name}-" for name, each in categories().items() if each.remembered))
+
+
+@cache
+def named_alike(name: str) -> tuple[str, ...]:
+    """How the names of streams begin that are of another kind, and yet begin as those of this kind do."""
+    return tuple(f"{other}-" for other in categories() if other.startswith(f"{name}-"))
 
 
 @cache

@@ -31,7 +31,6 @@ from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
 from adapters.web.settings import OutboundRequests
-from commands.analyses.settings import StoredObjects
 from commands.kernel import queues
 from commands.settings import Service
 from domain.discovery import modules
@@ -211,7 +210,7 @@ class Supervisor:
         directory = self.settings[Operation].data_dir
         postgres = None if self.settings[Postgres].postgres_url else EmbeddedPostgres(directory / "postgres")
         nats = None if self.settings[Nats].nats_url else EmbeddedNats(directory / "nats")
-        bucket = self.settings[StoredObjects].s3_bucket
+        bucket = self.settings[S3].s3_bucket
         blobs = None if self.settings[S3].s3_url else EmbeddedBlobs(directory / "blobs", bucket=bucket)
         self.servers = [server for server in (postgres, nats, blobs) if server is not None]
         started = time.monotonic()

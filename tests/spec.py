@@ -12,7 +12,7 @@ from adapters.log.memory import MemoryLedger
 from commands.kernel import Command, execute
 from domain.kernel import Event, Refusal
 from domain.ledger import Change, Context
-from tests.walking import categories
+from domain.vocabulary import categories
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONTEXT = Context(correlation_id=UUID(int=1), workspace_id="w1", actor="tester")

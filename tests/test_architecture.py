@@ -103,6 +103,27 @@ def test_a_context_knows_only_the_contexts_it_may() -> None:
     assert found == KNOWS
 
 
+#: What serves every context, and so knows none; but for what of identity is everybody's: how a workspace ends, and
+#: how an address is written.
+GENERIC = ("jobs", "log", "mail", "postgres", "readmodels", "storage", "stream", "web")
+EVERYBODYS = ("domain.identity.workspaces.WorkspaceForgotten", "domain.identity.addresses")
+
+
+@pytest.mark.parametrize("room", GENERIC)
+def test_what_is_generic_knows_no_context(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in (ROOT / "adapters" / room).rglob("*.py")
+        for name in sorted(imports(path))
+        if len(steps := name.split(".")) > 2
+        and steps[0] in LAYERS[:5]
+        and steps[0] != "adapters"
+        and steps[1] in KNOWS
+        and not any(is_within(name, place) for place in EVERYBODYS)
+    ]
+    assert not wrong
+
+
 def test_two_kinds_of_streams_have_two_names() -> None:
     kinds = {id(each): each for module in modules() for each in vars(module).values() if isinstance(each, Category)}
     names = [each.name for each in kinds.values()]

@@ -21,13 +21,14 @@ from commands.webhooks.reactions import MESSAGES
 from domain.keeping import is_text
 from domain.kernel import Refusal
 from domain.ledger import Recorded
+from domain.vocabulary import categories
 from domain.webhooks.messages import Subject
 from projections.audit.actions import action_of, particulars, target_of
 from projections.kernel import PROJECTIONS, TALLIES, milliseconds, seconds
 from tests.examples import Example, examples
 from tests.spec import CONTEXT, NOW
 from tests.test_laws import Marks
-from tests.walking import categories, modules
+from tests.walking import modules
 
 modules()
 

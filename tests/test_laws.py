@@ -16,13 +16,13 @@ from adapters.log import codec
 from adapters.log.memory import MemoryLedger
 from commands.kernel import HANDLERS, execute
 from domain.kernel import Category, Event, Refusal
-from domain.vocabulary import personal_fields
+from domain.vocabulary import categories, personal_fields
 from projections.kernel import PROJECTIONS, TALLIES, Projection
 from tests import history
 from tests.examples import Example, examples
 from tests.spec import CONTEXT, NOW
 from tests.strategies import any_of, ordinary
-from tests.walking import categories, modules, vocabulary
+from tests.walking import modules, vocabulary
 
 modules()
 

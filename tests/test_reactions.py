@@ -23,14 +23,10 @@ from commands.catalogue.ports import Sent
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import HOUSEKEEPING, REACTIONS, Command, Reaction
 from commands.webhooks.deliveries import RecordAttempt
-from domain.analyses.analyses import AnalysisRequested
 from domain.builds.builds import BuildAsked
 from domain.catalogue.imports import Counts, Report
 from domain.discovery import modules
-from domain.identity.api_keys import ApiKeyIssued
-from domain.identity.sessions import SessionOpened
 from domain.ledger import Recorded
-from domain.licensing.licenses import LicenseIssued
 from tests.analyses.examples import completed
 from tests.beats.examples import created, elsewhere, far_away
 from tests.builds import examples as building
@@ -49,7 +45,7 @@ SONG = "https://example.com/a.mp3"
 
 
 class Known:
-    """Who is where, as the log says, and what has been erased."""
+    """What has been erased, and what of the log it takes to know that."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -58,18 +54,6 @@ class Known:
     def ids(self, kind: Any, field: str, owner: str, value: str) -> list[str]:
         events = [each.event for each in self._scene.log.all if isinstance(each.event, kind)]
         return [getattr(event, field) for event in events if getattr(event, owner) == value]
-
-    async def sessions_of(self, person_id: str) -> Sequence[str]:
-        return self.ids(SessionOpened, "session_id", "person_id", person_id)
-
-    async def keys_of(self, workspace_id: str) -> Sequence[str]:
-        return self.ids(ApiKeyIssued, "api_key_id", "workspace_id", workspace_id)
-
-    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
-        return self.ids(AnalysisRequested, "analysis_id", "workspace_id", workspace_id)
-
-    async def licenses_of(self, workspace_id: str) -> Sequence[str]:
-        return self.ids(LicenseIssued, "license_id", "workspace_id", workspace_id)
 
     async def erase(self, subject: str) -> None:
         self.erased.add(subject)
@@ -199,7 +183,7 @@ class House:
     def __init__(self) -> None:
         self.scene = Scene(now=NOW, context=CONTEXT, vault=Secrets(b"a secret of the tests" * 2))
         self.known, self.paid = Known(self.scene), Paid()
-        self.scene.directory, self.scene.payments = self.known, self.paid
+        self.scene.eraser, self.scene.payments = self.known, self.paid
         self.scene.importing = Imported(self.known)
         self.scene.cookies = Jars(self.known)
         self.scene.build_jobs = Bench(self.known)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from domain import discovery
-from domain.kernel import Category, Event
+from domain.kernel import Event
 from domain.vocabulary import events
 
 T = TypeVar("T")
@@ -26,17 +26,6 @@ def vocabulary() -> dict[str, type[Event]]:
     """Every event of the domain by its stored name; events that tests made up are left out."""
     modules()
     return {name: kind for name, kind in sorted(events().items()) if kind.__module__.startswith("domain.")}
-
-
-def categories() -> dict[str, Category[Any]]:
-    """Every kind of stream by its name."""
-    return {
-        thing.name: thing
-        for module in modules()
-        if module.__name__.startswith("domain.")
-        for thing in vars(module).values()
-        if isinstance(thing, Category)
-    }
 
 
 def descendants(base: type[T]) -> set[type[T]]:

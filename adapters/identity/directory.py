@@ -9,21 +9,12 @@ from msgspec import json
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-import commands.analyses.ports
-import commands.identity.ports
-import commands.licensing.ports
 from adapters.log.codec import UnknownEvent
 from adapters.log.data_keys import DataKeys
 from adapters.postgres.retrying import retrying
 from adapters.provides import provides
 from adapters.readmodels.views import Reads, ReadsUnavailable, Seen
-from domain.analyses.analyses import analyses as analysis_streams
-from domain.identity.api_keys import api_keys as key_streams
-from domain.identity.people import WorkspaceJoined
-from domain.identity.people import people as person_streams
-from domain.identity.sessions import sessions as session_streams
-from domain.kernel import Category
-from domain.licensing.licenses import licenses as license_streams
+from commands.identity.ports import Eraser
 from projections.kernel import D, Projection
 
 # The document's own position tells whether it has every event of its stream, also while the projector lags behind or
@@ -48,13 +39,6 @@ WHERE f.name = %s AND f.live
 ORDER BY d.created DESC
 """
 
-# From the log, because a read model may have parked what it should list.
-_BEGUN = """
-SELECT substr(originator_id, length(%(category)s) + 2) FROM ledger_events
-WHERE workspace_id = ANY(%(workspaces)s) AND starts_with(originator_id, %(category)s || '-') AND originator_version = 1
-AND (%(actor)s::text IS NULL OR actor = %(actor)s)
-"""
-
 # What is parked will not be told that its subject is forgotten. Its projector drops what it remembers, too: a retry
 # that it does not know of is one that its checkpoint conflicts with.
 _DROP_PARKED = """
@@ -77,9 +61,7 @@ class Found(NamedTuple):
     body: bytes | None
 
 
-class Directory(
-    commands.identity.ports.Directory, commands.analyses.ports.Directory, commands.licensing.ports.Directory
-):
+class Directory(Eraser):
     """Reads across workspaces, for whoever asks who somebody is."""
 
     def __init__(self, reads: Reads, keys: DataKeys) -> None:
@@ -135,29 +117,6 @@ class Directory(
             return Seen(rows[0][0], rows[0][1], [(row[2], row[3]) for row in rows if row[2] is not None])
 
         return await self._reads.caught_up(look)
-
-    async def sessions_of(self, person_id: str) -> list[str]:
-        """All sessions that a person ever opened, closed ones too."""
-        past = (await self._reads.log.read(person_streams.stream(person_id))).events
-        where = {each.workspace_id for each in past if isinstance(each, WorkspaceJoined)}
-        return await self._begun(session_streams, where, f"person:{person_id}")
-
-    async def keys_of(self, workspace_id: str) -> list[str]:
-        """All API keys of a workspace, revoked ones too."""
-        return await self._begun(key_streams, {workspace_id})
-
-    async def analyses_of(self, workspace_id: str) -> list[str]:
-        """All analyses that were ever asked for in a workspace."""
-        return await self._begun(analysis_streams, {workspace_id})
-
-    async def licenses_of(self, workspace_id: str) -> list[str]:
-        """All licences that were ever issued in a workspace."""
-        return await self._begun(license_streams, {workspace_id})
-
-    async def _begun(self, category: Category[Any], workspace_ids: set[str], actor: str | None = None) -> list[str]:
-        """The things of a kind that were begun in workspaces, by somebody where that is asked."""
-        wanted = {"category": category.name, "workspaces": sorted(workspace_ids), "actor": actor}
-        return [row[0] for row in await self._reads.ask(_BEGUN, wanted)]
 
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject, and what is beside the log about it."""

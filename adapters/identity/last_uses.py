@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 #: How coarse the time is.
 COARSE_SECONDS = 60.0
 #: How long a note waits for others to be written with it.
-GATHER_SECONDS = 0.05
+BATCH_SECONDS = 0.05
 REMEMBERED_MAX = 100_000
 #: A credential that was not used for so long is one that nobody misses knowing about.
 KEPT_DAYS = 365
@@ -52,7 +52,7 @@ class Uses:
 
     async def _write(self) -> None:
         while self._pending:
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(BATCH_SECONDS)
             used, self._pending = sorted(self._pending), set()
             try:
                 async with self._pool.connection() as connection:

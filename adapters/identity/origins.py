@@ -17,7 +17,7 @@ from adapters.provides import provides
 log = structlog.get_logger(__name__)
 
 #: How long a note waits for others to be written with it.
-GATHER_SECONDS = 0.05
+BATCH_SECONDS = 0.05
 #: While Postgres is away; the oldest go first, for an audit without an address is better than no service.
 PENDING_MAX = 50_000
 USER_AGENT_LENGTH_MAX = 256
@@ -66,7 +66,7 @@ class Origins:
 
     async def _write_soon(self) -> None:
         while self._pending:
-            await asyncio.sleep(GATHER_SECONDS)
+            await asyncio.sleep(BATCH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -11,10 +12,10 @@ from msgspec.structs import replace
 from adapters.log import codec
 from commands.kernel import Log
 from domain.keeping import check_text
-from domain.kernel import Event
+from domain.kernel import Category, Event
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.tracing import TRACE
-from domain.vocabulary import name_of
+from domain.vocabulary import name_of, named_alike
 
 
 class _Unsealed:
@@ -109,6 +110,21 @@ class MemoryLedger(Log):
     async def page(self, after: int, limit: int) -> list[Recorded | Unreadable]:
         """The next events in order of position, skipping none; an empty list when there are no more yet."""
         return list(self.all[after : after + limit])
+
+    async def begun(
+        self, category: Category[Any], workspace_ids: Collection[str], *, actor: str | None = None
+    ) -> list[str]:
+        """The ids of the things of a kind that were begun in workspaces (by `actor`), whatever became of them since."""
+        begin = category.stream("")
+        return [
+            each.stream.removeprefix(begin)
+            for each in self.all
+            if each.version == 1
+            and each.workspace_id in workspace_ids
+            and each.stream.startswith(begin)
+            and not each.stream.startswith(named_alike(category.name))
+            and actor in (None, each.actor)
+        ]
 
     async def head(self) -> int:
         """The position of the newest event (0: there is none)."""

@@ -38,7 +38,6 @@ from adapters.storage.settings import S3
 from adapters.threads import run_in
 from adapters.trouble import Trouble
 from commands import ports
-from commands.analyses.settings import StoredObjects
 from domain.kernel import Invalid, NotFound, TooLarge, Unavailable
 
 P = ParamSpec("P")
@@ -639,13 +638,13 @@ def _named() -> Iterator[None]:
 
 
 @provides
-def blobs(settings: S3, objects: StoredObjects) -> Blobs:
+def blobs(settings: S3) -> Blobs:
     """The object store."""
     return Blobs(
         settings.s3_url,
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key.reveal(),
-        bucket=objects.s3_bucket,
+        bucket=settings.s3_bucket,
         region=settings.s3_region,
         public_url=settings.s3_public_url or None,
     )

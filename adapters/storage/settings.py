@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec import Meta
+
 from domain.sections import Count, Secret, Section, Url, says
 
 
@@ -16,6 +18,7 @@ class S3(Section, frozen=True):
     ] = Url("")
     s3_access_key: Annotated[str, says("Access key id of the S3 store", needed=True)] = ""
     s3_secret_key: Annotated[Secret, says("Secret key of the S3 store", needed=True)] = Secret("")
+    s3_bucket: Annotated[str, Meta(min_length=3, max_length=63), says("Bucket for everything stored")] = "ledgerline"
     s3_region: Annotated[str, says("Region that S3 requests are signed for")] = "us-east-1"
     s3_public_url: Annotated[
         Url,
@@ -24,6 +27,7 @@ class S3(Section, frozen=True):
             schemes=("http", "https"),
         ),
     ] = Url("")
+    presigned_seconds: Annotated[Count, says("How long a signed link to a stored object works")] = 3_600
 
 
 class Uploads(Section, frozen=True):

@@ -28,8 +28,8 @@ from multipart import (  # type: ignore[import-untyped]  # it ships no types; wh
 
 from adapters.provides import provides
 from adapters.storage import settings
-from commands.analyses.settings import Analyses
 from commands.ports import Blobs, Stored
+from commands.settings import Files
 from domain.kernel import Forbidden, Invalid, Refusal, TooLarge, Unavailable
 
 T = TypeVar("T")
@@ -338,9 +338,9 @@ class Uploads:
 
 
 @provides
-def uploads(blobs: Blobs, analyses: Analyses, settings: settings.Uploads) -> Uploads:
+def uploads(blobs: Blobs, files: Files, settings: settings.Uploads) -> Uploads:
     """What takes uploads."""
-    return Uploads(blobs, places=settings.uploads_at_once_max, size_max=analyses.upload_bytes_max)
+    return Uploads(blobs, places=settings.uploads_at_once_max, size_max=files.upload_bytes_max)
 
 
 class _Part(Struct, frozen=True):

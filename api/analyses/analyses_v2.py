@@ -199,7 +199,7 @@ async def _source(ports: Ports, asker: Asker, wish: NewAnalysis, analysis_id: st
     return Item(
         analysis_id=analysis_id,
         origin="object",
-        source_url=f"storage://{ports.objects.s3_bucket}/{known.object_key}",
+        source_url=f"storage://{ports.links.store.s3_bucket}/{known.object_key}",
         object_key=known.object_key,
         storage_object_id=wish.storage_object_id,
     )
@@ -213,9 +213,9 @@ async def _check_upload(ports: Ports, key: str) -> None:
         raise NothingUploaded from nothing
     if size == 0:
         raise NothingUploaded
-    if size > ports.settings.upload_bytes_max:
+    if size > ports.files.upload_bytes_max:
         await ports.blobs.delete(key)
-        raise UploadIsTooLarge(size=size, size_max=ports.settings.upload_bytes_max)
+        raise UploadIsTooLarge(size=size, size_max=ports.files.upload_bytes_max)
 
 
 async def history(ports: Ports, asker: Asker, job_id: str) -> list[JobEvent]:
@@ -260,7 +260,7 @@ async def _report(
 ) -> ReportArtifact | None:
     if not outcome.artifacts:
         return None
-    lifetime = ports.objects.presigned_seconds
+    lifetime = ports.links.store.presigned_seconds
     files = [
         ReportFile(
             name=each.name,

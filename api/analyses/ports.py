@@ -13,9 +13,10 @@ from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links
 from api.paging import Pages
-from commands.analyses.settings import Analyses, StoredObjects
+from commands.analyses.settings import Analyses
 from commands.kernel import Now
 from commands.ports import Blobs, Web
+from commands.settings import Files
 
 
 @dataclass(frozen=True)
@@ -36,4 +37,4 @@ class Ports:
     claims: Claims
     plans: Plans
     settings: Analyses
-    objects: StoredObjects
+    files: Files

@@ -11,7 +11,6 @@ from adapters.storage.uploads import Uploads
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links
-from commands.analyses.settings import StoredObjects
 from commands.beats.settings import Generation, Provider
 from commands.kernel import Now
 from commands.ports import Blobs
@@ -29,7 +28,6 @@ class Ports:
     links: Links
     claims: Claims
     plans: Plans
-    objects: StoredObjects
     uploads: Uploads
     blobs: Blobs
     settings: Generation

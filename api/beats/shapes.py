@@ -245,7 +245,7 @@ class Showing:
         """A link to a file that works in a browser for a while."""
         if stored is None:
             return None
-        seconds = self.ports.objects.presigned_seconds
+        seconds = self.ports.links.store.presigned_seconds
         return await self.ports.links.to_read(
             self.request, self.asker, stored.object_key, seconds, content_type=stored.content_type
         )

@@ -59,8 +59,8 @@ async def create_storage_object(
     asker: NamedDependency[Asker],
 ) -> Offer:
     """Ask for room for one recording. It is analysed with its id, and deleted afterwards."""
-    if data.size_bytes is not None and data.size_bytes > ports.settings.upload_bytes_max:
-        raise UploadWillBeTooLarge(size=data.size_bytes, size_max=ports.settings.upload_bytes_max)
+    if data.size_bytes is not None and data.size_bytes > ports.files.upload_bytes_max:
+        raise UploadWillBeTooLarge(size=data.size_bytes, size_max=ports.files.upload_bytes_max)
     object_id = ports.vault.new_id()
     key = keys.room(asker.workspace_id, object_id)
     lifetime = timedelta(seconds=ports.objects.upload_link_seconds)
@@ -87,7 +87,11 @@ async def create_storage_object(
         asker.context,
     )
     return Offer(
-        bucket=ports.objects.s3_bucket, expires_at=seconds(now + lifetime), id=object_id, key=key, signed_url=signed_url
+        bucket=ports.links.store.s3_bucket,
+        expires_at=seconds(now + lifetime),
+        id=object_id,
+        key=key,
+        signed_url=signed_url,
     )
 
 

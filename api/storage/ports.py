@@ -9,9 +9,10 @@ from adapters.log.eventlog import EventLog
 from adapters.storage.uploads import Uploads
 from api.kernel import Execute
 from api.links import Links
-from commands.analyses.settings import Analyses, StoredObjects
+from commands.analyses.settings import StoredObjects
 from commands.kernel import Now
 from commands.ports import Blobs
+from commands.settings import Files
 
 
 @dataclass(frozen=True)
@@ -25,5 +26,5 @@ class Ports:
     log: EventLog
     links: Links
     uploads: Uploads
-    settings: Analyses
+    files: Files
     objects: StoredObjects

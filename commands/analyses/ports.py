@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from commands.analyses.settings import Analyses
 from commands.kernel import Execute, Log, Now
 from commands.ports import Blobs, Web
+from commands.settings import Files
 from domain.analyses.findings import Analysis, Findings
 
 
@@ -27,13 +27,6 @@ class Artist(Protocol):
         """What was heard: the name of each picture and its PNG."""
 
 
-class Directory(Protocol):
-    """What is where, across workspaces."""
-
-    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
-        """All analyses that were ever asked for in a workspace, also in one that is forgotten."""
-
-
 @dataclass(frozen=True)
 class Ports:
     """What reactions of analyses reach for."""
@@ -45,5 +38,4 @@ class Ports:
     web: Web
     ears: Ears
     artist: Artist
-    directory: Directory
-    settings: Analyses
+    files: Files

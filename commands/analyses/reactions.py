@@ -22,8 +22,9 @@ from commands.analyses.analyses import (
 )
 from commands.analyses.objects import ExpireObject
 from commands.analyses.ports import Ports
-from commands.analyses.settings import Analyses, Listening
+from commands.analyses.settings import Listening
 from commands.kernel import Queue, reacts_to
+from commands.settings import Files
 from domain.analyses import keys
 from domain.analyses.analyses import (
     Analysis,
@@ -59,7 +60,7 @@ def _places(settings: Sections) -> int:
 
 def _seconds_max(settings: Sections) -> float:
     """To fetch, to wait for those ahead, and to listen: each of these ends by itself, so this is for what hangs."""
-    return settings[Analyses].fetch_seconds_max + (2 + FETCHED_AHEAD) * settings[Listening].analysis_wall_seconds_max
+    return settings[Files].fetch_seconds_max + (2 + FETCHED_AHEAD) * settings[Listening].analysis_wall_seconds_max
 
 
 ANALYSES = Queue("analyses", concurrency=_places, timeout=_seconds_max, attempts=4, apart=True)
@@ -137,7 +138,7 @@ async def _recording(event: AnalysisRequested, ports: Ports) -> AsyncIterator[Pa
     """The recording as a local file."""
     if event.object_key is not None:
         try:
-            async with ports.blobs.fetch(event.object_key, size_max=ports.settings.upload_bytes_max) as path:
+            async with ports.blobs.fetch(event.object_key, size_max=ports.files.upload_bytes_max) as path:
                 yield path
         except (NotFound, Invalid) as refusal:
             # It was deleted, or replaced by something larger, between being handed in and now.
@@ -149,8 +150,8 @@ async def _recording(event: AnalysisRequested, ports: Ports) -> AsyncIterator[Pa
             await ports.web.fetch(
                 event.source_url,
                 path,
-                size_max=ports.settings.upload_bytes_max,
-                seconds_max=ports.settings.fetch_seconds_max,
+                size_max=ports.files.upload_bytes_max,
+                seconds_max=ports.files.fetch_seconds_max,
             )
         except Exception as problem:
             # What another attempt cannot change is the answer; the rest is tried again.
@@ -213,7 +214,7 @@ async def forget_objects(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, WorkspaceForgotten)
     for prefix in keys.of_workspace(event.workspace_id):
         await _delete_below(prefix, ports)
-    for analysis_id in await ports.directory.analyses_of(event.workspace_id):
+    for analysis_id in await ports.log.begun(analyses, {event.workspace_id}):
         await _delete_below(keys.reports(analysis_id), ports)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from commands.analyses.ports import Ears
-from commands.analyses.settings import Analyses
 from commands.beats.settings import Generation, Provider
 from commands.kernel import Execute, Log, Now
 from commands.ports import Blobs, Web
+from commands.settings import Files
 from domain.beats.beats import Brief, FileKind, Stage
 from domain.kernel import Value
 
@@ -127,4 +127,4 @@ class Ports:
     provider: MusicProvider
     settings: Generation
     provider_settings: Provider
-    limits: Analyses
+    files: Files

@@ -461,7 +461,7 @@ async def fetch_files(recorded: Recorded, ports: Ports) -> None:
 
 
 async def _fetched(event: DownloadRequested, version: Version, remote: Remote, ports: Ports) -> tuple[StoredFile, ...]:
-    limit = ports.limits.upload_bytes_max
+    limit = ports.files.upload_bytes_max
     found = [await _copied(event, version, "audio", remote.audio_url, limit, ports)]
     if remote.image_url is not None:
         try:
@@ -478,7 +478,7 @@ async def _copied(
 ) -> StoredFile:
     with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
         path = Path(directory) / "file"
-        fetched = await ports.web.fetch(url, path, size_max=size_max, seconds_max=ports.limits.fetch_seconds_max)
+        fetched = await ports.web.fetch(url, path, size_max=size_max, seconds_max=ports.files.fetch_seconds_max)
         # Nothing is stored as what it says it is, but as what we take it for: a page would otherwise be shown as one.
         known, usual = (_AUDIO_TYPES, "audio/mpeg") if kind == "audio" else (_IMAGE_TYPES, "image/png")
         said = fetched.content_type.partition(";")[0].strip().lower()
@@ -565,8 +565,8 @@ async def _recording(version: Version, ports: Ports) -> AsyncIterator[Path]:
         await ports.web.fetch(
             version.remote.audio_url,
             path,
-            size_max=ports.limits.upload_bytes_max,
-            seconds_max=ports.limits.fetch_seconds_max,
+            size_max=ports.files.upload_bytes_max,
+            seconds_max=ports.files.fetch_seconds_max,
         )
         yield path
 
@@ -621,7 +621,7 @@ async def _for_wav(beat: Beat, version: Version, ports: Ports) -> AsyncIterator[
             path = Path(directory) / "audio.wav"
             try:
                 url = await ports.provider.wav(task_id, version.remote.audio_id)
-                await ports.web.fetch(url, path, size_max=WAV_BYTES_MAX, seconds_max=4 * ports.limits.fetch_seconds_max)
+                await ports.web.fetch(url, path, size_max=WAV_BYTES_MAX, seconds_max=4 * ports.files.fetch_seconds_max)
             except Exception as problem:
                 # Whatever it cannot or will not do, we can, from what it has given us.
                 if not hasattr(problem, "transient") and not isinstance(problem, Declined):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,14 +20,8 @@ class Secrets(Protocol):
         """What a letter of invitation brings."""
 
 
-class Directory(Protocol):
-    """Who is where, across workspaces."""
-
-    async def sessions_of(self, person_id: str) -> Sequence[str]:
-        """All sessions that a person ever opened, closed ones too."""
-
-    async def keys_of(self, workspace_id: str) -> Sequence[str]:
-        """All API keys of a workspace, revoked ones too."""
+class Eraser(Protocol):
+    """What forgets beside the log."""
 
     async def erase(self, subject: str) -> None:
         """Destroy what reads the sealed fields of a subject, and what is beside the log about it."""
@@ -42,7 +35,7 @@ class Ports:
     execute: Execute
     now: Now
     secrets: Secrets
-    directory: Directory
+    eraser: Eraser
     #: None where no mail is sent.
     post: Post | None
     service: Service

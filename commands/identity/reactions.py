@@ -13,9 +13,10 @@ from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
 from commands.kernel import MAIL, Command, reacts_to
 from commands.ports import Letter
+from domain.identity.api_keys import api_keys
 from domain.identity.challenges import ChallengeIssued
-from domain.identity.people import PersonForgotten
-from domain.identity.sessions import SessionOpened
+from domain.identity.people import PersonForgotten, WorkspaceJoined, people
+from domain.identity.sessions import SessionOpened, sessions
 from domain.identity.workspaces import InvitationSent, WorkspaceForgotten, workspaces
 from domain.kernel import ERASED
 from domain.ledger import Recorded
@@ -103,9 +104,11 @@ async def forget_person(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, PersonForgotten)
     for subject in (event.address_digest, event.person_id):
         if subject is not None:
-            await ports.directory.erase(subject)
-    sessions = await ports.directory.sessions_of(event.person_id)
-    wishes: list[Command] = [CloseSession(session_id=each, reason="forgotten") for each in sessions]
+            await ports.eraser.erase(subject)
+    past = (await ports.log.read(people.stream(event.person_id))).events
+    joined = {each.workspace_id for each in past if isinstance(each, WorkspaceJoined)}
+    opened = await ports.log.begun(sessions, joined, actor=f"person:{event.person_id}")
+    wishes: list[Command] = [CloseSession(session_id=each, reason="forgotten") for each in opened]
     if event.email_digest is not None:
         wishes += [ForgetInvitee(workspace_id=each, email_digest=event.email_digest) for each in event.invited_to]
     await _ask_all(wishes, recorded, ports)
@@ -116,8 +119,8 @@ async def forget_workspace(recorded: Recorded, ports: Ports) -> None:
     """Destroy what reads its fields, and erase its keys."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    await ports.directory.erase(event.workspace_id)
-    keys = await ports.directory.keys_of(event.workspace_id)
+    await ports.eraser.erase(event.workspace_id)
+    keys = await ports.log.begun(api_keys, {event.workspace_id})
     await _ask_all(
         [RevokeApiKey(api_key_id=each, workspace_id=event.workspace_id, erased=True) for each in keys], recorded, ports
     )

@@ -9,7 +9,13 @@ from commands.licensing.licenses import ForgetLicense, ReleaseDeadMachines
 from commands.licensing.ports import Ports
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
-from domain.licensing.licenses import LicenseTermsSet, MachineActivated, MachineRecognised, MachineSeen
+from domain.licensing.licenses import (
+    LicenseTermsSet,
+    MachineActivated,
+    MachineRecognised,
+    MachineSeen,
+    licenses,
+)
 
 Watched = MachineActivated | MachineRecognised | MachineSeen | LicenseTermsSet
 
@@ -46,5 +52,5 @@ async def forget_licenses(recorded: Recorded, ports: Ports) -> None:
     """The codes of a workspace that is forgotten are codes no longer."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    for license_id in await ports.directory.licenses_of(event.workspace_id):
+    for license_id in await ports.log.begun(licenses, {event.workspace_id}):
         await ports.execute(ForgetLicense(license_id=license_id), recorded.context())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -149,15 +148,18 @@ async def test_an_object_in_use_does_not_expire_and_what_came_again_after_its_an
     assert not await scene.blobs.exists(KEY)
 
 
-class Remembering:
-    """Knows which analyses a workspace asked for, and nothing else."""
-
-    async def analyses_of(self, workspace_id: str) -> Sequence[str]:
-        return ["A", "B"] if workspace_id == WORKSPACE else []
-
-
 async def keys(scene: Scene) -> list[str]:
     return [each.key async for each in scene.blobs.list()]
+
+
+def requested(analysis_id: str) -> AnalysisRequested:
+    return AnalysisRequested(
+        analysis_id=analysis_id,
+        workspace_id=WORKSPACE,
+        origin="url",
+        source_url="https://x.org/a.mp3",
+        requested_at=NOON,
+    )
 
 
 def forgotten() -> WorkspaceForgotten:
@@ -170,8 +172,9 @@ async def test_nothing_that_was_stored_for_a_forgotten_workspace_stays() -> None
     others = ["analyses/AA/detail.json", f"storage/{WORKSPACE}2/O", "uploads/elsewhere/U"]
     for key in (*own, *others):
         await scene.blobs.put_bytes(key, b"sound", content_type="audio/wav")
+    for analysis_id in ("A", "B"):
+        scene.given(analyses, analysis_id, requested(analysis_id))
     recorded = scene.given(workspaces, WORKSPACE, forgotten())
-    scene.directory = Remembering()
     for _ in range(2):
         await scene.follows(forget_objects, recorded)
         assert await keys(scene) == sorted(others)
@@ -191,13 +194,10 @@ async def test_what_is_heard_while_its_workspace_is_forgotten_does_not_stay() ->
 async def test_a_report_drawn_while_its_workspace_is_forgotten_does_not_stay() -> None:
     scene = Scene()
     await scene.blobs.put_bytes("analyses/A/detail.json", b"{}", content_type="application/json")
-    requested = AnalysisRequested(
-        analysis_id="A", workspace_id=WORKSPACE, origin="url", source_url="https://x.org/a.mp3", requested_at=NOON
-    )
     completed = AnalysisCompleted(
         analysis_id="A", findings=Findings(duration_seconds=2.0), detail_key="analyses/A/detail.json", completed_at=NOON
     )
-    recorded = scene.given(analyses, "A", requested, completed)
+    recorded = scene.given(analyses, "A", requested("A"), completed)
 
     class Slow:
         async def draw(self, findings: Findings, detail: bytes) -> dict[str, bytes]:

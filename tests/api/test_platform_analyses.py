@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from commands.analyses.settings import Analyses, StoredObjects
+from adapters.storage.settings import S3
+from commands.settings import Files
 from tests.journeys.kit import Account, Neighbour, Reply, Stack, eventually
 
 Register = Callable[[], Account]
@@ -110,7 +111,7 @@ def test_a_storage_object_says_where_to_upload_for_a_quarter_of_an_hour(me: Acco
 
     assert set(offer) == {"bucket", "expires_at", "id", "key", "signed_url"}
     assert str(UUID(offer["id"])) == offer["id"]
-    assert offer["bucket"] == stack.settings[StoredObjects].s3_bucket
+    assert offer["bucket"] == stack.settings[S3].s3_bucket
     assert offer["id"] in offer["key"]
     assert offer["key"] in offer["signed_url"]
     assert MOMENT.fullmatch(offer["expires_at"])
@@ -145,9 +146,9 @@ def test_an_announced_size_beyond_the_limit_is_refused_before_anything_is_upload
     body = {
         "content_type": "audio/wav",
         "purpose": "upload",
-        "size_bytes": stack.settings[Analyses].upload_bytes_max + 1,
+        "size_bytes": stack.settings[Files].upload_bytes_max + 1,
     }
-    assert str(stack.settings[Analyses].upload_bytes_max) in told(me.post("/v1/storage-objects", json=body), 413)
+    assert str(stack.settings[Files].upload_bytes_max) in told(me.post("/v1/storage-objects", json=body), 413)
 
 
 def test_a_link_for_an_announced_size_takes_that_size_only(me: Account, clip: bytes) -> None:

@@ -18,6 +18,7 @@ from commands.kernel import TooBusy, execute
 from domain.keeping import CannotBeKept
 from domain.kernel import Event
 from domain.ledger import Authority, AuthorityChanged, Change, Context, Recorded, StaleVersion
+from domain.vocabulary import named_alike
 from tests.core.conftest import House
 from tests.core.orchard import (
     NOW,
@@ -106,6 +107,32 @@ async def test_what_cannot_be_the_name_of_a_stream_is_refused_and_was_never_writ
             await record(ledger, name, TreePlanted(tree_id="1"))
         assert (await ledger.read(name)).version == 0
         assert await ledger.stream(name) == []
+
+
+async def test_what_was_begun_in_a_workspace_is_found_by_its_kind(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names of other kinds may begin alike: `tree-house-1` is no tree."""
+    houses = replace(trees, name="tree-house")
+    kinds = {each.name: each for each in (trees, houses)}
+    monkeypatch.setattr("domain.vocabulary.categories", lambda: kinds)
+    named_alike.cache_clear()
+    for workspace_id, stream, actor in (
+        ("w1", "tree-1", "ada"),
+        ("w1", "tree-house-1", "ada"),
+        ("w1", "shrub-1", "ada"),
+        ("w2", "tree-2", "bob"),
+        ("w3", "tree-3", "ada"),
+    ):
+        planted = Change(stream=stream, after=0, events=[TreePlanted(tree_id="1"), TreeWatered(tree_id="1")])
+        await ledger.append([planted], replace(context(workspace_id), actor=actor))
+
+    assert await ledger.begun(trees, {"w1"}) == ["1"]
+    assert await ledger.begun(houses, {"w1"}) == ["1"]
+    assert sorted(await ledger.begun(trees, {"w1", "w2"})) == ["1", "2"]
+    assert await ledger.begun(trees, {"w1", "w2"}, actor="bob") == ["2"]
+    assert await ledger.begun(trees, set()) == []
+    named_alike.cache_clear()
 
 
 async def test_letters_that_look_like_an_escape_are_only_letters(ledger: Ledger) -> None:

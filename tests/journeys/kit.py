@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from minio import Minio
 
 from adapters.storage.settings import S3
-from commands.analyses.settings import StoredObjects
 from commands.settings import Service
 from domain.sections import Secret, Url
 from infra.embedded.nats import EmbeddedNats
@@ -209,12 +208,12 @@ class Stack:
 
     def objects(self, prefix: str = "") -> list[str]:
         """The keys of what lies in its bucket."""
-        found = self._store().list_objects(self.settings[StoredObjects].s3_bucket, prefix, recursive=True)
+        found = self._store().list_objects(self.settings[S3].s3_bucket, prefix, recursive=True)
         return [str(thing.object_name) for thing in found]
 
     def read_object(self, key: str) -> bytes:
         """What lies in its bucket under a key."""
-        answer = self._store().get_object(self.settings[StoredObjects].s3_bucket, key)
+        answer = self._store().get_object(self.settings[S3].s3_bucket, key)
         try:
             return bytes(answer.read())
         finally:
@@ -222,7 +221,7 @@ class Stack:
 
     def delete_object(self, key: str) -> None:
         """Take something out of its bucket."""
-        self._store().remove_object(self.settings[StoredObjects].s3_bucket, key)
+        self._store().remove_object(self.settings[S3].s3_bucket, key)
 
     def _store(self) -> Minio:
         s3 = self.settings[S3]

@@ -18,7 +18,7 @@ from adapters.identity.vault import Vault
 from adapters.log.memory import MemoryLedger
 from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
-from commands.analyses.ports import Artist, Directory
+from commands.analyses.ports import Artist
 from commands.analyses.ports import Ears as Listens
 from commands.beats.ports import (
     Band,
@@ -35,10 +35,8 @@ from commands.billing.ports import Subscriptions
 from commands.builds.ports import Jobs as BuildJobs
 from commands.builds.ports import Workflows
 from commands.catalogue.ports import CookieJars, Importing
-from commands.identity.ports import Directory as Register
-from commands.identity.ports import Secrets
+from commands.identity.ports import Eraser, Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
-from commands.licensing.ports import Directory as LicenceRegister
 from commands.ports import Blobs, Letter, Post, Web
 from commands.webhooks.ports import SigningSecrets
 from domain.analyses.findings import Analysis, Detail, Findings
@@ -158,8 +156,8 @@ class Scene:
     artist: Any = field(default_factory=Painter)
     band: Any = field(default_factory=Players)
     provider: Any = field(default_factory=Label)
-    #: Nothing here looks anybody up, unless somebody is given who knows.
-    directory: Any = None
+    #: Nothing is forgotten beside the log, unless somebody is given who does.
+    eraser: Any = None
     payments: Any = None
     importing: Any = None
     cookies: Any = None
@@ -240,9 +238,7 @@ class Scene:
             Artist: self.artist,
             Band: self.band,
             MusicProvider: self.provider,
-            Directory: self.directory,
-            Register: self.directory,
-            LicenceRegister: self.directory,
+            Eraser: self.eraser,
             Subscriptions: self.payments,
             Importing: self.importing,
             CookieJars: self.cookies,

@@ -691,14 +691,14 @@ async def test_a_message_to_an_endpoint_that_is_off_or_gone_is_not_sent(because:
     assert forced == ("skipped" if because == "removed" else "delivered")
 
 
-async def test_the_same_duty_done_twice_sends_and_writes_once() -> None:
+async def test_the_same_job_done_twice_sends_and_writes_once() -> None:
     scene, last = waiting()
     await scene.follows(deliver, last)
     (await scene.follows(deliver, last)).then()
     assert len(scene.web.sent) == 1
 
 
-async def test_a_duty_that_comes_again_after_its_attempt_failed_does_not_hurry_the_next_one() -> None:
+async def test_a_job_that_comes_again_after_its_attempt_failed_does_not_hurry_the_next_one() -> None:
     scene, last = waiting()
     scene.web.answers[URL] = [answer(500)]
     await scene.follows(deliver, last)
@@ -706,7 +706,7 @@ async def test_a_duty_that_comes_again_after_its_attempt_failed_does_not_hurry_t
     assert len(scene.web.sent) == 1
 
 
-async def test_a_duty_that_crashed_while_sending_is_taken_up_again() -> None:
+async def test_a_job_that_crashed_while_sending_is_taken_up_again() -> None:
     scene, last = waiting()
     scene.given(
         deliveries,
