@@ -55,7 +55,7 @@ _DEPTH_MAX = 6
 _LINES_MAX = 5_000
 #: So long others may join a line before they are written together. To wake a thread for each of them, which then wants
 #: the interpreter from whoever wrote it, costs more than the lines themselves.
-_GATHER_SECONDS = 0.01
+_BATCH_SECONDS = 0.01
 _TOGETHER_MAX = 100
 
 
@@ -149,7 +149,7 @@ class Writer:
         while True:
             taken = [self._lines.get()]
             if self._lines.empty():
-                time.sleep(_GATHER_SECONDS)
+                time.sleep(_BATCH_SECONDS)
             while len(taken) < _TOGETHER_MAX and not self._lines.empty():
                 taken.append(self._lines.get())
             lines = [each for each in taken if isinstance(each, str)]

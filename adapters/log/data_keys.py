@@ -98,11 +98,11 @@ class DataKeys:
                 )
 
             try:
-                await self._patiently(make)
+                await self._retrying(make)
             except ForeignKeyViolation:
                 # Keys were rotated since we looked, and what we would wrap with has gone.
                 self._wrappings = {}
-                await self._patiently(make)
+                await self._retrying(make)
             await self.load(set(missing))
         if not all((key := self._known.get(subject)) and key.cipher for subject in subjects):
             raise SubjectIsForgotten
@@ -132,7 +132,7 @@ class DataKeys:
             ]
 
         asked_at = monotonic()
-        rows = await self._patiently(fetch)
+        rows = await self._retrying(fetch)
         for subject in missing:
             self._known.pop(subject, None)
         for subject, key in rows:
@@ -150,14 +150,14 @@ class DataKeys:
                 (subject,),
             )
 
-        await self._patiently(empty)
+        await self._retrying(empty)
         self._known[subject] = _Key(None, monotonic())
 
     async def _learn_wrappings(self, connection: AsyncConnection[TupleRow]) -> None:
         cursor = await connection.execute("SELECT number, wrapped FROM wrapping_keys")
         self._wrappings = _wrappings(self._secret, await cursor.fetchall())
 
-    async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    async def _retrying(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=KeysUnavailable)
 
     def seal(self, subject: str, field: str, text: str) -> str:

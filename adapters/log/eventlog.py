@@ -31,10 +31,10 @@ from adapters.stream.bus import Bus
 from adapters.trouble import Trouble
 from commands.kernel import Log
 from domain.keeping import check_text, is_text
-from domain.kernel import Event, Unavailable
+from domain.kernel import Category, Event, Unavailable
 from domain.ledger import AuthorityChanged, Change, Context, History, Recorded, StaleVersion, Unreadable
 from domain.tracing import TRACE, span
-from domain.vocabulary import name_of, personal_fields, remembered
+from domain.vocabulary import name_of, named_alike, personal_fields, remembered
 
 log = structlog.get_logger(__name__)
 
@@ -151,6 +151,13 @@ FROM {TABLE} t JOIN unnest(%s, %s) AS e(stream, version)
 ON t.originator_id = e.stream AND t.originator_version = e.version
 """
 
+# From the log itself: a read model may have parked what it should list.
+_BEGUN: LiteralString = f"""
+SELECT substr(originator_id, length(%(category)s) + 2) FROM {TABLE}
+WHERE workspace_id = ANY(%(workspaces)s) AND starts_with(originator_id, %(category)s || '-') AND originator_version = 1
+AND NOT originator_id ^@ ANY(%(others)s::text[]) AND (%(actor)s::text IS NULL OR actor = %(actor)s)
+"""
+
 
 class EventLog(Log):
     """Read streams, append to them atomically, and read everything in order of position.
@@ -184,7 +191,7 @@ class EventLog(Log):
         self._prepared = PreparedStatement(postgres_url, _INSERT, [column.array_oid for column in columns])
         self._batch: list[_Append] = []
         self._final = 0
-        self._gatherings: list[BatchLoader[Any, Any]] = []
+        self._loaders: list[BatchLoader[Any, Any]] = []
         self._histories = self._asking(_READ)
         self._last = self._asking(_LAST)
 
@@ -223,7 +230,7 @@ class EventLog(Log):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._writer
         await self._prepared.close()
-        for loader in self._gatherings:
+        for loader in self._loaders:
             await loader.close()
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
@@ -323,19 +330,19 @@ class EventLog(Log):
             except (OperationalError, OSError, LedgerUnavailable) as problem:
                 doubtful = True
                 self.trouble.note(str(problem).strip())
-                self._batch = self._still_patient(self._batch, problem)
+                self._batch = self._within_time(self._batch, problem)
                 await asyncio.sleep(0.05)
             else:
                 self.trouble.over()
                 return
 
-    def _still_patient(self, batch: list[_Append], problem: Exception) -> list[_Append]:
+    def _within_time(self, batch: list[_Append], problem: Exception) -> list[_Append]:
         """Send away the callers who have waited long enough, also those who still queue; the others try on."""
         now = monotonic()
-        impatient = [append for append in [*batch, *self._queue] if append.deadline < now]
-        if impatient:
-            log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(impatient))
-        for append in impatient:
+        late = [append for append in [*batch, *self._queue] if append.deadline < now]
+        if late:
+            log.warning("ledger.unavailable", problem=str(problem).strip(), appends=len(late))
+        for append in late:
             append.fail(LedgerUnavailable())
         self._queue = [append for append in self._queue if append.deadline >= now]
         return [append for append in batch if append.deadline >= now]
@@ -467,7 +474,7 @@ class EventLog(Log):
             refusal=refusal,
             connections=connections,
         )
-        self._gatherings.append(made)
+        self._loaders.append(made)
         return made
 
     async def passage(self, stream: str, first: int, last: int) -> list[Recorded | Unreadable]:
@@ -498,6 +505,18 @@ class EventLog(Log):
         """The events at these positions."""
         rows = await self._fetch(f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))
         return {recorded.position: recorded for recorded in await self._readable(rows)}
+
+    async def begun(
+        self, category: Category[Any], workspace_ids: Collection[str], *, actor: str | None = None
+    ) -> list[str]:
+        """The ids of the things of a kind that were begun in workspaces (by `actor`), whatever became of them since."""
+        wanted = {
+            "category": category.name,
+            "workspaces": sorted(workspace_ids),
+            "others": list(named_alike(category.name)),
+            "actor": actor,
+        }
+        return [row[0] for row in await self._fetch(_BEGUN, wanted)]
 
     async def head(self) -> int:
         """The position of the newest event (0: there is none)."""
@@ -571,16 +590,16 @@ class EventLog(Log):
                 cursor = await connection.execute(f"SELECT last_value FROM {TABLE}_notification_id_seq")
                 return int((await cursor.fetchone() or (0,))[0])
 
-        return await self._patiently(ask)
+        return await self._retrying(ask)
 
-    async def _fetch(self, query: LiteralString, parameters: tuple[Any, ...]) -> list[Any]:
+    async def _fetch(self, query: LiteralString, parameters: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         async def ask(connection: AsyncConnection[TupleRow]) -> list[Any]:
             cursor = await connection.execute(query, parameters, prepare=True, binary=True)
             return await cursor.fetchall()
 
-        return await self._patiently(ask)
+        return await self._retrying(ask)
 
-    async def _patiently(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
+    async def _retrying(self, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]]) -> T:
         return await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=LedgerUnavailable)
 
 

@@ -129,23 +129,8 @@ def _pattern(name: str | None) -> str | None:
 
 def _line(row: Any) -> Line:
     *envelope, state, traceparent = row
-    (position, stream, version, event_id, name, schema_version, recorded_at, workspace_id, *who) = envelope
-    actor, correlation_id, causation_id = who
-    return Line(
-        position=position,
-        stream=stream,
-        version=version,
-        event_id=event_id,
-        name=name,
-        schema_version=schema_version,
-        recorded_at=recorded_at,
-        workspace_id=workspace_id,
-        actor=actor,
-        correlation_id=correlation_id,
-        causation_id=causation_id,
-        state=bytes(state),
-        traceparent=traceparent,
-    )
+    facts = (*envelope, bytes(state), traceparent)
+    return Line(**dict(zip(Line.__struct_fields__, facts, strict=True)))
 
 
 def _veiled(part: Any) -> Any:

@@ -431,7 +431,7 @@ class Projector:
         return bool(done)
 
     async def _build(self, name: str, version: int) -> None:
-        """Fold the whole log into a version of its own, then put it in the checkpoint of the live one."""
+        """Fold the whole log into a version of its own, then put it in the place of the live one."""
         while True:
             async with self._pool.connection() as connection:
                 rows = await _rows(
@@ -465,7 +465,7 @@ class Projector:
             await ahead.close()
 
     async def _swap(self, writer: Writer, subscription: Subscription) -> None:
-        """Hold the live version where it is, fold what is left up to there, and take its checkpoint."""
+        """Hold the live version where it is, fold what is left up to there, and take its place."""
         async with self._pool.connection() as connection, connection.transaction():
             old = await _rows(
                 connection, "SELECT position FROM checkpoints WHERE name = %s AND live FOR UPDATE", (writer.name,)
@@ -511,9 +511,9 @@ async def request_retry(
 
 
 async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold: int) -> int:
-    """Ask for a new version of a projection; a running projector builds it and puts it in checkpoint.
+    """Ask for a new version of a projection; a running projector builds it and puts it in the place of the live one.
 
-    Returns the version, 0 when somebody else asked at the same moment. JobWriter are never done again.
+    Returns the version, 0 when somebody else asked at the same moment. Jobs are never done again.
     """
     if name == JobWriter.name:
         raise ValueError("jobs are what reactions do; nothing is done again on a replay")

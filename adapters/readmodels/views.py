@@ -23,6 +23,7 @@ from adapters.provides import provides
 from adapters.readmodels.past import AS_OF, AsOf, Past
 from adapters.readmodels.settings import Reading
 from adapters.stream.bus import Bus
+from domain.keeping import is_text
 from domain.kernel import Unavailable
 from projections.kernel import Document, Projection, Tally
 
@@ -209,7 +210,7 @@ class Views:
 
     async def find(self, projection: Projection[Any], identity: str, workspace_id: str) -> bytes | None:
         """The JSON of a document of this workspace; None when there is none, or it is another workspace's."""
-        if "\0" in identity or "\0" in workspace_id:
+        if not (is_text(identity) and is_text(workspace_id)):
             return None
         if (as_of := AS_OF.get()) is not None:
             return await self._past.find(projection, identity, workspace_id, as_of)

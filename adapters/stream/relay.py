@@ -33,8 +33,9 @@ PAGE_EVENTS = 2_000
 VERIFY_SECONDS = 1.0
 #: How often the relay looks for new events by itself, in case nobody rings.
 POLL_SECONDS = 0.1
-#: How many half seconds to wait for the next acknowledgement.
-ACK_PATIENCE = 20
+#: How long to wait for the next acknowledgement, and how often meanwhile to look whether the stream is there.
+ACK_SECONDS_MAX = 10.0
+ACK_LOOK_SECONDS = 0.5
 #: After a page that was not full the relay rests so long for each of its events, and so long at most: a lone event is
 #: carried at once, and of many more go in one page.
 REST_SECONDS_PER_EVENT = 0.00025
@@ -257,9 +258,9 @@ class Relay:
 
     async def _next_ack(self) -> bytes:
         """Wait for the server; when it is silent, see whether the stream is still there to answer."""
-        for _ in range(ACK_PATIENCE):
+        for _ in range(round(ACK_SECONDS_MAX / ACK_LOOK_SECONDS)):
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._acks.get(), 0.5)
+                return await asyncio.wait_for(self._acks.get(), ACK_LOOK_SECONDS)
             if await self._info() is None:
                 raise OutOfStep("the stream is gone")
         raise OutOfStep("the stream does not answer")
