@@ -16,7 +16,7 @@ import pytest
 from adapters.catalogue.importing import Importer
 from adapters.catalogue.rebuilding import Rebuilder, Remade
 from adapters.postgres.settings import Postgres
-from commands.analyses.settings import StoredObjects
+from adapters.storage.settings import S3
 from infra.container import container
 from tests.catalogue.reports import table
 from tests.catalogue.test_books import ROW
@@ -129,7 +129,7 @@ def test_an_original_that_is_another_or_gone_is_named_and_nothing_is_changed(sta
     kept = {key: stack.read_object(key) for key in (changed, gone)}
 
     def put(key: str, content: bytes) -> None:
-        bucket = stack.settings[StoredObjects].s3_bucket
+        bucket = stack.settings[S3].s3_bucket
         stack._store().put_object(bucket, key, io.BytesIO(content), len(content))
 
     put(changed, kept[changed] + b"\n")
