@@ -80,7 +80,7 @@ KNOWS = {
     "builds": {"billing", "identity", "repositories", "studio", "webhooks"},
     "catalogue": {"analyses", "beats", "identity"},
     "identity": set(),
-    "licensing": {"identity", "studio"},
+    "licensing": {"identity", "studio", "webhooks"},
     "operators": set(),
     "repositories": {"studio"},
     "storage": {"analyses"},

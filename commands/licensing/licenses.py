@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, decides, handles
@@ -19,6 +18,7 @@ from domain.licensing.licenses import (
     CodeTaken,
     KeyType,
     License,
+    LicenseExpired,
     LicenseForgotten,
     LicenseIssued,
     LicenseReinstated,
@@ -105,7 +105,7 @@ class ActivateMachine(Command):
     license_id: str
     activation_id: str
     machine: str
-    churn_max: Annotated[int, Meta(ge=0)]
+    churn_max: int
     fingerprints: tuple[str, ...] = ()
     name: str = ""
     project_id: str | None = None
@@ -129,7 +129,7 @@ def activate(wish: ActivateMachine, license: License, now: datetime) -> list[Eve
     if found is None and len(license.machines) >= license.max_activations:
         raise MaxActivationsReached(max_activations=license.max_activations)
     recent = license.activations_within_a_day(now)
-    if len(recent) >= license.max_activations + wish.churn_max:
+    if recent and len(recent) >= license.max_activations + wish.churn_max:
         raise TooManyActivations(retry_after_seconds=_seconds_until(recent[0] + CHURN_WINDOW, now))
     if found is not None:
         return [_recognised(wish.license_id, license, found[1], wish.machine, wish.fingerprints, now)]
@@ -248,7 +248,7 @@ class RecogniseMachine(Command):
     license_id: str
     machine: str
     fingerprints: tuple[str, ...]
-    churn_max: Annotated[int, Meta(ge=0)]
+    churn_max: int
 
 
 @decides(RecogniseMachine, licenses)
@@ -290,6 +290,21 @@ class ForgetLicense(Command):
 def forget(wish: ForgetLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
     """What is forgotten is not forgotten again."""
     return [LicenseForgotten(license_id=wish.license_id, forgotten_at=now)] if license.workspace_id else []
+
+
+class ExpireLicense(Command):
+    """Write down that its time is over, for those who want to be told."""
+
+    license_id: str
+
+
+@decides(ExpireLicense, licenses)
+def expire(wish: ExpireLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
+    """Each end once; one that was put off meanwhile is none, nor that of a licence that has become another."""
+    end = license.ends_at
+    if end is None or not license.has_ended(now) or license.expired_at == end or license.transferred_to is not None:
+        return []
+    return [LicenseExpired(license_id=wish.license_id, expired_at=end)]
 
 
 class RevokeLicense(Command):

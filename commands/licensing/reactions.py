@@ -1,19 +1,21 @@
-"""What follows when a machine that has to show itself does not, and when a workspace is forgotten."""
+"""What follows when a machine does not show itself, when a license has ended, and when a workspace is forgotten."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from commands.kernel import reacts_to
-from commands.licensing.licenses import ForgetLicense, ReleaseDeadMachines
+from commands.licensing.licenses import ExpireLicense, ForgetLicense, ReleaseDeadMachines
 from commands.licensing.ports import Ports
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from domain.licensing.licenses import (
+    LicenseIssued,
     LicenseTermsSet,
     MachineActivated,
     MachineRecognised,
     MachineSeen,
+    TrialStarted,
     licenses,
 )
 
@@ -45,6 +47,25 @@ async def release_dead_machines(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, (MachineActivated, MachineRecognised, MachineSeen, LicenseTermsSet))
     await ports.execute(ReleaseDeadMachines(license_id=event.license_id), recorded.context())
+
+
+def _ends_at(event: LicenseIssued | LicenseTermsSet | TrialStarted) -> datetime | None:
+    return event.ends_at if isinstance(event, TrialStarted) else event.expires_at
+
+
+@reacts_to(
+    LicenseIssued,
+    LicenseTermsSet,
+    TrialStarted,
+    name="expire-license",
+    due=_ends_at,
+    only=lambda event: _ends_at(event) is not None,
+)
+async def expire_license(recorded: Recorded, ports: Ports) -> None:
+    """Nothing depends on it but messages: whoever asks about a code is told by the clock."""
+    event = recorded.event
+    assert isinstance(event, LicenseIssued | LicenseTermsSet | TrialStarted)
+    await ports.execute(ExpireLicense(license_id=event.license_id), recorded.context())
 
 
 @reacts_to(WorkspaceForgotten, name="forget-licenses")

@@ -130,6 +130,13 @@ class LicenseReinstated(Event):
     reinstated_at: datetime
 
 
+class LicenseExpired(Event):
+    """Its time, or that of its trial, is over. It was so from that moment, whenever this is written down."""
+
+    license_id: str
+    expired_at: datetime
+
+
 class LicenseForgotten(Event):
     """Whose it was is forgotten, and it with them."""
 
@@ -193,6 +200,8 @@ class License(State):
     expires_at: datetime | None = None
     trial_days: int | None = None
     trial_ends_at: datetime | None = None
+    #: The end of its time that is written down.
+    expired_at: datetime | None = None
     entitlements: tuple[str, ...] = ()
     updates_until: datetime | None = None
     heartbeat_seconds: int | None = None
@@ -341,11 +350,13 @@ def evolve(license: License, event: Event) -> License:  # noqa: A002, PLR0911 - 
     return _restated(license, event)
 
 
-def _restated(license: License, event: Event) -> License:  # noqa: A002 - the noun
+def _restated(license: License, event: Event) -> License:  # noqa: A002, PLR0911 - the noun; one for each event
     """A licence after an event that is about none of its machines."""
     match event:
         case TrialStarted():
             return replace(license, trial_ends_at=event.ends_at)
+        case LicenseExpired():
+            return replace(license, expired_at=event.expired_at)
         case LicenseRevoked():
             return replace(license, revoked=True)
         case LicenseReinstated():

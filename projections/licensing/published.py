@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from domain.licensing.licenses import (
+    LicenseExpired,
     LicenseIssued,
     LicenseReinstated,
     LicenseRevoked,
@@ -24,6 +25,7 @@ PUBLISHED = (
     published(LicenseReinstated),
     published(LicenseTransferred),
     published(TrialStarted),
+    published(LicenseExpired),
     published(MachineActivated, hidden=("fingerprints",)),
     published(MachineDeactivated),
     published(SigningKeyRotated),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from commands.licensing.licenses import (
     ActivateMachine,
     DeactivateMachine,
+    ExpireLicense,
     ForgetLicense,
     IssueLicenses,
     NewLicense,
@@ -51,6 +52,10 @@ EXAMPLES = (
     Example(
         RecogniseMachine(license_id="license-1", machine="m1", fingerprints=("a", "b", "c"), churn_max=20),
         [*before, activated],
+    ),
+    Example(
+        ExpireLicense(license_id="license-1"),
+        [*before, SetLicenseTerms(license_id="license-1", workspace_id="w1", expires_at=NOW)],
     ),
     Example(ForgetLicense(license_id="license-1"), before),
     Example(revoked, before),

@@ -10,8 +10,10 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from standardwebhooks import Webhook
 
 from tests.identity.crowd import Visitor, sign_in
+from tests.journeys.kit import Neighbour, eventually
 from tests.licensing.studio import ACTIVATION, MOMENT, UUID4, ask, new_code, new_project, refusal
 
 Json = dict[str, Any]
@@ -324,3 +326,33 @@ def test_an_export_has_counts_and_can_be_imported(developer: Visitor, stranger: 
     }  # fmt: skip
     assert [each["code"] for each in done(import_(developer, project, answer.content))["keys"]] == [code]
     assert refusal(stranger.get(f"{ACTIVATION}/project/{project}/keys/export")) == (404, "not_found")
+
+
+# --- told to others ---------------------------------------------------------------------------------------------------
+
+
+def test_endpoints_that_choose_it_are_told_what_becomes_of_a_license(client: httpx.Client, receiver: Neighbour) -> None:
+    developer = sign_in(client)
+    chosen, usual = uuid4().hex, uuid4().hex
+    types = ["license.activated", "license.revoked", "license.expired"]
+    made = done(developer.post("/v1/webhook-endpoints", {"url": receiver.at(chosen), "event_types": types}))
+    done(developer.post("/v1/webhook-endpoints", {"url": receiver.at(usual)}))
+    project = new_project(developer)
+    code = new_code(developer, project)
+    done(ask(client, "activate", code, machine_name="Studio Mac"))
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    done(developer.patch(f"{ACTIVATION}/project/{project}/keys/{code}", {"expires_at": soon}))
+    done(developer.post(f"{ACTIVATION}/revoke", {"code": code}))
+
+    posts = eventually(lambda: len(found := receiver.received(chosen)) == 3 and found)
+    assert posts
+    told = {each.json["type"]: each for each in posts}
+    assert set(told) == set(types)
+    for each in posts:
+        headers = {name.lower(): value for name, value in each.headers.items()}
+        Webhook(made["signing_secret"]).verify(each.body, headers)
+        assert each.json["data"]["code"] == code
+    assert told["license.activated"].json["data"]["machine_name"] == "Studio Mac"
+    assert told["license.activated"].json["data"]["current_activations"] == 1
+    assert told["license.revoked"].json["data"]["is_revoked"] is True
+    assert receiver.received(usual) == [], "who chose nothing is not told of what customers do"

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from commands.licensing.licenses import (
     ActivateMachine,
     DeactivateMachine,
+    ExpireLicense,
     ForgetLicense,
     IssueLicenses,
     NewLicense,
@@ -31,6 +32,7 @@ from domain.licensing.licenses import (
     CodeRevoked,
     CodeTaken,
     License,
+    LicenseExpired,
     LicenseForgotten,
     LicenseIssued,
     LicenseReinstated,
@@ -384,3 +386,23 @@ def test_a_machine_is_recognised_when_it_has_changed_and_not_more_often_than_sea
     given(issued(), was).when(replace(changed, machine="m1", fingerprints=())).then()
     given(issued(), was).when(replace(changed, fingerprints=("a", "y", "x"))).then()
     given(issued(max_activations=1), was).when(replace(changed, churn_max=0)).then()
+
+
+def test_the_end_of_a_license_is_written_down_once_for_each_end_it_has() -> None:
+    expire = ExpireLicense(license_id="L")
+    ended, over = issued(expires_at=NOW), LicenseExpired(license_id="L", expired_at=NOW)
+    given(ended).when(expire).then(over)
+    given(ended, over).when(expire).then()
+    given(issued()).when(expire).then()
+    given(issued(expires_at=NOW + DAY)).when(expire).then()
+    # Put off, and over once more.
+    put_off = LicenseTermsSet(
+        license_id="L", workspace_id="w1", max_activations=2, expires_at=NOW, entitlements=(), updates_until=None,
+        heartbeat_seconds=None, notes="", set_at=NOW,
+    )  # fmt: skip
+    first = LicenseExpired(license_id="L", expired_at=NOW - DAY)
+    given(issued(expires_at=NOW - DAY), first, put_off).when(expire).then(over)
+    trial = TrialStarted(license_id="L", started_at=NOW - 14 * DAY, ends_at=NOW)
+    given(issued(key_type="trial", trial_days=14), on("m"), trial).when(expire).then(over)
+    gone = LicenseTransferred(license_id="L", to_license_id="L2", transferred_at=NOW)
+    given(ended, gone).when(expire).then()
