@@ -166,6 +166,8 @@ class Supervisor:
         self._lock_fd = -1
         self._server_backoff: dict[str, _Backoff] = {}
         self._hurried = False
+        #: What was killed because it had nothing more to say.
+        self._ended_by_us: set[str] = set()
 
     async def run(self) -> int:
         """Start, watch, stop."""
@@ -323,10 +325,16 @@ class Supervisor:
             if status is None:
                 return
             wait = child.backoff.failed(time.monotonic() - child.started)
-            log.error("role.died", part=child.part.name, status=status, again_in_seconds=wait)
+            self._say_died("role.died", child.part.name, part=child.part.name, status=status, again_in_seconds=wait)
             child.process = None
         if time.monotonic() >= child.backoff.next_try:
             self._start(child)
+
+    def _say_died(self, event: str, name: str, **fields: object) -> None:
+        """Tell of an end: as an error, unless it is our own doing and so has been told of as one already."""
+        tell = log.info if name in self._ended_by_us else log.error
+        self._ended_by_us.discard(name)
+        tell(event, **fields)
 
     async def _listen_to(self, child: _Child) -> None:
         """Kill a role that lives but answers nobody any more, so that it is started again."""
@@ -348,6 +356,7 @@ class Supervisor:
                 allowed += self.settings[Operation].drain_seconds_max
             if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
+                self._ended_by_us.add(child.part.name)
                 process.kill()
 
     async def _listen_to_server(self, server: EmbeddedServer) -> None:
@@ -366,6 +375,7 @@ class Supervisor:
             silent_since = silent_since or asked
             if time.monotonic() - silent_since > allowed and server.process is process:
                 log.error("server.silent", server=server.name, seconds=round(time.monotonic() - silent_since, 1))
+                self._ended_by_us.add(server.name)
                 server.kill()
 
     async def _answers(self, path: str, child: _Child, seconds_max: float = 2.0) -> bool:
@@ -381,7 +391,7 @@ class Supervisor:
         backoff = self._server_backoff.setdefault(server.name, _Backoff())
         if time.monotonic() < backoff.next_try:
             return
-        log.error("server.died", server=server.name)
+        self._say_died("server.died", server.name, server=server.name)
         try:
             server.stop()  # gives back the lock that it held
             await asyncio.to_thread(server.start)

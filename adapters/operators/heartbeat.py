@@ -42,6 +42,8 @@ class Heartbeat:
         self._role = role
         self._is_ready = is_ready
         self._instance = uuid4()
+        # Of what runs, whatever is installed over it meanwhile.
+        self._version = version("ledgerline")
         #: Whether anybody has seen it.
         self._is_known = False
 
@@ -56,6 +58,10 @@ class Heartbeat:
                         await asyncio.sleep(BEAT_SECONDS if self._is_ready() else UNREADY_SECONDS)
             except (psycopg.Error, OSError) as problem:
                 log.debug("heartbeat.missed", problem=str(problem).strip())
+                await asyncio.sleep(BEAT_SECONDS)
+            except Exception:
+                # A role at work that shows itself no more is taken for dead.
+                log.exception("heartbeat.stumbled")
                 await asyncio.sleep(BEAT_SECONDS)
 
     async def end(self, problem: str | None) -> None:
@@ -74,7 +80,7 @@ class Heartbeat:
     async def _beat(self, connection: AsyncConnection[tuple[object, ...]], state: str, problem: str | None) -> None:
         noted = None if problem is None else problem[:PROBLEM_LENGTH].replace("\0", "")
         is_ready = state == "running" and self._is_ready()
-        who = (self._instance, self._role, socket.gethostname(), os.getpid(), version("ledgerline"))
+        who = (self._instance, self._role, socket.gethostname(), os.getpid(), self._version)
         await connection.execute(_BEAT, (*who, state, is_ready, noted, _memory_bytes()))
         self._is_known = True
 

@@ -255,6 +255,9 @@ def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place:
         after = running.family()
         assert {name for name in before if after[name].pid != before[name].pid} == set(hanging), "the others go on"
         assert all(line["seconds"] >= 4 for line in running.events("role.silent"))
+        assert {line["level"] for line in running.events("role.died")} == {"info"}, (
+            "that they were silent was the error"
+        )
         running.process.send_signal(signal.SIGINT)
         assert running.finish() == 0
 
@@ -266,6 +269,9 @@ def test_a_server_that_hangs_is_started_again(place: Path) -> None:
         running.wait_for(lambda: running.events("server.silent"))
         running.wait_for(lambda: running.events("server.revived"))
         running.wait_for(running.is_ready)
+        # One fault, one error.
+        assert {line["level"] for line in running.events("server.silent")} == {"error"}
+        assert {line["level"] for line in running.events("server.died")} == {"info"}
 
 
 def test_what_a_killed_role_left_in_its_temporary_directory_is_swept(place: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import psycopg
 import pytest
 
+from adapters.operators import heartbeat
 from adapters.operators.heartbeat import Heartbeat
 from adapters.operators.status import Status, status
 from adapters.postgres.settings import Postgres
@@ -78,6 +80,32 @@ async def test_a_role_that_has_failed_says_why_until_another_one_is_at_work(plac
     assert [each.state for each in (await place.look()).roles] == ["running"]
     await other.end(None)
     assert "tick was stopped, and none is at work." in await place.problems()
+
+
+async def test_a_role_goes_on_showing_itself_whatever_is_installed_over_it_or_goes_wrong(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    heart = Heartbeat(place.house.url, "relay", lambda: True)
+    monkeypatch.setattr(heartbeat, "version", gone)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+    wrong = iter([ValueError("once")])
+    memory = heartbeat._memory_bytes
+
+    def stumbles() -> int | None:
+        for problem in wrong:
+            raise problem
+        return memory()
+
+    monkeypatch.setattr(heartbeat, "_memory_bytes", stumbles)
+    beating = asyncio.create_task(heart.run())
+    await eventually(lambda: heart._is_known or beating.done())
+    assert not beating.done()
+    beating.cancel()
+    [role] = (await place.look()).roles
+    assert (role.state, role.version) == ("running", version("ledgerline"))
 
 
 async def test_a_role_that_nobody_has_seen_does_not_wait_for_postgres_at_its_end() -> None:
