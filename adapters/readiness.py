@@ -117,8 +117,8 @@ class Readiness:
 
     async def _objects(self) -> str:
         try:
-            async with asyncio.timeout(SECONDS_MAX):
-                await self._blobs.exists("ready")
+            if not await self._blobs.answers(SECONDS_MAX):
+                return "away"
         except Exception:  # noqa: BLE001 - readiness reports, whatever it is
             return "away"
         return "refusing" if self._blobs.trouble.lasts else "ok"

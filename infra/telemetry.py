@@ -276,8 +276,10 @@ def tame_libraries() -> None:
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
     # Each says at info what our own lines say better, or nothing an operator needs.
-    for name in ("psycopg.pool", "uvicorn.error", "uvicorn.access", "urllib3", "asyncio", "matplotlib", "PIL", "minio"):
+    for name in ("psycopg.pool", "uvicorn.error", "uvicorn.access", "asyncio", "matplotlib", "PIL", "minio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # And this one warns of each call that it tries again, of whose end we tell.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _named_after_its_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

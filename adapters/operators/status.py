@@ -297,11 +297,10 @@ def _version(bus: Bus) -> str | None:
 
 async def _objects(blobs: Blobs) -> Store:
     try:
-        async with asyncio.timeout(ANSWER_SECONDS_MAX):
-            await blobs.exists("ready")
+        is_there = await blobs.answers(ANSWER_SECONDS_MAX)
     except Exception:  # noqa: BLE001 - it is away, whatever the reason
-        return Store(name="objects", state="away")
-    return Store(name="objects", state="ok")
+        is_there = False
+    return Store(name="objects", state="ok" if is_there else "away")
 
 
 def _disk(data_dir: Path | None) -> Disk | None:

@@ -453,6 +453,16 @@ class Blobs(ports.Blobs):
             return False
         return True
 
+    async def answers(self, seconds_max: float) -> bool:
+        """Whether the store answers within so many seconds, which is known then: whoever cancels a call waits on."""
+        try:
+            await self._call_over(_Line(), seconds_max, self._client.stat_object, self._bucket, "ready")
+        except NoSuchObject:
+            return True
+        except BlobsUnavailable:
+            return False
+        return True
+
     async def delete(self, key: str) -> None:
         """See to it that there is no such object."""
         try:

@@ -21,8 +21,10 @@ from adapters.github.app import GithubApp, GithubUnavailable
 from adapters.identity.outside_tokens import OutsideTokens
 from adapters.identity.vault import Vault
 from adapters.mail.smtp import Mailer, MailUnavailable
+from adapters.operators import status
 from adapters.payments import stripe
 from adapters.payments.stripe import Payments, PaymentsUnavailable
+from adapters.readiness import Readiness
 from adapters.runner import service as runner
 from adapters.runner.service import Away, Service
 from adapters.storage.blobs import Blobs, BlobsUnavailable
@@ -268,6 +270,18 @@ async def test_a_mail_server_that_answers_each_word_just_in_time_is_left_as_well
         mailer = Mailer(f"smtp://127.0.0.1:{port}?starttls=0", sender="post@studio.example", seconds_max=0.3)
         with pytest.raises(MailUnavailable, match="in time"):
             await mailer.send(LETTER)
+
+
+async def test_a_store_that_hangs_is_told_of_in_time_whoever_else_waits_for_it() -> None:
+    """Who asks whether we are ready asks again every few seconds, and does not wait as long as a call may take."""
+    async with talking(*DRIPS["nothing at all"]()) as port, asyncio.timeout(PATIENCE):
+        blobs = Blobs(
+            f"http://127.0.0.1:{port}", access_key="a", secret_key="b" * 8, bucket="bucket", call_seconds_max=90
+        )
+        nothing: Any = None
+        assert await Readiness(nothing, nothing, blobs, nothing)._objects() == "away"
+        assert (await status._objects(blobs)).state == "away"
+        await blobs.close()
 
 
 async def test_whoever_is_cancelled_while_the_store_drips_waits_no_longer_than_one_call_may_take() -> None:
