@@ -49,6 +49,9 @@ class Sections(Protocol):
     def __getitem__(self, section: type[S], /) -> S:
         """The section of a type."""
 
+    def environment(self) -> dict[str, str]:
+        """The variables that make another process read the same settings."""
+
 
 def variable(field: str) -> str:
     """The environment variable of a field."""

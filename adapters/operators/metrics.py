@@ -43,6 +43,13 @@ JOBS = Counter(
     "Attempts at jobs that have ended: done, failed (tried again), given_up, parked, taken (over by another worker).",
     ["reaction", "outcome"], registry=REGISTRY,
 )  # fmt: skip
+WEBHOOKS = Counter(
+    "ledgerline_webhook_attempts",
+    "Messages sent: delivered (2xx), refused (any other answer), unreachable (none).",
+    ["outcome"], registry=REGISTRY,
+)  # fmt: skip
+for _outcome in ("delivered", "refused", "unreachable"):
+    WEBHOOKS.labels(_outcome)
 JOB_SECONDS = Histogram(
     "ledgerline_job_duration_seconds", "How long attempts at jobs took.", ["reaction"], registry=REGISTRY,
     buckets=(0.01, 0.1, 0.5, 1, 5, 15, 60, 300),

@@ -32,6 +32,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec import Struct
 from yarl import URL
 
+from adapters.operators.metrics import WEBHOOKS
 from adapters.provides import provides
 from adapters.threads import run_in
 from adapters.web.lookups import Lookups
@@ -446,6 +447,17 @@ class Outbound(Web):
         Any status is an answer, redirects and errors too. Raises ForbiddenTarget, or Unreachable if nothing came back.
         """
         began = time.monotonic()
+        try:
+            answer = await self._post(url, body, headers, began, seconds_max)
+        except Exception:
+            WEBHOOKS.labels("unreachable").inc()
+            raise
+        WEBHOOKS.labels("delivered" if 200 <= answer.status < 300 else "refused").inc()
+        return answer
+
+    async def _post(
+        self, url: str, body: bytes, headers: Mapping[str, str], began: float, seconds_max: float
+    ) -> HttpResponse:
         async with self._failures_named(seconds_max) as deadline:
             target = self._guard.parse(url)
             async with self._open().post(target, data=body, headers=dict(headers), allow_redirects=False) as response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -10,12 +12,14 @@ from uuid import UUID
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from adapters.identity.settings import Sealing
 from adapters.log.seals import seal_key
 from adapters.operators import explaining, log
 from adapters.operators import parked as given_up
+from adapters.operators.apart import verified_apart
 from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
 from adapters.operators.status import Status, status
@@ -26,6 +30,7 @@ from adapters.stream.bus import Bus
 from api.answers import Answer
 from api.auth import operator_only
 from domain.kernel import Conflict, Invalid, NotFound
+from domain.sections import Sections
 from projections.kernel import PROJECTIONS, TALLIES
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -58,6 +63,7 @@ class Ports:
     bus: Bus
     blobs: Blobs
     sealing: Sealing
+    settings: Sections
 
 
 class Filter(Struct, forbid_unknown_fields=True):
@@ -216,6 +222,27 @@ async def list_seals(
         found = [dict(zip(("seal", "signature", "digest"), row, strict=True)) for row in await cursor.fetchall()]
     key = seal_key(ports.sealing.secret_key.reveal().encode()).public_key().public_bytes_raw().hex()
     return Answer({"public_key": key, "seals": found})
+
+
+class Look(Struct, forbid_unknown_fields=True):
+    """What is to be verified: everything, or these parts."""
+
+    parts: Annotated[list[Literal["log", "read-models", "objects", "stream"]], Meta(max_length=4)] = []
+
+
+@post("/admin/verify", opt=operator_only(), include_in_schema=False, status_code=200, media_type="application/x-ndjson")
+async def verify(ports: NamedDependency[Ports], data: JSONBody[Look]) -> Stream:
+    """Verify what is kept, in a process apart: a line of JSON for each finding, and for each part when it is done."""
+    lines = verified_apart(ports.settings, data.parts)
+    first = await anext(lines)
+
+    async def told() -> AsyncIterator[bytes]:
+        async with aclosing(lines):
+            yield first
+            async for line in lines:
+                yield line
+
+    return Stream(told(), media_type="application/x-ndjson")
 
 
 @post("/admin/credential/rotate", opt=operator_only(), include_in_schema=False, status_code=200)

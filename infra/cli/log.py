@@ -168,14 +168,21 @@ def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
 @log.command("export")
 @click.option("--after", type=POSITION, default=0, metavar="POSITION", help="Events after this position.")
 @click.option("--until", type=POSITION, metavar="POSITION", help="Events up to this position.")
+@click.option(
+    "--parquet",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="As Parquet files in this directory instead; needs the extra `pyarrow`.",
+)
 @data_dir
-def export(after: int, until: int | None, data_dir: Path | None) -> None:
+def export(after: int, until: int | None, parquet: Path | None, data_dir: Path | None) -> None:
     """Write the log as lines of JSON, events and the seals over them; personal texts stay sealed.
 
     `ledgerline log export | python infra/verify_log.py KEY` checks it without us.
     """
     import psycopg
 
+    from adapters.operators import parquet as files
     from adapters.operators.exporting import encode_line
     from adapters.operators.exporting import export as exported
     from adapters.postgres.settings import Postgres
@@ -183,6 +190,10 @@ def export(after: int, until: int | None, data_dir: Path | None) -> None:
 
     settings = settings_for("log", data_dir=data_dir)
     with psycopg.connect(settings[Postgres].postgres_url) as connection:
+        if parquet is not None:
+            events, seals = files.write(connection, parquet, after=after, until=until)
+            click.echo(f"{events} events, {seals} seals: {parquet}", err=True)
+            return
         for line in exported(connection, after=after, until=until):
             click.echo(encode_line(line))
 

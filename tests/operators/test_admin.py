@@ -224,3 +224,25 @@ def test_the_credential_is_made_once_in_a_file_that_only_its_owner_reads(
         now = connection.execute("SELECT encode(sha256(%s), 'hex')", (path.read_text().strip().encode(),)).fetchall()
     assert kept == now
     databases.drop(url)
+
+
+def test_what_is_kept_is_verified_apart_line_by_line_one_at_a_time(operator: Operator) -> None:
+    headers = {"Authorization": f"Bearer {operator.token}"}
+
+    def lines(**body: Any) -> list[Any]:
+        with operator.http.stream("POST", "/admin/verify", json=body, headers=headers, timeout=120) as answer:
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "application/x-ndjson"
+            busy = operator.http.post("/admin/verify", json={}, headers=headers)
+            assert busy.status_code == 409, busy.text
+            return [json.loads(line) for line in answer.iter_lines() if line.strip()]
+
+    told = lines(parts=["log", "objects"])
+    assert [each["part"] for each in told if "found" in each] == ["log", "objects"]
+    assert "problem" not in told[-1]
+    assert operator.http.post("/admin/verify", json={"parts": ["all"]}, headers=headers).status_code == 422
+    assert operator.http.post("/admin/verify", json={}).status_code == 401
+    # Whoever hangs up lets others ask.
+    with operator.http.stream("POST", "/admin/verify", json={}, headers=headers, timeout=120) as answer:
+        assert answer.status_code == 200
+    eventually(lambda: lines(parts=["log"]), 60)

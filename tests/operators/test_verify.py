@@ -18,6 +18,7 @@ import pytest
 from adapters.log import seals
 from adapters.log.recorder import WRITING
 from adapters.log.seals import Sealer, merkle_root, read_statement, seal_key
+from adapters.operators import parquet
 from adapters.operators.exporting import EventLine, SealLine, encode_line, export
 from adapters.operators.sealed_log import Checked, Witness, check_log
 from infra import cli, verify_log
@@ -317,6 +318,23 @@ def test_an_export_holds_every_byte(sealed: str) -> None:
     with psycopg.connect(sealed) as connection:
         part = list(export(connection, after=8, until=17))
     assert part == [line for line in lines if 8 < _place(line) <= 17]
+
+
+@pytest.mark.parametrize("together", [7, 20_000])
+def test_parquet_files_hold_the_same_and_check_as_well(
+    sealed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    monkeypatch.setattr(parquet, "ROWS_TOGETHER", together)
+    with psycopg.connect(sealed) as connection:
+        assert parquet.write(connection, tmp_path / "all") == (30, 4)
+        assert parquet.write(connection, tmp_path / "part", after=8, until=17) == (8, 1)
+        lines = list(export(connection))
+    assert list(parquet.read(tmp_path / "all")) == lines
+    assert list(parquet.read(tmp_path / "part")) == [line for line in lines if 8 < _place(line) <= 17]
+    assert verify_log.main(PUBLIC_KEY, [encode_line(each).decode() for each in parquet.read(tmp_path / "all")]) == 0
+    monkeypatch.setattr(parquet, "find_spec", lambda _: None)
+    with psycopg.connect(sealed) as connection, pytest.raises(parquet.NoParquet):
+        parquet.write(connection, tmp_path / "none")
 
 
 def _place(line: EventLine | SealLine) -> int:
