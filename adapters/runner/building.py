@@ -70,6 +70,9 @@ class Reports(Protocol):
     def checked_out(self, checkout: Checkout) -> str:
         """The source is here; what version it is."""
 
+    def token_for(self, url: str) -> str:
+        """What lets git read a submodule at this address; empty where there is nothing."""
+
     def stop(self) -> bool:
         """Whether the build is to stop."""
 
@@ -126,7 +129,7 @@ class _Run:
         self.log.say(f"Isolation of this build: {sandbox.level}")
         self.reports.step("fetching")
         git = Git(sandbox, self.rooms, self.shop.limits, self.log, self.shop.outside, self.reports.stop, self.deadline)
-        checkout = fetch(self.job.source, git)
+        checkout = fetch(self.job.source, git, self.reports.token_for)
         version = self.reports.checked_out(checkout)
         self.log.say(f"Version {version}, build {self.job.build_number}")
         tool, recipe = detect(self.rooms.source)

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from adapters.runner.addresses import REF, Outside, pinned
 from adapters.runner.failures import BuildFailed
@@ -33,6 +34,12 @@ class Source:
     def basic(self) -> str:
         """The token as the password that GitHub takes it for."""
         return base64.b64encode(f"x-access-token:{self.token}".encode()).decode() if self.token else ""
+
+    def is_near(self, url: str) -> bool:
+        """Whether an address is of the same owner at the same place: whoever gave this token may give one for that."""
+        mine, other = urlsplit(self.url), urlsplit(url)
+        owners = [each.path.casefold().split("/")[1:2] for each in (mine, other)]
+        return (mine.scheme, mine.netloc, owners[0]) == (other.scheme, other.netloc, owners[1])
 
 
 @dataclass(frozen=True)
@@ -99,8 +106,11 @@ class Git:
         return own.run(step, self.rooms, printed, limits, stop=self.stop, deadline=self.deadline)
 
 
-def fetch(source: Source, git: Git) -> Checkout:
-    """Check a commit out into the rooms' source folder, submodules and all."""
+def fetch(source: Source, git: Git, token_for: Callable[[str], str] = lambda _: "") -> Checkout:
+    """Check a commit out into the rooms' source folder, submodules and all.
+
+    Submodules of the same owner have tokens of their own: `token_for` an address, empty where there is none.
+    """
     git.log.say(f"Fetching {source.url}" + (f" at {source.ref}" if source.ref else ""))
     for name in filter(None, (source.commit or source.ref,)):
         if not REF.fullmatch(name) or ".." in name or name.endswith((".lock", "/")):
@@ -116,7 +126,7 @@ def fetch(source: Source, git: Git) -> Checkout:
     refs = _refs(git, folder, local=bool(local))
     commit = _resolve(source, refs)
     git(folder, "checkout", "--quiet", "--detach", "--force", commit, local=bool(local))
-    _submodules(git, folder, env, local=bool(local))
+    _submodules(source, git, folder, token_for, local=bool(local))
     git.sandbox.own(folder)
     tags = [
         name.removeprefix("refs/tags/") for name, at in refs.items() if at == commit and name.startswith("refs/tags/")
@@ -134,6 +144,15 @@ def _credentials(source: Source) -> dict[str, str]:
         "GIT_CONFIG_KEY_0": f"http.{source.url}.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {source.basic}",
     }
+
+
+def _credentials_of(source: Source, url: str, git: Git, token_for: Callable[[str], str]) -> dict[str, str]:
+    """What git is given for one submodule, for this one command."""
+    if not source.token or not source.is_near(url):
+        return {}
+    inner = Source(url, token=token_for(url))
+    git.log.mask(inner.token, inner.basic)
+    return _credentials(inner)
 
 
 def _refs(git: Git, folder: Path, *, local: bool) -> dict[str, str]:
@@ -156,7 +175,7 @@ def _resolve(source: Source, refs: Mapping[str, str]) -> str:
     raise BuildFailed("fetch_failed", f"The repository has no {source.ref or 'commit yet'}.")
 
 
-def _submodules(git: Git, top: Path, env: Mapping[str, str], *, local: bool) -> None:
+def _submodules(source: Source, git: Git, top: Path, token_for: Callable[[str], str], *, local: bool) -> None:
     """Every submodule at its pinned commit. Each address is checked before git sees it, those below others too."""
     open_ends, seen = [(top, 0)], 0
     while open_ends:
@@ -172,6 +191,7 @@ def _submodules(git: Git, top: Path, env: Mapping[str, str], *, local: bool) -> 
                 raise BuildFailed("fetch_failed", f"There are more than {SUBMODULES_MAX} submodules.")
             near = git.outside.local(url) if local else None
             options = () if near else tuple(pinned(url, git.outside))
+            env = {} if near else _credentials_of(source, url, git, token_for)
             path = git(folder, "config", "-f", ".gitmodules", f"submodule.{name}.path", local=local).strip()
             update = ("submodule", "--quiet", "update", "--checkout", "--force", "--", path)
             git(folder, *options, *update, env=env, local=local)

@@ -44,9 +44,10 @@ class Log:
         self.progress = 0
         self.written = 0
         self._rank = len(ERRORS)
-        self._masked = sorted({each for text in masked for each in _parts(text)}, key=len, reverse=True)
-        self._hold = max((len(each) for each in self._masked), default=1) - 1
+        self._masked: list[str] = []
+        self._hold = 0
         self._held = ""
+        self.mask(*masked)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
         self._lock = threading.Lock()
@@ -60,6 +61,13 @@ class Log:
     def write(self, printed: bytes) -> None:
         """Take bytes, of whatever kind and length."""
         self._take(self._decoder.decode(printed))
+
+    def mask(self, *texts: str) -> None:
+        """Let these texts never through from now on, either."""
+        self._masked = sorted(
+            {*self._masked, *(each for text in texts for each in _parts(text))}, key=len, reverse=True
+        )
+        self._hold = max((len(each) for each in self._masked), default=1) - 1
 
     def say(self, sentence: str) -> None:
         """Add a line of the runner's own."""

@@ -23,6 +23,7 @@ from api.builds.ports import Ports
 from api.builds.settings import BuildRates
 from api.kernel import whole
 from api.rates import by_address, rate
+from api.repositories.repos import FULL_NAME
 from commands.builds.builds import ClaimBuild, CompleteBuild, FailBuild, NoteSource, StartBuild, StoreArtifact
 from commands.builds.ports import Chunk, JobRow
 from commands.builds.runners import RegisterRunner, RemoveRunner
@@ -179,6 +180,19 @@ class FoundSource(Struct, forbid_unknown_fields=True):
     commit_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}$", examples=["9f" * 20])]
     tags: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=64)] = []
     version_file: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class Submodule(Struct, forbid_unknown_fields=True):
+    """A submodule that the source of a job has, by its address."""
+
+    fence: Fence
+    url: Annotated[str, Meta(min_length=1, max_length=2048, examples=["https://github.com/ada/dsp-library.git"])]
+
+
+class SubmoduleToken(Struct):
+    """What reads that one repository for an hour; empty where the workspace's installation does not see it."""
+
+    token: str
 
 
 class Versioned(Struct):
@@ -438,14 +452,21 @@ async def _secrets(ports: Ports, build: Build) -> dict[str, str]:
 
 
 async def _source_token(ports: Ports, build: Build) -> str:
-    """What lets the runner read a repository at GitHub that the workspace's installation sees; empty: nothing does."""
+    """What lets the runner read the source of a build; empty: nothing does, or nothing is needed."""
+    return await _token_of(ports, build, build.source_url.removeprefix(ports.github.web))
+
+
+async def _token_of(ports: Ports, build: Build, name: str) -> str:
+    """What reads one repository at GitHub, of the owner of a build's source, that the workspace's installation sees."""
     if not ports.github.is_set_up or not build.source_url.startswith(ports.github.web):
+        return ""
+    owner = build.source_url.removeprefix(ports.github.web).partition("/")[0]
+    if not FULL_NAME.fullmatch(name) or name.partition("/")[0].casefold() != owner.casefold():
         return ""
     connection = await ports.log.state(connections, build.workspace_id)
     if connection.installation_id is None:
         return ""
     try:
-        name = build.source_url.removeprefix(ports.github.web)
         return await ports.github.token_for(connection.installation_id, name) or ""
     except GithubUnavailable:
         # Public repositories need none, and of the others git will say what it lacks.
@@ -521,6 +542,18 @@ async def note_source(
     )
     await ports.execute(wish, context)
     return Versioned(version_number=(await ports.log.state(builds, build_id)).version_number)
+
+
+@post("/functions/v1/runner/jobs/{job_id:str}/submodule-token", status_code=200, tags=["runner"], opt=TOKEN)
+async def create_submodule_token(
+    request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Submodule], ports: NamedDependency[Ports]
+) -> SubmoduleToken:
+    """A token for a submodule of the source, where that is of the same owner at GitHub."""
+    _, _, build, _ = await _held(request, ports, job_id, data.fence)
+    if not data.url.startswith(ports.github.web):
+        return SubmoduleToken(token="")
+    name = data.url.removeprefix(ports.github.web).removesuffix("/").removesuffix(".git")
+    return SubmoduleToken(token=await _token_of(ports, build, name))
 
 
 _BYTES = {"type": "string", "format": "binary"}

@@ -71,6 +71,7 @@ PUBLIC = {
     "POST /functions/v1/runner/jobs/{job_id}/heartbeat",
     "POST /functions/v1/runner/jobs/{job_id}/steps",
     "POST /functions/v1/runner/jobs/{job_id}/source",
+    "POST /functions/v1/runner/jobs/{job_id}/submodule-token",
     "POST /functions/v1/runner/jobs/{job_id}/logs",
     "POST /functions/v1/runner/jobs/{job_id}/artifacts",
     "PUT /functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}",

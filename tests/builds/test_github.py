@@ -254,7 +254,8 @@ def test_a_runner_is_given_a_token_that_reads_the_repository_and_nothing_else(
     rules = {"push": {"build_config": {"platforms": ["linux"], "formats": ["clap"]}}}
     linked(connected, rules, "ada/my-plugin")
     [build] = built(connected, deliver(door, "push", push(after="5" * 40)))
-    source = runner_of(connected).claim()["source"]
+    runner = runner_of(connected)
+    source = runner.claim()["source"]
     assert source == {
         "url": f"{github.url}/ada/my-plugin",
         "ref": "main",
@@ -264,6 +265,21 @@ def test_a_runner_is_given_a_token_that_reads_the_repository_and_nothing_else(
     assert github.tokens[source["token"]] == ["my-plugin"]
     assert github.asked[-1][2]["permissions"] == {"contents": "read"}
     assert source["token"] not in connected.get(f"{BUILDS}/{build['id']}").text
+
+    def of_submodule(url: str, **changed: Any) -> str:
+        answer = runner.tell("submodule-token", url=url, **changed)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
+
+    token = of_submodule(f"{github.url}/Ada/notes.git")
+    assert github.tokens[token] == ["notes"]
+    assert github.asked[-1][2]["permissions"] == {"contents": "read"}
+    for url in (
+        f"{github.url}/eve/notes", f"{github.url}/ada/unseen", f"{github.url}/ada/..", f"{github.url}/ada/notes/x",
+        "https://elsewhere.example/ada/notes", f"{github.url}.example/ada/notes", "ada/notes", "file:///etc",
+    ):  # fmt: skip
+        assert of_submodule(url) == "", url
+    assert refusal(runner.tell("submodule-token", url=f"{github.url}/ada/notes", fence=99)) == (409, "conflict")
 
     stranger = sign_in(door)
     for who, name in ((connected, "ada/not-ours"), (stranger, "ada/my-plugin")):

@@ -53,6 +53,9 @@ class Watcher:
         self.checkouts.append(checkout)
         return self.version
 
+    def token_for(self, url: str) -> str:
+        return ""
+
     def stop(self) -> bool:
         return self.stops()
 
@@ -94,11 +97,12 @@ def built(shop: Workshop, what: Job, watcher: Watcher | None = None) -> tuple[li
     return made, text
 
 
-def fetched(shop: Workshop, source: Source) -> Checkout:
+def fetched(shop: Workshop, source: Source, token_for: Callable[[str], str] = lambda _: "") -> Checkout:
     rooms = Rooms(shop.room / "build", shop.room / "build" / "cache")
     rooms.make()
     deadline = time.monotonic() + 30
-    return fetch(source, Git(shop.sandbox, rooms, shop.limits, Log(), shop.outside, lambda: False, deadline))
+    git_here = Git(shop.sandbox, rooms, shop.limits, Log(), shop.outside, lambda: False, deadline)
+    return fetch(source, git_here, token_for)
 
 
 def refused(shop: Workshop, what: Job, watcher: Watcher | None = None) -> BuildFailed:
@@ -480,6 +484,50 @@ def test_a_private_repository_is_fetched_with_a_token_that_is_left_nowhere(shop:
             with pytest.raises(BuildFailed) as refused:
                 fetched(shop, replace(source, token=token))
             assert refused.value.code == "fetch_failed"
+    finally:
+        github.close()
+
+
+def test_private_submodules_of_the_same_owner_are_fetched_with_a_token_for_each(shop: Workshop, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("ada/deep", "eve/theirs", "ada/notes", "ada/my-plugin"):
+        repository(root / name, {"a": name})
+
+    def add(to: str, what: str, url: str) -> None:
+        name = what.partition("/")[2]
+        git(root / to, "submodule", "--quiet", "add", str(root / what), name)
+        git(root / to, "config", "-f", ".gitmodules", f"submodule.{name}.url", url)
+        commit(root / to, {})
+
+    add("ada/notes", "ada/deep", "../deep")
+    add("ada/my-plugin", "ada/notes", "../notes")
+    add("ada/my-plugin", "eve/theirs", "../../eve/theirs")
+    github = LittleGithub(root)
+    shop = replace(shop, outside=Outside(frozenset({github.host})))
+    github.tokens |= {"ghs_mine": ["my-plugin"], "ghs_notes": ["notes"], "ghs_deep": ["deep"], "ghs_x": ["theirs"]}
+    source = Source(f"{github.url}/ada/my-plugin", "main", token="ghs_mine")
+    asked: list[str] = []
+
+    def token_for(url: str) -> str:
+        asked.append(url.removeprefix(github.url))
+        return {"notes": "ghs_notes", "deep": "ghs_deep"}.get(url.rpartition("/")[2], "")
+
+    try:
+        with pytest.raises(BuildFailed):
+            fetched(shop, source, token_for)
+        assert asked == ["/ada/notes"], "nothing is asked for others"
+        # Without the one of somebody else it goes through, with those inside it.
+        git(root / "ada/my-plugin", "rm", "--quiet", "--force", "theirs")
+        commit(root / "ada/my-plugin", {})
+        del asked[:]
+        fetched(shop, source, token_for)
+        assert asked == ["/ada/notes", "/ada/deep"]
+        [deep] = shop.room.rglob("notes/deep/a")
+        assert deep.read_text() == "ada/deep"
+        told = b"".join(each.read_bytes() for each in shop.room.rglob("*") if each.is_file() and not each.is_symlink())
+        for token in github.tokens:
+            assert token.encode() not in told
+            assert Source("", token=token).basic.encode() not in told
     finally:
         github.close()
 
