@@ -320,7 +320,9 @@ def _asker(connection: Connection, auth: Authentication, token: str, needed: Nee
         expires_at=credential.expires_at,
         is_outsider=credential.kind == "outside",
         tenancy=access.tenancy,
-        authority=Authority(access.relies_on, partial(_renewed, connection, auth, token, needed, access)),
+        authority=Authority(
+            relies_on=access.relies_on, renew=partial(_renewed, connection, auth, token, needed, access)
+        ),
         again=partial(_again, connection, auth, token, needed, access),
     )
 

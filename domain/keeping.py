@@ -27,6 +27,8 @@ def is_text(text: str) -> bool:
     """Whether Postgres and JSON can hold it: there is no zero character in it, and no half of one."""
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -13,8 +12,7 @@ from domain.kernel import Event, Value
 PUBLIC = "public"
 
 
-@dataclass(frozen=True)
-class Authority:
+class Authority(Value):
     """What somebody's right to ask was seen in: streams, each with the position of its newest event that was seen.
 
     `renew` looks again after one of them has grown: the authority as it is then, or the refusal of who has lost it.

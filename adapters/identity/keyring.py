@@ -109,8 +109,9 @@ class Keyring:
         )
 
     def _written(self, _position: int, streams: Collection[str]) -> None:
+        begins = remembered()
         for stream in streams:
-            if stream.startswith(remembered()):
+            if stream.startswith(begins):
                 self._drop(stream)
 
     async def _hear(self, data: bytes) -> None:

@@ -82,7 +82,7 @@ class Origins:
                         _INSERT,
                         (
                             arrays.TextColumn([arrays.text(workspace_id) for workspace_id, _ in pending]),
-                            arrays.UuidColumn([arrays.raw(correlation_id.bytes) for _, correlation_id in pending]),
+                            arrays.UuidColumn([arrays.uuid(correlation_id) for _, correlation_id in pending]),
                             arrays.TextColumn([arrays.NULL if who is None else arrays.text(who) for who in people]),
                             arrays.TextColumn([arrays.text(ip) for ip in ips]),
                             arrays.TextColumn([arrays.text(agent) for agent in agents]),

@@ -61,6 +61,10 @@ class LedgerUnavailable(Unavailable):
 _Row = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
 
+#: A stream, and a version in it.
+_Place = tuple[str, int]
+
+
 class _Kind(NamedTuple):
     """What is the same for all events of a kind: whether it is sealed, its name and its version as elements."""
 
@@ -75,20 +79,22 @@ def _kind(event: type[Event]) -> _Kind:
 
 
 class _Append:
-    """What one caller wants written, until when, and the promise it waits on."""
+    """What one caller wants written: rows, the places they want, and the last one's id; until when, and its promise."""
 
-    __slots__ = ("deadline", "future", "places", "relies_on", "rows")
+    __slots__ = ("deadline", "future", "last_id", "places", "relies_on", "rows")
 
     def __init__(
         self,
         rows: list[_Row],
-        places: list[tuple[str, int, bytes]],
+        places: list[_Place],
+        last_id: bytes,
         deadline: float,
         relies_on: tuple[tuple[str, int], ...],
     ) -> None:
         self.rows = rows
         self.relies_on = relies_on
         self.places = places
+        self.last_id = last_id
         self.deadline = deadline
         self.future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -235,13 +241,13 @@ class EventLog(Log):
 
     def _prepare(self, changes: Sequence[Change], context: Context) -> _Append:
         home, actor = arrays.text(context.workspace_id), arrays.text(context.actor)
-        correlation_id = arrays.raw(context.correlation_id.bytes)
-        causation_id = arrays.raw(context.causation_id.bytes) if context.causation_id else arrays.NULL
+        correlation_id = arrays.uuid(context.correlation_id)
+        causation_id = arrays.uuid(context.causation_id) if context.causation_id else arrays.NULL
         traceparent = TRACE.get()
         trace = arrays.NULL if traceparent is None else arrays.text(traceparent)
         rows: list[_Row] = []
-        places: list[tuple[str, int, bytes]] = []
-        now = time_ns()
+        places: list[_Place] = []
+        event_id, now = b"", time_ns()
         for change in changes:
             # A batch carries what many have asked for: what Postgres would refuse must not get as far.
             stream = arrays.text(check_text(change.stream))
@@ -249,14 +255,14 @@ class EventLog(Log):
             for version, event in enumerate(change.events, change.after + 1):
                 kind, event_id = _kind(type(event)), uuid7(now)
                 state = codec.encode(event, self._keys)
-                places.append((change.stream, version, event_id))
+                places.append((change.stream, version))
                 rows.append(
                     (
                         stream,
                         arrays.int8(version),
                         kind.name,
                         arrays.raw(state),
-                        arrays.raw(event_id),
+                        arrays.uuid_of(event_id),
                         kind.schema_version,
                         workspace_id,
                         actor,
@@ -266,7 +272,7 @@ class EventLog(Log):
                     )
                 )
         relies_on = context.authority.relies_on if context.authority is not None else ()
-        return _Append(rows, places, monotonic() + self._retry_seconds, relies_on)
+        return _Append(rows, places, event_id, monotonic() + self._retry_seconds, relies_on)
 
     async def _write_for_ever(self) -> None:
         while True:
@@ -292,10 +298,10 @@ class EventLog(Log):
         """As many appends as fit that do not want the same place; the rest waits for its turn."""
         batch: list[_Append] = []
         rest: list[_Append] = []
-        taken: set[tuple[str, int]] = set()
+        taken: set[_Place] = set()
         events = 0
         for append in self._queue:
-            wanted = [place[:2] for place in append.places]
+            wanted = append.places
             if (batch and events + len(wanted) > BATCH_EVENTS_MAX) or not taken.isdisjoint(wanted):
                 rest.append(append)
             else:
@@ -350,10 +356,13 @@ class EventLog(Log):
     async def _insert(self, batch: list[_Append]) -> None:
         columns = zip(*(row for append in batch for row in append.rows), strict=True)
         # Most of a busy batch comes from a few callers, whose authority is looked at once for all that they ask.
-        authorities = {append.relies_on: number for number, append in enumerate(batch)}
-        numbers = [_NUMBERS[authorities[append.relies_on]] for append in batch for _ in append.rows]
+        authorities: dict[tuple[tuple[str, int], ...], bytes] = {}
+        numbers: list[bytes] = []
+        for append in batch:
+            number = authorities.setdefault(append.relies_on, _NUMBERS[len(authorities)])
+            numbers.extend([number] * len(append.rows))
         seen = [
-            (_NUMBERS[number], arrays.text(stream), arrays.int8(position))
+            (number, arrays.text(stream), arrays.int8(position))
             for relies_on, number in authorities.items()
             for stream, position in relies_on
         ]
@@ -376,7 +385,7 @@ class EventLog(Log):
         self._tell(position, batch)
 
     def _tell(self, position: int, written: list[_Append]) -> None:
-        streams = {stream for append in written for stream, _, _ in append.places}
+        streams = {stream for append in written for stream, _ in append.places}
         for listener in self.listeners:
             listener(position, streams)
 
@@ -386,17 +395,17 @@ class EventLog(Log):
         rows = await self._fetch(
             _FIND,
             (
-                arrays.TextColumn([arrays.text(stream) for stream, _, _ in places]),
-                arrays.Int8Column([arrays.int8(version) for _, version, _ in places]),
+                arrays.TextColumn([arrays.text(stream) for stream, _ in places]),
+                arrays.Int8Column([arrays.int8(version) for _, version in places]),
             ),
         )
         found = {(row[0], row[1]): (row[2].bytes, row[3]) for row in rows}
         undecided = []
         for append in batch:
-            there = [found.get((stream, version)) for stream, version, _ in append.places]
+            there = [found.get(place) for place in append.places]
             if not any(there):
                 undecided.append(append)
-            elif there[-1] and there[-1][0] == append.places[-1][2]:
+            elif there[-1] and there[-1][0] == append.last_id:
                 append.succeed(there[-1][1])
                 self._tell(there[-1][1], [append])
             else:
@@ -619,7 +628,7 @@ def _histories(result: PGresult, streams: Sequence[str]) -> list[list[_HistoryRo
     return [found[stream.encode()] for stream in streams]
 
 
-def _first_place(append: _Append) -> tuple[str, int, bytes]:
+def _first_place(append: _Append) -> _Place:
     return append.places[0]
 
 
@@ -653,8 +662,9 @@ def readable(page: Iterable[Recorded | Unreadable]) -> list[Recorded]:
 def announce(bus: Bus, position: int, streams: Collection[str]) -> None:
     """Ring for what was written, and name the streams of which processes remember something."""
     bus.ring("bell", b"%d" % position)
+    begins = remembered()
     for stream in streams:
-        if stream.startswith(remembered()):
+        if stream.startswith(begins):
             bus.ring(GROWN, stream.encode())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any, ClassVar
+from uuid import UUID
 
 import psycopg
 from psycopg.abc import AdaptContext, Buffer
@@ -17,6 +18,7 @@ _int8 = Struct("!iq").pack
 _int2 = Struct("!ih").pack
 
 NULL = _length(-1)
+_UUID_LENGTH = _length(16)
 
 
 class Column:
@@ -68,8 +70,18 @@ def text(value: str) -> bytes:
 
 
 def raw(data: bytes) -> bytes:
-    """An element of a `BytesColumn` or `UuidColumn`."""
+    """An element of a `BytesColumn`."""
     return _length(len(data)) + data
+
+
+def uuid(value: UUID) -> bytes:
+    """An element of a `UuidColumn`."""
+    return _UUID_LENGTH + value.int.to_bytes(16, "big")
+
+
+def uuid_of(data: bytes) -> bytes:
+    """An element of a `UuidColumn`, of its 16 bytes."""
+    return _UUID_LENGTH + data
 
 
 def int8(value: int) -> bytes:

@@ -135,7 +135,7 @@ def test_what_somebody_asks_is_written_only_while_their_right_holds() -> None:
     async def renew() -> Authority:
         raise NotImplementedError
 
-    right = Authority((("session-1", 7),), renew)
+    right = Authority(relies_on=(("session-1", 7),), renew=renew)
     me = Asker(workspace_id="w", person_id="p", actor="person:p", scopes=(), correlation_id=uuid4(), authority=right)
     assert me.context.authority is right
     assert inside(me.context, "another", "p").authority is right

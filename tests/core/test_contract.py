@@ -182,7 +182,7 @@ async def test_what_was_decided_on_an_old_version_is_not_written(ledger: Ledger)
 
 def relying_on(*seen: tuple[str, int], renew: Any = None) -> Context:
     """In the name of somebody whose right was seen in these streams, up to these positions."""
-    return replace(context(), authority=Authority(seen, renew))
+    return replace(context(), authority=Authority(relies_on=seen, renew=renew))
 
 
 async def test_what_somebody_may_no_longer_ask_for_is_not_written_and_harms_nobody_beside(ledger: Ledger) -> None:
@@ -213,7 +213,7 @@ async def test_whoever_has_the_right_still_is_heard_and_whoever_lost_it_is_refus
     await record(ledger, "key-1", TreeWatered(tree_id="key", litres=1), after=1)
 
     async def still() -> Authority:
-        return Authority((("key-1", await ledger.head()),), still)
+        return Authority(relies_on=(("key-1", await ledger.head()),), renew=still)
 
     async def no_more() -> Authority:
         raise NoSuchTree
