@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults studio lock readme clean
+.PHONY: help install up test bench faults studio charts drill lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ faults: $(STAMP) ## Fill disks, then kill, pause, wipe and cut everything in tur
 studio: $(STAMP) ## Build real plug-ins, ours and others', through the API; installs what they need, takes minutes (ARGS="-k mda")
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio
 	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py $(ARGS)
+
+charts: $(STAMP) ## Render the Helm chart with Helm's library and hold it to the schemas of Kubernetes; installs both
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group charts
+	@$(BIN)/pytest -q -n0 tests/infra/charts.py
 
 drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/restore_drill.py

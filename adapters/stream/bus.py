@@ -100,10 +100,11 @@ def from_wire(wire: Wire) -> StoredRow:
 
 
 class Bus:
-    """One connection to NATS that never gives up, and the names of what goes over it."""
+    """One connection to NATS (one server, or several of a cluster with commas) that never gives up, and its names."""
 
     def __init__(self, url: str, prefix: str = "ledgerline") -> None:
-        self._url = url
+        #: Servers of one cluster; the client goes to another one when it loses its own.
+        self._servers = [each.strip() for each in url.split(",") if each.strip()]
         self.prefix = prefix
         self.stream = prefix.upper()
         self.client = Client()
@@ -133,7 +134,7 @@ class Bus:
     async def _connect(self) -> None:
         while not self.client.is_connected:
             try:
-                await self.client.connect(self._url, error_cb=_note, **_CONNECTING)
+                await self.client.connect(self._servers, error_cb=_note, **_CONNECTING)
             except (OSError, nats.errors.Error, TimeoutError) as problem:
                 log.debug("nats.away", problem=repr(problem))
                 self.client = Client()

@@ -318,3 +318,22 @@ async def test_a_bus_handler_named_before_or_after_the_connection_hears_each_mes
         await bus.close()
 
     assert len(heard) == len(set(heard))
+
+
+async def test_of_several_servers_one_that_is_there_is_taken(house: House) -> None:
+    bus = Bus(f"nats://127.0.0.1:1, {house.nats_url},nats://127.0.0.1:2", house.prefix)
+    bus.start()
+    assert await bus.connected(20)
+    heard: list[bytes] = []
+
+    async def hear(data: bytes) -> None:
+        heard.append(data)
+
+    await bus.on(f"{bus.prefix}.bell", hear)
+
+    def rung() -> bool:
+        house.bus.ring("bell", b"1")  # one may be lost while the other side subscribes
+        return bool(heard)
+
+    await eventually(rung)
+    await bus.close()
