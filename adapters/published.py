@@ -58,7 +58,7 @@ class Envelopes:
         self._url = url
         self._encode = json.Encoder().encode
 
-    def write(self, row: StoredRow, traceparent: str | None = None) -> bytes | None:
+    def write(self, row: StoredRow) -> bytes | None:
         """A stored event as its subscribers get it; None where it is not published.
 
         One that this version cannot read is told in its place all the same, `unreadable` and without a schema.
@@ -79,7 +79,7 @@ class Envelopes:
                 actor=row[8],
                 correlationid=row[9],
                 causationid=UNSET if row[10] is None else row[10],
-                traceparent=traceparent or UNSET,
+                traceparent=row[12] or UNSET,
                 data=Raw(data),
             )
         )

@@ -15,6 +15,7 @@ from adapters.jobs.settings import Jobs
 from adapters.jobs.worker import Worker
 from adapters.log.eventlog import EventLog
 from adapters.postgres.retrying import Pool
+from adapters.readmodels.followers import Followers
 from adapters.readmodels.projector import request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
@@ -92,6 +93,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         bucket = asyncio.create_task(_make_bucket(here, stop), name="bucket")
         watching = asyncio.create_task(gate.watch(), name="connections")
         await _until(stop, serving)
+        # Before the server waits for its answers: those of who waits for events would be the last of them.
+        (await here.get(Followers)).end()
         server.should_exit = True
         bucket.cancel()
         with suppress(asyncio.CancelledError):

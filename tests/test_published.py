@@ -35,11 +35,10 @@ ENVELOPES = Envelopes("https://ledger.example")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def row(name: str, schema_version: int, facts: bytes, position: int = 7) -> StoredRow:
+def row(name: str, schema_version: int, facts: bytes, trace: str | None = None) -> StoredRow:
     event_id, correlation_id = UUID(int=1), UUID(int=2)
     return (
-        position, "thing-1", 1, event_id, name, schema_version, NOON, "w1", "person:p1", correlation_id, None, facts,
-        None,
+        7, "thing-1", 1, event_id, name, schema_version, NOON, "w1", "person:p1", correlation_id, None, facts, trace
     )  # fmt: skip
 
 
@@ -210,8 +209,12 @@ def test_of_an_address_neither_its_query_nor_who_signs_in_is_told() -> None:
 
 def test_the_envelope_is_a_cloud_event() -> None:
     body = ENVELOPES.write(
-        row("analyses.AnalysisStarted", 1, b'{"analysis_id":"a1","started_at":"2026-11-22T12:00:00Z"}'),
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        row(
+            "analyses.AnalysisStarted",
+            1,
+            b'{"analysis_id":"a1","started_at":"2026-11-22T12:00:00Z"}',
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
     )
     assert body is not None
     assert json.decode(body) == {

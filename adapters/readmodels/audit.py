@@ -192,7 +192,8 @@ class Audit:
             is_full = len(passage.entries) == limit
             # What its reader has been told is done belongs to the answer, as in every other read.
             is_fresh = passage.frontier >= needed or waited >= self._wait_seconds_max
-            if is_full or (is_fresh and (passage.entries or waited >= wait_seconds)):
+            is_over = waited >= wait_seconds or self._followers.is_ending
+            if is_full or (is_fresh and (passage.entries or is_over)):
                 return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
             if is_fresh and follower is not None:
                 await follower.wait(wait_seconds - waited)

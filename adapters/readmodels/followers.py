@@ -83,11 +83,20 @@ class Followers:
         self._count = 0
         self._waiting: defaultdict[str, set[Follower]] = defaultdict(set)
         self._watching: asyncio.Task[None] | None = None
+        #: Whether the process ends, so that nobody should wait here any more.
+        self.is_ending = False
 
     async def start(self) -> None:
         """Begin to listen."""
         await self._bus.on(f"{self._bus.prefix}.{HAPPENED}", self._hear)
         self._watching = asyncio.create_task(self._watch(), name="followers")
+
+    def end(self) -> None:
+        """The process ends: whoever waits is answered now, and asks another one."""
+        self.is_ending = True
+        for waiting in self._waiting.values():
+            for follower in waiting:
+                follower.wake()
 
     async def close(self) -> None:
         """Listen no more."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from adapters.identity.origins import Origins
 from adapters.readmodels.audit import Audit
+from adapters.readmodels.settings import Reading
+from adapters.readmodels.subscriptions import Subscriptions
 
 
 @dataclass(frozen=True)
@@ -14,3 +16,5 @@ class Ports:
 
     audit: Audit
     origins: Origins
+    subscriptions: Subscriptions
+    settings: Reading

@@ -87,6 +87,8 @@ PLENTY: dict[str, Any] = {
     "webhook_retry_seconds": (0.2, 0.2, 0.2, 0.2),
     "webhook_seconds_max": 2.0,
     "drain_seconds_max": 5.0,
+    # Tests that call every operation there is wait for the end of each answer.
+    "stream_seconds_max": 0.2,
     "analysis_workers": 2,
     "generation_workers": 2,
     "beat_seconds": 12.0,
