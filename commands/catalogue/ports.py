@@ -63,9 +63,6 @@ class Importing(Protocol):
 class CookieJars(Protocol):
     """What keeps the cookies of browser profiles."""
 
-    async def open(self, workspace_id: str, profile_id: int) -> bytes:
-        """The cookies of a profile."""
-
     async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
         """Delete the cookies of a profile, or of all."""
 

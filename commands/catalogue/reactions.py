@@ -6,12 +6,12 @@ from datetime import date, timedelta
 
 import structlog
 
-from commands.catalogue.browser_profiles import RemoveBrowserProfile, UseBrowserProfile
+from commands.catalogue.browser_profiles import RemoveBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent
 from commands.kernel import Queue, reacts_to
 from domain.catalogue import releases
-from domain.catalogue.browser_profiles import browser_profiles
+from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
 from domain.catalogue.releases import ReleaseRemoved
 from domain.catalogue.titles import TitleResolved
@@ -120,18 +120,16 @@ async def forget_browser_profiles(recorded: Recorded, ports: Ports) -> None:
         await ports.cookies.forget(workspace_id, profile_id)
 
 
+@reacts_to(BrowserProfileRemoved, name="forget-cookies")
+async def forget_cookies(recorded: Recorded, ports: Ports) -> None:
+    """Whoever removed a profile has seen its cookies gone already, unless their process died on the way."""
+    assert isinstance(recorded.event, BrowserProfileRemoved)
+    await ports.cookies.forget(recorded.workspace_id, recorded.event.profile_id)
+
+
 @reacts_to(TitleResolved, name="resolve-title")
 async def resolve_title(recorded: Recorded, ports: Ports) -> None:
     """Whoever said what a title is has seen it done already, unless their process died on the way."""
     event = recorded.event
     assert isinstance(event, TitleResolved)
     await ports.importing.resolve(event.workspace_id, event.title_id, event.isrc)
-
-
-async def use_cookies(
-    profile_id: int, workspace_id: str, use_id: str, purpose: str, ports: Ports, context: Context
-) -> bytes:
-    """The cookies of a profile, for one use that is written down first. No route leads here."""
-    wish = UseBrowserProfile(profile_id=profile_id, workspace_id=workspace_id, use_id=use_id, purpose=purpose)
-    await ports.execute(wish, context)
-    return await ports.cookies.open(workspace_id, profile_id)

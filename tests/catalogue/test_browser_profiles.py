@@ -19,7 +19,8 @@ from psycopg_pool import AsyncConnectionPool
 from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.settings import Cookies
 from adapters.postgres.settings import Postgres
-from commands.catalogue.browser_profiles import UseBrowserProfile
+from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile, UseBrowserProfile
+from commands.kernel import REACTIONS
 from domain.catalogue.browser_profiles import (
     BrowserProfileImported,
     BrowserProfileRemoved,
@@ -27,12 +28,16 @@ from domain.catalogue.browser_profiles import (
     EncryptionNotConfigured,
     NoSuchBrowserProfile,
 )
+from domain.discovery import modules
 from domain.sections import Secret, Url
 from infra.migrate import migrate
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import ROOT, Stack, eventually
-from tests.spec import NOW, given
+from tests.spec import CONTEXT, NOW, given
+from tests.webhooks.scene import Scene
+
+modules("commands")
 
 COOKIE = {
     "domain": ".spotify.com",
@@ -200,6 +205,31 @@ def test_keys_that_are_none_stop_the_start(text: str) -> None:
 # --- rules ------------------------------------------------------------------------------------------------------------
 
 imported = BrowserProfileImported(profile_id=1001, workspace_id="w1", name="A", cookie_count=1, imported_at=NOW)
+
+
+class Jars:
+    """Says whose cookies were forgotten."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[tuple[str, int | None]] = []
+
+    async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
+        self.forgotten.append((workspace_id, profile_id))
+
+
+async def test_a_process_that_dies_once_a_removal_is_written_down_leaves_no_cookies() -> None:
+    jars = Jars()
+    scene = Scene(now=NOW, context=CONTEXT, cookies=jars)
+    await scene.when(ImportBrowserProfile(profile_id=1001, workspace_id="w1", name="A session", cookie_count=2))
+    await scene.when(RemoveBrowserProfile(profile_id=1001, workspace_id="w1"))
+
+    removed = scene.log.all[-1]
+    for reaction in REACTIONS.values():
+        if reaction.concerns(removed.event):
+            await scene.follows(reaction, removed)
+    assert ("w1", 1001) in jars.forgotten
+
+
 use = UseBrowserProfile(profile_id=1001, workspace_id="w1", use_id="use-1", purpose="upload")
 used = BrowserProfileUsed(profile_id=1001, use_id="use-1", purpose="upload", used_at=NOW)
 
