@@ -23,6 +23,7 @@ from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, paged
 from commands.catalogue.ports import track_id
 from commands.catalogue.releases import (
+    AssignRelease,
     ChangeRelease,
     DraftRelease,
     KeepReleaseArtwork,
@@ -43,6 +44,7 @@ from domain.catalogue.releases import (
     releases,
 )
 from domain.catalogue.validation import RULES, Recording, validate
+from domain.keeping import check_text
 from projections.catalogue.releases import (
     ReleaseDocument,
     ReleaseVersionDocument,
@@ -120,6 +122,12 @@ class ReleaseChange(Struct, forbid_unknown_fields=True):
     territories: Annotated[list[Territory], Meta(max_length=250)] | UnsetType = UNSET
     tracks: Annotated[list[NewReleaseTrack], Meta(max_length=TRACKS_MAX)] | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
+
+
+class AssignedAccount(Struct, forbid_unknown_fields=True):
+    """The distribution account; null: none in particular."""
+
+    account_id: Annotated[str, Meta(min_length=1, max_length=64)] | None
 
 
 class ReleaseAnswer(Struct):
@@ -231,6 +239,26 @@ async def change_release(
     await ports.execute(
         ChangeRelease(release_id=release_id, workspace_id=asker.workspace_id, changes=changes), asker.context
     )
+    return await _release(ports, asker, release_id)
+
+
+@put(
+    "/api/v1/releases/{release_id:str}/account",
+    status_code=200,
+    tags=["distribution"],
+    opt=WRITE,
+    responses={200: ONE},
+)
+async def assign_release(
+    release_id: FromPath[str],
+    data: JSONBody[AssignedAccount],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
+) -> Response[bytes]:
+    """Say under which distribution account a release is handed in; null: under none in particular."""
+    account_id = None if data.account_id is None else check_text(data.account_id)
+    wish = AssignRelease(release_id=release_id, workspace_id=asker.workspace_id, account_id=account_id)
+    await ports.execute(wish, asker.context)
     return await _release(ports, asker, release_id)
 
 
@@ -389,12 +417,10 @@ async def get_release_package(
     )
 
 
-async def _message(
-    ports: Ports, asker: Asker, release_id: str, sender: Party, recipient: Party, *, with_files: bool
-) -> Message:
-    """What there is to deliver; raises NothingToDeliver."""
-    for each in (sender, recipient):
-        party_id(each.party_id)
+async def deliverable(
+    ports: Ports, asker: Asker, release_id: str, *, with_files: bool = True
+) -> tuple[Release, dict[str, Recording]]:
+    """A release that a distributor would take, with its recordings; raises NothingToDeliver."""
     release = await _known(ports, asker, release_id)
     details = _details(release)
     recordings = await _recordings(ports, asker, details)
@@ -403,6 +429,17 @@ async def _message(
     broken = [each for each in found if each.level == "error" and (with_files or not each.rule.startswith(files))]
     if broken:
         raise NothingToDeliver(problem=f"{broken[0].where}: {broken[0].message}")
+    return release, recordings
+
+
+async def _message(
+    ports: Ports, asker: Asker, release_id: str, sender: Party, recipient: Party, *, with_files: bool
+) -> Message:
+    """What there is to deliver; raises NothingToDeliver."""
+    for each in (sender, recipient):
+        party_id(each.party_id)
+    release, recordings = await deliverable(ports, asker, release_id, with_files=with_files)
+    details = _details(release)
     tracks = sequence(details.tracks)
     audio = [release.audio.get(each.isrc) for each in tracks]
     names = filenames([each.isrc for each in tracks], [None if each is None else each.format for each in audio])

@@ -9,12 +9,14 @@ import structlog
 from commands.catalogue.browser_profiles import RemoveBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent
+from commands.catalogue.uploads import ExpireUpload
 from commands.kernel import Queue, reacts_to
 from domain.catalogue import releases
 from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
 from domain.catalogue.releases import ReleaseRemoved
 from domain.catalogue.titles import TitleResolved
+from domain.catalogue.uploads import UploadSessionStarted, UploadStepReported
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound
 from domain.ledger import Context, Recorded
@@ -93,6 +95,13 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     await _delete(releases.objects_of_releases(workspace_id), ports)
     await ports.importing.forget(workspace_id)
     await ports.cookies.forget(workspace_id)
+
+
+@reacts_to(UploadSessionStarted, UploadStepReported, name="expire-upload", due=lambda event: event.expires_at)
+async def expire_upload(recorded: Recorded, ports: Ports) -> None:
+    """End a session of which nothing more was heard."""
+    assert isinstance(recorded.event, UploadSessionStarted | UploadStepReported)
+    await ports.execute(ExpireUpload(session_id=recorded.event.session_id), recorded.context())
 
 
 @reacts_to(ReleaseRemoved, name="delete-release-files")

@@ -8,7 +8,9 @@ from typing import Any
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
-from commands.kernel import Command, decides
+from commands.catalogue.accounts import check_own
+from commands.kernel import Command, Transaction, decides, handles
+from domain.catalogue.accounts import accounts
 from domain.catalogue.codes import find_isrc
 from domain.catalogue.releases import (
     DETAILS_BYTES_MAX,
@@ -19,6 +21,7 @@ from domain.catalogue.releases import (
     NoSuchReleaseTrack,
     Release,
     ReleaseArtworkKept,
+    ReleaseAssigned,
     ReleaseAudioKept,
     ReleaseChanged,
     ReleaseDetails,
@@ -89,6 +92,14 @@ class KeepReleaseAudio(Command):
     audio: Audio
 
 
+class AssignRelease(Command):
+    """Say under which distribution account a release is handed in; None: under none in particular."""
+
+    release_id: str
+    workspace_id: str
+    account_id: str | None
+
+
 class RemoveRelease(Command):
     """Prepare a release no longer."""
 
@@ -144,6 +155,24 @@ def keep_audio(wish: KeepReleaseAudio, release: Release, now: datetime) -> list[
     if release.audio.get(wish.isrc) == wish.audio:
         return []
     return [ReleaseAudioKept(release_id=wish.release_id, isrc=wish.isrc, audio=wish.audio, kept_at=now)]
+
+
+@handles(AssignRelease)
+async def assign(wish: AssignRelease, transaction: Transaction) -> None:
+    """Release and account are both the workspace's."""
+    release = await transaction.load(releases, wish.release_id)
+    _own(release, wish.workspace_id)
+    if wish.account_id is not None:
+        check_own(await transaction.load(accounts, wish.account_id), wish.workspace_id)
+    if release.account_id == wish.account_id:
+        return
+    assigned = ReleaseAssigned(
+        release_id=wish.release_id,
+        workspace_id=wish.workspace_id,
+        account_id=wish.account_id,
+        assigned_at=transaction.now,
+    )
+    transaction.record(releases, wish.release_id, assigned)
 
 
 @decides(RemoveRelease, releases)

@@ -23,6 +23,9 @@ class Releases(Section, frozen=True):
     release_audio_bytes_max: Annotated[
         Count, says("The largest audio of one recording of a release that is taken in")
     ] = 512 * 1024 * 1024
+    upload_session_hours: Annotated[
+        Count, says("How many hours an upload session waits for the next report before it is over")
+    ] = 24
     ern_namespace: Annotated[str, says("The XML namespace of DDEX messages; another version of ERN 4 has another")] = (
         "http://ddex.net/xml/ern/43"
     )

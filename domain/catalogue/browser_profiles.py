@@ -29,6 +29,14 @@ class BrowserProfileUsed(Event):
     used_at: datetime
 
 
+class BrowserProfileAssigned(Event):
+    """The profile signs in to a distribution account from now on."""
+
+    profile_id: int
+    account_id: str
+    assigned_at: datetime
+
+
 class BrowserProfileRemoved(Event):
     """The cookies are no more."""
 
@@ -42,6 +50,8 @@ class BrowserProfile(State):
     workspace_id: str = ""
     removed: bool = False
     uses: frozenset[str] = frozenset()
+    #: The distribution accounts that it was assigned to at some time.
+    account_ids: frozenset[str] = frozenset()
 
 
 def evolve(profile: BrowserProfile, event: Event) -> BrowserProfile:
@@ -51,6 +61,8 @@ def evolve(profile: BrowserProfile, event: Event) -> BrowserProfile:
             return BrowserProfile(workspace_id=event.workspace_id)
         case BrowserProfileUsed():
             return replace(profile, uses=profile.uses | {event.use_id})
+        case BrowserProfileAssigned():
+            return replace(profile, account_ids=profile.account_ids | {event.account_id})
         case BrowserProfileRemoved():
             return replace(profile, removed=True)
     return profile

@@ -117,6 +117,15 @@ class ReleaseAudioKept(Event):
     kept_at: datetime
 
 
+class ReleaseAssigned(Event):
+    """A release is handed in under this distribution account; None: under none in particular."""
+
+    release_id: str
+    workspace_id: str
+    account_id: str | None
+    assigned_at: datetime
+
+
 class ReleaseRemoved(Event):
     """A release is not prepared any more; its artwork and its audio are deleted."""
 
@@ -133,9 +142,10 @@ class Release(State):
     details: ReleaseDetails | None = None
     artwork: Artwork | None = None
     audio: dict[str, Audio] = field(default_factory=dict)
+    account_id: str | None = None
 
 
-def evolve(release: Release, event: Event) -> Release:
+def evolve(release: Release, event: Event) -> Release:  # noqa: PLR0911 - one for each event
     """A release after one more event."""
     match event:
         case ReleaseDrafted():
@@ -146,6 +156,8 @@ def evolve(release: Release, event: Event) -> Release:
             return replace(release, artwork=event.artwork)
         case ReleaseAudioKept():
             return replace(release, audio={**release.audio, event.isrc: event.audio})
+        case ReleaseAssigned():
+            return replace(release, account_id=event.account_id)
         case ReleaseRemoved():
             return Release()
     return release

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from domain.catalogue.accounts import (
+    DistributionAccountAdded,
+    DistributionAccountRemoved,
+)
 from domain.catalogue.browser_profiles import (
     BrowserProfileImported,
     BrowserProfileRemoved,
@@ -19,6 +23,7 @@ from domain.catalogue.mappings import (
 )
 from domain.catalogue.releases import (
     ReleaseArtworkKept,
+    ReleaseAssigned,
     ReleaseAudioKept,
     ReleaseChanged,
     ReleaseDrafted,
@@ -29,6 +34,13 @@ from domain.catalogue.tracks import (
     TrackChanged,
     TrackLinked,
     TrackRemoved,
+)
+from domain.catalogue.uploads import (
+    UploadSessionAbandoned,
+    UploadSessionCompleted,
+    UploadSessionExpired,
+    UploadSessionStarted,
+    UploadStepReported,
 )
 from domain.published import published
 
@@ -46,9 +58,17 @@ PUBLISHED = (
     published(ReleaseChanged),
     published(ReleaseArtworkKept),
     published(ReleaseAudioKept),
+    published(ReleaseAssigned),
     published(ReleaseRemoved),
     published(MappingSaved),
     published(MappingRemoved),
     published(BrowserProfileImported),
     published(BrowserProfileRemoved),
+    published(DistributionAccountAdded),
+    published(DistributionAccountRemoved),
+    published(UploadSessionStarted),
+    published(UploadStepReported),
+    published(UploadSessionCompleted),
+    published(UploadSessionAbandoned),
+    published(UploadSessionExpired),
 )

@@ -14,6 +14,7 @@ from domain.catalogue.releases import (
     Explicit,
     NoSuchRelease,
     ReleaseArtworkKept,
+    ReleaseAssigned,
     ReleaseAudioKept,
     ReleaseChanged,
     ReleaseDetails,
@@ -73,6 +74,8 @@ class ReleaseDocument(Document):
     updated_at: str
     artwork: ArtworkDocument | None = None
     audio: dict[str, AudioDocument] = field(default_factory=dict)
+    #: The distribution account under which it is handed in.
+    account_id: str | None = None
 
 
 class ReleaseVersionDocument(Document):
@@ -84,7 +87,9 @@ class ReleaseVersionDocument(Document):
     created_at: str
 
 
-def evolve(release: ReleaseDocument | None, event: Event) -> ReleaseDocument | None:
+def evolve(  # noqa: PLR0911 - one for each event
+    release: ReleaseDocument | None, event: Event
+) -> ReleaseDocument | None:
     """A release after one more event."""
     match release, event:
         case _, ReleaseDrafted():
@@ -108,6 +113,8 @@ def evolve(release: ReleaseDocument | None, event: Event) -> ReleaseDocument | N
         case ReleaseDocument(), ReleaseAudioKept():
             audio = {**release.audio, event.isrc: _audio(event.audio)}
             return replace(release, audio=audio, updated_at=milliseconds(event.kept_at))
+        case ReleaseDocument(), ReleaseAssigned():
+            return replace(release, account_id=event.account_id, updated_at=milliseconds(event.assigned_at))
         case ReleaseDocument(), ReleaseRemoved():
             return None
     return release
@@ -156,11 +163,14 @@ release_documents: Projection[ReleaseDocument] = projection(
         ReleaseChanged: "release_id",
         ReleaseArtworkKept: "release_id",
         ReleaseAudioKept: "release_id",
+        ReleaseAssigned: "release_id",
         ReleaseRemoved: "release_id",
     },
     evolve=evolve,
     begins=(ReleaseDrafted,),
+    version=2,
     absent=NoSuchRelease,
+    parent=lambda release: release.account_id,
     stream="release",
 )
 

@@ -267,6 +267,12 @@ def _release(them: Visitor) -> str:
     return str(answer.json()["data"]["release_id"])
 
 
+def _account(them: Visitor) -> str:
+    answer = them.post("/api/v1/distribution-accounts", {"service": "distrokid", "name": "Theirs"})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["data"]["account_id"])
+
+
 def _import(them: Visitor) -> str:
     answer = them.post("/api/v1/imports", content=b"nothing that is known", headers={"Content-Type": "text/csv"})
     assert answer.status_code == 202, answer.text
@@ -328,6 +334,8 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "title_id": lambda them, _: _title(them),
     "name": lambda them, _: _mapping(them),
     "release_id": lambda them, _: _release(them),
+    "account_id": lambda them, _: _account(them),
+    "step": lambda *_: "sign_in",
     "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
@@ -369,6 +377,10 @@ BODIES: dict[str, Any] = {
     "POST /api/v1/unresolved/{title_id}/resolve": {"isrc": "ZZZZZ0000001"},
     "PUT /functions/v1/projects/{project_id}/secrets/{name}": {"value": "correct horse"},
     "PUT /api/v1/tracks/{isrc}/analysis": {"analysis_id": None},
+    "PATCH /api/v1/distribution-accounts/{account_id}": {"name": "Mine"},
+    "PUT /api/v1/distribution-accounts/{account_id}/profile": {"profile_id": None},
+    "PUT /api/v1/releases/{release_id}/account": {"account_id": None},
+    "PUT /api/v1/upload-sessions/{session_id}/steps/{step}": {"status": "done"},
 }
 _PARTIES = {
     "sender_id": "PADPIDA2007061301U", "sender_name": "S", "recipient_id": "PADPIDA2007061301U", "recipient_name": "R",

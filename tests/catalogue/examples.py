@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from commands.catalogue.accounts import AddAccount, AssignProfile, RemoveAccount, RenameAccount
 from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile, UseBrowserProfile
 from commands.catalogue.imports import AnswerImport, CompleteImport, PauseImport, RefuseImport, RequestImport
 from commands.catalogue.mappings import RemoveMapping, SaveMapping
 from commands.catalogue.releases import (
+    AssignRelease,
     ChangeRelease,
     DraftRelease,
     KeepReleaseArtwork,
@@ -15,10 +21,12 @@ from commands.catalogue.releases import (
 )
 from commands.catalogue.titles import ResolveTitle
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
+from commands.catalogue.uploads import AbandonUpload, CompleteUpload, ExpireUpload, ReportStep, StartUpload
 from domain.catalogue.imports import Counts, Options, Report
 from domain.catalogue.mappings import Mapping
 from domain.catalogue.releases import Artwork, Audio, Credit, ReleaseDetails, ReleaseTrack
 from domain.catalogue.tracks import Details
+from domain.catalogue.uploads import StepStatus
 from tests.examples import Example
 
 details = Details(title="Song Name", artist="Artist Name", upc="123456789012")
@@ -59,7 +67,39 @@ artwork = Artwork(
 )
 audio = Audio(object_key="releases/w1/release-1/audio/cd", sha256="cd" * 32, size=100, format="wav", sample_rate=44_100)
 
+account = AddAccount(account_id="account-1", workspace_id="w1", service="distrokid", name="Our label")
+assigned = AssignProfile(account_id="account-1", workspace_id="w1", profile_id=1001)
+DAY = timedelta(days=1)
+upload = StartUpload(
+    session_id="session-1",
+    workspace_id="w1",
+    release_id="release-1",
+    account_id="account-1",
+    steps=("sign_in", "submit"),
+    patience=DAY,
+)
+begun = [drafted, account, upload]
+
+
+def step(name: str, status: StepStatus = "done", note: str = "") -> ReportStep:
+    """A report of a step."""
+    return ReportStep(session_id="session-1", workspace_id="w1", step=name, status=status, note=note, patience=DAY)
+
+
 EXAMPLES = (
+    Example(account),
+    Example(RenameAccount(account_id="account-1", workspace_id="w1", name="Another name"), [account]),
+    Example(assigned, [profile, account]),
+    Example(RemoveAccount(account_id="account-1", workspace_id="w1"), [account]),
+    Example(AssignRelease(release_id="release-1", workspace_id="w1", account_id="account-1"), [drafted, account]),
+    Example(upload, [drafted, account]),
+    Example(step("sign_in", "failed", "A code was asked for."), begun),
+    Example(
+        CompleteUpload(session_id="session-1", workspace_id="w1", reference="https://distributor.example/1"),
+        [*begun, step("sign_in"), step("submit")],
+    ),
+    Example(AbandonUpload(session_id="session-1", workspace_id="w1", reason="It is the wrong account."), begun),
+    Example(ExpireUpload(session_id="session-1"), [drafted, account, replace(upload, patience=timedelta())]),
     Example(mapping),
     Example(RemoveMapping(mapping_id="mapping-1", workspace_id="w1"), [mapping]),
     Example(drafted),
