@@ -1,17 +1,33 @@
-"""Brings a database to the shape this version needs; safe to run twice and by two at once."""
+"""Brings a database to the shape this version needs; safe to run twice and by two at once, while others work on it.
+
+Scripts run in the order of their names, each once and in one transaction. One that ends in `.batches.sql` is a single
+statement that does a part of something big: it runs again and again, each time in a transaction of its own, until it
+has nothing left to change. What a script may do to those who still run the version before, is said and tested in
+`tests/infra/test_migrations`.
+"""
 
 from __future__ import annotations
 
+import time
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
 
 import psycopg
+from psycopg import Connection
+from psycopg.errors import LockNotAvailable
 
 from adapters.log.recorder import recorder
 
 _MIGRATING = 0x1ED6E1
+#: A lock that does not come is let go again for a while: whoever comes after somebody who waits for one waits as well.
+LOCK_SECONDS_MAX = 2.0
+PAUSE_SECONDS = 1.0
+#: How often a script waits for its lock in all, some ten minutes.
+ATTEMPTS_MAX = 200
 
 
-def migrate(postgres_url: str) -> list[str]:
+def migrate(postgres_url: str, scripts: Traversable | None = None) -> list[str]:
     """Create the log if it is not there, run the migrations that have not run, and say which ones did."""
     done = []
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -21,10 +37,36 @@ def migrate(postgres_url: str) -> list[str]:
         log.datastore.close()
         connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, ran_at timestamptz NOT NULL)")
         ran = {row[0] for row in connection.execute("SELECT name FROM migrations")}
-        for script in sorted(files("infra").joinpath("migrations").iterdir(), key=lambda path: path.name):
+        found = files("infra").joinpath("migrations") if scripts is None else scripts
+        for script in sorted(found.iterdir(), key=lambda path: path.name):
             if script.name.endswith(".sql") and script.name not in ran:
-                with connection.transaction():
-                    connection.execute(script.read_text().encode())
-                    connection.execute("INSERT INTO migrations VALUES (%s, now())", (script.name,))
+                _run(connection, script.name, script.read_text().encode())
                 done.append(script.name)
     return done
+
+
+def _run(connection: Connection[Any], name: str, statements: bytes) -> None:
+    """Run a script, and note that it has run; in parts, where it is one of those."""
+    if name.endswith(".batches.sql"):
+        while _patiently(connection, statements):
+            pass
+        connection.execute("INSERT INTO migrations VALUES (%s, now())", (name,))
+    else:
+        _patiently(connection, statements, name)
+
+
+def _patiently(connection: Connection[Any], statements: bytes, name: str | None = None) -> int:
+    """Run statements in a transaction once their locks are free; how many rows the last of them has changed."""
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            with connection.transaction():
+                connection.execute(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS_MAX * 1000)}")
+                changed = connection.execute(statements).rowcount
+                if name is not None:
+                    connection.execute("INSERT INTO migrations VALUES (%s, now())", (name,))
+                return changed
+        except LockNotAvailable:
+            if attempt == ATTEMPTS_MAX:
+                raise
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError("there is at least one attempt")
