@@ -615,7 +615,7 @@ TECHNO = Profile(
     ),
     chords=Chords(
         instruments=("dub stab", "saw stab", "dark pad"),
-        minor=("i i i v", "i i iv i", "i i iv v", "i i VI v", "i i i V"),
+        minor=("i i i v", "i i iv i", "i i iv v", "i i VI i", "i i i V"),
         major=("I I vi V",),
         bars=2,
         patterns=("...x......x.....", "x..x..x.........", "..x....x..x....."),
@@ -652,8 +652,8 @@ TECHNO = Profile(
     ),
     mix=Mix(
         bass=-5.0,
-        chords=-9.0,
-        melody=-9.0,
+        chords=-7.0,
+        melody=-7.5,
         counter=-13.0,
         hall_seconds=2.6,
         chords_hall=-11.0,
@@ -662,6 +662,7 @@ TECHNO = Profile(
         duck_chords=5.0,
         duck_seconds=0.2,
         glue=5.0,
+        presence=5.0,
     ),
     never=("The kick leaves a quarter out while drums play.", "Harmony changes within a bar."),
 )
@@ -832,9 +833,10 @@ SYNTHWAVE = Profile(
     touch=0.05,
     kit="linn",
     lanes=(
-        Lane(drum="kick", patterns=("X.......X.......", "X.......X.x.....", "X......xX.......")),
+        Lane(drum="kick", patterns=(FOUR, "X.......X.x.....", "X......xX.......")),
         Lane(drum="snare", patterns=(BACKBEAT,)),
-        Lane(drum="hat", patterns=("x.x.x.x.x.x.x.x.", "xoxoxoxoxoxoxoxo"), level=0.42),
+        # Accents on quarters only: bass and arpeggio run in sixteenths, and somebody has to count.
+        Lane(drum="hat", patterns=("X.o.X.o.X.o.X.o.", "XoooXoooXoooXooo"), level=0.42),
         Lane(drum="open_hat", patterns=("..............x.",), level=0.4, energy_min=0.8),
         Lane(drum="clap", patterns=(BACKBEAT,), level=0.4, energy_min=0.9),
     ),
@@ -844,14 +846,15 @@ SYNTHWAVE = Profile(
     ),
     bass=Bass(
         instruments=("saw bass", "square bass"),
-        patterns=("rrrrrrrrrrrrrrrr", "r.r.r.r.r.r.r.r.", "rrorrrorrrorrroo", "r.o.r.o.r.o.r.o."),
+        # A gallop parts each beat unevenly; even eighths or sixteenths on one tone are heard at twice the tempo.
+        patterns=("r.rrr.rrr.rrr.rr", "rr..rr..rr..ro..", "r.ror.ror.ror.ro", "r.rrr.rro.rrr.ro"),
         low=28,
         high=47,
         beats_max=0.5,
     ),
     chords=Chords(
         instruments=("poly", "pad", "strings"),
-        minor=("i VI i V", "i VI iv V", "i iv VI V", "i VII VI V"),
+        minor=("i VI i V", "i VI iv V", "i iv VI V", "i VII i V"),
         major=("I V vi IV", "I vi IV V"),
         bars=1,
         patterns=("x---------------", "x-------x-------"),

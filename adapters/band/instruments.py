@@ -118,7 +118,6 @@ PATCHES = {
         sway_beats=1.0,
     ),
     "rumble": Patch(
-        shape="triangle",
         octave=0,
         octave_level=0.5,
         cutoff=180,
@@ -370,6 +369,8 @@ BODIES = {
 }
 #: A note gets as loud as this many steps of strength say, each with its own brightness.
 STRENGTHS = 4
+#: How wide a gap saturation leaves at the fifth harmonic, as a share of it: two semitones.
+THIRD_WIDTH = 0.12
 
 
 class Tone(NamedTuple):
@@ -428,6 +429,8 @@ class Instrument:
             peak = max(1e-6, float(np.abs(sound).max()))
             driven = waves.drive if patch.kind in {"808", "sub"} or hertz < 110 else waves.drive_oversampled
             sound = driven(sound / peak, self._drive) * np.float32(peak)
+            # Saturation makes a fifth harmonic out of any wave: over a low tone that is a major third in every chord.
+            sound = waves.notch(sound, 5 * hertz, THIRD_WIDTH)
         return waves.smoothed_end(np.atleast_2d(sound))
 
     def _cutoff(self, hertz: float, t: Array, strength: float) -> Array | float:

@@ -26,6 +26,9 @@ CUTOFFS = np.geomspace(60.0, 19_000.0, 22)
 #: Samples that are worked on at once.
 PIECE = 1 << 14
 
+#: How much of every fifth harmonic a wave keeps.
+FIFTH_HARMONIC = 0.25
+
 Sound = NDArray[np.float32]
 Array = NDArray[np.float64]
 
@@ -46,15 +49,19 @@ def times(seconds: float) -> Array:
 
 
 def harmonics(shape: str, count: int) -> Array:
-    """Amplitudes of the first `count` harmonics of a wave: saw, square, pulse, triangle, organ or sine."""
+    """Amplitudes of the first `count` harmonics of a wave: saw, square, pulse, triangle, organ or sine.
+
+    Every fifth harmonic is weak: it is a major third, which a bass or a lead would hold against each minor chord.
+    """
     k = np.arange(1, count + 1, dtype=np.float64)
+    mild = np.where(k % 5 == 0, FIFTH_HARMONIC, 1.0)
     match shape:
         case "saw":
-            return 1 / k
+            return mild / k
         case "square":
-            return np.where(k % 2 == 1, 1 / k, 0.0)
+            return np.where(k % 2 == 1, mild / k, 0.0)
         case "pulse":
-            return np.abs(np.sin(np.pi * k * 0.28)) / k
+            return mild * np.abs(np.sin(np.pi * k * 0.28)) / k
         case "triangle":
             return np.where(k % 2 == 1, 1 / k**2, 0.0)
         case "organ":
@@ -229,6 +236,14 @@ def highpass(sound: Sound, hertz: float, order: int = 2) -> Sound:
     return np.asarray(
         signal.sosfilt(signal.butter(order, hertz, "high", fs=RATE, output="sos"), sound), dtype=np.float32
     )
+
+
+def notch(sound: Sound, hertz: float, width: float) -> Sound:
+    """(sides, samples) without one frequency; `width` is the share of it at whose edges 3 dB are left."""
+    if hertz > 0.45 * RATE:
+        return sound
+    b, a = signal.iirnotch(hertz, 1 / width, fs=RATE)
+    return np.asarray(signal.lfilter(b, a, sound, axis=-1), dtype=np.float32)
 
 
 def bandpass(sound: Sound, low: float, high: float, order: int = 1) -> Sound:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adapters.band import theory
-from adapters.band.compose import UnplayableBrief, compose
+from adapters.band.compose import UnplayableBrief, compose, title
 from adapters.band.form import fit, read_form
 from adapters.band.genres import PROFILES, UnknownGenre, profile_of
 from adapters.band.moods import feel
@@ -338,3 +338,19 @@ def test_every_numeral_in_the_profiles_is_a_chord() -> None:
 )
 def test_keys_are_read_however_they_are_written(text: str, key: tuple[int, str]) -> None:
     assert theory.parse_key(text) == key
+
+
+def test_the_bass_of_synthwave_parts_every_beat_unevenly() -> None:
+    """Even eighths or sixteenths are counted at twice the tempo."""
+    for score in pieces("Synthwave"):
+        beats: dict[int, set[float]] = {}
+        for note in notes(score, "bass"):
+            beats.setdefault(int(note.beat), set()).add(note.beat % 1)
+        for places in beats.values():
+            assert places not in ({0.0, 0.5}, {0.0, 0.25, 0.5, 0.75}), places
+
+
+def test_names_repeat_seldom() -> None:
+    for words in (("Dark", "Aggressive"), ("Happy", "Summer")):
+        briefs = [Brief(genre="Trap", style=words[0], mood=words[1], seed=seed) for seed in range(100)]
+        assert len({title(brief) for brief in briefs}) >= 94

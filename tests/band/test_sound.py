@@ -241,3 +241,17 @@ def test_presence_lifts_what_is_high_and_leaves_the_rest(decibels: float) -> Non
     low, high = 20 * np.log10(np.abs(gains))
     assert abs(low) < 0.05
     assert high == pytest.approx(decibels, abs=0.15)
+
+
+@pytest.mark.parametrize("name", ["saw bass", "square bass", "rumble", "reese", "fm bass", "808", "sub", "square lead"])
+def test_no_single_tone_holds_a_major_third(name: str) -> None:
+    """The fifth harmonic of a bass is two octaves and a major third above it, which makes minor chords major."""
+    pitch = 60 if name == "square lead" else 33
+    sound = Instrument(name, drive=0.5).play(tone(pitch, 0.9, 0.9)).sum(axis=0)[2000:38_000]
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 18))
+    frequencies = np.fft.rfftfreq(1 << 18, 1 / RATE) / waves.frequency(pitch)
+
+    def level(harmonic: int) -> float:
+        return decibels(float(spectrum[abs(frequencies - harmonic) < 0.06 * harmonic].max()))
+
+    assert level(5) < level(1) - 24
