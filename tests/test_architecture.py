@@ -284,7 +284,8 @@ def _effects(path: Path, node: ast.AsyncFunctionDef, known: dict[str, Any], seen
             effects.append(wanted)
         elif name in known and name not in seen:
             own = [(where, helper) for where, helper in known[name] if where == path] or known[name]
-            effects += _effects(*own[0], known, (*seen, name))
+            where, helper = own[0]
+            effects += _effects(where, helper, known, (*seen, name))
         elif name.isidentifier() and name not in known:
             effects.append(name)
     return effects
