@@ -179,7 +179,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.log.seals import Sealer
     from adapters.operators.metrics import SERVICE
     from adapters.operators.status import status
-    from adapters.readmodels.condition import Bulletin, condition, waiting
+    from adapters.readmodels.condition import Bulletin, condition
     from adapters.storage.blobs import Blobs
     from infra.sweep import sweep_uploads
 
@@ -197,12 +197,13 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     )
                     due = {row[0] for row in await cursor.fetchall()}
                     await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
-                    how, who = await condition(connection), await waiting(connection)
-                    SERVICE.saw(await status(connection, bus, blobs, settings[Operation].data_dir))
+                    how = await condition(connection)
+                    seen = await status(connection, bus, blobs, settings[Operation].data_dir)
+                    SERVICE.saw(seen)
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
             else:
-                bulletin.tell(how, who, asyncio.get_running_loop().time())
+                bulletin.tell(how, seen.waiting, asyncio.get_running_loop().time())
                 for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")
             now = asyncio.get_running_loop().time()

@@ -434,18 +434,6 @@ class Worker:
                 return
 
 
-async def request_retry(
-    connection: AsyncConnection[TupleRow], reaction: str | None = None, stream: str | None = None
-) -> int:
-    """Give parked jobs (of one reaction, of one stream, or all) a new set of attempts; how many there were."""
-    cursor = await connection.execute(
-        "UPDATE jobs SET state = 'ready', attempts = 0, problem = NULL WHERE state = 'parked' "
-        "AND (%s::text IS NULL OR reaction = %s) AND (%s::text IS NULL OR stream = %s)",
-        (reaction, reaction, stream, stream),
-    )
-    return cursor.rowcount
-
-
 def _told(problem: Exception) -> str:
     """What may be said of a failure to whoever asked: our sentences, never the inside of an unexpected error."""
     if isinstance(problem, Refusal | TooManyCrashes | TookTooLong) or hasattr(problem, "transient"):

@@ -22,7 +22,7 @@ from psycopg.rows import TupleRow
 
 from adapters.log.recorder import TABLE
 from adapters.operators.heartbeat import SILENT_SECONDS_MAX
-from adapters.readmodels.condition import BEHIND_SECONDS_MAX
+from adapters.readmodels.condition import BEHIND_SECONDS_MAX, Waiting, waiting
 from adapters.readmodels.condition import SILENT_SECONDS_MAX as PROJECTOR_SILENT_SECONDS_MAX
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import POSITION, Bus
@@ -104,7 +104,10 @@ class Disk(Value):
 
 
 class Status(Value):
-    """Everything in one look; `problems` are sentences about what somebody should look after."""
+    """Everything in one look; `problems` are sentences about what somebody should look after.
+
+    `waiting` are the workspaces with work that is due or under way, those with the most of it.
+    """
 
     head: int
     events_estimate: int
@@ -112,6 +115,7 @@ class Status(Value):
     roles: tuple[Role, ...]
     followers: tuple[Follower, ...]
     queues: tuple[QueueStatus, ...]
+    waiting: tuple[Waiting, ...]
     parked_streams: int
     stores: tuple[Store, ...]
     disk: Disk | None
@@ -134,6 +138,7 @@ async def status(connection: Connection, bus: Bus, blobs: Blobs, data_dir: Path 
     [(head, estimate, size, server_version)] = await cursor.fetchall()
     followers, rate = await _followers(connection, head, carried)
     roles, queues = await _roles(connection), await _queues(connection)
+    who = await waiting(connection)
     cursor = await connection.execute("SELECT count(*) FROM (SELECT FROM parked LIMIT %s) AS p", (COUNTED_MAX,))
     [(parked,)] = await cursor.fetchall()
     stores = (Store(name="postgres", state="ok", size_bytes=size, version=server_version), stream, objects)
@@ -145,6 +150,7 @@ async def status(connection: Connection, bus: Bus, blobs: Blobs, data_dir: Path 
         roles=roles,
         followers=followers,
         queues=queues,
+        waiting=tuple(who),
         parked_streams=parked,
         stores=stores,
         disk=disk,

@@ -23,6 +23,7 @@ SAID_SECONDS = 60.0
 #: Whoever waits for longer is named.
 LATE_SECONDS = 30.0
 LATE_MAX = 5
+LOOKED_AT_MAX = 100_000
 #: A projector shows itself every two seconds.
 SILENT_SECONDS_MAX = 10.0
 
@@ -99,13 +100,17 @@ async def condition(connection: Connection) -> Condition:
 
 
 async def waiting(connection: Connection, limit: int = 100) -> list[Waiting]:
-    """Who waits for what: at most so many workspaces and reactions, those with the most ready jobs first."""
+    """Who waits for what: at most so many workspaces and reactions, those with the most ready jobs first.
+
+    Of a backlog beyond `LOOKED_AT_MAX` a part is looked at.
+    """
     cursor = await connection.execute(
         "SELECT workspace_id, reaction, count(*) FILTER (WHERE state = 'ready'), "
         "count(*) FILTER (WHERE state = 'running'), "
         "greatest(coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE state = 'ready')), 0), 0)::float8 "
-        "FROM jobs WHERE state IN ('ready', 'running') GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %s",
-        (limit,),
+        "FROM (SELECT * FROM jobs WHERE state IN ('ready', 'running') LIMIT %s) AS j "
+        "GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT %s",
+        (LOOKED_AT_MAX, limit),
     )
     return [
         Waiting(workspace_id=workspace_id, reaction=reaction, ready=ready, running=running, oldest_seconds=seconds)

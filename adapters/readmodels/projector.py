@@ -498,18 +498,6 @@ async def _rows(connection: AsyncConnection[TupleRow], query: LiteralString, par
     return await cursor.fetchall()
 
 
-async def request_retry(
-    connection: AsyncConnection[TupleRow], stream: str | None = None, name: str | None = None
-) -> int:
-    """Ask for a parked stream (or all, of one subscription or all) to be folded again; how many are parked so."""
-    cursor = await connection.execute(
-        "UPDATE parked SET retry = true "
-        "WHERE (%s::text IS NULL OR stream = %s) AND (%s::text IS NULL OR subscription = %s)",
-        (stream, stream, name, name),
-    )
-    return cursor.rowcount
-
-
 async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold: int) -> int:
     """Ask for a new version of a projection; a running projector builds it and puts it in the place of the live one.
 

@@ -1,4 +1,4 @@
-"""`ledgerline parked` and `retry`: what was given up after its last attempt, and what is to become of it."""
+"""`ledgerline parked`: what was given up after its last attempt, and what becomes of it; `retry` for short."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option("--kind", type=click.Choice(["job", "stream"]), help="Only jobs, or only streams in read models."),
-        click.option("--name", metavar="NAME", help="Only of this reaction or read model."),
+        click.option("--name", "--reaction", "name", metavar="NAME", help="Only of this reaction or read model."),
         click.option("--stream", metavar="STREAM", help="Only of this stream."),
         click.option("--workspace", "workspace_id", metavar="ID", help="Only of this workspace."),
         click.option("--position", type=POSITION, metavar="POSITION", help="Only at this position."),
@@ -75,15 +75,18 @@ def show(position: int, as_json: bool, data_dir: Path | None) -> int:
     return 0 if found else 1
 
 
-@parked.command("retry")
+@command("retry")
 @_filters
 @as_json
 @data_dir
-def retry_parked(as_json: bool, data_dir: Path | None, **meant: Any) -> None:
+def retry(as_json: bool, data_dir: Path | None, **meant: Any) -> None:
     """Give what was given up another set of attempts: all of it, or only what is named."""
     from adapters.operators import parked as operators
 
     _say("Asked for again", _done(data_dir, operators.retry, **meant), as_json)
+
+
+parked.add_command(retry)
 
 
 @parked.command("skip")
@@ -102,25 +105,6 @@ def skip(yes: bool, as_json: bool, data_dir: Path | None, **meant: Any) -> int:
         return 1
     _say("Left out", _done(data_dir, operators.skip, **meant), as_json)
     return 0
-
-
-@command("retry")
-@click.option("--reaction", metavar="NAME", help="Only jobs of this reaction.")
-@click.option("--stream", metavar="STREAM", help="Only this stream, in every read model it is parked in.")
-@as_json
-@data_dir
-def retry(reaction: str | None, stream: str | None, as_json: bool, data_dir: Path | None) -> None:
-    """Give what is parked another set of attempts: all of it, or only what is named."""
-    from adapters.operators import parked as operators
-
-    if reaction and stream:
-        raise click.UsageError("Name a reaction or a stream, not both.", click.get_current_context())
-    meant: dict[str, Any] = {}
-    if reaction:
-        meant = {"kind": "job", "name": reaction}
-    elif stream:
-        meant = {"kind": "stream", "stream": stream}
-    _say("Asked for again", _done(data_dir, operators.retry, **meant), as_json)
 
 
 def _list(as_json: bool, data_dir: Path | None, **meant: Any) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 TOP_SECONDS = 2.0
+#: Of those who wait; `--json` has a hundred.
+WAITING_SHOWN = 5
 
 
 @command("status")
@@ -107,6 +109,9 @@ def drawn(found: Status) -> Iterator[str]:
         oldest = f"{queue.oldest_seconds:.0f} s" if queue.ready else ""
         parked = click.style(f"{queue.parked:>8}", fg="red" if queue.parked else None)
         yield f"{queue.queue:<22}{queue.ready:>7}{queue.running:>9}{queue.waiting:>9}{parked}  {oldest}"
+    for each in found.waiting[:WAITING_SHOWN]:
+        told = f"{each.ready} ready, for {each.oldest_seconds:.0f} s at most; {each.running} running"
+        yield f"{each.workspace_id} waits for {each.reaction}: {told}"
     yield ""
     for store in found.stores:
         size = "" if store.size_bytes is None else f"  {store.size_bytes / 1e6:,.0f} MB"

@@ -301,13 +301,23 @@ async def test_whoever_is_cancelled_while_the_store_drips_waits_no_longer_than_o
     [
         (a_file(bytes(1001)), "more than 1000 bytes"),
         (a_file(gzip.compress(bytes(50_000_000)), b"Content-Encoding: gzip"), "more than 1000 bytes"),
+        (a_file(gzip.compress(bytes(500_000)), b"Content-Encoding: gzip"), "more than 1000 bytes"),
         (a_file(gzip.compress(b"x") + bytes(1000), b"Content-Encoding: gzip"), "more than 1000 bytes"),
         (a_file(_MUSIC[:10] + bytes([255]) * 9, b"Content-Encoding: gzip"), "cannot be used"),
         (a_file(b"x", b"Content-Encoding: br"), "cannot be used"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx", "cannot be used"),
         (b"SMTP 220\r\n\r\n", "cannot be used"),
     ],
-    ids=["long", "a bomb", "more behind its end", "damaged", "in an encoding unasked for", "broken off", "no HTTP"],
+    ids=[
+        "long",
+        "a bomb",
+        "a bomb that fits",
+        "more behind its end",
+        "damaged",
+        "in an encoding unasked for",
+        "broken off",
+        "no HTTP",
+    ],
 )
 async def test_an_answer_that_is_too_long_or_no_answer_is_none(answer: bytes, problem: str) -> None:
     party = Party(seconds_max=PATIENCE, bytes_max=1000)

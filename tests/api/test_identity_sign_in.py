@@ -225,7 +225,7 @@ def http(behind_a_proxy: str) -> Iterator[httpx.Client]:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(http: httpx.Client) -> None:
+def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(client: httpx.Client, http: httpx.Client) -> None:
     """Each source has its own codes and answers; all together guess no more often than one of them could."""
     email = new_email()
 
@@ -233,18 +233,23 @@ def test_a_stranger_who_asks_for_codes_and_guesses_keeps_nobody_out(http: httpx.
         source = {"X-Forwarded-For": f"198.51.100.{number}"}
         return http.post("/v1/auth/email/start", json={"email": email}, headers=source)
 
-    assert [ask(1).status_code for _ in range(20)] == [200] * 3 + [429] * 17
-    mine = ask(2).json()
+    asked = [ask(1) for _ in range(20)]
+    assert [each.status_code for each in asked] == [200] * 3 + [429] * 17
+    theirs, mine = asked[2].json(), ask(2).json()
     guesses = [
-        verify(http, mine["challenge_id"], other_than(mine["dev_code"]), **{"X-Forwarded-For": "198.51.100.1"})
-        for _ in range(4)
+        verify(http, each["challenge_id"], other_than(each["dev_code"]), **{"X-Forwarded-For": "198.51.100.1"})
+        for each in (*[mine] * 4, *[theirs] * 4)
     ]
-    assert {each.status_code for each in guesses} == {422}
+    # Twice as many answers as codes, of the fifteen from everywhere: the stranger's guesses are not all there are.
+    assert [each.status_code for each in guesses] == [422] * 6 + [429] * 2
     answer = verify(http, mine["challenge_id"], mine["dev_code"], **{"X-Forwarded-For": "198.51.100.2"})
     assert answer.status_code == 200
     # Twelve letters in all, of which four have been sent.
     sent = [ask(number).status_code for number in range(3, 13)]
     assert sent == [200] * 8 + [429] * 2
+    owner = sign_in(client)
+    owner.http = http
+    assert owner.post("/v1/account/team/invitations", {"email": email}).status_code == 429, "an invitation is one more"
 
 
 def test_a_stranger_at_the_same_address_keeps_no_known_device_out(stack: Stack) -> None:

@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import CapturingLogger
 
-from adapters.jobs import worker
+from adapters.operators import parked
+from adapters.operators.parked import Done, Filter
 from adapters.readmodels import condition as reading
 from adapters.readmodels import projector
 from adapters.readmodels.condition import Bulletin, Condition, Waiting, condition, waiting
@@ -39,10 +40,10 @@ async def test_parked_events_and_jobs_are_counted_and_each_can_be_tried_again(ho
         told = await condition(connection)
         assert (told.parked_events, told.parked_jobs) == (1, 1)
 
-        assert await projector.request_retry(connection, name="nobody") == 0
-        assert await projector.request_retry(connection, "tree-1", "trees") == 1
-        assert await worker.request_retry(connection, "diary", "tree-1") == 0
-        assert await worker.request_retry(connection, "diary", "tree-2") == 1
+        assert await parked.retry(connection, Filter(name="nobody")) == Done(jobs=0, streams=0)
+        assert await parked.retry(connection, Filter(stream="tree-1", name="trees")) == Done(jobs=0, streams=1)
+        assert await parked.retry(connection, Filter(stream="tree-1", name="diary")) == Done(jobs=0, streams=0)
+        assert await parked.retry(connection, Filter(stream="tree-2", name="diary")) == Done(jobs=1, streams=0)
         assert await house.fetch("SELECT retry FROM parked") == [(True,)]
         [each] = await waiting(connection)
         assert (each.workspace_id, each.reaction, each.ready, each.running) == ("w1", "diary", 1, 0)

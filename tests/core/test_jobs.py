@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from adapters.jobs.worker import Worker, request_retry
+from adapters.jobs.worker import Worker
+from adapters.operators import parked
 from adapters.operators.metrics import REGISTRY
+from adapters.operators.parked import Done, Filter
 from commands.kernel import Queue, Reaction
 from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded
@@ -96,7 +98,7 @@ async def test_after_the_last_attempt_a_job_is_parked_with_its_problem_and_can_b
 
         diary.mood = lambda recorded: None
         async with house.pool.connection() as connection:
-            assert await request_retry(connection, "diary") == 1
+            assert await parked.retry(connection, Filter(name="diary")) == Done(jobs=1, streams=0)
         await eventually(lambda: nothing_left(house))
 
     assert diary.entries[2:] == [("tree-1", 1), ("tree-1", 2)]

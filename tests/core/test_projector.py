@@ -10,8 +10,10 @@ import psycopg
 import pytest
 from msgspec import json
 
+from adapters.operators import parked
 from adapters.operators import parked as operators
-from adapters.readmodels.projector import CODE_VERSION, CheckpointConflict, Subscription, request_rebuild, request_retry
+from adapters.operators.parked import Done, Filter
+from adapters.readmodels.projector import CODE_VERSION, CheckpointConflict, Subscription, request_rebuild
 from adapters.readmodels.writers import DocumentWriter, TallyWriter
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
@@ -197,13 +199,13 @@ async def test_a_repaired_poison_event_is_folded_in_its_turn_when_asked(house: H
         assert await house.sums() == {"trees": 1}
 
         async with house.pool.connection() as connection:
-            assert await request_retry(connection, "tree-1") == 2
+            assert await parked.retry(connection, Filter(stream="tree-1")) == Done(jobs=0, streams=2)
 
         # Still cursed: it parks again, at the same place, and is asked for again.
         await eventually(lambda: _nobody_asks(house))
         await _lift_the_curse(house)
         async with house.pool.connection() as connection:
-            await request_retry(connection)
+            await parked.retry(connection, Filter())
         await eventually(lambda: _nothing_parked(house))
         await house.ask(WaterTree(tree_id="1", litres=5))
         await house.caught_up()
@@ -256,7 +258,7 @@ async def test_a_projector_that_still_skips_a_retried_stream_is_overtaken(house:
     await second.recall()
     await _lift_the_curse(house)
     async with house.pool.connection() as connection:
-        await request_retry(connection)
+        await parked.retry(connection, Filter())
     await first.retry_parked(house.ledger)
     await house.ask(WaterTree(tree_id="1", litres=2))
 

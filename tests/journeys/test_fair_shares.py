@@ -151,10 +151,10 @@ def is_told_at(who: Account, url: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-def condition(service: Stack) -> dict[str, Any]:
+def status(service: Stack) -> dict[str, Any]:
     """What an operator is told who asks how things are."""
     asked = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "condition", "--json"],
+        [sys.executable, "-m", "infra.cli", "status", "--json"],
         cwd=ROOT,
         env={**os.environ, **service.settings.environment()},
         check=False,
@@ -202,7 +202,7 @@ def test_fifty_endpoints_in_a_tar_pit_delay_nobody_elses_webhook_and_no_letter(
     assert letters.code(started["challenge_id"])
     assert pit.held["POST"] == 32, "nobody was waited for but those who hold no more than their share"
 
-    [late] = [each for each in condition(service)["waiting"] if each["reaction"] == "deliver"]
+    [late] = [each for each in status(service)["waiting"] if each["reaction"] == "deliver"]
     assert (late["workspace_id"], late["running"]) == (mallory.workspace_id, 32)
     assert late["ready"] >= 150 - 32
     assert late["oldest_seconds"] > 0

@@ -46,6 +46,7 @@ WELL = Status(
         Follower(name="jobs v2", kind="rebuild", position=1, behind_events=6, behind_seconds=9, seen_seconds=0),
     ),
     queues=(QueueStatus(queue="analyses", ready=1, running=2, waiting=3, parked=4, oldest_seconds=5),),
+    waiting=(),
     parked_streams=0,
     stores=(Store(name="postgres", state="ok", size_bytes=9),),
     disk=Disk(path="/", free_bytes=1, total_bytes=2),

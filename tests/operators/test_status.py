@@ -17,6 +17,7 @@ from adapters.operators.status import Status, status
 from adapters.postgres.settings import Postgres
 from adapters.storage.blobs import Blobs
 from infra import cli
+from infra.cli.status import drawn
 from infra.container import load_everything
 from infra.embedded.nats import EmbeddedNats
 from tests.analyses.examples import requested
@@ -138,11 +139,15 @@ async def test_jobs_are_counted_by_queue_and_state_and_not_beyond_a_limit(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await place.house.fetch(
-        "INSERT INTO jobs (reaction, position, stream, due_at, state) "
+        "INSERT INTO jobs (reaction, position, stream, due_at, state, workspace_id) "
         "SELECT 'analyse-audio', n, 's' || n, now() - interval '7 seconds', CASE WHEN n < 4 THEN 'ready' "
-        "WHEN n = 4 THEN 'parked' ELSE 'running' END FROM generate_series(1, 9) AS n"
+        "WHEN n = 4 THEN 'parked' ELSE 'running' END, 'w' || mod(n, 2) FROM generate_series(1, 9) AS n"
     )
-    [analyses] = [each for each in (await place.look()).queues if each.queue == "analyses"]
+    found = await place.look()
+    who = [(each.workspace_id, each.reaction, each.ready, each.running) for each in found.waiting]
+    assert who == [("w1", "analyse-audio", 2, 3), ("w0", "analyse-audio", 1, 2)]
+    assert [line for line in drawn(found) if line.startswith("w1 waits for analyse-audio: 2 ready, for ")]
+    [analyses] = [each for each in found.queues if each.queue == "analyses"]
     assert (analyses.ready, analyses.running, analyses.waiting, analyses.parked) == (3, 5, 0, 1)
     assert 7 <= analyses.oldest_seconds < 60
     assert "1 jobs of analyses are parked (`ledgerline parked`)." in await place.problems()
