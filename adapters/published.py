@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 import structlog
-from msgspec import UNSET, Raw, Struct, UnsetType, json
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, json
 
 from adapters.log import codec
 from adapters.log.recorder import StoredRow
@@ -39,7 +40,7 @@ class CloudEvent(Struct, kw_only=True):
     source: str
     type: str
     subject: str
-    time: datetime
+    time: Annotated[datetime, Meta(tz=True)]
     datacontenttype: str = "application/json"
     dataschema: str | UnsetType = UNSET
     partitionkey: str

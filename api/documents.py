@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -20,7 +19,7 @@ from domain.kernel import NotFound
 JSON = "application/json"
 
 #: A document and its entity tag.
-_Made = tuple[bytes, str]
+Made = tuple[bytes, str]
 
 
 class UnknownDocument(NotFound):
@@ -39,7 +38,7 @@ def get_root() -> Response[None]:
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
 def get_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The canonical contract, OpenAPI 3.1."""
-    return _read(request, _openapi, JSON)
+    return read(request, _openapi(request.app), JSON)
 
 
 @get("/openapi/{name:str}", include_in_schema=False, sync_to_thread=False)
@@ -48,64 +47,65 @@ def get_openapi_of_surface(request: Request[Any, Any, Any], name: FromPath[str])
     found = _subsets(request.app)
     if name not in found:
         raise UnknownDocument(names=", ".join(found))
-    return _read(request, lambda _: found[name], JSON)
+    return read(request, found[name], JSON)
 
 
 @get("/llms.txt", include_in_schema=False, sync_to_thread=False)
 def get_llms_text(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Where what is, for whoever reads with a language model."""
-    return _read(request, _for_models, "text/markdown; charset=utf-8")
+    return read(request, _for_models(request.app), "text/markdown; charset=utf-8")
 
 
 @get("/docs/api.md", include_in_schema=False, sync_to_thread=False)
 def get_api_markdown(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as Markdown."""
-    return _read(request, _markdown, "text/markdown; charset=utf-8")
+    return read(request, _markdown(request.app), "text/markdown; charset=utf-8")
 
 
 @get("/docs", include_in_schema=False, sync_to_thread=False)
 def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as a page that needs nothing from elsewhere."""
-    answer = _read(request, _page, "text/html; charset=utf-8")
+    answer = read(request, _page(request.app), "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 
 
-def _read(request: Request[Any, Any, Any], made: Callable[[Litestar], _Made], media_type: str) -> Response[bytes]:
+def read(request: Request[Any, Any, Any], found: Made, media_type: str) -> Response[bytes]:
     """A document that is the same until the next version is installed: whoever has it is not sent it again."""
-    body, tag = made(request.app)
+    body, tag = found
     headers = {"ETag": tag, "Cache-Control": "public, max-age=60"}
     if is_known(request, tag):
         return Response(b"", status_code=304, headers=headers, media_type=media_type)
     return Response(body, media_type=media_type, headers=headers)
 
 
-def _made(body: bytes) -> _Made:
+def made(body: bytes) -> Made:
+    """A document and its tag."""
     return body, tag_of(body)
 
 
 @cache
-def _openapi(app: Litestar) -> _Made:
-    return _made(json.encode(document(app)))
+def _openapi(app: Litestar) -> Made:
+    return made(json.encode(document(app)))
 
 
 @cache
-def _subsets(app: Litestar) -> dict[str, _Made]:
+def _subsets(app: Litestar) -> dict[str, Made]:
     whole = document(app)
-    return {f"{slug(name)}.json": _made(json.encode(subset(whole, name))) for name in by_surface(whole)}
+    return {f"{slug(name)}.json": made(json.encode(subset(whole, name))) for name in by_surface(whole)}
 
 
 @cache
-def _markdown(app: Litestar) -> _Made:
-    return _made(markdown(document(app)).encode())
+def _markdown(app: Litestar) -> Made:
+    return made(markdown(document(app)).encode())
 
 
 @cache
-def _page(app: Litestar) -> _Made:
+def _page(app: Litestar) -> Made:
     # To write it takes as long as hundreds of requests, and nobody has to show a key for it.
-    return _made(page(document(app)).encode())
+    return made(page(document(app)).encode())
 
 
 @cache
-def _for_models(app: Litestar) -> _Made:
-    return _made(for_models(document(app)).encode())
+def _for_models(app: Litestar) -> Made:
+    return made(for_models(document(app)).encode())

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 
 from api.reference import Body, Field, Json, Operation, Topics, by_surface, headline
@@ -99,23 +99,32 @@ def page(schema: Json) -> str:
     """The whole contract as HTML, by surface and within it by subject."""
     surfaces = by_surface(schema)
     info = schema["info"]
+    return shell(
+        f"{info['title']} {info['version']}",
+        _navigation(surfaces),
+        f"<p>{escape(info.get('description', ''))}</p>"
+        "<p>Send your key as <code>X-API-Key</code> or as <code>Authorization: Bearer</code>. The same contract as "
+        'data: <a href="/openapi.json">/openapi.json</a>, as text: <a href="/docs/api.md">/docs/api.md</a>, '
+        'for language models: <a href="/llms.txt">/llms.txt</a>. What happens, as events: '
+        '<a href="/docs/events">/docs/events</a>.</p>'
+        f"{''.join(_surface(schema, name, topics) for name, topics in surfaces.items())}",
+    )
+
+
+def shell(title: str, navigation: Iterable[str], content: str) -> str:
+    """A page with a search over its articles; a link of the navigation says in `data-of` which of them it leads to."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(info['title'])} API</title><style>{_STYLE}</style></head><body>"
-        f"<nav aria-label='Operations'>{''.join(_navigation(surfaces))}</nav><main>"
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
-        "<p>Send your key as <code>X-API-Key</code> or as <code>Authorization: Bearer</code>. The same contract as "
-        'data: <a href="/openapi.json">/openapi.json</a>, as text: <a href="/docs/api.md">/docs/api.md</a>, '
-        'for language models: <a href="/llms.txt">/llms.txt</a>.</p>'
-        '<p id="nothing" hidden>Nothing here has all of these words.</p>'
-        f"{''.join(_surface(schema, name, topics) for name, topics in surfaces.items())}"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+        '<nav aria-label="Contents"><input id="search" type="search" placeholder="Search ( / )" aria-label="Search">'
+        f"{''.join(navigation)}</nav><main><h1>{escape(title)}</h1>"
+        f'<p id="nothing" hidden>Nothing here has all of these words.</p>{content}'
         f"</main><script>{_PROGRAM}</script></body></html>"
     )
 
 
 def _navigation(surfaces: Mapping[str, Topics]) -> Iterator[str]:
-    yield '<input id="search" type="search" placeholder="Search ( / )" aria-label="Search">'
     for name, topics in surfaces.items():
         yield f'<div class="group"><h2>{_title(name)}</h2>'
         for topic, entries in topics.items():
@@ -150,20 +159,19 @@ def _operation(schema: Json, operation: Operation) -> str:
         f"<p>{text}</p>",
     ]
     if operation.credential:
-        sentence = re.sub("`(.*?)`", r"<code>\1</code>", escape(operation.credential))
-        parts.append(f'<p class="dim">{sentence}</p>')
+        parts.append(f'<p class="dim">{words(operation.credential)}</p>')
     if operation.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in operation.notes)
         parts.append(f"<h5>Security notes</h5><ul>{notes}</ul>")
     if operation.parameters:
-        parts += ["<h5>Parameters</h5>", _table(operation.parameters)]
+        parts += ["<h5>Parameters</h5>", table(operation.parameters)]
     for body in operation.bodies:
-        parts += [f"<h5>Body <code>{escape(body.media)}</code></h5>", _table(body.fields)]
+        parts += [f"<h5>Body <code>{escape(body.media)}</code></h5>", table(body.fields)]
     parts.append(_calls(schema, operation))
     for answer in operation.answers:
         parts.append(f"<h5>{answer.status} {escape(answer.text)}</h5>")
         for body in answer.bodies:
-            parts += [_table(body.fields), _example(schema, body)]
+            parts += [table(body.fields), _example(schema, body)]
     statuses = ", ".join(each.status for each in operation.refusals)
     parts.append(f"<details><summary>Refusals: {statuses}</summary>")
     for refusal in operation.refusals:
@@ -193,7 +201,13 @@ def _example(schema: Json, body: Body) -> str:
     return f"<pre><code>{escape(json.dumps(shown, indent=2, ensure_ascii=False), quote=False)}</code></pre>"
 
 
-def _table(fields: Sequence[Field]) -> str:
+def words(text: str) -> str:
+    """A sentence whose literal words stand in backquotes."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", escape(text))
+
+
+def table(fields: Sequence[Field]) -> str:
+    """Fields with what they take and mean."""
     if not fields:
         return ""
     lines = [

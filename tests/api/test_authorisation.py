@@ -31,7 +31,10 @@ PUBLIC = {
     "GET /docs",
     "GET /docs/api.md",
     "GET /llms.txt",
+    "GET /asyncapi.json",
+    "GET /docs/events",
     "GET /openapi.json",
+    "GET /schemas/{name}/{file}",
     "GET /openapi/{name}",
     # what a signed link opens
     "GET /objects/{key}",

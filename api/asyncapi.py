@@ -1,0 +1,304 @@
+"""What is published, to read: one AsyncAPI document, the schema of each version, and a page, from what is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from msgspec import json
+
+from adapters.published import CLOUDEVENT, CloudEvent, schema_path
+from api.audit.feed import Feed
+from api.documents import JSON, Made, made, read
+from api.page import POLICY, shell, table, words
+from api.reference import Field, headline, kind_of
+from api.samples import value_of
+from commands.settings import Service
+from domain.kernel import NotFound
+from domain.published import UNREADABLE, published_events, schemas
+from domain.webhooks.messages import Envelope, messages
+
+#: An event that this version cannot read, which is told in its place.
+UNREADABLE_MESSAGE = "Unreadable"
+_ENVELOPE = "CloudEvent"
+_FEED = "Feed"
+
+
+class NoSuchSchema(NotFound):
+    """No such version of a published event has ever been sent. /asyncapi.json has all that are sent today."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the service is reached."""
+
+    service: Service
+
+
+@get("/asyncapi.json", include_in_schema=False, sync_to_thread=False)
+def get_asyncapi(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """The published events and the ways they are sent, AsyncAPI 3.1."""
+    return read(request, _asyncapi(ports.service.url), JSON)
+
+
+@get("/schemas/{name:str}/{file:str}", include_in_schema=False, sync_to_thread=False)
+def get_event_schema(
+    request: Request[Any, Any, Any], name: FromPath[str], file: FromPath[str], ports: NamedDependency[Ports]
+) -> Response[bytes]:
+    """The `dataschema` of an event."""
+    found = _schema(ports.service.url, name, file)
+    if found is None:
+        raise NoSuchSchema
+    return read(request, found, "application/schema+json")
+
+
+@get("/docs/events", include_in_schema=False, sync_to_thread=False)
+def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """The published events as a page that needs nothing from elsewhere."""
+    answer = read(request, _page(ports.service.url), "text/html; charset=utf-8")
+    answer.headers["Content-Security-Policy"] = POLICY
+    return answer
+
+
+@cache
+def _asyncapi(url: str) -> Made:
+    return made(json.encode(document(url)))
+
+
+@cache
+def _page(url: str) -> Made:
+    return made(page(document(url)).encode())
+
+
+def _schema(url: str, name: str, file: str) -> Made | None:
+    for number, schema in schemas().get(name, {}).items():
+        if file == f"{number}.json":
+            return made(json.encode(schema | {"$id": f"{url}{schema_path(name, number)}"}))
+    return None
+
+
+# --- the document ----------------------------------------------------------------------------------------------------
+
+
+def document(url: str) -> dict[str, Any]:
+    """The whole AsyncAPI document; `url` is how the service is reached."""
+    parts = urlsplit(url)
+    told = list(published_events())
+    envelope = json.schema(CloudEvent)["$defs"][_ENVELOPE]
+    shapes: dict[str, Any] = {_ENVELOPE: envelope | {"description": _sentences(CloudEvent.__doc__)}}
+    sent = {UNREADABLE_MESSAGE: _unreadable()}
+    for name, each in published_events().items():
+        shapes |= _named(name, schemas()[name][each.version])
+        sent[name] = _message(name, each.says, {"data": {"$ref": f"#/components/schemas/{name}"}}, ["dataschema"])
+    for name, message in messages().items():
+        shapes |= _named(f"message.{name}", json.schema(message.schema))
+        sent[f"message.{name}"] = {
+            "name": name,
+            "title": name,
+            "summary": message.says,
+            "contentType": JSON,
+            "payload": _of_message(name),
+        }
+    shapes |= _named(_FEED, json.schema(Feed))
+    sent[_FEED] = {
+        "name": _FEED,
+        "title": "A page of the feed",
+        "summary": "Events in their order in the words of the audit, and the position after which to go on.",
+        "contentType": JSON,
+        "payload": {"$ref": f"#/components/schemas/{_FEED}"},
+    }
+    events = [*told, UNREADABLE_MESSAGE]
+    channels = {
+        "stream": _channel("/v1/events/stream", "Server-Sent Events; the id of each is its position.", events),
+        "long_poll": _channel("/v1/events", "Pages of everything that happens, published or not.", [_FEED]),
+        "webhooks": _channel(
+            None,
+            "What is posted to endpoints, signed after Standard Webhooks; see /v1/webhook-event-types.",
+            [f"message.{name}" for name in messages()],
+        ),
+        "nats": {
+            **_channel(
+                "ledgerline.{workspace}.{context}.{event}",
+                "One subject for each type in each workspace, over NATS and JetStream.",
+                events,
+            ),
+            "parameters": {
+                "workspace": {"description": "The id of a workspace."},
+                "context": {"description": "What a type begins with: `builds`."},
+                "event": {"description": "What a type ends with: `BuildSucceeded`."},
+            },
+        },
+    }
+    return {
+        "asyncapi": "3.1.0",
+        "info": {
+            "title": "Ledgerline events",
+            "version": version("ledgerline"),
+            "description": "What is published of a workspace: CloudEvents 1.0 in structured JSON, whichever way they "
+            "are sent. Their `sequence` is a position of the log, after which one goes on anywhere. Shapes only grow: "
+            "ignore fields and words that you do not know.",
+        },
+        "defaultContentType": CLOUDEVENT,
+        "servers": {"http": {"host": parts.netloc, "protocol": parts.scheme, "description": "The service."}},
+        "channels": channels,
+        "operations": {
+            f"send_{name}": {
+                "action": "send",
+                "channel": {"$ref": f"#/channels/{name}"},
+                "summary": channel["description"],
+            }
+            for name, channel in channels.items()
+        },
+        "components": {"schemas": shapes, "messages": sent},
+    }
+
+
+def _channel(address: str | None, says: str, names: list[str]) -> dict[str, Any]:
+    return {
+        "address": address,
+        "description": says,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+    }
+
+
+def _message(name: str, says: str, data: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    own = {"type": "object", "required": required, "properties": {"type": {"const": name}, **data}}
+    return {
+        "name": name,
+        "title": name,
+        "summary": says,
+        "contentType": CLOUDEVENT,
+        "payload": {"allOf": [{"$ref": f"#/components/schemas/{_ENVELOPE}"}, own]},
+    }
+
+
+def _unreadable() -> dict[str, Any]:
+    return {
+        "name": UNREADABLE_MESSAGE,
+        "title": "An event that cannot be read",
+        "summary": "Its facts are damaged, or of a version that is being installed. It has no `dataschema`.",
+        "contentType": CLOUDEVENT,
+        "payload": {
+            "allOf": [
+                {"$ref": f"#/components/schemas/{_ENVELOPE}"},
+                {
+                    "type": "object",
+                    "properties": {"data": {"const": dict(UNREADABLE)}},
+                    "not": {"required": ["dataschema"]},
+                },
+            ]
+        },
+    }
+
+
+def _of_message(name: str) -> dict[str, Any]:
+    """The body of a webhook message that is a view of its thing."""
+    own = {"type": {"const": name}, "data": {"$ref": f"#/components/schemas/message.{name}"}}
+    shape = json.schema(Envelope)["$defs"]["Envelope"]
+    return {**{word: part for word, part in shape.items() if word != "title"}, "properties": shape["properties"] | own}
+
+
+def _named(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema and those it refers to under names of the whole document."""
+    found = {name: {word: part for word, part in schema.items() if word not in {"$defs", "$schema", "$id"}}}
+    found |= {f"{name}.{inner}": part for inner, part in schema.get("$defs", {}).items()}
+    return {each: _pointed(part, name) for each, part in found.items()}
+
+
+def _pointed(part: Any, name: str) -> Any:
+    match part:
+        case {"$ref": str(reference)}:
+            return {**part, "$ref": f"#/components/schemas/{name}.{reference.rpartition('/')[2]}"}
+        case dict():
+            return {word: _pointed(each, name) for word, each in part.items()}
+        case list():
+            return [_pointed(each, name) for each in part]
+    return part
+
+
+def _sentences(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def page(schema: dict[str, Any]) -> str:
+    """The document as HTML, by context."""
+    contexts: dict[str, list[str]] = {}
+    for name, each in published_events().items():
+        contexts.setdefault(each.context, []).append(name)
+    return shell(
+        f"{schema['info']['title']} {schema['info']['version']}",
+        _navigation(contexts),
+        f"<p>{words(schema['info']['description'])}</p>"
+        '<p>As data: <a href="/asyncapi.json">/asyncapi.json</a>. The operations: <a href="/docs">/docs</a>.</p>'
+        f"{_ways(schema)}{_envelope(schema)}"
+        + "".join(
+            f'<section class="surface group"><h2>{escape(headline(context))}</h2>'
+            f"{''.join(_event(schema, name) for name in names)}</section>"
+            for context, names in contexts.items()
+        ),
+    )
+
+
+def _navigation(contexts: dict[str, list[str]]) -> Iterator[str]:
+    yield '<div class="group"><h2>How</h2><ul>'
+    for anchor in ("ways", "envelope"):
+        yield f'<li><a href="#{anchor}" data-of="{anchor}">{headline(anchor)}</a></li>'
+    yield "</ul></div>"
+    for context, names in contexts.items():
+        yield f'<div class="group"><h2>{escape(headline(context))}</h2><ul>'
+        for name in names:
+            yield f'<li><a href="#{name}" data-of="{name}" title="{name}">{name.partition(".")[2]}</a></li>'
+        yield "</ul></div>"
+
+
+def _ways(schema: dict[str, Any]) -> str:
+    lines = [
+        Field(each["address"] or "(your address)", name, each["description"])
+        for name, each in schema["channels"].items()
+    ]
+    call = (
+        "curl -N -H 'X-API-Key: KEY' 'https://HOST/v1/events/stream?after=0&type=builds.*'\n"
+        "ledgerline subscribe --from 0 --type 'builds.*'"
+    )
+    return (
+        f'<article id="ways"><h4>Ways</h4>{table(lines)}<pre><code>{escape(call, quote=False)}</code></pre></article>'
+    )
+
+
+def _envelope(schema: dict[str, Any]) -> str:
+    shape = schema["components"]["schemas"][_ENVELOPE]
+    lines = [
+        Field(
+            name, kind_of(schema, part), "" if name in shape["required"] or "default" in part else "where it is known"
+        )
+        for name, part in shape["properties"].items()
+    ]
+    return f'<article id="envelope"><h4>Envelope</h4><p>{words(shape["description"])}</p>{table(lines)}</article>'
+
+
+def _event(schema: dict[str, Any], name: str) -> str:
+    shape = schema["components"]["schemas"][name]
+    number = published_events()[name].version
+    lines = [
+        Field(field, kind_of(schema, part), "" if field in shape.get("required", ()) else "may be missing")
+        for field, part in shape["properties"].items()
+    ]
+    told = {field: value_of(schema, part, field) for field, part in shape["properties"].items()}
+    path = schema_path(name, number)
+    text = json.format(json.encode({"type": name, "data": told}), indent=2).decode()
+    return (
+        f'<article id="{name}"><h4>{name}</h4><p>{escape(shape["description"])}</p>{table(lines)}'
+        f"<pre><code>{escape(text, quote=False)}</code></pre>"
+        f'<p class="dim">Schema: <a href="{path}">{path}</a></p></article>'
+    )
