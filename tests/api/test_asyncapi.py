@@ -16,7 +16,7 @@ from adapters.postgres.settings import Postgres
 from domain.published import published_events
 from domain.webhooks.messages import messages
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Stack, eventually
 
 Json = dict[str, Any]
 
@@ -51,8 +51,15 @@ def told(client: httpx.Client, stack: Stack) -> list[Json]:
             "VALUES (%s, 1, 'builds.BuildQueued', '{}', %s)",
             (f"odd-{me.workspace_id}", me.workspace_id),
         )
-    me.post("/v1/webhook-endpoints", {"url": "https://example.com/last", "enabled": False})
-    return list(_stream(me))
+    last = me.post("/v1/webhook-endpoints", {"url": "https://example.com/last", "enabled": False}).json()["id"]
+    found: list[Json] = []
+
+    def is_whole() -> bool:
+        found[:] = _stream(me)
+        return last in str(found)
+
+    eventually(is_whole)
+    return found
 
 
 def _stream(who: Visitor) -> Iterator[Json]:
