@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hmac
 from functools import cache
+from hashlib import sha256
+from typing import Any
 from uuid import UUID, uuid4
 
 from adapters.identity import secrets
@@ -21,6 +23,12 @@ INVITATION_PREFIX = "bzi_"
 DEVICE_PREFIX = "bzd_"
 
 
+#: HMAC (RFC 2104) hashes with SHA-256 in blocks of so many bytes, its key once under each of these masks.
+_BLOCK_BYTES = 64
+_INNER, _OUTER = (bytes(byte ^ mask for byte in range(256)) for mask in (0x36, 0x5C))
+_Keyed = tuple[Any, Any]
+
+
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
@@ -29,12 +37,12 @@ class Vault(Secrets, SigningSecrets):
     """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
 
     def __init__(self, secret: bytes) -> None:
-        def of(purpose: str) -> hmac.HMAC:
-            key = hmac.digest(secret, f"ledgerline {purpose}".encode(), "sha256")
-            return hmac.new(key, digestmod="sha256")
+        def of(purpose: str) -> _Keyed:
+            key = hmac.digest(secret, f"ledgerline {purpose}".encode(), "sha256").ljust(_BLOCK_BYTES, b"\0")
+            return sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))
 
-        # There are a few dozen purposes, and none of them comes from outside. A copy of one that has its key already
-        # costs half of a new one.
+        # There are a few dozen purposes, and none of them comes from outside. Their keys are in both hashes already
+        # (RFC 2104, 4), which costs a quarter of a new HMAC each time, and half of a copy of the library's.
         self._keyed = cache(of)
 
     def new_id(self) -> str:
@@ -136,9 +144,11 @@ class Vault(Secrets, SigningSecrets):
         return self._mac("project secrets", workspace_id)
 
     def _mac(self, purpose: str, subject: str) -> bytes:
-        mac = self._keyed(purpose).copy()
-        mac.update(subject.encode())
-        return mac.digest()
+        inner, outer = self._keyed(purpose)
+        within, around = inner.copy(), outer.copy()
+        within.update(subject.encode())
+        around.update(within.digest())
+        return around.digest()
 
 
 @provides

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import re
 import zlib
 
@@ -104,3 +106,10 @@ def test_a_device_is_known_to_its_own_mailbox_and_for_its_time() -> None:
     assert another.device(token, "digest", 999.9) is None
     for odd in ("", "bzd_", "x", token[:-1], f"{token}=", token.swapcase(), "bzd_\xff"):
         assert vault.device(odd, "digest", 0) is None
+
+
+@pytest.mark.parametrize("subject", ["", "x", "workspace/license", "é" * 500])
+def test_what_follows_from_the_secret_is_hmac_sha_256_whoever_computes_it(subject: str) -> None:
+    key = hmac.digest(b"a secret of the tests", b"ledgerline token rate", "sha256")
+    expected = base64.urlsafe_b64encode(hmac.digest(key, subject.encode(), "sha256")).decode().rstrip("=")
+    assert Vault(b"a secret of the tests").token("rate", subject) == expected
