@@ -28,9 +28,9 @@ faults: $(STAMP) ## Fill disks, then kill, pause, wipe and cut everything in tur
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/full_disks.py
 	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
 
-studio: $(STAMP) ## Build real plug-ins, ours and others', through the API; installs what they need, takes minutes (ARGS="-k mda")
+studio: $(STAMP) ## Build real plug-ins, ours and others', through the API, and the C++ client elsewhere; installs what they need, takes minutes (ARGS="-k mda")
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio
-	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py $(ARGS)
+	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py tests/studio/elsewhere.py $(ARGS)
 
 charts: $(STAMP) ## Render the Helm chart with Helm's library and hold it to the schemas of Kubernetes; installs both
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group charts

@@ -148,7 +148,8 @@ class Vault(Secrets, SigningSecrets):
         within, around = inner.copy(), outer.copy()
         within.update(subject.encode())
         around.update(within.digest())
-        return around.digest()
+        mac: bytes = around.digest()
+        return mac
 
 
 @provides

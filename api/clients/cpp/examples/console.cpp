@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// A program without JUCE that asks about its license: `console URL PROJECT KEY STATE_FILE MACHINE`, then one command a
-/// line on its input: `activate CODE`, `begin CODE` (and do not wait), `validate`, `deactivate`, `file PATH`, `status`, `clock SECONDS` (moves its clock).
+/// line on its input: `activate CODE`, `begin CODE` (and do not wait), `validate`, `deactivate`, `file PATH`, `status`,
+/// `clock SECONDS` (moves its clock). With -DBEATCONNECT_WITH_CURL it asks over libcurl.
 #include <atomic>
 #include <chrono>
 #include <ctime>
@@ -9,6 +10,9 @@
 #include <sstream>
 
 #include "beatconnect/activation.hpp"
+#ifdef BEATCONNECT_WITH_CURL
+#include "beatconnect/curl.hpp"
+#endif
 
 int main(int count, char** given) {
     if (count != 6) {
@@ -23,6 +27,10 @@ int main(int count, char** given) {
     config.state_file = given[4];
     config.machine_id = given[5];
     config.machine_name = "console";
+#ifdef BEATCONNECT_WITH_CURL
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    config.transport = beatconnect::over_curl;
+#endif
     config.timeout = std::chrono::milliseconds(60'000);
     config.now = [&moved] { return static_cast<std::int64_t>(std::time(nullptr)) + moved; };
 

@@ -1,0 +1,93 @@
+"""The C++ client where the quick suite does not compile it: over libcurl, for Windows, and in JUCE's example, heard.
+
+Run by `make studio`, which installs what it needs: a cross compiler and JUCE take minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builds.studio import install, run
+from tests.identity.crowd import Visitor
+from tests.journeys.kit import Stack
+from tests.licensing.studio import ACTIVATION, new_code, new_project
+from tests.studio.test_clients import Plugin, developer, unpacked
+
+__all__ = ["developer", "unpacked"]
+
+WARNINGS = ("-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
+#: What is heard of the loudest sample, in a process of its own: a plug-in finds its files by HOME.
+HEARD = """
+import sys, numpy, pedalboard
+plugin = pedalboard.load_plugin(sys.argv[1])
+noise = numpy.random.default_rng(7).uniform(-0.2, 0.2, (2, 44_100)).astype(numpy.float32)
+print(float(numpy.abs(plugin.process(noise, 44_100, reset=True)).max()))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(developer: Visitor) -> tuple[str, str]:
+    """A plug-in's project, and the public half of its key."""
+    made = new_project(developer)
+    key = developer.http.get(f"{ACTIVATION}/public-key", params={"project_id": made}).json()["public_key"]
+    return made, str(key)
+
+
+def test_the_client_asks_over_libcurl(
+    unpacked: Path, developer: Visitor, project: tuple[str, str], stack: Stack, tmp_path: Path
+) -> None:
+    install("g++", "libcurl4-openssl-dev")
+    program, source = tmp_path / "console", unpacked / "cpp/examples/console.cpp"
+    curl = ("-DBEATCONNECT_WITH_CURL", "-pthread", "-lcurl")
+    run("g++", *WARNINGS, f"-I{unpacked}/cpp/include", str(source), "-o", str(program), *curl)
+    plugin = Plugin(program, *project, tmp_path / "activation.json", stack.url)
+    code = new_code(developer, project[0])
+    assert plugin.say(f"activate {code}")[0].startswith("licensed ok reached valid 1/2")
+    assert plugin.say("validate", url="http://127.0.0.1:1")[0].split()[1:3] == ["no", "away"]
+
+
+@pytest.mark.parametrize("name", ["console", "checks"])
+def test_the_client_compiles_and_links_for_windows(unpacked: Path, tmp_path: Path, name: str) -> None:
+    install("g++-mingw-w64-x86-64-posix")
+    program = tmp_path / f"{name}.exe"
+    source, libraries = unpacked / f"cpp/examples/{name}.cpp", ("-lws2_32", "-ladvapi32")
+    compiler = "x86_64-w64-mingw32-g++-posix"
+    run(compiler, *WARNINGS, "-DNOMINMAX", f"-I{unpacked}/cpp/include", str(source), "-o", str(program), *libraries)
+    assert program.read_bytes()[:2] == b"MZ"
+
+
+def test_the_example_with_juce_is_silent_until_it_is_activated(
+    unpacked: Path, developer: Visitor, project: tuple[str, str], stack: Stack, tmp_path: Path
+) -> None:
+    install("cmake", "g++", "juce-modules-source", "libcurl4-openssl-dev", "ninja-build", "pkg-config")
+    made, home = tmp_path / "made", tmp_path / "home"
+    home.mkdir()
+    told = {"URL": stack.url, "PROJECT": project[0], "KEY": project[1]}
+    options = [f"-DBEATCONNECT_{name}={value}" for name, value in told.items()]
+    example = unpacked / "cpp/examples/juce"
+    run("cmake", "-S", str(example), "-B", str(made), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *options)
+    run("cmake", "--build", str(made), "--target", "LicensedGain_VST3")
+    [bundle] = made.rglob("Licensed Gain.vst3")
+
+    def heard() -> float:
+        command = [sys.executable, "-c", HEARD, str(bundle)]
+        environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+        found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr[-2000:]
+        return float(found.stdout.splitlines()[-1])
+
+    assert heard() == 0.0
+    # The program without JUCE on the same machine keeps what it knows in the same file.
+    compiler = shutil.which("g++") or "g++"
+    program, source = tmp_path / "console", unpacked / "cpp/examples/console.cpp"
+    run(compiler, *WARNINGS, "-pthread", f"-I{unpacked}/cpp/include", str(source), "-o", str(program))
+    kept = home / ".config" / "LicensedGain" / "activation.json"
+    plugin = Plugin(program, *project, kept, stack.url, machine="")
+    assert plugin.say(f"activate {new_code(developer, project[0])}")[0].startswith("licensed ok")
+    assert 0.19 < heard() < 0.21
