@@ -14,11 +14,9 @@ import pytest
 from adapters.identity import secrets
 from adapters.log.recorder import WRITING
 from adapters.postgres.settings import Postgres
-from infra.embedded.blobs import EmbeddedBlobs
-from tests.conftest import Databases
 from tests.identity.crowd import Visitor, new_email
 from tests.identity.postbox import Postbox, postbox
-from tests.journeys.kit import Stack, eventually, running_stack
+from tests.journeys.kit import NewStack, Stack, eventually
 
 TEAM = "/v1/account/team"
 
@@ -31,14 +29,9 @@ def letters() -> Iterator[Postbox]:
 
 
 @pytest.fixture(scope="module")
-def place(letters: Postbox, databases: Databases, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+def place(letters: Postbox, new_stack: NewStack) -> Iterator[Stack]:
     """A stack as in production: codes go by mail only. Its log tells everything it would ever tell."""
-    with running_stack(
-        databases.create(),
-        blobs.url,
-        blobs.access_key,
-        blobs.secret_key,
-        f"private-{uuid4().hex}",
+    with new_stack(
         env="production",
         smtp_url=letters.url,
         mail_from="Ledgerline <house@example.org>",

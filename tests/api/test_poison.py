@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -14,10 +13,8 @@ import pytest
 
 from adapters.log.recorder import WRITING
 from adapters.postgres.settings import Postgres
-from infra.embedded.blobs import EmbeddedBlobs
-from tests.conftest import Databases
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import Neighbour, Stack, eventually, running_stack
+from tests.journeys.kit import Neighbour, NewStack, Stack, eventually
 
 #: A kind of event that no version knows, one whose facts are damaged, and one whose moment falls off the calendar as
 #: soon as it is written in UTC: before the log refused such moments, it took them.
@@ -59,11 +56,9 @@ ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @pytest.fixture(scope="module")
-def stack(databases: Databases, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+def stack(new_stack: NewStack) -> Iterator[Stack]:
     """A service of its own: what is written here stays in its log for ever, and nobody else shall find it there."""
-    with running_stack(
-        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"poison-{uuid4().hex}"
-    ) as running:
+    with new_stack() as running:
         yield running
 
 

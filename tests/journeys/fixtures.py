@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from infra.embedded.blobs import EmbeddedBlobs
-from tests.journeys.kit import Account, Neighbour, Process, Stack, clip_bytes, register, running_stack
+from tests.journeys.kit import Account, Neighbour, NewStack, Process, Stack, clip_bytes, register, running_stack
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> Iterator[Stack]:
-    """Every role of the service in one process, on servers of its own; started when first asked for."""
+def new_stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> NewStack:
+    """Starts a whole service of one's own, with some settings changed, for a block."""
     databases = request.getfixturevalue("databases")
-    with running_stack(
-        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"stack-{uuid4().hex}"
-    ) as running:
+
+    def start(**changed: Any) -> AbstractContextManager[Stack]:
+        bucket = f"stack-{uuid4().hex}"
+        return running_stack(databases.create(), blobs.url, blobs.access_key, blobs.secret_key, bucket, **changed)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def stack(new_stack: NewStack) -> Iterator[Stack]:
+    """Every role of the service in one process, on servers of its own; started when first asked for."""
+    with new_stack() as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -290,6 +290,10 @@ def running_stack(
                 process.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+#: Starts a whole service of one's own, with some settings changed.
+NewStack = Callable[..., AbstractContextManager[Stack]]
 
 
 # --- people -----------------------------------------------------------------------------------------------------------

@@ -22,10 +22,9 @@ import pytest
 from msgspec import json
 
 from domain.sections import Url
-from infra.embedded.blobs import EmbeddedBlobs
 from tests.identity.crowd import new_email, start
 from tests.identity.postbox import Postbox, postbox
-from tests.journeys.kit import ROOT, Account, Neighbour, Stack, eventually, register, running_stack
+from tests.journeys.kit import ROOT, Account, Neighbour, NewStack, Stack, eventually, register
 
 #: Long enough that nobody's patience ends while a test looks.
 FOR_EVER = 120.0
@@ -115,15 +114,9 @@ def letters() -> Iterator[Postbox]:
 
 
 @pytest.fixture(scope="module")
-def service(request: pytest.FixtureRequest, blobs: EmbeddedBlobs, letters: Postbox) -> Iterator[Stack]:
+def service(new_stack: NewStack, letters: Postbox) -> Iterator[Stack]:
     """A stack in which nobody's patience ends by itself, with few places."""
-    databases = request.getfixturevalue("databases")
-    with running_stack(
-        databases.create(),
-        blobs.url,
-        blobs.access_key,
-        blobs.secret_key,
-        f"stack-{uuid4().hex}",
+    with new_stack(
         webhook_seconds_max=FOR_EVER,
         fetch_seconds_max=FOR_EVER,
         uploads_at_once_max=UPLOADS,

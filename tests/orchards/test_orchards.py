@@ -22,22 +22,17 @@ import pytest
 from adapters.postgres.settings import Postgres
 from commands.settings import Service
 from domain.discovery import EXTENSIONS
-from infra.embedded.blobs import EmbeddedBlobs
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import Neighbour, Stack, eventually, running_stack
+from tests.journeys.kit import Neighbour, NewStack, Stack, eventually
 
 ROOT = Path(__file__).parents[2]
 TREES = "/orchards/v9/trees"
 
 
 @pytest.fixture(scope="module")
-def stack(request: pytest.FixtureRequest, blobs: EmbeddedBlobs) -> Iterator[Stack]:
+def stack(new_stack: NewStack) -> Iterator[Stack]:
     """A whole service with the extension."""
-    databases = request.getfixturevalue("databases")
-    changed: dict[str, Any] = {"extensions": "tests.orchards", "rate_limit_per_minute": 1000}
-    with running_stack(
-        databases.create(), blobs.url, blobs.access_key, blobs.secret_key, f"orchards-{uuid4().hex}", **changed
-    ) as running:
+    with new_stack(extensions="tests.orchards", rate_limit_per_minute=1000) as running:
         yield running
 
 
