@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from adapters.band.worker import can_shut_in
 from adapters.log.eventlog import EventLog
 from adapters.postgres.retrying import Pool
 from adapters.provides import provides
@@ -29,12 +30,14 @@ class Parts(Value):
     `postgres`, `nats` and `objects` are `ok` or `away`; `postgres` and `objects` are `refusing` where they answer and
     take nothing that this process wants to write, as with a full disk. `nats` is `behind` where it answers and new
     events do not get into it. `read_models` are `ok`, `behind`, `stopped` (no projector is at work) or `not built yet`.
+    `landlock` is `away` where the kernel of this process has none: what makes beats there is kept within limits only.
     """
 
     postgres: str
     nats: str
     read_models: str
     objects: str
+    landlock: str
     behind_events: int | UnsetType = UNSET
     behind_seconds: float | UnsetType = UNSET
     parked_events: int | UnsetType = UNSET
@@ -75,12 +78,13 @@ class Readiness:
         found, arrived, objects = await asyncio.gather(self._condition(), self._arrived(), self._objects())
         nats = self._nats(found, arrived)
         if found is None:
-            return Parts(postgres="away", nats=nats, read_models="away", objects=objects)
+            return Parts(postgres="away", nats=nats, read_models="away", objects=objects, landlock=_landlock())
         return Parts(
             postgres="refusing" if self._events.trouble.lasts else "ok",
             nats=nats,
             read_models=found.read_models,
             objects=objects,
+            landlock=_landlock(),
             behind_events=found.behind_events,
             behind_seconds=round(found.behind_seconds, 1),
             parked_events=found.parked_events,
@@ -122,6 +126,10 @@ class Readiness:
         except Exception:  # noqa: BLE001 - readiness reports, whatever it is
             return "away"
         return "refusing" if self._blobs.trouble.lasts else "ok"
+
+
+def _landlock() -> str:
+    return "ok" if can_shut_in() else "away"
 
 
 @provides

@@ -37,7 +37,8 @@ async def get_ready(ports: NamedDependency[Ports]) -> Response[Ready]:
     """Whether it can really serve; 503 and what is missing otherwise.
 
     `objects` tells of the object store, without which all but uploads and details is served: it does not decide. Nor
-    does how far read models are behind (positions of the log, seconds), or that what is given up is parked.
+    does `landlock`, without which what makes beats is confined less, nor how far read models are behind (positions of
+    the log, seconds), or that what is given up is parked.
     """
     parts = await ports.readiness.parts()
     ready = Ready(status="ready" if parts.is_ready else "not ready", **structs.asdict(parts))

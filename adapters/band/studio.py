@@ -26,6 +26,7 @@ from adapters.band.worker import (
     Reached,
     Refused,
     Stumbled,
+    can_shut_in,
 )
 from adapters.ears.worker import PREFIX
 from adapters.provides import provides
@@ -41,6 +42,7 @@ _MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 _MESSAGES: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 TOOK_TOO_LONG = "It took too long and was stopped."
+NOT_CONFINED = "The machine that makes beats cannot keep them apart (its kernel has no Landlock), and has to."
 
 
 class ChildDied(Exception):
@@ -57,10 +59,14 @@ class Studio(ports.Band):
     its messages, and the files in its folder.
     """
 
-    def __init__(self, *, memory_bytes: int, cpu_seconds: int, wall_seconds: float) -> None:
+    def __init__(
+        self, *, memory_bytes: int, cpu_seconds: int, wall_seconds: float, landlock_is_required: bool = False
+    ) -> None:
         self._memory_bytes = memory_bytes
         self._cpu_seconds = cpu_seconds
         self._wall_seconds = wall_seconds
+        self._landlock_is_required = landlock_is_required
+        self._has_warned = False
 
     async def play(self, brief: Brief, track: int, folder: Path, tell: Tell) -> PlayedTrack:
         """Make the first or second track of a brief in a folder; raises Unplayable."""
@@ -94,6 +100,7 @@ class Studio(ports.Band):
 
     async def _said(self, job: Job) -> AsyncGenerator[Message, None]:
         """What the child of a job says; Unplayable for what it refuses, or when it takes too long."""
+        self._look_at_the_kernel()
         process = await self._start()
         try:
             async with asyncio.timeout(self._wall_seconds):
@@ -118,6 +125,17 @@ class Studio(ports.Band):
         finally:
             # Shielded, so that a job cancelled twice still leaves no process behind.
             await asyncio.shield(_end(process))
+
+    def _look_at_the_kernel(self) -> None:
+        """Say once that a child could reach what its user may, or refuse to start any; raises Unplayable."""
+        if can_shut_in():
+            return
+        if self._landlock_is_required:
+            log.error("band.landlock_missing", setting="LEDGERLINE_GENERATION_LANDLOCK=required")
+            raise Unplayable(NOT_CONFINED)
+        if not self._has_warned:
+            log.warning("band.landlock_missing", setting="LEDGERLINE_GENERATION_LANDLOCK=preferred")
+            self._has_warned = True
 
     async def _start(self) -> asyncio.subprocess.Process:
         environment = {
@@ -175,4 +193,5 @@ def studio(settings: Generation) -> Studio:
         memory_bytes=settings.generation_memory_bytes_max,
         cpu_seconds=settings.generation_cpu_seconds_max,
         wall_seconds=settings.generation_wall_seconds_max,
+        landlock_is_required=settings.generation_landlock == "required",
     )

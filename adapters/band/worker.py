@@ -189,9 +189,14 @@ def say(answers: BinaryIO, message: Message) -> None:
     answers.flush()
 
 
+def can_shut_in() -> bool:
+    """Whether this kernel can keep a process to some files (Landlock); without it the limits stand alone."""
+    return sys.platform.startswith("linux") and landlock_version() > 0
+
+
 def shut_in(job: Job) -> None:
-    """Leave of all files only the program and those that a job is about, where the kernel can do that (Landlock)."""
-    if not sys.platform.startswith("linux") or not landlock_version():
+    """Leave of all files only the program and those that a job is about, where the kernel can do that."""
+    if not can_shut_in():
         return
     ours = Path(adapters.__file__).parent.parent
     program = [*SYSTEM, sys.prefix, sys.base_prefix, *(str(ours / each) for each in ("adapters", "commands", "domain"))]

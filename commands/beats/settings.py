@@ -80,6 +80,13 @@ class Generation(Section, frozen=True):
     generation_memory_bytes_max: Annotated[
         int, Meta(ge=1024**3), says("Address space of what makes a track, 1 GiB at least")
     ] = 2 * 1024**3
+    generation_landlock: Annotated[
+        Literal["preferred", "required"],
+        says(
+            "Where the kernel has no Landlock, what makes beats may touch what its user may: `preferred` makes them "
+            "all the same and says so in the log and in `/ready`, `required` makes none"
+        ),
+    ] = "preferred"
 
     def conflicts(self, others: Sections) -> Iterator[str]:
         """Whoever is to make beats where nobody says must be there."""

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
+from adapters import readiness
+from adapters.band import studio as studio_module
 from adapters.band import worker
 from adapters.band.studio import ChildDied, Studio
 from adapters.band.worker import Convert, Finished, Job, Play, PlayStems
 from adapters.ears.worker import PREFIX
 from adapters.runner.launcher import landlock_version
-from commands.beats.ports import PlayedFile, PlayedTrack
+from commands.beats.ports import PlayedFile, PlayedTrack, Unplayable
 from domain.beats.beats import Brief, Stage
 
 pytestmark = pytest.mark.skipif(
@@ -119,3 +123,32 @@ async def test_what_a_child_says_to_have_left_is_looked_at(
     monkeypatch.setattr(studio, "_said", said)
     with pytest.raises(ChildDied):
         await studio.play(Brief(genre="Trap"), 1, own, tell)
+
+
+async def test_without_landlock_beats_are_made_and_it_is_said_once_or_none_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_module, "can_shut_in", lambda: False)
+    within = partial(Studio, memory_bytes=2**31, cpu_seconds=20, wall_seconds=60)
+    (tmp_path / "silence").write_bytes(b"no audio")
+
+    async def converts(studio: Studio) -> str:
+        with pytest.raises(Unplayable) as refused:
+            _ = [piece async for piece in studio.to_wav(tmp_path / "silence")]
+        return str(refused.value)
+
+    with capture_logs() as said:
+        strict = within(landlock_is_required=True)
+        assert await converts(strict) == studio_module.NOT_CONFINED
+        assert [(each["event"], each["log_level"]) for each in said] == [("band.landlock_missing", "error")]
+        said.clear()
+        lenient = within()
+        for _ in range(2):
+            assert "damaged" in await converts(lenient)
+        assert [(each["event"], each["log_level"]) for each in said] == [("band.landlock_missing", "warning")]
+
+
+def test_whether_the_kernel_has_it_is_told_where_readiness_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert readiness._landlock() == "ok"
+    monkeypatch.setattr(worker, "landlock_version", lambda: 0)
+    assert readiness._landlock() == "away"
