@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults studio charts drill lock readme clean
+.PHONY: help install up test bench faults scale studio charts drill lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: $(STAMP) ## Measure, side by side with the peers
 faults: $(STAMP) ## Fill disks, then kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/full_disks.py
 	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
+
+scale: $(STAMP) ## Many of each role, a cluster of NATS that loses a node, and the code of before beside ours (ARGS="-k nats")
+	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/scale.py $(ARGS)
 
 studio: $(STAMP) ## Build real plug-ins, ours and others', through the API, and the C++ client elsewhere; installs what they need, takes minutes (ARGS="-k mda")
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio

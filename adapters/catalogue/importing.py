@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 import psycopg
 from msgspec import Struct, json
@@ -27,6 +27,7 @@ from adapters.provides import provides
 from commands.catalogue.ports import Importing, Paused, Refused, Sent, track_id
 from commands.kernel import derived_id
 from domain.catalogue.imports import Counts, Options, Report
+from domain.kernel import Unavailable
 from projections.catalogue.tracks import track_documents
 
 PAGE = 5_000
@@ -50,6 +51,20 @@ _BESIDE = {
 }
 
 Progress = Callable[[int, int, int], None]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BooksUnavailable(Unavailable):
+    """The books cannot be written at the moment. Send it again shortly; what is sent twice is read once."""
+
+
+async def _in_books(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """Do it in a thread: in one transaction, so that when the books break away nothing of it was done, or all of it."""
+    try:
+        return await asyncio.to_thread(work, *arguments, **named)
+    except psycopg.OperationalError as problem:
+        raise BooksUnavailable from problem
 
 
 class Importer(Importing):
@@ -59,16 +74,16 @@ class Importer(Importing):
         self._url = postgres_url
 
     async def run(self, sent: Sent, path: Path, today: date) -> Report:
-        """Read a file, once: what was read before is only told again. Raises Paused, Refused."""
-        return await asyncio.to_thread(self._run, sent, path, today)
+        """Read a file, once: what was read before is only told again. Raises Paused, Refused and BooksUnavailable."""
+        return await _in_books(self._run, sent, path, today)
 
     async def forget(self, workspace_id: str) -> None:
         """Delete all rows of a workspace."""
-        await asyncio.to_thread(self._forget, workspace_id)
+        await _in_books(self._forget, workspace_id)
 
     async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
         """Put what waits for a title under the recording that it is; nothing happens when that is so already."""
-        await asyncio.to_thread(self._resolve, workspace_id, title_id, isrc)
+        await _in_books(self._resolve, workspace_id, title_id, isrc)
 
     def _resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
         with psycopg.connect(self._url) as connection:

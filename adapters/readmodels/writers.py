@@ -263,16 +263,19 @@ class JobWriter:
         for each in page:
             for reaction in self._reactions.get(type(each.event), ()):
                 if reaction.only(each.event):
-                    due = reaction.due(each.event) or now
-                    state = "ready" if due <= now else "waiting"
-                    jobs.append((reaction.name, each.position, each.stream, each.workspace_id, due, state))
-                    if due <= now:
+                    due = reaction.due(each.event)
+                    jobs.append((reaction.name, each.position, each.stream, each.workspace_id, due))
+                    if due is None or due <= now:
                         self.queues.add(reaction.queue.name)
         if jobs:
+            # By the clock of Postgres, by which they are claimed: ours may be ahead of it, and then what is to be done
+            # at once would wait.
             await connection.execute(
-                "INSERT INTO jobs (reaction, position, stream, workspace_id, due_at, state) SELECT * FROM "
-                "unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[], %s::text[]) "
-                "ON CONFLICT DO NOTHING",
+                "INSERT INTO jobs (reaction, position, stream, workspace_id, due_at, state) "
+                "SELECT reaction, position, stream, workspace_id, coalesce(due_at, now()), "
+                "CASE WHEN due_at > now() THEN 'waiting' ELSE 'ready' END "
+                "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::timestamptz[]) "
+                "AS t(reaction, position, stream, workspace_id, due_at) ON CONFLICT DO NOTHING",
                 [list(column) for column in zip(*jobs, strict=True)],
             )
         return []

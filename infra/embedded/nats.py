@@ -54,8 +54,9 @@ class EmbeddedNats(EmbeddedServer):
             self._note["password"] = secrets.token_urlsafe(24)
             self._note["instance"] = secrets.token_hex(6)
 
-    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        settings = {
+    def _configuration(self) -> dict[str, Any]:
+        """What the server is told, in its own words."""
+        return {
             "listen": f"{LOOPBACK}:{self.ports[0]}",
             "server_name": self._server_name,
             "jetstream": {
@@ -67,8 +68,11 @@ class EmbeddedNats(EmbeddedServer):
             "max_payload": 8 << 20,
             "lame_duck_duration": "30s",
         }
+
+    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         config = self.directory / "nats.json"
-        write_private(config, json.dumps(settings, indent=1) + "\n")  # its language is a superset of JSON
+        # Its language is a superset of JSON.
+        write_private(config, json.dumps(self._configuration(), indent=1) + "\n")
         return spawn(
             [program("nats-server"), "-c", str(config)],
             cwd=self.directory,

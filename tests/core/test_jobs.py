@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded
 from infra.settings import Settings
 from tests.core.conftest import House, eventually
-from tests.core.orchard import AlarmSet, Diary, Hasty, TreePlanted, TreeWatered
+from tests.core.orchard import AlarmSet, Diary, Hasty, PlantTree, TreePlanted, TreeWatered
 
 
 class Rain(Unavailable):
@@ -497,3 +497,25 @@ async def test_a_job_that_cannot_even_be_given_up_is_tried_to_give_up_again_and_
         await jobs(house, [hasty])
         [(problem,)] = await eventually(lambda: house.fetch("SELECT problem FROM jobs WHERE state = 'parked'"))
     assert problem == "RuntimeError('never')"
+
+
+async def test_what_is_to_be_done_at_once_is_done_at_once_whatever_our_clock_says(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs are claimed by the clock of Postgres, and a projector's own may be ahead of it."""
+
+    class Ahead:
+        @staticmethod
+        def now(tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("adapters.readmodels.writers.datetime", Ahead)
+    done: list[str] = []
+
+    async def note(recorded: Recorded, _: Any) -> None:
+        done.append(recorded.stream)
+
+    reaction = Reaction(name="note", kinds=(TreePlanted,), handler=note, due=lambda _: None)
+    async with house.relaying(), house.projecting(reactions=[reaction]), house.working(reaction):
+        await house.ask(PlantTree(tree_id="1"))
+        await eventually(lambda: done == ["tree-1"])

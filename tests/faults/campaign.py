@@ -3,12 +3,14 @@
     python -m tests.faults.campaign [--commands 300] [--seed 7] [--only NAME ...]
 
 Every acknowledged command is then looked for with SQL, once and not twice; read models are compared with a replay from
-the first event; every webhook came, under one id. A failure prints the seed and the fault.
+the first event; what people made in each context is shown as they were told (`worlds`); every webhook came, under one
+id; at the end `verify` finds nothing. A failure prints the fault, the seed, and how few turns of it still fail.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import shutil
 import signal
@@ -20,22 +22,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import httpx
+import nats
+import nats.aio.msg
 import psycopg
 
+from adapters.operators.verifying import verify
+from infra.container import container
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
-from tests.faults.cluster import ROLES, Cluster, Crowd, Job
+from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler
+from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
 from tests.journeys.kit import eventually
 
 #: How long somebody who is paused says nothing: longer than a lease, so that others take over.
 PAUSE_SECONDS = 3.0
+#: Marks a message that was sent again by a fault.
+ECHO = "Echo"
+#: How far clocks jump: further than a lease, and not as far as people are patient.
+CLOCK_JUMP_SECONDS = 20
+#: As few turns show little.
+FEWEST = 4
 
 
 class Written(NamedTuple):
@@ -53,9 +66,11 @@ class Mixture(Crowd):
         super().__init__(cluster, name)
         self.acknowledged: list[Written] = []
         self.seed = seed
+        self.turns_done = 0
         self._lock = Lock()
         self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
+        self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
             (self._same_analysis_again, 2),
@@ -65,12 +80,16 @@ class Mixture(Crowd):
             (self._offer, 2),
             (self._name, 1),
             (self._registration, 1),
+            (self.worlds.license, 4),
+            (self.worlds.build, 3),
+            (self.worlds.beat, 2),
+            (self.worlds.track, 5),
         ]
 
     @contextmanager
     def busy(self, count: int) -> Iterator[None]:
         """So many commands while the block runs; afterwards all have been acknowledged."""
-        with ThreadPoolExecutor(4) as pool:
+        with self.worlds.worked_off(), ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(self._turn, number) for number in range(count)]
             yield
             for each in answers:
@@ -78,24 +97,25 @@ class Mixture(Crowd):
 
     @property
     def done(self) -> int:
-        """Commands that were acknowledged so far."""
-        return len(self.acknowledged)
+        """Turns, of several commands each, that are over so far."""
+        return self.turns_done
 
     def _turn(self, number: int) -> None:
         chance = random.Random(f"{self.seed}-{number}")
         kinds, weights = zip(*self._turns, strict=True)
         chance.choices(kinds, weights)[0](chance)
+        with self._lock:
+            self.turns_done += 1
 
     def _note(self, name: str, field: str, value: str) -> None:
         with self._lock:
             self.acknowledged.append(Written(name, field, value))
 
-    def _asked(self, status: int, method: str, path: str, **options: object) -> httpx.Response:
-        def ask() -> httpx.Response:
-            return self._http.request(method, path, headers=self._owner.headers, **options)  # type: ignore[arg-type]
-
-        answer = self.retrying(ask)
-        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+    def _asked(self, status: int | tuple[int, ...], method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {**self._owner.headers, **options.pop("headers", {})}
+        answer = self.retrying(lambda: self._http.request(method, path, headers=headers, **options))
+        expected = (status,) if isinstance(status, int) else status
+        assert answer.status_code in expected, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer
 
     def _deleted(self, path: str) -> None:
@@ -172,7 +192,8 @@ class Mixture(Crowd):
         self._note("identity.PersonRegistered", "person_id", answer.json()["user_id"])
 
     def check_acknowledged(self) -> None:
-        """Each acknowledged command is in the log exactly once, found by SQL."""
+        """Each acknowledged command is in the log exactly once, found by SQL, and is shown as it was acknowledged."""
+        self.worlds.compare()
         with psycopg.connect(self.cluster.postgres.url, autocommit=True) as connection:
             for name, field in sorted({(each.name, each.field) for each in self.acknowledged}):
                 wanted = {each.value for each in self.acknowledged if each.name == name}
@@ -183,6 +204,12 @@ class Mixture(Crowd):
                 ).fetchall()
                 found = {value: times for value, times in rows if value in wanted}
                 assert found == dict.fromkeys(wanted, 1), f"{name}: {wanted - set(found)} lost, or {found} doubled"
+            ended = connection.execute(
+                "SELECT convert_from(state, 'UTF8')::jsonb ->> 'build_id' AS build, count(*) FROM ledger_events "
+                "WHERE topic IN ('builds.BuildFailed', 'builds.BuildCancelled', 'builds.BuildSucceeded') "
+                "GROUP BY build HAVING count(*) > 1"
+            ).fetchall()
+            assert not ended, "a build ends once"
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -260,6 +287,51 @@ def _jobs_repeated(cluster: Cluster) -> None:
         connection.execute("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'running'")
 
 
+def _away(name: str) -> Fault:
+    def away(cluster: Cluster) -> None:
+        server = _server(name)(cluster)
+        server.stop()
+        time.sleep(PAUSE_SECONDS)
+        server.start()
+
+    return away
+
+
+def _echoed(cluster: Cluster) -> None:
+    """Whoever listens gets messages twice and in another order; the stream does not take them."""
+    asyncio.run(_again(cluster.nats.url, {"Nats-Expected-Last-Sequence": "1"}))
+
+
+def _foreign(cluster: Cluster) -> None:
+    """The same, and the stream takes them."""
+    asyncio.run(_again(cluster.nats.url, {}))
+
+
+async def _again(url: str, headers: dict[str, str]) -> None:
+    client = await nats.connect(url)
+    kept: list[nats.aio.msg.Msg] = []
+
+    async def keep(message: nats.aio.msg.Msg) -> None:
+        if ECHO not in (message.headers or {}):
+            kept.append(message)
+
+    await client.subscribe("ledgerline.events.>", cb=keep)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 2 * PAUSE_SECONDS
+    while loop.time() < until:
+        await asyncio.sleep(0.05)
+        for message in random.sample(kept, min(len(kept), 10)):
+            await client.publish(message.subject, message.data, headers={ECHO: "1", **headers})
+    await client.close()
+
+
+def _clocks_jump(cluster: Cluster) -> None:
+    """The clocks of all roles go ahead, then behind, then right again; that of Postgres is right all the while."""
+    for offset in (CLOCK_JUMP_SECONDS, -CLOCK_JUMP_SECONDS, 0):
+        cluster.set_clocks(offset)
+        time.sleep(PAUSE_SECONDS)
+
+
 def _everything_killed(cluster: Cluster) -> None:
     for role in cluster.roles.values():
         role.kill()
@@ -280,7 +352,11 @@ FAULTS: dict[str, Fault] = {
     "connections to postgres cut": _connections_cut,
     "objects restarted": _restarted("blobs"),
     "objects killed": _crashed("blobs"),
+    "objects away": _away("blobs"),
     "leases lost": _jobs_repeated,
+    "messages repeated and out of order": _echoed,
+    "messages of strangers in the stream": _foreign,
+    **({"clocks jump": _clocks_jump} if compiler() else {}),
 }
 
 
@@ -293,7 +369,38 @@ def suffer(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
     cluster.await_ready(*ROLES)
     people.check(timeout=120)
     people.check_acknowledged()
-    return people.done
+    return len(people.acknowledged)
+
+
+def verified(cluster: Cluster) -> None:
+    """`verify` finds nothing: neither in the log, nor read models, objects or the stream."""
+
+    async def look() -> list[str]:
+        async with container(cluster.settings) as here:
+            return [str(finding) async for each in verify(here) for finding in each.findings]
+
+    found: list[str] = []
+
+    def is_clean() -> bool:
+        found[:] = asyncio.run(look())
+        return not found
+
+    try:
+        eventually(is_clean, timeout=60)
+    except AssertionError as still:
+        raise AssertionError(f"verify finds: {found[:5]}") from still
+
+
+def shortest(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
+    """How few turns of a seed still fail, found by halving; those that ran together may fail once and not again."""
+    while commands > FEWEST:
+        try:
+            suffer(cluster, name, commands=commands // 2, seed=seed)
+        except Exception:  # noqa: BLE001 - any failure is the failure
+            commands //= 2
+        else:
+            break
+    return commands
 
 
 @contextmanager
@@ -325,9 +432,18 @@ def main() -> int:
                 done = suffer(cluster, name, commands=given.commands, seed=given.seed + number)
             except Exception as problem:  # noqa: BLE001 - the next fault is tried all the same
                 failed.append(name)
-                print(f"{name:32} FAILED with seed {given.seed + number}: {problem}", flush=True)
+                seed = given.seed + number
+                print(f"{name:36} FAILED with seed {seed}: {problem}", flush=True)
+                fewest = shortest(cluster, name, commands=given.commands, seed=seed)
+                again = f"--only '{name}' --commands {fewest} --seed {seed}"
+                print(f"{'':36} the shortest that fails: python -m tests.faults.campaign {again}", flush=True)
             else:
-                print(f"{name:32} {done} acknowledged, all there once, {time.monotonic() - began:.0f} s", flush=True)
+                print(f"{name:36} {done} acknowledged, all there once, {time.monotonic() - began:.0f} s", flush=True)
+        try:
+            verified(cluster)
+        except AssertionError as problem:
+            failed.append("verify")
+            print(problem, flush=True)
     if not failed:
         shutil.rmtree(directory, ignore_errors=True)
         return 0

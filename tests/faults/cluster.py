@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -43,23 +48,70 @@ ROLES = {
 }
 
 
+def compiler() -> str | None:
+    """What compiles the clock that a fault moves; None where there is nothing."""
+    return shutil.which("cc") or shutil.which("gcc")
+
+
+class _InTurn(httpx.HTTPTransport):
+    """Asks processes that serve on this machine, each in turn."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__(limits=httpx.Limits(max_connections=100, max_keepalive_connections=20))
+        self._ports = cycle(ports)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/objects/"):
+            return super().handle_request(request)  # a link says itself where it leads
+        request.url = request.url.copy_with(port=next(self._ports))
+        return super().handle_request(request)
+
+
 class Cluster:
     """Every role in a process of its own, and the servers they stand on."""
 
-    def __init__(self, postgres: EmbeddedPostgres, nats: EmbeddedNats, blobs: EmbeddedBlobs, directory: Path) -> None:
+    def __init__(
+        self,
+        postgres: EmbeddedPostgres,
+        nats: EmbeddedNats,
+        blobs: EmbeddedBlobs,
+        directory: Path,
+        *,
+        roles: Mapping[str, list[str]] | None = None,
+        nats_url: str = "",
+        **settings: Any,
+    ) -> None:
+        """`roles` by their names, as they are started; those that serve are asked in turn."""
+        roles = ROLES if roles is None else roles
         self.postgres, self.nats, self.blobs = postgres, nats, blobs
         migrate(postgres.url)
         # Who has been killed is missed sooner than in the world, so that the tests are over sooner.
         self.settings = settings_for(
-            postgres.url, nats.url, blobs.url, blobs.access_key, blobs.secret_key, "faults", lease_seconds=2.0
-        )
-        (logs := directory / "logs").mkdir()
+            postgres.url, nats_url or nats.url, blobs.url, blobs.access_key, blobs.secret_key, "faults",
+            lease_seconds=2.0, build_claim_seconds=1.0, build_lease_seconds=3.0, build_start_seconds=5.0,
+            seal_seconds=0.5,
+            monthly_build_limits={"free": 1_000_000}, build_local_roots=(str(directory), tempfile.gettempdir()),
+            **settings,
+        )  # fmt: skip
+        self.directory = directory
+        clock = self._clock_of_ours(directory)
+        (logs := directory / "logs").mkdir(exist_ok=True)
+        ports = iter(free_ports(2 * len(roles)))
+        # The first that serves is at the address of the settings, others at their own.
+        served = {name: next(ports) for name, words in roles.items() if words[0] == "serve" and name != "serve"}
         self.roles = {
-            name: Process(name, ["infra.cli", *arguments], self.settings.changed(health_port=port), logs)
-            for (name, arguments), port in zip(ROLES.items(), free_ports(len(ROLES)), strict=True)
+            name: Process(
+                name,
+                ["infra.cli", *arguments],
+                self.settings.changed(health_port=next(ports), **({"port": served[name]} if name in served else {})),
+                logs,
+                clock,
+            )
+            for name, arguments in roles.items()
         }
         self.outside = Neighbour()
-        self.http = httpx.Client(base_url=self.settings[Service].url, timeout=30)
+        doors = [self.settings[Service].port, *served.values()]
+        self.http = httpx.Client(base_url=self.settings[Service].url, timeout=30, transport=_InTurn(doors))
 
     def __enter__(self) -> Self:
         self.outside.__enter__()
@@ -82,10 +134,26 @@ class Cluster:
             role = self.roles[name]
             await_ready(
                 role,
-                self.settings[Service].url
-                if name == "serve"
+                role.settings[Service].url
+                if name.startswith("serve")
                 else f"http://127.0.0.1:{role.settings[Operation].health_port}",
             )
+
+    def _clock_of_ours(self, directory: Path) -> dict[str, str]:
+        """What makes a process take the time from our clock, where it can be made."""
+        self._clock = directory / "clock"
+        self.set_clocks(0)
+        if (compile_with := compiler()) is None:
+            return {}
+        library = directory / "clock.so"
+        source = Path(__file__).with_name("clock.c")
+        subprocess.run([compile_with, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+        return {"LD_PRELOAD": str(library), "CLOCK_FILE": str(self._clock)}
+
+    def set_clocks(self, seconds: int) -> None:
+        """Let the clocks of all roles be so far ahead (negative: behind), from now on."""
+        with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
+            file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
     def crash(self, name: str) -> None:
         """Kill a role in the middle of whatever it does, and start it again."""

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from tests.faults.campaign import FAULTS, Mixture, Written, suffer
+from tests.faults.campaign import FAULTS, Mixture, Written, suffer, verified
 from tests.faults.cluster import Cluster
 
 
-@pytest.mark.parametrize("fault", ["serve killed", "nats killed", "postgres killed", "connections to postgres cut"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "serve killed",
+        "nats killed",
+        "postgres killed",
+        "connections to postgres cut",
+        "messages repeated and out of order",
+    ],
+)
 def test_what_was_acknowledged_is_there_once_whatever_has_died(cluster: Cluster, fault: str) -> None:
-    assert suffer(cluster, fault, commands=60, seed=11) > 40
+    # A turn is several commands in some contexts.
+    assert suffer(cluster, fault, commands=40, seed=11) > 25
+
+
+def test_after_all_of_it_everything_that_is_kept_is_as_it_should_be(cluster: Cluster) -> None:
+    verified(cluster)
 
 
 def test_a_command_that_was_acknowledged_and_lost_is_noticed(cluster: Cluster) -> None:
@@ -22,6 +38,23 @@ def test_a_command_that_was_acknowledged_and_lost_is_noticed(cluster: Cluster) -
 
     with pytest.raises(AssertionError, match="never-written"):
         people.check_acknowledged()
+
+
+def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -> None:
+    people = Mixture(cluster, "forgers", 4)
+    chance = random.Random(4)
+    with people.busy(0):
+        for turn in (people.worlds.license, people.worlds.beat, people.worlds.track, people.worlds.track):
+            turn(chance)
+    people.worlds.compare()
+    forged = people.worlds.machines[next(iter(people.worlds.machines))]
+    forged.add("nobody's")
+    with pytest.raises(AssertionError, match="seats"):
+        people.worlds.compare()
+    forged.discard("nobody's")
+    people.worlds.titles = dict.fromkeys(people.worlds.titles, "Another")
+    with pytest.raises(AssertionError):
+        people.worlds.compare()
 
 
 def test_there_are_twenty_faults_to_suffer() -> None:

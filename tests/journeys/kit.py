@@ -131,8 +131,16 @@ def _private_key() -> str:
 class Process:
     """One process of the service, its log in a file; it dies with the tests."""
 
-    def __init__(self, name: str, arguments: list[str], settings: Settings, directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        settings: Settings,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._environment = environment or {}
         self.settings = settings
         self.log_path = directory / f"{name}.log"
         self._command = [sys.executable, "-X", "faulthandler", "-W", "error::RuntimeWarning", "-m", *arguments]
@@ -160,7 +168,12 @@ class Process:
             name: value for name, value in os.environ.items() if not name.startswith(("LEDGERLINE_", "PYTEST_"))
         }
         # Postgres draws the line at its own number of connections, not at ours: one thread for numbers is enough.
-        environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **self.settings.environment()}
+        environment |= {
+            "OPENBLAS_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+            **self.settings.environment(),
+            **self._environment,
+        }
         with self.log_path.open("ab") as log:
             self.process = spawn(self._command, cwd=ROOT, env=environment, output=log)
         return self

@@ -1,0 +1,231 @@
+"""What people make in every context, as they know it from answers, and whether the service shows the same afterwards.
+
+This is the model that a campaign is checked against: it knows nothing of events, only what was acknowledged. Each turn
+works on something new, so whatever else happens, nobody but the fault can be why it is not as its maker left it.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import httpx
+
+from tests.journeys.kit import eventually
+from tests.runner.projects import lv2_with_make, repository
+
+KEYS = "/functions/v1/plugin-activation"
+BUILDS = "/functions/v1/builds"
+RUNNER = "/functions/v1/runner"
+CATEGORY = "LoFi – Melodic/Calm"
+#: How long a runner goes on with a job that it cannot tell of.
+PATIENCE_SECONDS = 20.0
+#: Of tracks, which are looked for by their ISRC in all workspaces.
+_NUMBERS = count(1)
+
+
+class Asks(Protocol):
+    """Asks in somebody's name, again and again while it is unavailable, and holds to a status."""
+
+    def __call__(self, status: int | tuple[int, ...], method: str, path: str, **options: Any) -> httpx.Response: ...
+
+
+class Worlds:
+    """Licenses, builds, beats and a catalogue of one workspace."""
+
+    def __init__(self, asked: Asks, note: Callable[[str, str, str], None], http: httpx.Client, directory: Path) -> None:
+        self._asked = asked
+        self._note = note
+        #: The machines of each code.
+        self.machines: dict[str, set[str]] = {}
+        #: How each build will end: the code of its error.
+        self.builds: dict[str, str] = {}
+        #: The title of each track; None: removed.
+        self.titles: dict[str, str | None] = {}
+        #: Plays of each track by day: on Spotify, on Apple Music.
+        self.plays: dict[str, dict[str, tuple[int, int]]] = {}
+        self.project_id = str(self._made("/functions/v1/projects", {"name": "Sturdy"})["id"])
+        source = repository(directory / f"source-{uuid4().hex}", lv2_with_make())
+        asked(200, "POST", "/functions/v1/plugin-repos/link",
+              json={"project_id": self.project_id, "repo_full_name": str(source)})  # fmt: skip
+        self.runner = Played(http, str(asked(201, "POST", "/functions/v1/runners/registration-token").json()["token"]))
+
+    def _made(self, path: str, body: Any, status: int = 201) -> dict[str, Any]:
+        """What was made by a request that may be sent again."""
+        headers = {"Idempotency-Key": uuid4().hex}
+        made: dict[str, Any] = self._asked(status, "POST", path, json=body, headers=headers).json()
+        return made
+
+    def license(self, chance: random.Random) -> None:
+        """A code with two seats, and people who take them and give them back."""
+        code = str(self._made(f"{KEYS}/generate", {"project_id": self.project_id, "max_activations": 2})["code"])
+        machines = self.machines[code] = set()
+        for _ in range(chance.randrange(7)):
+            machine = f"machine-{chance.randrange(4)}"
+            body = {"code": code, "machine_id": machine}
+            if chance.random() < 0.65:
+                fits = machine in machines or len(machines) < 2
+                answer = self._asked(200 if fits else 403, "POST", f"{KEYS}/activate", json=body)
+                if fits:
+                    machines.add(machine)
+                    assert answer.json()["activations"] == len(machines), "a seat was taken twice, or not at all"
+            else:
+                # Not activated: it was given back before, or asked twice, because the first answer was lost.
+                self._asked((200, 404), "POST", f"{KEYS}/deactivate", json=body)
+                machines.discard(machine)
+
+    def build(self, chance: random.Random) -> None:
+        """A build, which the runner takes and fails."""
+        made = self._made(BUILDS, {"project_id": self.project_id, "platforms": ["linux"], "formats": ["lv2"]})
+        self.builds[made["id"]] = ends_with(made["id"])
+        self._note("builds.BuildAsked", "build_id", made["id"])
+        if chance.random() < 0.1:
+            answer = self._asked((200, 409), "POST", f"{BUILDS}/{made['id']}/cancel")
+            if answer.status_code == 200:
+                self.builds[made["id"]] = "cancelled"
+
+    def beat(self, _: random.Random) -> None:
+        """A beat that is only written down."""
+        made = self._made("/api/generate/beat", {"categoryName": CATEGORY, "mode": "metadata_only"}, 200)
+        self._note("beats.BeatCreated", "beat_id", made["beat"]["id"])
+
+    def track(self, chance: random.Random) -> None:
+        """A track that is added, renamed a few times, and perhaps removed."""
+        isrc, title = f"QZFLT25{next(_NUMBERS):05d}", f"Take {uuid4().hex}"
+        # It is there already: it was asked twice, because the first answer was lost.
+        self._asked((201, 409), "POST", "/api/v1/tracks", json={"isrc": isrc, "title": title, "artist": "Sturdy"})
+        self._note("catalogue.TrackAdded", "isrc", isrc)
+        for _ in range(chance.randrange(3)):
+            title = f"Take {uuid4().hex}"
+            self._asked(200, "PATCH", f"/api/v1/tracks/{isrc}", json={"title": title})
+        self.titles[isrc] = title
+        if chance.random() < 0.5:
+            self._plays(isrc, chance)
+        elif chance.random() < 0.4:
+            self._asked((200, 404), "DELETE", f"/api/v1/tracks/{isrc}")
+            self.titles[isrc] = None
+
+    def _plays(self, isrc: str, chance: random.Random) -> None:
+        """Reports of plays, of which the last counts for a day, however often it is sent."""
+        days = self.plays[isrc] = {}
+        for _ in range(1 + chance.randrange(3)):
+            rows = {f"2025-03-{1 + chance.randrange(5):02d}": (chance.randrange(900), chance.randrange(900))
+                    for _ in range(3)}  # fmt: skip
+            text = "isrc,date,spotify_streams,apple_streams\n"
+            text += "".join(f"{isrc},{day},{one},{other}\n" for day, (one, other) in rows.items())
+            for _ in range(1 + (chance.random() < 0.3)):
+                self._asked(200, "POST", "/api/v1/analytics/import", content=text.encode(),
+                            headers={"Content-Type": "text/csv"})  # fmt: skip
+            days |= rows
+
+    @contextmanager
+    def worked_off(self) -> Iterator[None]:
+        """Have the runner at work in the block, and afterwards until every build is over."""
+        with self.runner.working():
+            yield
+            eventually(self._all_over, timeout=180)
+
+    def _all_over(self) -> bool:
+        running = [each for each in self.builds if self._build(each)["status"] not in ("failed", "cancelled")]
+        assert not running, running
+        return True
+
+    def _build(self, build_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._asked(200, "GET", f"{BUILDS}/{build_id}").json()
+        return found
+
+    def compare(self) -> None:
+        """Ask the service for all of it."""
+        keys = self._asked(200, "GET", f"{KEYS}/project/{self.project_id}/keys").json()["keys"]
+        assert {each["code"]: each["current_activations"] for each in keys} == {
+            code: len(machines) for code, machines in self.machines.items()
+        }, "every code is there once, with the seats that are taken"
+        assert len(keys) == len(self.machines)
+        for build_id, how in self.builds.items():
+            shown = self._build(build_id)
+            assert (shown.get("error_code") or shown["status"]) == how, (how, shown)
+        for isrc, title in self.titles.items():
+            answer = self._asked(404 if title is None else 200, "GET", f"/api/v1/tracks/{isrc}")
+            assert title is None or answer.json()["data"]["title"] == title, isrc
+        for isrc, days in self.plays.items():
+            answer = self._asked(200, "GET", f"/api/v1/analytics/spotify/{isrc}", params={"days": 365})
+            shown_days = {
+                each["date"]: (each["spotify_streams"], each["apple_streams"]) for each in _rows(answer.json())
+            }
+            assert shown_days == days, isrc
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:
+    data = answer["data"]
+    return data if isinstance(data, list) else next(each for each in data.values() if isinstance(each, list))
+
+
+def ends_with(build_id: str) -> str:
+    """How the runner fails a build: always the same way, whoever tells it how often."""
+    return "step_failed" if int(build_id[0], 16) % 2 else "timed_out"
+
+
+class Played:
+    """A runner that takes what there is, prints a line, and says that it has failed; as long as that is its job."""
+
+    def __init__(self, http: httpx.Client, registration_token: str) -> None:
+        self._http = http
+        about = {"token": registration_token, "name": "sturdy", "platforms": ["linux"], "formats": ["lv2"]}
+        answer = http.post(f"{RUNNER}/register", json=about)
+        assert answer.status_code == 201, answer.text
+        self._headers = {"Authorization": f"Bearer {answer.json()['token']}"}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work in a thread of its own for as long as the block runs."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._work, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
+
+    def _work(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            answer = self._told("/claim", 0.0, json={})
+            if answer is None or answer.status_code != 200:
+                stop.wait(0.1)
+                continue
+            job = answer.json()
+            where, fence = f"/jobs/{job['job_id']}", job["fence"]
+            line = f"building {job['build_id']}\n".encode()
+            (
+                self._goes_on(self._told(f"{where}/steps", json={"fence": fence, "current_step": "configure"}))
+                and self._goes_on(self._told(f"{where}/logs?offset=0&fence={fence}", content=line))
+                and self._told(
+                    f"{where}/finish",
+                    json={"fence": fence, "status": "failed", "error_code": ends_with(job["build_id"])},
+                )
+            )
+
+    @staticmethod
+    def _goes_on(answer: httpx.Response | None) -> bool:
+        """Whether the job is still this runner's; where it is not, somebody else has it, or it is over."""
+        return answer is not None and answer.status_code < 300
+
+    def _told(self, path: str, seconds: float = PATIENCE_SECONDS, **body: Any) -> httpx.Response | None:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                answer = self._http.post(f"{RUNNER}{path}", headers=self._headers, **body)
+                if answer.status_code != 503:
+                    return answer
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.1)
