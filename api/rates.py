@@ -15,6 +15,7 @@ from domain.sections import Section, Sections
 
 S = TypeVar("S", bound=Section)
 
+DAY_SECONDS = 86_400
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
 #: Where the verdict on a request waits for its headers to be written.

@@ -21,10 +21,14 @@ class Rates(Section, frozen=True):
     register_limit_per_hour: Annotated[
         Count,
         says(
-            f"Registrations from one address; {DEVELOPMENT_LIMIT} in development on loopback",
+            f"Registrations, and further workspaces, from one address; {DEVELOPMENT_LIMIT} in development on loopback",
             development=DEVELOPMENT_LIMIT,
         ),
     ] = 20
+    register_limit_per_day: Annotated[
+        Count,
+        says(f"The same in 24 hours; {DEVELOPMENT_LIMIT} in development on loopback", development=DEVELOPMENT_LIMIT),
+    ] = 60
     sign_in_limit_per_hour: Annotated[
         Count,
         says(

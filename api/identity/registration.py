@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from api.auth import anonymous, inside
 from api.identity.ports import Ports
-from api.rates import by_address, by_both, by_subject, rate
+from api.rates import DAY_SECONDS, by_address, by_both, by_subject, rate
 from api.settings import Rates
 from commands.identity.challenges import WRONG_CODES_MAX
 from commands.identity.people import RegisterPerson, VerifyEmail
@@ -33,7 +33,9 @@ def mailbox(email: str) -> str:
         raise NotAnAddress(**problem.facts, loc=("body", "email")) from None
 
 
+#: A workspace is a share of every place that workspaces compete for, so those from one address are few.
 REGISTRATIONS = by_address("register", Rates, lambda rates: rates.register_limit_per_hour)
+REGISTRATIONS_A_DAY = by_address("register-day", Rates, lambda rates: rates.register_limit_per_day, DAY_SECONDS)
 PROOFS = by_address("verify", Rates, lambda rates: rates.register_limit_per_hour)
 #: Codes, and letters of invitation, to one mailbox from one address or workspace: a stranger spends only their own.
 LETTERS = by_both("code", Rates, lambda rates: rates.code_limit_per_hour)
@@ -76,7 +78,7 @@ class Proved(Struct):
     verified: bool
 
 
-@post("/v1/auth/register", tags=["analysis v1"], opt=rate(REGISTRATIONS))
+@post("/v1/auth/register", tags=["analysis v1"], opt=rate(REGISTRATIONS, REGISTRATIONS_A_DAY))
 async def register(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Register an e-mail address. The answer holds the first API key, which is shown this once."""
     vault, context = ports.vault, anonymous()

@@ -10,9 +10,10 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from api.auth import Asker, inside, needs
+from api.auth import Asker, counted_address, inside, needs
 from api.identity.ports import Ports
 from api.identity.profiles import Deleted, Profile, WorkspaceName, profile
+from api.identity.registration import REGISTRATIONS, REGISTRATIONS_A_DAY
 from api.identity.sign_in import enter, with_cookie
 from commands.identity.teams import ForgetWorkspace, OpenWorkspace, RenameWorkspace
 from domain.identity.people import Preferences
@@ -73,9 +74,14 @@ async def list_workspaces(ports: NamedDependency[Ports], asker: NamedDependency[
 
 @post("/v1/account/workspaces", tags=["platform"], opt=needs(None, "viewer"))
 async def open_workspace(
-    data: JSONBody[Named], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
+    request: Request[Any, Any, Any],
+    data: JSONBody[Named],
+    ports: NamedDependency[Ports],
+    asker: NamedDependency[Asker],
 ) -> Membership:
-    """Begin another workspace; whoever begins it owns it."""
+    """Begin another workspace; whoever begins it owns it. It counts as a registration from where it is asked for."""
+    for limit in (REGISTRATIONS, REGISTRATIONS_A_DAY):
+        await ports.limits.count(request, limit, counted_address(request))
     workspace_id = ports.vault.new_id()
     await ports.execute(
         OpenWorkspace(workspace_id=workspace_id, person_id=asker.person_id, name=data.workspace_name.strip()),

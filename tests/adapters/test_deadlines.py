@@ -328,6 +328,16 @@ async def test_an_answer_that_is_too_long_or_no_answer_is_none(answer: bytes, pr
     await party.close()
 
 
+async def test_an_answer_has_a_megabyte_where_nobody_says_otherwise() -> None:
+    party = Party(seconds_max=PATIENCE)
+    whole = bytes(1024 * 1024)
+    async with serving(saying(a_file(whole))) as fits, serving(saying(a_file(whole + b"x"))) as more:
+        assert len((await party.ask("GET", f"http://{fits.place}/")).body) == len(whole)
+        with pytest.raises(NoAnswer, match="more than 1048576 bytes"):
+            await party.ask("GET", f"http://{more.place}/")
+    await party.close()
+
+
 async def test_an_answer_is_told_as_it_is_and_nobody_there_is_told_apart() -> None:
     party = Party(seconds_max=PATIENCE)
     moved = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"

@@ -10,9 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from litestar import Request
 
+from adapters.postgres.settings import Postgres
 from api.auth import counted_address
 from tests.identity.crowd import Visitor, new_email, sign_in, start
 from tests.journeys.kit import Account, Neighbour, Stack, eventually
@@ -326,6 +328,31 @@ def test_one_mailbox_gets_so_many_codes_an_hour_known_or_not(client: httpx.Clien
         assert last["x-ratelimit-remaining"] == "0"
         assert 0 < int(last["retry-after"]) <= 3600
         assert last["x-ratelimit-reset"] == last["retry-after"]
+
+
+def test_so_many_accounts_and_workspaces_are_begun_from_one_address_in_an_hour_and_in_a_day(stack: Stack) -> None:
+    """Each is a share of its own of everything that workspaces compete for."""
+    limits = {"register_limit_per_hour": 2, "register_limit_per_day": 3}
+    with stack.door(**limits, trusted_proxies="127.0.0.1") as url, httpx.Client(base_url=url, timeout=30) as http:
+
+        def register(source: str = "192.0.2.213") -> httpx.Response:
+            return http.post("/v1/auth/register", json={"email": new_email()}, headers={"X-Forwarded-For": source})
+
+        def begin(person: Visitor, source: str = "192.0.2.213") -> httpx.Response:
+            headers = {"Authorization": f"Bearer {person.token}", "X-Forwarded-For": source}
+            return http.post("/v1/account/workspaces", json={"workspace_name": "Another"}, headers=headers)
+
+        me = sign_in(http)
+        assert [register().status_code, begin(me).status_code] == [201, 201]
+        for refused in (register(), begin(me)):
+            assert (refused.status_code, refused.headers["x-ratelimit-limit"]) == (429, "2")
+        assert [register("192.0.2.214").status_code, begin(me, "192.0.2.215").status_code] == [201, 201]
+        with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as database:
+            database.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) + 7200")
+        eventually(lambda: begin(me).status_code == 201)
+        refused = register()
+        assert (refused.status_code, refused.headers["x-ratelimit-limit"]) == (429, "3")
+        assert int(refused.headers["retry-after"]) > 7200
 
 
 def test_one_place_may_try_so_often_an_hour(stack: Stack) -> None:

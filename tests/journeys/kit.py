@@ -80,6 +80,7 @@ PLENTY: dict[str, Any] = {
     "unknown_code_limit_per_minute": 1_000_000,
     "demo_limit_per_hour": 1_000_000,
     "register_limit_per_hour": 1_000_000,
+    "register_limit_per_day": 1_000_000,
     "sign_in_limit_per_hour": 1_000_000,
     "code_limit_per_hour": 1_000_000,
     "refused_limit_per_minute": 1_000_000,
