@@ -20,6 +20,8 @@ from adapters.published import Envelopes
 from adapters.readmodels.audit import AuditUnavailable
 from adapters.readmodels.followers import Follower, Followers
 from adapters.readmodels.past import PositionIsAhead
+from adapters.readmodels.settings import Reading
+from adapters.readmodels.views import LOOK_SECONDS, Progress
 from domain.published import by_stored_name, matching
 from domain.vocabulary import events, renamed
 
@@ -52,6 +54,8 @@ class Page(Struct, frozen=True):
     events: Sequence[Told]
     upto: int
     is_full: bool
+    #: The newest event of the workspace, which may not be told yet.
+    newest: int
 
 
 # Up to where the projector is, everything that will ever be there is there; see `audit`.
@@ -82,8 +86,19 @@ class Subscriptions:
     Those who are at the same place and want the same are given the same page, which is read and written once.
     """
 
-    def __init__(self, pool: Pool, followers: Followers, envelopes: Envelopes, *, retry_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        followers: Followers,
+        progress: Progress,
+        envelopes: Envelopes,
+        *,
+        wait_seconds_max: float,
+        retry_seconds: float = 10.0,
+    ) -> None:
         self._pool = pool
+        self._progress = progress
+        self._wait_seconds_max = wait_seconds_max
         self._followers = followers
         self._envelopes = envelopes
         self._retry_seconds = retry_seconds
@@ -120,6 +135,16 @@ class Subscriptions:
             reading = self._reading[key] = asyncio.create_task(self._read(*key), name="subscribers-page")
             reading.add_done_callback(lambda task: self._over(key, task))
         return await asyncio.shield(reading)
+
+    async def first(self, workspace_id: str, after: int, wanted: Wanted) -> Page:
+        """The page with which a stream begins: what its reader has been told is done belongs to it, within patience."""
+        page = await self.page(workspace_id, after, wanted)
+        deadline = monotonic() + self._wait_seconds_max
+        needed = page.newest
+        while not page.is_full and page.upto < needed and monotonic() < deadline:
+            await self._progress.wait(page.upto + 1, LOOK_SECONDS)
+            page = await self.page(workspace_id, after, wanted)
+        return page
 
     async def next(self, follower: Follower, workspace_id: str, after: int, wanted: Wanted, seconds: float) -> Page:
         """The next page with events; one without, which may be further on, when none came for so long."""
@@ -173,6 +198,7 @@ class Subscriptions:
             events=[Told(position, body) for position, body in written if body is not None],
             upto=found[-1][0] if is_full else max(after, frontier),
             is_full=is_full,
+            newest=head,
         )
 
 
@@ -186,6 +212,15 @@ def _topics(types: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
 
 
 @provides
-def subscriptions(pool: Pool, followers: Followers, envelopes: Envelopes) -> Subscriptions:
+def subscriptions(
+    pool: Pool, followers: Followers, progress: Progress, envelopes: Envelopes, settings: Reading
+) -> Subscriptions:
     """What is told to whoever is subscribed."""
-    return Subscriptions(pool, followers, envelopes, retry_seconds=RETRY_SECONDS)
+    return Subscriptions(
+        pool,
+        followers,
+        progress,
+        envelopes,
+        wait_seconds_max=settings.read_wait_seconds_max,
+        retry_seconds=RETRY_SECONDS,
+    )

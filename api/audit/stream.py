@@ -98,7 +98,7 @@ async def stream_events(
         return Response(b"", media_type=MEDIA_TYPE, headers=headers)
     with ports.subscriptions.place(asker.workspace_id):
         # What is refused is refused with a status, before there is a stream.
-        first = await ports.subscriptions.page(asker.workspace_id, position, wanted)
+        first = await ports.subscriptions.first(asker.workspace_id, position, wanted)
     return Stream(_stream(ports, asker, wanted, position, first), media_type=MEDIA_TYPE, headers=headers)
 
 
