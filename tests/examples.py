@@ -31,6 +31,11 @@ def examples() -> dict[type[Command], Example]:
     return by_command
 
 
+def further() -> list[Example]:
+    """What contexts call `FURTHER`: after these, reactions have more to do than after the examples."""
+    return [each for module in _modules() for each in getattr(importlib.import_module(module), "FURTHER", ())]
+
+
 def _modules() -> Iterator[str]:
     # A folder with layers of its own is an extension, whose commands are there only when it is named as one.
     ours = (path.parent for path in _TESTS.glob("*/examples.py") if not (path.parent / "domain").exists())

@@ -22,12 +22,19 @@ from domain.analyses.findings import Findings
 from tests.examples import Example
 from tests.strategies import ordinary
 
+SONG = "https://example.com/a.mp3"
+
 requested = RequestAnalyses(
     subject_id="an-1",
     workspace_id="w1",
-    items=(Item(analysis_id="an-1", origin="url", source_url="https://example.com/a.mp3"),),
+    items=(Item(analysis_id="an-1", origin="url", source_url=SONG),),
     once=Once(claim_id="once-1", payload_digest="digest", lifetime=timedelta(hours=24)),
     monthly_limit=10,
+)
+uploaded = RequestAnalyses(
+    subject_id="an-1",
+    workspace_id="w1",
+    items=(Item(analysis_id="an-1", origin="upload", source_url="a.wav", object_key="uploads/w1/an-1"),),
 )
 completed = CompleteAnalysis(analysis_id="an-1", findings=ordinary(Findings), detail_key="details/an-1")
 offered = OfferUpload(
@@ -57,4 +64,21 @@ EXAMPLES = (
     Example(NoteSourceDeleted(analysis_id="an-1", object_key="uploads/1"), [requested]),
     Example(offered),
     Example(ExpireObject(storage_object_id="obj-1"), [offered]),
+)
+
+#: What reactions have more to do after.
+FURTHER = (
+    Example(completed, [uploaded]),
+    Example(
+        completed,
+        [
+            RequestAnalyses(
+                subject_id="an-1",
+                workspace_id="w1",
+                items=(
+                    Item(analysis_id="an-1", origin="url", source_url=SONG, webhook_url="https://example.com/hook"),
+                ),
+            )
+        ],
+    ),
 )

@@ -204,3 +204,6 @@ EXAMPLES = (
         )
     ),
 )
+
+#: What reactions have more to do after.
+FURTHER = (Example(elsewhere), Example(far_away, [created]))

@@ -15,7 +15,7 @@ from adapters.log.memory import MemoryLedger
 from adapters.payments.stripe import Payments, PaymentsUnavailable
 from api.auth import Asker
 from api.billing.payments import Checkout, open_checkout
-from commands.billing.ports import Order
+from commands.billing.ports import Order, Subscriptions
 from commands.billing.reactions import CHECKOUT_TIME, close_checkout
 from commands.billing.settings import Plans
 from commands.billing.subscriptions import BeginCheckout
@@ -99,13 +99,13 @@ def stripe() -> Iterator[LittleStripe]:
 @pytest.fixture
 async def scene(stripe: LittleStripe) -> AsyncIterator[Scene]:
     payments = MortalPayments("sk_test_little", [stripe.secret], api_url=stripe.url)
-    yield Scene(log=MortalLedger(lambda: NOON), payments=payments)
+    yield Scene(log=MortalLedger(lambda: NOON), more={Subscriptions: payments})
     await payments.close()
 
 
 def live(scene: Scene, effects: int | None) -> None:
     """From now on whoever acts is killed after so many effects."""
-    scene.log.life = scene.payments.life = Life(effects)  # type: ignore[attr-defined]  # it is a mortal one
+    scene.log.life = scene.more[Subscriptions].life = Life(effects)  # type: ignore[attr-defined]  # it is a mortal one
 
 
 async def ask(scene: Scene) -> Any:
@@ -117,7 +117,7 @@ async def ask(scene: Scene) -> Any:
         plans=SimpleNamespace(settings={Plans: Plans(stripe_prices={"pro": "price_pro"})}),
         service=SimpleNamespace(url="https://beats.example"),
         vault=scene.vault,
-        payments=scene.payments,
+        payments=scene.more[Subscriptions],
     )
     asker = Asker(
         workspace_id=WORKSPACE, person_id="ada", actor="person:ada", scopes=(), correlation_id=UUID(int=1), role="owner"
@@ -239,7 +239,7 @@ async def test_whoever_wakes_late_is_given_the_page_that_was_closed(scene: Scene
     await settle(scene)
     [begun] = [each.event for each in scene.log.all if isinstance(each.event, CheckoutBegun)]
     [customer_id] = stripe.customers
-    late = await scene.payments.open_checkout(
+    late = await scene.more[Subscriptions].open_checkout(
         Order(begun.attempt_id, WORKSPACE, customer_id, begun.price_id, begun.success_url, begun.cancel_url)
     )
     assert stripe.sessions[late.id]["status"] == "expired"
@@ -271,7 +271,7 @@ async def test_while_the_provider_is_away_it_is_tried_again_and_what_cannot_be_r
     stripe.is_away = False
     await settle(scene)
     written_down(scene, stripe)
-    forgotten = Scene(payments=scene.payments)
+    forgotten = Scene(more=scene.more)
     erased = CheckoutBegun(
         workspace_id=WORKSPACE,
         attempt_id="a",

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.payments.stripe import Payments, PaymentsUnavailable
-from commands.billing.ports import Order, Ports
+from commands.billing.ports import Order, Ports, Subscriptions
 from commands.billing.reactions import end_subscriptions
 from domain.billing.subscriptions import CustomerLinked, Status, SubscriptionObserved, billings
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceOpened, workspaces
@@ -72,7 +72,7 @@ async def test_forgetting_a_workspace_ends_everything_it_pays_for_and_nothing_el
     stripe.page_size = 2
     customer_id, mine = await subscribed(payments, stripe, times=5)
     others = await paid(payments, stripe, await payments.create_customer("workspace-2"))
-    scene = Scene(payments=payments)
+    scene = Scene(more={Subscriptions: payments})
     scene.given(billings, WORKSPACE, linked(customer_id), seen(mine[0]))
     last = forgotten(scene)
     for _ in range(2):
@@ -106,7 +106,7 @@ async def test_what_should_have_ended_and_is_not_found_is_told_to_the_operator(
             "incomplete_expired": [],
         }
         for status, warned in told_of.items():
-            scene = Scene(payments=payments)
+            scene = Scene(more={Subscriptions: payments})
             scene.given(billings, WORKSPACE, linked(customer_id), seen(mine, status))
             with capture_logs() as lines:
                 (await scene.follows(end_subscriptions, forgotten(scene))).then()
@@ -115,7 +115,7 @@ async def test_what_should_have_ended_and_is_not_found_is_told_to_the_operator(
             assert all((line["log_level"], line["workspace_id"]) == ("warning", WORKSPACE) for line in told)
     assert another.subscriptions[mine]["status"] == "active"
     customer_id, [mine] = await subscribed(payments, stripe)
-    scene = Scene(payments=payments)
+    scene = Scene(more={Subscriptions: payments})
     scene.given(billings, WORKSPACE, linked(customer_id), seen(mine))
     with capture_logs() as lines:
         await scene.follows(end_subscriptions, forgotten(scene))
@@ -124,7 +124,7 @@ async def test_what_should_have_ended_and_is_not_found_is_told_to_the_operator(
 
 async def test_while_the_provider_is_away_it_is_tried_again(stripe: LittleStripe, payments: Payments) -> None:
     customer_id, [mine] = await subscribed(payments, stripe)
-    scene = Scene(payments=payments)
+    scene = Scene(more={Subscriptions: payments})
     scene.given(billings, WORKSPACE, linked(customer_id), seen(mine))
     last = forgotten(scene)
     stripe.is_away = True
@@ -140,7 +140,7 @@ async def test_what_is_paid_for_after_the_workspace_was_forgotten_ends_too(
     stripe: LittleStripe, payments: Payments
 ) -> None:
     customer_id, _ = await subscribed(payments, stripe, times=0)
-    scene = Scene(payments=payments)
+    scene = Scene(more={Subscriptions: payments})
     scene.given(billings, WORKSPACE, linked(customer_id))
     await scene.follows(end_subscriptions, forgotten(scene))
     late = await paid(payments, stripe, customer_id)
@@ -151,19 +151,19 @@ async def test_what_is_paid_for_after_the_workspace_was_forgotten_ends_too(
 
 async def test_a_workspace_that_lives_keeps_what_it_pays_for(stripe: LittleStripe, payments: Payments) -> None:
     customer_id, [mine] = await subscribed(payments, stripe)
-    scene = Scene(payments=payments)
+    scene = Scene(more={Subscriptions: payments})
     scene.given(workspaces, WORKSPACE, WorkspaceOpened(workspace_id=WORKSPACE, name="studio", opened_at=NOON))
     await scene.follows(end_subscriptions, scene.given(billings, WORKSPACE, linked(customer_id), seen(mine)))
     assert stripe.subscriptions[mine]["status"] == "active"
 
 
 async def test_without_a_customer_without_billing_or_with_one_unknown_there_nothing_happens(payments: Payments) -> None:
-    never = Scene(payments=payments)
+    never = Scene(more={Subscriptions: payments})
     (await never.follows(end_subscriptions, forgotten(never))).then()
     unconfigured = Scene()
     unconfigured.given(billings, WORKSPACE, linked("cus_1"), seen("sub_1"))
     (await unconfigured.follows(end_subscriptions, forgotten(unconfigured))).then()
-    unknown = Scene(payments=payments)
+    unknown = Scene(more={Subscriptions: payments})
     unknown.given(billings, WORKSPACE, linked("cus_1"), seen("sub_1"))
     (await unknown.follows(end_subscriptions, forgotten(unknown))).then()
 

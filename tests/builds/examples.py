@@ -125,3 +125,9 @@ EXAMPLES = (
     Example(registered),
     Example(RemoveRunner(runner_id="runner-1", workspace_id="w1"), [registered]),
 )
+
+#: What reactions have more to do after.
+FURTHER = (
+    Example(asked, [by_github, linked, connected]),
+    Example(CancelBuild(build_id="build-1", workspace_id="w1"), [*at_github, found]),
+)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLedger
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
+from commands.builds.ports import Jobs
 from commands.builds.reactions import queue_build, source_builds
 from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
@@ -314,7 +315,7 @@ class Queue:
 
 async def test_a_build_whose_project_is_linked_before_it_waits_has_its_source() -> None:
     """Whoever follows the link has looked by then who waits for one."""
-    scene = Scene(now=NOW, context=CONTEXT, build_jobs=Queue())
+    scene = Scene(now=NOW, context=CONTEXT, more={Jobs: Queue()})
     for wish in (examples.project, examples.asked, examples.linked):
         await scene.when(wish)
     await scene.follows(source_builds, scene.last(RepositoryLinked))

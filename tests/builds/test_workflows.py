@@ -20,7 +20,8 @@ from adapters.github.bundles import RATIO_FROM_BYTES, Unpacking, plug_ins
 from adapters.github.workflows import GithubWorkflows
 from adapters.web.http import Outbound
 from commands.builds.builds import CancelBuild
-from commands.builds.ports import Chunk, JobRow, NotDone, NotNow
+from commands.builds.ports import Chunk, JobRow, NotDone, NotNow, Workflows
+from commands.builds.ports import Jobs as BuildJobs
 from commands.builds.workflows import HearRun
 from commands.kernel import REACTIONS, Command
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
@@ -207,7 +208,7 @@ async def studio(github: LittleGithub) -> AsyncIterator[Studio]:
     web = Outbound(allow=["127.0.0.1"])
     scene = Scene(context=replace(Scene().context, workspace_id="w1"), settings={"workflow_poll_seconds": 10.0})
     made = Studio(github, scene)
-    scene.build_jobs, scene.workflows = made.jobs, GithubWorkflows(app, web, 1 << 24)
+    scene.more = {BuildJobs: made.jobs, Workflows: GithubWorkflows(app, web, 1 << 24)}
     await made.wish(project, linked, connected)
     try:
         yield made
@@ -302,14 +303,14 @@ async def test_a_server_that_does_not_say_which_run_it_is_is_asked_for_the_one_o
 async def test_a_run_is_asked_for_once_also_when_nobody_lives_to_write_it_down(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dispatch = studio.scene.workflows.dispatch
+    dispatch = studio.scene.more[Workflows].dispatch
 
     async def and_die(*asked: Any) -> None:
         await dispatch(*asked)
         raise NotNow("Nobody is left to write down what became of it.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(studio.scene.workflows, "dispatch", and_die)
+        patch.setattr(studio.scene.more[Workflows], "dispatch", and_die)
         await studio.wish(wanted)
     assert studio.build.workflow_run is None
     await studio.later(1)
@@ -379,13 +380,13 @@ async def test_a_build_that_is_cancelled_while_github_is_asked_for_it_is_ended_t
     studio: Studio, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
     studio.github.actions.old = old
-    dispatch = studio.scene.workflows.dispatch
+    dispatch = studio.scene.more[Workflows].dispatch
 
     async def meanwhile(*asked: Any) -> Any:
         await studio.scene.when(CancelBuild(build_id="build-1", workspace_id="w1"))
         return await dispatch(*asked)
 
-    monkeypatch.setattr(studio.scene.workflows, "dispatch", meanwhile)
+    monkeypatch.setattr(studio.scene.more[Workflows], "dispatch", meanwhile)
     await studio.wish(wanted)
     assert (studio.status(), studio.run.conclusion) == ("cancelled", "cancelled")
 

@@ -20,6 +20,7 @@ from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.settings import Cookies
 from adapters.postgres.settings import Postgres
 from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile, UseBrowserProfile
+from commands.catalogue.ports import CookieJars
 from commands.kernel import REACTIONS
 from domain.catalogue.browser_profiles import (
     BrowserProfileImported,
@@ -219,7 +220,7 @@ class Jars:
 
 async def test_a_process_that_dies_once_a_removal_is_written_down_leaves_no_cookies() -> None:
     jars = Jars()
-    scene = Scene(now=NOW, context=CONTEXT, cookies=jars)
+    scene = Scene(now=NOW, context=CONTEXT, more={CookieJars: jars})
     await scene.when(ImportBrowserProfile(profile_id=1001, workspace_id="w1", name="A session", cookie_count=2))
     await scene.when(RemoveBrowserProfile(profile_id=1001, workspace_id="w1"))
 

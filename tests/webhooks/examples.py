@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.secrets import RotateSigningSecret
 from tests.examples import Example
+from tests.identity.examples import ada
 
 endpoint = RegisterEndpoint(endpoint_id="end-1", workspace_id="w1", url="https://example.com/hook", secret_id="sec-1")
 queued = QueueDelivery(
@@ -52,4 +53,23 @@ EXAMPLES = (
     ),
     Example(GiveUpDelivery(delivery_id="del-1", because="exhausted", reason="no attempt is left"), [queued]),
     Example(RotateSigningSecret(workspace_id="w1", secret_id="sig-2")),
+)
+
+#: What reactions have more to do after.
+FURTHER = (
+    Example(replace(begun, force=True), [queued]),
+    Example(
+        RecordAttempt(
+            delivery_id="del-1",
+            attempt=1,
+            success=False,
+            status_code=410,
+            error_detail="gone",
+            signature=None,
+            duration_seconds=0.1,
+            next_attempt_at=None,
+            gives_up="gone",
+        ),
+        [ada, endpoint, replace(queued, endpoint_id="end-1"), begun],
+    ),
 )

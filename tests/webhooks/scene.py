@@ -31,11 +31,7 @@ from commands.beats.ports import (
     Task,
     Tell,
 )
-from commands.billing.ports import Subscriptions
-from commands.builds.ports import Jobs as BuildJobs
-from commands.builds.ports import Workflows
-from commands.catalogue.ports import CookieJars, Importing
-from commands.identity.ports import Eraser, Secrets
+from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
 from commands.ports import Blobs, Letter, Post, Web
 from commands.webhooks.ports import SigningSecrets
@@ -156,13 +152,8 @@ class Scene:
     artist: Any = field(default_factory=Painter)
     band: Any = field(default_factory=Players)
     provider: Any = field(default_factory=Label)
-    #: Nothing is forgotten beside the log, unless somebody is given who does.
-    eraser: Any = None
-    payments: Any = None
-    importing: Any = None
-    cookies: Any = None
-    build_jobs: Any = None
-    workflows: Any = None
+    #: What else stands in, by its port: of contexts whose own tests have no use for it in others.
+    more: dict[type, Any] = field(default_factory=dict)
     now: datetime = NOON
     settings: dict[str, Any] = field(default_factory=dict)
     context: Context = field(
@@ -238,10 +229,5 @@ class Scene:
             Artist: self.artist,
             Band: self.band,
             MusicProvider: self.provider,
-            Eraser: self.eraser,
-            Subscriptions: self.payments,
-            Importing: self.importing,
-            CookieJars: self.cookies,
-            BuildJobs: self.build_jobs,
-            Workflows: self.workflows,
+            **self.more,
         }

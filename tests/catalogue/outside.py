@@ -1,0 +1,48 @@
+"""What stands in for the books, and for cookies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from commands.catalogue.ports import CookieJars, Importing, Sent
+from domain.catalogue.imports import Counts, Report
+from tests.outside import Known
+
+OBJECTS: tuple[str, ...] = ("imports/w1/import-1", "releases/w1/release-1/artwork/ab")
+
+
+class Imported:
+    """Books of a workspace, which its reports are read into once."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    async def run(self, sent: Sent, path: Path, today: date) -> Report:
+        return Report(source="own.daily", counts=Counts(), digest="")
+
+    async def forget(self, workspace_id: str) -> None:
+        self._known.erased.add(f"books of {workspace_id}")
+
+    async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        self._known.erased.add(f"{title_id} is {isrc}")
+
+
+class Jars:
+    """Cookies of one browser profile, until they are forgotten."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+
+    async def of(self, workspace_id: str) -> Sequence[int]:
+        return [] if f"cookies of {workspace_id}" in self._known.erased else [1001]
+
+    async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
+        self._known.erased.add(f"cookies of {workspace_id}")
+
+
+def outside(known: Known) -> dict[type, Any]:
+    """By their ports."""
+    return {Importing: Imported(known), CookieJars: Jars(known)}
