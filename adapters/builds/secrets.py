@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,9 +20,10 @@ _NONCE_BYTES = 12
 class SecretStore:
     """AES-256-GCM under a key of each workspace, which follows from the server's secret."""
 
-    def __init__(self, vault: Vault, blobs: Blobs) -> None:
+    def __init__(self, vault: Vault, blobs: Blobs, key_of: Callable[[str, str], str] = keys.secret) -> None:
         self._vault = vault
         self._blobs = blobs
+        self._key_of = key_of
 
     async def put(self, workspace_id: str, project_id: str, secret_id: str, text: str) -> None:
         """Store a text; it counts once an event names its id."""
@@ -30,7 +31,7 @@ class SecretStore:
         about = f"{project_id}/{secret_id}".encode()
         sealed = nonce + AESGCM(self._vault.secrets_key(workspace_id)).encrypt(nonce, text.encode(), about)
         await self._blobs.put_bytes(
-            keys.secret(workspace_id, secret_id), sealed, content_type="application/octet-stream"
+            self._key_of(workspace_id, secret_id), sealed, content_type="application/octet-stream"
         )
 
     async def texts(self, workspace_id: str, project_id: str, named: Mapping[str, str]) -> dict[str, str]:
@@ -38,7 +39,7 @@ class SecretStore:
         found = {}
         for name, secret_id in named.items():
             try:
-                stored = await self._blobs.stat(keys.secret(workspace_id, secret_id))
+                stored = await self._blobs.stat(self._key_of(workspace_id, secret_id))
                 sealed = b"".join([piece async for piece in self._blobs.read(stored)])
                 about = f"{project_id}/{secret_id}".encode()
                 key = AESGCM(self._vault.secrets_key(workspace_id))

@@ -153,6 +153,14 @@ class HttpResponse(Struct, frozen=True, kw_only=True):
     duration_seconds: float
 
 
+class Answered(Struct, frozen=True, kw_only=True):
+    """What another server said to a question."""
+
+    status: int
+    retry_after_seconds: float | None
+    body: bytes
+
+
 class Resolver(Protocol):
     """Turns a host name into addresses."""
 
@@ -468,6 +476,37 @@ class Outbound(Web):
                     retry_after_seconds=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
                     body_prefix=prefix,
                     duration_seconds=time.monotonic() - began,
+                )
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds_max: float,
+        size_max: int,
+    ) -> Answered:
+        """Send a request once, follow no redirect, and return the whole answer, whatever its status.
+
+        Raises ForbiddenTarget, Unreachable or TooLarge.
+        """
+        async with self._failures_named(seconds_max):
+            target = self._guard.parse(url)
+            async with self._open().request(
+                method, target, data=body, headers=dict(headers), allow_redirects=False
+            ) as response:
+                decoded = decoder(response.headers.get("Content-Encoding", "identity"))
+                whole = bytearray()
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    for piece in decoded(chunk):
+                        whole += piece
+                        _check_size(len(whole), size_max)
+                return Answered(
+                    status=response.status,
+                    retry_after_seconds=retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC)),
+                    body=bytes(whole),
                 )
 
     async def close(self) -> None:

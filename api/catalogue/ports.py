@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import commands.catalogue.ports
+from adapters.catalogue.baserow import Baserow, TableSecrets
 from adapters.catalogue.books import Books
 from adapters.catalogue.charts import Charts
 from adapters.catalogue.cookies import SealedCookies
@@ -15,6 +16,7 @@ from adapters.readmodels.views import Views
 from api.kernel import Execute
 from commands.catalogue.settings import Imports, Releases
 from commands.kernel import Now
+from commands.ports import Web
 
 
 @dataclass(frozen=True)
@@ -32,4 +34,7 @@ class Ports:
     releases: Releases
     reading: commands.catalogue.ports.Ports
     cookies: SealedCookies
+    tables: Baserow
+    secrets: TableSecrets
+    web: Web
     settings: Imports

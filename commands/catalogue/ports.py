@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from commands.kernel import Execute, Log, Now, derived_id
 from commands.ports import Blobs
 from domain.catalogue.imports import Options, Question, Reason, Report
+from domain.catalogue.tables import Kind, Tables
 from domain.kernel import Value
 
 
@@ -70,6 +71,38 @@ class CookieJars(Protocol):
         """The profiles that a workspace has cookies of."""
 
 
+class Pushed(NamedTuple):
+    """How many rows were made, changed, or were so already."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    def and_then(self, other: Pushed) -> Pushed:
+        """These and others."""
+        return Pushed(*map(sum, zip(self, other, strict=True)))
+
+
+class TablesFailed(Exception):
+    """Tables cannot be pushed into or read, and why; what is `final` waits for a person."""
+
+    def __init__(self, sentence: str, *, final: bool) -> None:
+        super().__init__(sentence)
+        self.final = final
+
+
+class WorkspaceTables(Protocol):
+    """Tables of a workspace's people elsewhere."""
+
+    async def push(self, tables: Tables, workspace_id: str) -> Pushed:
+        """Bring them to what the catalogue has; raises TablesFailed."""
+
+    async def rows(
+        self, tables: Tables, workspace_id: str, kind: Kind, numbers: Sequence[int]
+    ) -> Sequence[Mapping[str, Any]]:
+        """Rows as they are there now, by the names of our fields; raises TablesFailed."""
+
+
 @dataclass(frozen=True)
 class Ports:
     """The log, the books, and where the originals are."""
@@ -80,3 +113,4 @@ class Ports:
     blobs: Blobs
     importing: Importing
     cookies: CookieJars
+    tables: WorkspaceTables

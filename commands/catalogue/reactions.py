@@ -6,24 +6,41 @@ from datetime import date, timedelta
 
 import structlog
 
+from commands.catalogue import edits
 from commands.catalogue.browser_profiles import RemoveBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
-from commands.catalogue.ports import Paused, Ports, Refused, Sent
+from commands.catalogue.ports import Paused, Ports, Refused, Sent, TablesFailed
+from commands.catalogue.tables import AskPush, BeginPush, EndPush
 from commands.catalogue.uploads import ExpireUpload
-from commands.kernel import Queue, reacts_to
+from commands.kernel import Queue, derived_id, reacts_to
 from domain.catalogue import releases
 from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
-from domain.catalogue.releases import ReleaseRemoved
+from domain.catalogue.releases import ReleaseChanged, ReleaseDrafted, ReleaseRemoved
+from domain.catalogue.tables import (
+    TablesConnected,
+    TablesDisconnected,
+    TablesPushAsked,
+    TablesRowsChanged,
+    secret_key,
+    secrets_of,
+    tables_of,
+)
 from domain.catalogue.titles import TitleResolved
+from domain.catalogue.tracks import TrackAdded, TrackChanged
 from domain.catalogue.uploads import UploadSessionStarted, UploadStepReported
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
-from domain.kernel import ERASED, NotFound
+from domain.kernel import ERASED, NotFound, Refusal, Unavailable
 from domain.ledger import Context, Recorded
 
 log = structlog.get_logger(__name__)
 
 IMPORTS = Queue("imports", concurrency=4, timeout=1800.0, attempts=4, apart=True)
+
+
+TABLES = Queue("tables", concurrency=8, timeout=900.0, attempts=6)
+#: Whoever changes one thing changes the next one soon.
+SETTLES_IN = timedelta(seconds=10)
 
 
 async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
@@ -93,6 +110,7 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     workspace_id = recorded.event.workspace_id
     await _delete(objects_of(workspace_id), ports)
     await _delete(releases.objects_of_releases(workspace_id), ports)
+    await _delete(secrets_of(workspace_id), ports)
     await ports.importing.forget(workspace_id)
     await ports.cookies.forget(workspace_id)
 
@@ -142,3 +160,84 @@ async def resolve_title(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, TitleResolved)
     await ports.importing.resolve(event.workspace_id, event.title_id, event.isrc)
+
+
+# --- tables elsewhere -------------------------------------------------------------------------------------------------
+
+
+@reacts_to(TrackAdded, TrackChanged, ReleaseDrafted, ReleaseChanged, name="ask-push", queue=TABLES)
+async def ask_push(recorded: Recorded, ports: Ports) -> None:
+    """What has changed is pushed into the workspace's tables, together with what changes in the same moment."""
+    push_id = derived_id("push", str(recorded.event_id))
+    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, patience=SETTLES_IN)
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(TablesConnected, name="push-at-first", queue=TABLES)
+async def push_at_first(recorded: Recorded, ports: Ports) -> None:
+    """Tables that have just been connected are filled at once."""
+    push_id = derived_id("push", str(recorded.event_id))
+    await ports.execute(AskPush(workspace_id=recorded.workspace_id, push_id=push_id), recorded.context())
+
+
+async def _not_pushed(recorded: Recorded, ports: Ports, problem: str) -> None:
+    event = recorded.event
+    assert isinstance(event, TablesPushAsked)
+    wish = EndPush(workspace_id=event.workspace_id, push_id=event.push_id, reason=problem or "It failed, and again.")
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(TablesPushAsked, name="push-tables", due=lambda event: event.due_at, queue=TABLES, gives_up=_not_pushed)
+async def push_tables(recorded: Recorded, ports: Ports) -> None:
+    """Bring a workspace's tables to what the catalogue has; a stream's jobs come one after the other."""
+    event = recorded.event
+    assert isinstance(event, TablesPushAsked)
+    tables = await ports.log.state(tables_of, event.workspace_id)
+    if event.push_id not in (tables.waiting, tables.running):
+        return
+    await ports.execute(BeginPush(workspace_id=event.workspace_id, push_id=event.push_id), recorded.context())
+    try:
+        pushed = await ports.tables.push(tables, event.workspace_id)
+    except TablesFailed as problem:
+        if not problem.final:
+            raise
+        await _not_pushed(recorded, ports, str(problem))
+    else:
+        wish = EndPush(workspace_id=event.workspace_id, push_id=event.push_id, **pushed._asdict())
+        await ports.execute(wish, recorded.context())
+
+
+@reacts_to(TablesRowsChanged, name="read-tables", queue=TABLES)
+async def read_tables(recorded: Recorded, ports: Ports) -> None:
+    """Rows that were told of are looked up there, and what they say is said of the catalogue's things."""
+    event = recorded.event
+    assert isinstance(event, TablesRowsChanged)
+    tables = await ports.log.state(tables_of, event.workspace_id)
+    if tables.connection_id != event.connection_id:
+        return
+    try:
+        rows = await ports.tables.rows(tables, event.workspace_id, event.kind, event.rows)
+    except TablesFailed as problem:
+        if not problem.final:
+            raise
+        log.info("tables.not_read", workspace_id=event.workspace_id, problem=str(problem))
+        return
+    wish_of = edits.of_release if event.kind == "releases" else edits.of_track
+    for row in rows:
+        if (wish := wish_of(event.workspace_id, row)) is None:
+            continue
+        try:
+            await ports.execute(wish, recorded.context())
+        except Unavailable:
+            raise
+        except Refusal as refusal:
+            # What people type into a table may be wrong; it stays there, and the catalogue as it is.
+            log.info("tables.row_refused", workspace_id=event.workspace_id, code=refusal.code)
+
+
+@reacts_to(TablesDisconnected, name="drop-tables-token")
+async def drop_tables_token(recorded: Recorded, ports: Ports) -> None:
+    """Delete the sealed token of tables that nothing is pushed into any more."""
+    event = recorded.event
+    assert isinstance(event, TablesDisconnected)
+    await ports.blobs.delete(secret_key(event.workspace_id, event.secret_id))

@@ -29,6 +29,12 @@ from domain.catalogue.releases import (
     ReleaseDrafted,
     ReleaseRemoved,
 )
+from domain.catalogue.tables import (
+    TablesConnected,
+    TablesDisconnected,
+    TablesNotPushed,
+    TablesPushed,
+)
 from domain.catalogue.tracks import (
     TrackAdded,
     TrackChanged,
@@ -71,4 +77,8 @@ PUBLISHED = (
     published(UploadSessionCompleted),
     published(UploadSessionAbandoned),
     published(UploadSessionExpired),
+    published(TablesConnected, hidden=("secret_id",)),
+    published(TablesPushed),
+    published(TablesNotPushed),
+    published(TablesDisconnected, hidden=("secret_id",)),
 )

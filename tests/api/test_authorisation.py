@@ -59,6 +59,8 @@ PUBLIC = {
     "GET /functions/v1/plugin-activation/public-key",
     "POST /functions/v1/plugin-activation/machines",
     "POST /functions/v1/plugin-activation/machines/release",
+    # a table elsewhere, with the secret that was shown when it was connected; it is looked up before it is believed
+    "POST /api/v1/workspace-tables/{workspace_id}/webhook",
     # a provider of music, which nothing is believed
     "POST /api/callbacks/suno",
     "POST /api/callbacks/suno/wav",

@@ -19,6 +19,7 @@ from commands.catalogue.releases import (
     ReleaseChanges,
     RemoveRelease,
 )
+from commands.catalogue.tables import AskPush, BeginPush, ConnectTables, DisconnectTables, EndPush, TellOfRows
 from commands.catalogue.titles import ResolveTitle
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
 from commands.catalogue.uploads import AbandonUpload, CompleteUpload, ExpireUpload, ReportStep, StartUpload
@@ -86,7 +87,22 @@ def step(name: str, status: StepStatus = "done", note: str = "") -> ReportStep:
     return ReportStep(session_id="session-1", workspace_id="w1", step=name, status=status, note=note, patience=DAY)
 
 
+connected = ConnectTables(
+    workspace_id="w1", connection_id="c1", url="https://api.baserow.io", secret_id="s1", tracks_table=731,
+    releases_table=732,
+)  # fmt: skip
+asked_for = AskPush(workspace_id="w1", push_id="push-1")
+pushing = [connected, asked_for, BeginPush(workspace_id="w1", push_id="push-1")]
+
 EXAMPLES = (
+    Example(connected),
+    Example(asked_for, [connected]),
+    Example(BeginPush(workspace_id="w1", push_id="push-1"), [connected, asked_for]),
+    Example(EndPush(workspace_id="w1", push_id="push-1", created=3), pushing),
+    Example(
+        TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(1, 2)), [connected]
+    ),
+    Example(DisconnectTables(workspace_id="w1"), [connected]),
     Example(account),
     Example(RenameAccount(account_id="account-1", workspace_id="w1", name="Another name"), [account]),
     Example(assigned, [profile, account]),

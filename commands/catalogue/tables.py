@@ -1,0 +1,175 @@
+"""Tables elsewhere: connected, pushed into, told of changes there, disconnected."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from commands.kernel import Command, Transaction, decides, handles
+from domain.catalogue.tables import (
+    Kind,
+    Tables,
+    TablesConnected,
+    TablesDisconnected,
+    TablesNotPushed,
+    TablesPushAsked,
+    TablesPushBegun,
+    TablesPushed,
+    TablesRowsChanged,
+    tables_of,
+)
+from domain.kernel import Event
+
+
+class ConnectTables(Command):
+    """Push into these tables from now on, whose sealed token has been stored under this id."""
+
+    workspace_id: str
+    connection_id: str
+    url: str
+    secret_id: str
+    tracks_table: int | None
+    releases_table: int | None
+
+
+class AskPush(Command):
+    """Push what the catalogue has, soon."""
+
+    workspace_id: str
+    push_id: str
+    #: How long to wait for what else changes.
+    patience: timedelta = timedelta()
+
+
+class BeginPush(Command):
+    """Write down that the catalogue is being read for a push."""
+
+    workspace_id: str
+    push_id: str
+
+
+class EndPush(Command):
+    """Write down what was pushed; with a reason, why nothing was."""
+
+    workspace_id: str
+    push_id: str
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    reason: str = ""
+
+
+class TellOfRows(Command):
+    """Say that rows were made or changed there."""
+
+    workspace_id: str
+    connection_id: str
+    delivery_id: str
+    kind: Kind
+    rows: tuple[int, ...]
+
+
+class DisconnectTables(Command):
+    """Push nothing there any more."""
+
+    workspace_id: str
+
+
+@handles(ConnectTables)
+async def connect(wish: ConnectTables, transaction: Transaction) -> None:
+    """A workspace has one set of tables; others take their place."""
+    tables = await transaction.find(tables_of, wish.workspace_id)
+    if tables.connection_id == wish.connection_id:
+        return
+    if tables.connection_id:
+        transaction.record(tables_of, wish.workspace_id, _disconnected(wish.workspace_id, tables, transaction.now))
+    connected = TablesConnected(
+        workspace_id=wish.workspace_id,
+        connection_id=wish.connection_id,
+        url=wish.url,
+        secret_id=wish.secret_id,
+        tracks_table=wish.tracks_table,
+        releases_table=wish.releases_table,
+        connected_at=transaction.now,
+    )
+    transaction.record(tables_of, wish.workspace_id, connected)
+
+
+@handles(AskPush)
+async def ask(wish: AskPush, transaction: Transaction) -> None:
+    """What waits to be pushed is pushed once; where there are no tables, nobody minds."""
+    tables = await transaction.find(tables_of, wish.workspace_id)
+    if not tables.connection_id or tables.waiting:
+        return
+    asked = TablesPushAsked(
+        workspace_id=wish.workspace_id,
+        connection_id=tables.connection_id,
+        push_id=wish.push_id,
+        asked_at=transaction.now,
+        due_at=transaction.now + wish.patience,
+    )
+    transaction.record(tables_of, wish.workspace_id, asked)
+
+
+@decides(BeginPush, tables_of)
+def begin(wish: BeginPush, tables: Tables, now: datetime) -> list[Event]:
+    """Only what waits is begun."""
+    if tables.waiting != wish.push_id:
+        return []
+    return [TablesPushBegun(workspace_id=wish.workspace_id, push_id=wish.push_id, begun_at=now)]
+
+
+@decides(EndPush, tables_of)
+def end(wish: EndPush, tables: Tables, now: datetime) -> list[Event]:
+    """Only what has begun, or waits and cannot begin, comes to an end."""
+    if wish.push_id not in (tables.running, tables.waiting):
+        return []
+    if wish.reason:
+        return [
+            TablesNotPushed(workspace_id=wish.workspace_id, push_id=wish.push_id, reason=wish.reason, failed_at=now)
+        ]
+    return [
+        TablesPushed(
+            workspace_id=wish.workspace_id,
+            push_id=wish.push_id,
+            created=wish.created,
+            updated=wish.updated,
+            unchanged=wish.unchanged,
+            pushed_at=now,
+        )
+    ]
+
+
+@decides(TellOfRows, tables_of)
+def tell(wish: TellOfRows, tables: Tables, now: datetime) -> list[Event]:
+    """A delivery is told once, by the tables that are connected."""
+    if tables.connection_id != wish.connection_id:
+        raise tables_of.absent
+    if tables.delivery_id == wish.delivery_id:
+        return []
+    return [
+        TablesRowsChanged(
+            workspace_id=wish.workspace_id,
+            connection_id=wish.connection_id,
+            delivery_id=wish.delivery_id,
+            kind=wish.kind,
+            rows=wish.rows,
+            told_at=now,
+        )
+    ]
+
+
+@decides(DisconnectTables, tables_of)
+def disconnect(wish: DisconnectTables, tables: Tables, now: datetime) -> list[Event]:
+    """What is not connected cannot be disconnected."""
+    if not tables.connection_id:
+        raise tables_of.absent
+    return [_disconnected(wish.workspace_id, tables, now)]
+
+
+def _disconnected(workspace_id: str, tables: Tables, now: datetime) -> TablesDisconnected:
+    return TablesDisconnected(
+        workspace_id=workspace_id,
+        connection_id=tables.connection_id,
+        secret_id=tables.secret_id,
+        disconnected_at=now,
+    )

@@ -1,0 +1,149 @@
+"""Tables of a workspace elsewhere: a Baserow of its people's own, into which tracks and releases are pushed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec.structs import replace
+
+from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Unauthenticated, personal
+
+#: What a table holds.
+Kind = Literal["tracks", "releases"]
+
+
+class TablesConnected(Event):
+    """A workspace's tables are at this address; the token that opens them is sealed, and in no event."""
+
+    workspace_id: str
+    connection_id: str
+    url: Annotated[str, personal("workspace_id", address=True)]
+    secret_id: str
+    tracks_table: int | None
+    releases_table: int | None
+    connected_at: datetime
+
+
+class TablesPushAsked(Event):
+    """What the catalogue has is to be pushed into the tables."""
+
+    workspace_id: str
+    connection_id: str
+    push_id: str
+    asked_at: datetime
+    due_at: datetime
+
+
+class TablesPushBegun(Event):
+    """Somebody reads the catalogue for a push: what changes from now on waits for the next one."""
+
+    workspace_id: str
+    push_id: str
+    begun_at: datetime
+
+
+class TablesPushed(Event):
+    """The tables have what the catalogue had: so many rows were made, changed, or were so already."""
+
+    workspace_id: str
+    push_id: str
+    created: int
+    updated: int
+    unchanged: int
+    pushed_at: datetime
+
+
+class TablesNotPushed(Event):
+    """The tables do not have what the catalogue has, and why."""
+
+    workspace_id: str
+    push_id: str
+    reason: Annotated[str, personal("workspace_id")]
+    failed_at: datetime
+
+
+class TablesRowsChanged(Event):
+    """The tables say that rows were made or changed there, which is looked up before it is believed."""
+
+    workspace_id: str
+    connection_id: str
+    delivery_id: str
+    kind: Kind
+    rows: tuple[int, ...]
+    told_at: datetime
+
+
+class TablesDisconnected(Event):
+    """Nothing is pushed there any more."""
+
+    workspace_id: str
+    connection_id: str
+    secret_id: str
+    disconnected_at: datetime
+
+
+class Tables(State):
+    """What rules know of a workspace's tables; `waiting` is the push that nobody has begun."""
+
+    connection_id: str = ""
+    url: str = ""
+    secret_id: str = ""
+    tracks_table: int | None = None
+    releases_table: int | None = None
+    waiting: str = ""
+    running: str = ""
+    delivery_id: str = ""
+
+
+def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for each event
+    """The tables after one more event."""
+    match event:
+        case TablesConnected():
+            return Tables(
+                connection_id=event.connection_id,
+                url=event.url,
+                secret_id=event.secret_id,
+                tracks_table=event.tracks_table,
+                releases_table=event.releases_table,
+            )
+        case TablesPushAsked():
+            return replace(tables, waiting=event.push_id)
+        case TablesPushBegun():
+            return replace(tables, waiting="", running=event.push_id)
+        case TablesPushed() | TablesNotPushed():
+            return replace(tables, running="")
+        case TablesRowsChanged():
+            return replace(tables, delivery_id=event.delivery_id)
+        case TablesDisconnected():
+            return Tables()
+    return tables
+
+
+class NoTables(NotFound):
+    """This workspace has no tables elsewhere. Connect them first."""
+
+
+class TablesRefused(Conflict):
+    """{problem}"""
+
+
+class NotFromTables(Unauthenticated):
+    """This does not come from tables that are connected. Send the secret that was shown when they were."""
+
+
+class BadTables(Invalid):
+    """{problem}"""
+
+
+def secret_key(workspace_id: str, secret_id: str) -> str:
+    """Under which key the sealed token of tables lies in the object store."""
+    return f"{secrets_of(workspace_id)}{secret_id}"
+
+
+def secrets_of(workspace_id: str) -> str:
+    """What the keys of a workspace's sealed tokens begin with."""
+    return f"tables/{workspace_id}/"
+
+
+tables_of = Category(name="workspacetables", initial=Tables(), evolve=evolve, absent=NoTables)

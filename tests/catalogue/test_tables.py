@@ -1,0 +1,328 @@
+"""A workspace's own Baserow: pushed into by pages and batches, believed only after a look, and never in the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from adapters.catalogue.baserow import Baserow
+from adapters.web.http import Outbound
+from commands.catalogue.edits import of_release, of_track
+from commands.catalogue.ports import Pushed, TablesFailed
+from commands.catalogue.releases import ChangeRelease
+from commands.catalogue.tables import AskPush, BeginPush, EndPush, TellOfRows
+from commands.catalogue.tracks import AddTrack, ChangeTrack
+from domain.catalogue.tables import (
+    NoTables,
+    Tables,
+    TablesConnected,
+    TablesNotPushed,
+    TablesPushAsked,
+    TablesPushBegun,
+    TablesPushed,
+    TablesRowsChanged,
+)
+from tests.catalogue.little_baserow import RELEASES, TOKEN, TRACKS, LittleBaserow, field, little_baserow
+from tests.catalogue.test_contract import refused
+from tests.identity.crowd import Visitor, join, sign_in
+from tests.journeys.kit import Stack, eventually
+from tests.spec import NOW, given
+
+connected = TablesConnected(
+    workspace_id="w1", connection_id="c1", url="https://b.example", secret_id="s1", tracks_table=1,
+    releases_table=None, connected_at=NOW,
+)  # fmt: skip
+asked = TablesPushAsked(workspace_id="w1", connection_id="c1", push_id="p1", asked_at=NOW, due_at=NOW)
+begun = TablesPushBegun(workspace_id="w1", push_id="p1", begun_at=NOW)
+ask = AskPush(workspace_id="w1", push_id="p1")
+
+
+# --- rules ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_to_be_pushed_is_pushed_once() -> None:
+    given().when(ask).then()
+    given(connected).when(ask).then(asked)
+    given(connected, asked).when(replace(ask, push_id="p2")).then()
+    given(connected, asked, begun).when(replace(ask, push_id="p2")).then(replace(asked, push_id="p2"))
+
+
+def test_a_push_begins_and_ends_once() -> None:
+    end = EndPush(workspace_id="w1", push_id="p1", created=3)
+    pushed = TablesPushed(workspace_id="w1", push_id="p1", created=3, updated=0, unchanged=0, pushed_at=NOW)
+    failed = TablesNotPushed(workspace_id="w1", push_id="p1", reason="No.", failed_at=NOW)
+    given(connected, asked).when(BeginPush(workspace_id="w1", push_id="p1")).then(begun)
+    given(connected, asked, begun).when(BeginPush(workspace_id="w1", push_id="p1")).then()
+    given(connected, asked, begun).when(end).then(pushed)
+    given(connected, asked, begun, pushed).when(end).then()
+    given(connected, asked, begun).when(replace(end, reason="No.")).then(failed)
+
+
+def test_a_delivery_is_told_once_and_only_by_the_tables_that_are_connected() -> None:
+    wish = TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(7,))
+    told = TablesRowsChanged(
+        workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(7,), told_at=NOW
+    )
+    given(connected).when(wish).then(told)
+    given(connected, told).when(wish).then()
+    given(connected).when(replace(wish, connection_id="c2")).refused(NoTables)
+
+
+def test_a_row_is_read_as_far_as_it_makes_sense() -> None:
+    change = of_track(
+        "w1", {"track_id": "t1", "title": " Day ", "artist": "", "upc": "", "album": 7, "label": "x" * 501}
+    )
+    assert isinstance(change, ChangeTrack)
+    changes = change.changes
+    assert (changes.title, changes.artist, changes.upc, changes.album, changes.label) == (
+        "Day", UNSET, None, UNSET, UNSET
+    )  # fmt: skip
+    assert changes.release_date is UNSET
+    new = of_track("w1", {"isrc": "qz-tab-26-00001", "title": "T", "artist": "A", "release_date": "2026-01-02"})
+    assert isinstance(new, AddTrack)
+    assert (new.isrc, new.details.release_date) == ("QZTAB2600001", date(2026, 1, 2))
+    assert of_track("w1", {"isrc": "QZTAB2600001", "title": "", "artist": "A"}) is None
+    assert of_track("w1", {"isrc": None, "title": ["T"], "artist": {"a": 1}, "release_date": 7}) is None
+    assert of_release("w1", {"title": "Mine"}) is None
+    assert isinstance(of_release("w1", {"release_id": "r1", "genre": "Pop"}), ChangeRelease)
+
+
+# --- Baserow ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def there() -> Iterator[tuple[str, LittleBaserow]]:
+    """A Baserow."""
+    with little_baserow() as found:
+        yield found
+
+
+class Catalogue:
+    """What there is to push, and the token."""
+
+    def __init__(self, tracks: list[dict[str, Any]]) -> None:
+        self.documents = {"tracks": tracks}
+        self.token: str | None = TOKEN
+
+    async def page(self, projection: Any, workspace_id: str, *, limit: int, offset: int) -> list[Any]:
+        """A page of documents."""
+        part = self.documents[projection.name][offset : offset + limit]
+        return [type("Listed", (), {"body": json.dumps(each).encode()}) for each in part]
+
+    async def texts(self, *_: Any) -> dict[str, str]:
+        """The token, where it is still there."""
+        return {} if self.token is None else {"token": self.token}
+
+
+def track(number: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "track_id": f"t{number}", "isrc": f"QZTAB{number:07d}", "title": f"Song {number}", "artist": "Lumen",
+        "release_date": "2026-03-01", "duration_ms": 187_000, "label": "L", "upc": None, **changed,
+    }  # fmt: skip
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Outbound]:
+    """The guarded way out, with leave to connect to this machine."""
+    found = Outbound(allow=("127.0.0.1",))
+    yield found
+    await found.close()
+
+
+def pusher(web: Outbound, catalogue: Any) -> Baserow:
+    return Baserow(web, catalogue, catalogue)
+
+
+def tables(url: str, **changed: Any) -> Tables:
+    return replace(Tables(connection_id="c1", url=url, secret_id="s1", tracks_table=TRACKS), **changed)
+
+
+async def test_many_rows_come_and_stay_by_pages_and_batches(there: tuple[str, LittleBaserow], web: Outbound) -> None:
+    url, baserow = there
+    mine = baserow.add(TRACKS, Title="Mine", Notes="not theirs")
+    catalogue = Catalogue([track(number) for number in range(450)])
+    push = pusher(web, catalogue)
+
+    assert await push.push(tables(url), "w1") == Pushed(450, 0, 0)
+    assert sorted(row["Ledgerline ID"] for row in baserow.shown(TRACKS)) == sorted(["", *(f"t{n}" for n in range(450))])
+    first = baserow.rows[TRACKS][mine + 1]
+    assert (first["Duration (ms)"], first["Release date"], first["Label"]) == ("187000", "2026-03-01", "")
+    baserow.asked.clear()
+    first["Notes"], first["Duration (ms)"] = "ours to keep", "187000.00"
+    assert await push.push(tables(url), "w1") == Pushed(0, 0, 450)
+    assert [method for method, _ in baserow.asked] == ["GET"] * 4, "fields, and three pages"
+    catalogue.documents["tracks"][0] = track(0, title="Another")
+    assert await push.push(tables(url), "w1") == Pushed(0, 1, 449)
+    assert (first["Title"], first["Notes"]) == ("Another", "ours to keep")
+    assert baserow.rows[TRACKS][mine] == {**baserow.rows[TRACKS][mine], "Title": "Mine", "Notes": "not theirs"}
+
+
+async def test_a_row_that_is_deleted_there_comes_back_and_one_that_goes_meanwhile_too(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    catalogue = Catalogue([track(1), track(2)])
+    push = pusher(web, catalogue)
+    await push.push(tables(url), "w1")
+    del baserow.rows[TRACKS][1]
+    assert await push.push(tables(url), "w1") == Pushed(1, 0, 1)
+    catalogue.documents["tracks"] = [track(1, title="A"), track(2, title="B")]
+    taken: list[int] = []
+
+    def delete_one() -> None:
+        if not taken:
+            taken.append(min(baserow.rows[TRACKS]))
+            del baserow.rows[TRACKS][taken[0]]
+
+    baserow.meanwhile = delete_one
+    assert await push.push(tables(url), "w1") == Pushed(1, 1, 0)
+    assert sorted(row["Title"] for row in baserow.shown(TRACKS)) == ["A", "B"]
+
+
+async def test_too_many_requests_are_waited_for(there: tuple[str, LittleBaserow], web: Outbound) -> None:
+    url, baserow = there
+    busy = (429, {"error": "ERROR_TOO_MANY_REQUESTS", "detail": "Slow down."}, {"Retry-After": "0"})
+    baserow.first = [busy, (503, b"", {"Retry-After": "0"}), busy]
+    assert await pusher(web, Catalogue([track(1)])).push(tables(url), "w1") == Pushed(1, 0, 0)
+    baserow.first = [busy] * 6
+    with pytest.raises(TablesFailed, match="no more requests") as problem:
+        await pusher(web, Catalogue([track(1)])).push(tables(url), "w1")
+    assert not problem.value.final
+
+
+NEVER: list[tuple[int, Any, dict[str, str]]] = [
+    (200, b"<html>", {}),
+    (200, {"results": 7}, {}),
+    (200, b"[" * 100_000, {}),
+    (200, [{"name": 1}], {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "words", "final"),
+    [
+        *(([each], "no Baserow", True) for each in NEVER),
+        ([(401, {"error": "ERROR_TOKEN_DOES_NOT_EXIST", "detail": "x"}, {})], "TOKEN_DOES_NOT_EXIST", True),
+        ([(404, {"error": "ERROR_TABLE_DOES_NOT_EXIST", "detail": "x"}, {})], "TABLE_DOES_NOT_EXIST", True),
+        ([(302, b"", {"Location": "http://169.254.169.254/"})], "status 302", True),
+        ([(500, b"oops", {})], "status 500", False),
+        ([(200, [field("Title")], {})], "needs a text field", True),
+        ([(200, [field("Ledgerline ID", "formula")], {})], "needs a text field", True),
+        ([(200, b" " * 9_000_000, {})], "larger than", True),
+    ],
+)
+async def test_what_cannot_be_pushed_says_why_and_whether_it_may_go_by_itself(
+    there: tuple[str, LittleBaserow], web: Outbound, first: list[Any], words: str, final: bool
+) -> None:
+    url, baserow = there
+    baserow.first = list(first)
+    with pytest.raises(TablesFailed, match=words) as problem:
+        await pusher(web, Catalogue([track(1)])).push(tables(url), "w1")
+    assert problem.value.final is final
+    assert baserow.rows[TRACKS] == {}
+
+
+async def test_rows_without_numbers_endless_pages_and_lost_tokens_end(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    baserow.first = [(200, baserow.fields[TRACKS], {}), (200, {"results": [{"id": "x"}], "next": None}, {})]
+    with pytest.raises(TablesFailed, match="no Baserow"):
+        await pusher(web, Catalogue([])).push(tables(url), "w1")
+    page: tuple[int, Any, dict[str, str]] = (200, {"results": [], "next": "again"}, {})
+    baserow.first = [(200, baserow.fields[TRACKS], {}), *[page] * 300]
+    with pytest.raises(TablesFailed, match="more than 50000 rows"):
+        await pusher(web, Catalogue([])).push(tables(url), "w1")
+    lost = Catalogue([])
+    lost.token = None
+    with pytest.raises(TablesFailed, match="Connect the tables again"):
+        await pusher(web, lost).push(tables(url), "w1")
+    with pytest.raises(TablesFailed, match="cannot be used"):
+        await pusher(Outbound(), Catalogue([])).push(tables(url), "w1")
+
+
+async def test_rows_are_read_by_their_numbers_and_those_that_are_gone_are_left_out(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    number = baserow.add(RELEASES, **{"Ledgerline ID": "r1", "Genre": "Pop"})
+    push = pusher(web, Catalogue([]))
+    [row] = await push.rows(tables(url, releases_table=RELEASES), "w1", "releases", [number, 999])
+    assert (row["release_id"], row["genre"], row["artist"]) == ("r1", "Pop", None)
+    assert await push.rows(tables(url), "w1", "releases", [number]) == []
+
+
+# --- over HTTP --------------------------------------------------------------------------------------------------------
+
+
+def hear(who: Visitor, hook: dict[str, str], event: str, rows: list[int], secret: str | None = None) -> httpx.Response:
+    """What Baserow sends."""
+    body = {
+        "table_id": TRACKS, "database_id": 1, "workspace_id": 2, "webhook_id": 3, "event_id": f"e-{event}-{rows}",
+        "event_type": event, "items": [{"id": each, "order": "1.00"} for each in rows],
+    }  # fmt: skip
+    headers = {hook["header"]: hook["secret"] if secret is None else secret, "X-Baserow-Event": event}
+    return who.http.post(hook["path"], json=body, headers=headers)
+
+
+def test_tables_are_filled_and_what_is_typed_there_comes_back(
+    client: httpx.Client, stack: Stack, there: tuple[str, LittleBaserow]
+) -> None:
+    url, baserow = there
+    owner = sign_in(client)
+    owner.post("/api/v1/tracks", {"isrc": "QZTAB2600001", "title": "Song", "artist": "Lumen"})
+    refused(owner.get("/api/v1/workspace-tables"), 404, "no_tables")
+    wish = {"url": url, "token": TOKEN, "tracks_table": TRACKS}
+
+    def connect(**changed: Any) -> httpx.Response:
+        return owner.request("PUT", "/api/v1/workspace-tables", json={**wish, **changed})
+
+    refused(connect(token="wrong"), 409, "tables_refused")
+    refused(connect(tracks_table=9), 409, "tables_refused")
+    refused(connect(tracks_table=None), 400, "bad_tables")
+    refused(connect(releases_table=TRACKS), 400, "bad_tables")
+    refused(connect(url="http://169.254.169.254/"), 400, "refused_url")
+    refused(connect(token="a\nb"), 400)
+    assert join(owner, "member").request("PUT", "/api/v1/workspace-tables", json=wish).status_code == 403
+    answer = connect()
+    assert answer.status_code == 200, answer.text
+    hook = answer.json()["webhook"]
+    assert TOKEN not in answer.text
+
+    def pushed(created: int) -> dict[str, Any]:
+        found: dict[str, Any] = owner.get("/api/v1/workspace-tables").json()["data"]
+        assert (found["status"], found["created"]) == ("idle", created), found
+        return found
+
+    eventually(lambda: pushed(1), timeout=60)
+    [row] = baserow.shown(TRACKS)
+    assert row["ISRC"] == "QZTAB2600001"
+
+    # Somebody corrects a title there, and writes down a recording that the catalogue has not.
+    baserow.rows[TRACKS][1]["Title"] = "Song, corrected"
+    new = baserow.add(TRACKS, ISRC="qz-tab-26-00002", Title="Other", Artist="Lumen")
+    assert hear(owner, hook, "rows.updated", [1]).status_code == 200
+    assert hear(owner, hook, "rows.created", [new]).status_code == 200
+    eventually(
+        lambda: owner.get("/api/v1/tracks/QZTAB2600001").json()["data"]["title"] == "Song, corrected", timeout=60
+    )
+    eventually(lambda: owner.get("/api/v1/tracks/QZTAB2600002").status_code == 200, timeout=60)
+    # What is deleted there stays here, and what is said without the secret is not heard.
+    assert hear(owner, hook, "rows.deleted", [1]).status_code == 200
+    refused(hear(owner, hook, "rows.updated", [1], secret="guess"), 401, "unauthorized")
+    refused(hear(sign_in(client), {**hook, "path": "/api/v1/workspace-tables/nobody/webhook"}, "x", [1]), 401)
+    assert TOKEN not in stack.log
+    keys = stack.objects(f"tables/{owner.workspace_id}/")
+    assert TOKEN.encode() not in stack.read_object(keys[0])
+
+    assert owner.delete("/api/v1/workspace-tables").status_code == 200
+    refused(hear(owner, hook, "rows.updated", [1]), 401)
+    refused(owner.post("/api/v1/workspace-tables/push"), 404, "no_tables")
+    eventually(lambda: not stack.objects(f"tables/{owner.workspace_id}/"), timeout=60)
