@@ -20,7 +20,7 @@ from api.kernel import NO_JSON, check_url
 from api.rates import MINUTE_SECONDS, by_address, rate
 from commands.catalogue.ports import TablesFailed
 from commands.catalogue.tables import AskPush, ConnectTables, DisconnectTables, TellOfRows
-from domain.catalogue.tables import BadTables, Kind, NotFromTables, Tables, TablesRefused, tables_of
+from domain.catalogue.tables import BadTables, Kind, NoTables, Tables, TablesRefused, tables_of
 from domain.keeping import check_text
 from domain.ledger import Context
 from projections.catalogue.tables import TablesDocument, tables_documents
@@ -33,16 +33,16 @@ TOLD = by_address("tables told", CatalogueRates, lambda rates: rates.catalogue_w
 PURPOSE, HEADER = "workspace tables", "X-Ledgerline-Secret"
 ROWS_MAX = 200
 
-TableId = Annotated[int, Meta(ge=1, le=2**31 - 1, examples=[731])]
+TableId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
 class NewTables(Struct, forbid_unknown_fields=True):
     """A Baserow and a database token of it; the tables need a text field `Ledgerline ID`, and whichever others."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=2048, examples=["https://api.baserow.io"])]
+    url: Annotated[str, Meta(min_length=1, max_length=2048, examples=["https://baserow.example"])]
     token: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$", examples=["wpYrt7Ujh"])]
-    tracks_table: TableId | None = None
-    releases_table: TableId | None = None
+    tracks_table: Annotated[TableId, Meta(examples=[731])] | None = None
+    releases_table: Annotated[TableId, Meta(examples=[732])] | None = None
 
 
 class Webhook(Struct):
@@ -155,19 +155,20 @@ _DELIVERY = {
     "/api/v1/workspace-tables/{workspace_id:str}/webhook",
     status_code=200,
     tags=["catalogue"],
-    opt={**rate(TOLD), "request_body": _DELIVERY, "statuses": ("401",)},
+    opt={**rate(TOLD), "request_body": _DELIVERY},
 )
 async def hear_workspace_tables(
     workspace_id: FromPath[str], request: Request[Any, Any, Any], ports: NamedDependency[Ports]
 ) -> Done:
     """Take the word of a Baserow that rows were made or changed there. It is looked up there before it is believed.
 
-    `X-Ledgerline-Secret` has the secret that was shown when the tables were connected.
+    `X-Ledgerline-Secret` has the secret that was shown when the tables were connected; with another one
+    there is nothing here.
     """
     tables = await ports.reading.log.state(tables_of, check_text(workspace_id))
     secret = request.headers.get(HEADER, "")
     if not tables.connection_id or not ports.vault.same(secret, _secret(ports, workspace_id, tables.connection_id)):
-        raise NotFromTables
+        raise NoTables  # as where there are none: whoever lacks the secret learns nothing
     told = _told(await request.body(), tables)
     if told is not None:
         kind, delivery_id, rows = told

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
-from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Unauthenticated, personal
+from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, personal
 
 #: What a table holds.
 Kind = Literal["tracks", "releases"]
@@ -126,10 +126,6 @@ class NoTables(NotFound):
 
 class TablesRefused(Conflict):
     """{problem}"""
-
-
-class NotFromTables(Unauthenticated):
-    """This does not come from tables that are connected. Send the secret that was shown when they were."""
 
 
 class BadTables(Invalid):
