@@ -31,7 +31,7 @@ DOCUMENTED = {
     ("post", "/v1/webhook-secret/rotate"): {"200", "401", "403", "429", "503"},
 }
 #: Pages about the contract are not part of it.
-ABOUT = re.compile(r"/$|/(docs|openapi|asyncapi|llms|console|admin|metrics|\.well-known)\b")
+ABOUT = re.compile(r"/$|/(docs|openapi|asyncapi|schemas|llms|console|admin|metrics|\.well-known)\b")
 
 
 @pytest.fixture(scope="module")
