@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from msgspec import json
@@ -132,6 +135,38 @@ def test_every_event_is_counted_in_whole_numbers(name: str, data: st.DataObject)
     event = data.draw(counted_by(name))
 
     assert all(isinstance(key, str) and isinstance(n, int) for key, n in TALLIES[name].counted(event))
+
+
+SHAPES = Path(__file__).with_name("shapes.txt")
+
+
+def shapes() -> dict[str, str]:
+    """Of each projection its version and the digest of the shape of its documents."""
+
+    def bare(part: Any) -> Any:
+        """A schema without its words."""
+        if isinstance(part, dict):
+            words = {"description", "title", "examples"}
+            return {name: bare(each) for name, each in part.items() if name not in words or isinstance(each, dict)}
+        return [bare(each) for each in part] if isinstance(part, list) else part
+
+    def digest(projection: Projection[Any]) -> str:
+        return sha256(json.encode(bare(msgspec.json.schema(projection.document)), order="sorted")).hexdigest()[:16]
+
+    ours = {name: each for name, each in PROJECTIONS.items() if each.evolve.__module__.startswith("projections.")}
+    return {name: f"{each.version} {digest(each)}" for name, each in sorted(ours.items())}
+
+
+def test_documents_of_another_shape_are_folded_anew() -> None:
+    """What lies there is served as it lies: under the same version old documents would go on in their old shape.
+
+    After a change raise the projection's `version`, and write its line in `tests/shapes.txt` again.
+    """
+    known = dict(line.split(" ", 1) for line in SHAPES.read_text().splitlines())
+    now = shapes()
+    same = [name for name, shape in now.items() if name in known and shape.split()[0] == known[name].split()[0]]
+    assert {name: now[name] for name in same} == {name: known[name] for name in same}, "raise the version"
+    assert now == known, "\n".join(f"{name} {shape}" for name, shape in now.items())
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ build_documents: Projection[BuildDocument] = projection(
     begins=(BuildAsked,),
     absent=NoSuchBuild,
     stream="build",
+    version=2,
 )
 
 

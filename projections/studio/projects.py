@@ -93,6 +93,7 @@ project_documents: Projection[ProjectDocument] = projection(
     begins=(ProjectCreated,),
     absent=NoSuchProject,
     stream="project",
+    version=2,
 )
 
 #: How many projects a workspace has made, by its id.
