@@ -16,6 +16,7 @@ from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
 from adapters.band.compose import UnplayableBrief
 from adapters.band.engine import Made, Wanted, make
 from adapters.band.genres import UnknownGenre
+from adapters.band.render import STEMS
 from adapters.band.theory import UnknownKey
 from infra.cli import complain
 
@@ -59,6 +60,8 @@ def run(request: Request, *, as_json: bool) -> int:
         return _refused(f"{request.out.name} must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
     if (fault := _fault(request)) is not None:
         return _refused(fault)
+    if (twice := _asked_for_twice(request)) is not None:
+        return _refused(f"Two files cannot go to one place: {twice}.")
     try:
         made = _make(request)
     except (UnknownCategory, UnknownGenre, UnknownKey, UnplayableBrief) as problem:
@@ -85,6 +88,20 @@ def _fault(request: Request) -> str | None:
                 return f"{path} cannot be written: permission denied."
         except OSError as problem:
             return f"{path} cannot be written: {problem.strerror}."
+    return None
+
+
+def _asked_for_twice(request: Request) -> Path | None:
+    """A path that two of the files would go to, of which only the later one would be left."""
+    single = (request.out, request.midi, request.score, request.cover, request.preview)
+    wanted = [path for path in single if path is not None]
+    if request.stems is not None:
+        wanted += [request.stems / f"{name}.wav" for name in (*STEMS, "mix")]
+    seen: set[Path] = set()
+    for path in wanted:
+        if path.resolve() in seen:
+            return path
+        seen.add(path.resolve())
     return None
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from adapters.band import files
 from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
@@ -224,11 +223,6 @@ def test_everything_that_is_wanted_is_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "peaks.json").read_text()) == list(made.peaks)
 
 
-def invoke(*args: str) -> tuple[int, str]:
-    result = CliRunner().invoke(commands()["generate"], args, standalone_mode=False)
-    return int(result.return_value or 0), result.output
-
-
 def test_the_command_lists_and_makes(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     from infra import generate
 
@@ -242,6 +236,30 @@ def test_the_command_lists_and_makes(tmp_path: Path, capfdbinary: pytest.Capture
     assert out.stat().st_size > 44
 
 
+@pytest.mark.parametrize("ending", ["mp3", "flac"])
+def test_every_option_of_the_command_writes_its_file(
+    ending: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    out, stems, midi, score = (tmp_path / name for name in (f"beat.{ending}", "stems", "beat.mid", "beat.json"))
+    asked = ("Trap - Dark/Aggressive", "--seed", "7", "--bpm", "150", "--key", "F# Minor", "--seconds", "8", "--json")
+    if ending == "flac":
+        asked += ("--stems", str(stems), "--midi", str(midi), "--score", str(score))
+    assert commands()["generate"].main([*asked, "--out", str(out)], standalone_mode=False) == 0
+    said = json.loads(capfdbinary.readouterr().out)
+
+    assert (said["bpm"], said["key"], said["seed"]) == (150, "F# Minor", 7)
+    sound, told, _ = read(out)
+    assert told["title"] == said["title"]
+    assert sound.shape[1] / RATE == pytest.approx(said["duration_seconds"], abs=0.1)
+    assert abs(said["lufs"] + 14) <= 0.5
+    assert said["true_peak_dbtp"] <= -1.0
+    if ending == "flac":
+        assert midi.read_bytes()[:4] == b"MThd"
+        assert from_json(score.read_bytes()).bpm == 150
+        assert {path.stem for path in stems.iterdir()} == {"drums", "bass", "chords", "melody", "effects", "mix"}
+        assert sorted(said["files"]) == sorted(map(str, [out, midi, score, *stems.iterdir()]))
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -249,6 +267,8 @@ def test_the_command_lists_and_makes(tmp_path: Path, capfdbinary: pytest.Capture
         ({"out": Path("beat.ogg")}, "must end in"),
         ({"bpm": 900}, "A tempo lies between"),
         ({"key": "H"}, "is not a key"),
+        ({"midi": Path("./beat.wav")}, "Two files cannot go to one place"),
+        ({"stems": Path("parts"), "out": Path("parts/mix.wav")}, "Two files cannot go to one place"),
     ],
 )
 def test_the_command_refuses_in_a_sentence(

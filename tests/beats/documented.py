@@ -103,6 +103,18 @@ LISTED: dict[str, Any] = {
     "wavUrl": None,
     "wavConversionStatus": "not_started",
 }
+#: As the document shows one that is completed.
+LISTED_WITH_AUDIO: dict[str, Any] = {
+    **LISTED,
+    "bpm": 85,
+    "musicalKey": "C Major",
+    "duration": 180.5,
+    "modelName": "chirp-v3-5",
+    "sunoAudioUrl": "https://cdn1.suno.ai/abc123.mp3",
+    "sunoImageUrl": "https://cdn1.suno.ai/image_abc123.png",
+    "sunoStreamUrl": "https://cdn1.suno.ai/abc123_stream.mp3",
+    "coverArtPath": "output/covers/f81570f8.png",
+}
 PAGINATION: dict[str, Any] = {"page": 1, "limit": 20, "total": 7, "totalPages": 1}
 QUERY: dict[str, Any] = {"data": [LISTED], "pagination": PAGINATION}
 PENDING: dict[str, Any] = {

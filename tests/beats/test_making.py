@@ -28,6 +28,8 @@ PLACE = "beats-that-were-made"
 
 def got(answer: httpx.Response, status: int = 200) -> Any:
     assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-ratelimit-limit"]
     return answer.json()
 
 
@@ -92,6 +94,20 @@ def test_both_tracks_are_versions_and_differ(producer: Producer) -> None:
     assert beat["alternateDuration"] == second["duration"]
     one, two = (httpx.get(each["sunoAudioUrl"]).content for each in (first, second))
     assert one != two
+
+
+def test_what_is_there_is_listed_with_all_that_is_known_of_it(producer: Producer) -> None:
+    beat = producer.detail()
+    asked = {"generationStatus": "completed", "musicalKey": beat["musicalKey"].lower(), "genre": "LoFi"}
+    [listed] = got(producer.who.get("/api/beats", params=asked))["data"]
+
+    conforms(listed, documented.LISTED_WITH_AUDIO)
+    links = {"sunoAudioUrl", "sunoImageUrl", "sunoStreamUrl"}  # signed anew for each answer
+    assert {name: listed[name] for name in set(listed) - links} == {name: beat[name] for name in set(listed) - links}
+    assert listed["bpm"] == round(listed["bpm"])
+    assert all(httpx.head(listed[name]).status_code == 200 for name in links)
+    assert got(producer.who.get("/api/beats", params={**asked, "musicalKey": "nothing"}))["data"] == []
+    assert got(producer.who.get("/api/beats/pending/list"))["data"] == []
 
 
 def test_every_version_carries_tempo_key_length_and_outline_as_played_and_as_heard(producer: Producer) -> None:
