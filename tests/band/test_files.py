@@ -241,9 +241,9 @@ def test_every_option_of_the_command_writes_its_file(
     ending: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     out, stems, midi, score = (tmp_path / name for name in (f"beat.{ending}", "stems", "beat.mid", "beat.json"))
-    asked = ("Trap - Dark/Aggressive", "--seed", "7", "--bpm", "150", "--key", "F# Minor", "--seconds", "8", "--json")
+    asked = ["Trap - Dark/Aggressive", "--seed", "7", "--bpm", "150", "--key", "F# Minor", "--seconds", "8", "--json"]
     if ending == "flac":
-        asked += ("--stems", str(stems), "--midi", str(midi), "--score", str(score))
+        asked += ["--stems", str(stems), "--midi", str(midi), "--score", str(score)]
     assert commands()["generate"].main([*asked, "--out", str(out)], standalone_mode=False) == 0
     said = json.loads(capfdbinary.readouterr().out)
 
