@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -17,6 +18,7 @@ from uuid import uuid4
 
 import httpx
 import jsonschema_rs
+import nats
 import psycopg
 import pytest
 
@@ -270,6 +272,29 @@ def test_what_cannot_be_read_is_told_in_its_place(client: httpx.Client, stack: S
     assert last["type"] == "webhooks.EndpointSubscribed"
     with following(me, type="webhooks.EndpointEnabled") as source:
         assert source.take(1) == [odd]
+
+
+def test_a_nats_that_is_wiped_shows_nobody_the_past_again(client: httpx.Client, stack: Stack) -> None:
+    me = sign_in(client)
+    endpoint(me)
+    with following(me, after="newest") as source:
+        eventually(lambda: source.last_event_id)
+        asyncio.run(_wipe(stack.settings.value("nats_url")))
+        made = [endpoint(me) for _ in range(3)]
+        assert [each["data"]["endpoint_id"] for each in source.take(3)] == made
+        last = source.last_event_id
+    with following(me, headers={"Last-Event-ID": last}) as source:
+        made = [endpoint(me)]
+        assert [each["data"]["endpoint_id"] for each in source.take(1)] == made
+
+
+async def _wipe(url: str) -> None:
+    """Take every stream from NATS, with all that it holds."""
+    client = await nats.connect(str(url))
+    for each in await client.jetstream().streams_info():
+        assert each.config.name is not None
+        await client.jetstream().delete_stream(each.config.name)
+    await client.close()
 
 
 # --- who may ---------------------------------------------------------------------------------------------------------
