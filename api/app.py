@@ -22,7 +22,7 @@ from adapters.log.codec import UnknownEvent
 from adapters.readmodels.past import AS_OF
 from api.answers import Answer
 from api.auth import ASKING, Authentication, asker, client_address, guard, header
-from api.kernel import ORIGIN, Origin
+from api.kernel import ORIGIN, Origin, whole
 from api.past import HEADER, PARAMETER, LookingBack, look_back
 from api.problems import broken, http_problem, malformed, refused, unreadable
 from api.rates import VERDICT
@@ -60,6 +60,12 @@ class Build(Protocol):
 
 class Asked(Request[Any, Any, Any]):
     """A request whose body is refused as malformed for whatever cannot be read as JSON."""
+
+    @property
+    def content_length(self) -> int | None:
+        """How long the body is said to be; the framework makes a dictionary of all headers to look for it."""
+        announced = header(self, b"content-length")
+        return super().content_length if announced is not None and whole(announced) is None else whole(announced or "")
 
     async def json(self) -> Any:
         """The body, read as JSON; the framework knows of syntax only."""

@@ -108,6 +108,12 @@ def stored(platform: Any = "linux") -> BuildStored:
 cancel = CancelBuild(build_id="B", workspace_id="w1")
 
 
+def test_what_github_makes_is_never_given_to_a_runner() -> None:
+    there = replace(asked, workflow="build.yml")
+    lose = LoseBuild(build_id="B", platform="linux", fence=1)
+    given(("build-B", there), ("build-B", queued), ("build-B", claimed())).when(lose).then()
+
+
 def test_a_project_and_its_source_begin_together_and_once() -> None:
     link = examples.linked
     created = ProjectCreated(project_id=link.project_id, workspace_id="w1", name="Warm Tube", created_at=NOW)
