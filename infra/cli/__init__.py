@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from domain.discovery import modules
+from domain.kernel import Unavailable
 from domain.sections import CannotStart
 from infra import telemetry
 
@@ -190,8 +191,15 @@ def _told(problem: Exception) -> tuple[int, str] | None:
     """The exit status and the sentence for what is nobody's mistake here; None for whatever may be one of ours."""
     if isinstance(problem, UnicodeError):
         return 2, "An argument, or a file that one names, is no text in UTF-8."
-    # No command but one that asks a database has imported its library.
-    psycopg = sys.modules.get("psycopg")
+    if isinstance(problem, Unavailable):
+        return 1, str(problem)
+    said = telemetry.redact(str(problem).strip().partition("\n")[0])
+    # No command but one that asks a server has imported its library.
+    psycopg, nats = sys.modules.get("psycopg"), sys.modules.get("nats")
     if psycopg is not None and isinstance(problem, psycopg.OperationalError):
-        return 1, f"The database cannot be asked: {telemetry.redact(str(problem).strip().partition(chr(10))[0])}"
+        return 1, f"The database cannot be asked: {said}"
+    if psycopg is not None and isinstance(problem, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return 2, "The database has not the shape that this version needs. Bring it there with `ledgerline migrate`."
+    if nats is not None and isinstance(problem, nats.errors.Error):
+        return 1, f"NATS cannot be asked: {said}"
     return None

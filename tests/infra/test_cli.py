@@ -286,6 +286,37 @@ def test_bytes_that_are_no_text_and_a_database_that_is_away_end_in_one_line(
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize(
+    ("argv", "is_migrated", "sentence"),
+    [
+        (["status"], False, "The database has not the shape that this version needs. "),
+        (["verify", "--only", "stream"], True, "NATS cannot be asked: "),
+        (["backup", "DIRECTORY", "--passphrase-file", "FILE"], True, "The object store is away for the moment. "),
+    ],
+    ids=["no shape", "no NATS", "no object store"],
+)
+def test_a_server_that_is_away_or_empty_ends_in_one_line(
+    argv: list[str],
+    is_migrated: bool,
+    sentence: str,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if is_migrated:
+        migrate(database_url)
+    (tmp_path / "passphrase").write_text("correct horse battery staple")
+    places = {"DIRECTORY": str(tmp_path / "backup"), "FILE": str(tmp_path / "passphrase")}
+    away = {"LEDGERLINE_NATS_URL": "nats://127.0.0.1:9", "LEDGERLINE_S3_URL": "http://127.0.0.1:9"}
+    for name, text in (COMPLETE | away | {"LEDGERLINE_POSTGRES_URL": database_url}).items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr("infra.telemetry.configure", lambda *_: None)
+    assert cli.main([places.get(word, word) for word in argv]) in (1, 2)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"ledgerline: {sentence}")
+
+
 def test_help_is_for_reading_and_a_version_for_telling(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     said = capsys.readouterr().out
