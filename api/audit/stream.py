@@ -95,7 +95,7 @@ async def stream_events(
         position = _position(last_event_id, ("header", "Last-Event-ID")) if last_event_id else _position(after)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if request.scope.get("is_head"):
-        return Response(b"", media_type=MEDIA_TYPE, headers=headers)
+        return Stream((), media_type=MEDIA_TYPE, headers=headers)
     with ports.subscriptions.place(asker.workspace_id):
         # What is refused is refused with a status, before there is a stream.
         first = await ports.subscriptions.first(asker.workspace_id, position, wanted)
