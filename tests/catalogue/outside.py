@@ -1,14 +1,15 @@
-"""What stands in for the books, and for cookies."""
+"""What stands in for the books, for cookies, and for tables elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from commands.catalogue.ports import CookieJars, Importing, Sent
+from commands.catalogue.ports import CookieJars, Importing, Pushed, Sent, WorkspaceTables
 from domain.catalogue.imports import Counts, Report
+from domain.catalogue.tables import Kind, Tables
 from tests.outside import Known
 
 OBJECTS: tuple[str, ...] = ("imports/w1/import-1", "releases/w1/release-1/artwork/ab")
@@ -43,6 +44,18 @@ class Jars:
         self._known.erased.add(f"cookies of {workspace_id}")
 
 
+class Filled:
+    """Tables elsewhere that take whatever they are given."""
+
+    async def push(self, tables: Tables, workspace_id: str) -> Pushed:
+        return Pushed(created=1)
+
+    async def rows(
+        self, tables: Tables, workspace_id: str, kind: Kind, numbers: Sequence[int]
+    ) -> Sequence[Mapping[str, Any]]:
+        return [{"track_id": "track-1", "title": "Typed there"}]
+
+
 def outside(known: Known) -> dict[type, Any]:
     """By their ports."""
-    return {Importing: Imported(known), CookieJars: Jars(known)}
+    return {Importing: Imported(known), CookieJars: Jars(known), WorkspaceTables: Filled()}
