@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -540,6 +542,32 @@ def test_an_upload_that_breaks_off_or_is_something_else_is_no_artifact(workshop:
     assert len(who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]) == 1
     for name in ("../x", "a/b", "a\\b", "", ".", "x\0y", "-" * 201, "CON:"):
         assert runner.tell("artifacts", **{**about, "file_name": name}).status_code == 400, name
+
+
+def test_artifacts_take_a_place_among_the_uploads_of_their_workspace(workshop: Workshop, stack: Stack) -> None:
+    who, runner, project_id = workshop
+    asked(who, project_id)
+    runner.claim()
+    runner.tell("steps", current_step="uploading")
+    data = b"x" * 1000
+    digest = hashlib.sha256(data).hexdigest()
+    about = {"format": "clap", "file_name": "Tiny.clap", "file_size": len(data), "checksum_sha256": digest}
+    # A quarter of four places is one.
+    with stack.door(uploads_at_once_max=4) as url:
+        links = [
+            runner.tell("artifacts", **{**about, "file_name": name}).json()["upload_url"].replace(stack.url, url)
+            for name in ("Tiny.clap", "Other.clap")
+        ]
+        place = urlsplit(links[0])
+        with socket.create_connection((place.hostname or "", place.port or 80), timeout=20) as slow:
+            head = f"PUT {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {len(data)}\r\n"
+            slow.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+            assert b" 100 " in slow.recv(1024)
+            crowded = httpx.put(links[1], content=data, timeout=20)
+            assert (crowded.status_code, crowded.headers["retry-after"]) == (503, "5")
+            slow.sendall(data)
+            assert b" 200 " in slow.recv(4096)
+        assert httpx.put(links[1], content=data, timeout=20).status_code == 200
 
 
 def test_nobody_but_runners_and_only_of_the_right_workspace_claims(workshop: Workshop, strict: httpx.Client) -> None:
