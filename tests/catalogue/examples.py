@@ -139,3 +139,12 @@ EXAMPLES = (
     Example(LinkTrack(track_id="track-1", workspace_id="w1", analysis_id="an-1"), [added]),
     Example(RemoveTrack(track_id="track-1", workspace_id="w1"), [added]),
 )
+
+#: What follows from a track where there are tables elsewhere, and from what they tell of one.
+FURTHER = (
+    Example(added, [connected]),
+    Example(
+        TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(1,)),
+        [added, connected],
+    ),
+)

@@ -12,7 +12,7 @@ from domain.catalogue.imports import Counts, Report
 from domain.catalogue.tables import Kind, Tables
 from tests.outside import Known
 
-OBJECTS: tuple[str, ...] = ("imports/w1/import-1", "releases/w1/release-1/artwork/ab")
+OBJECTS: tuple[str, ...] = ("imports/w1/import-1", "releases/w1/release-1/artwork/ab", "tables/w1/s1")
 
 
 class Imported:
