@@ -231,20 +231,20 @@ def test_whoever_follows_while_many_write_misses_nothing_and_is_told_nothing_twi
     client: httpx.Client, stack: Stack
 ) -> None:
     me = sign_in(client)
-    with following(me, type="webhooks.*") as live, ThreadPoolExecutor(9) as pool:
+    with following(me, type="webhooks.*") as live, ThreadPoolExecutor(8) as pool:
 
         def write(number: int) -> None:
             with httpx.Client(base_url=stack.url, timeout=30, headers=me.headers) as http:
                 for each in range(6):
-                    made = http.post(
-                        "/v1/webhook-endpoints", json={"url": f"https://example.com/{number}/{each}", "enabled": False}
-                    )
+                    wish = {"url": f"https://example.com/{number}/{each}", "enabled": False}
+                    # Eight who write to one stream may lose their race so often that they are told to try again.
+                    while (made := http.post("/v1/webhook-endpoints", json=wish)).status_code == 503:
+                        time.sleep(0.05)
                     assert made.status_code == 201, made.text
 
-        told = pool.submit(live.take, 48)
         for each in [pool.submit(write, number) for number in range(8)]:
             each.result()
-        found = told.result(30)
+        found = live.take(48)
     expected = [each["id"] for each in feed(me) if each["name"] == "webhooks.EndpointRegistered"]
     assert [each["id"] for each in found] == expected
     assert len(expected) == 48
