@@ -18,7 +18,7 @@ _STYLE = """
   --get: #1f7a4d; --post: #1d5fb4; --put: #8a5a00; --patch: #8a5a00; --delete: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --get: #6fcf9b; --post: #82b4f5; --put: #e0b05c; --patch: #e0b05c;
   --delete: #f28b82; } }
-* { box-sizing: border-box; } html { scroll-behavior: smooth; scroll-padding-top: 1rem; }
+* { box-sizing: border-box; } html { scroll-padding-top: 1rem; }
 body { margin: 0; font: 16px/1.55 system-ui, sans-serif; display: grid; grid-template-columns: 19rem minmax(0, 1fr); }
 nav { position: sticky; top: 0; height: 100vh; overflow-y: auto; padding: 1.25rem 1rem; font-size: 0.86rem;
   border-right: 1px solid var(--line); }
@@ -152,7 +152,7 @@ def _title(name: str) -> str:
 
 
 def _operation(schema: Json, operation: Operation) -> str:
-    text = escape(operation.text).replace("\n\n", "</p><p>")
+    text = words(operation.text).replace("\n\n", "</p><p>")
     parts = [
         f'<article id="{operation.name}">',
         f'<h4><span class="method {operation.method}">{operation.method}</span>{escape(operation.path)}</h4>',
@@ -161,7 +161,7 @@ def _operation(schema: Json, operation: Operation) -> str:
     if operation.credential:
         parts.append(f'<p class="dim">{words(operation.credential)}</p>')
     if operation.notes:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in operation.notes)
+        notes = "".join(f"<li>{words(note)}</li>" for note in operation.notes)
         parts.append(f"<h5>Security notes</h5><ul>{notes}</ul>")
     if operation.parameters:
         parts += ["<h5>Parameters</h5>", table(operation.parameters)]
@@ -169,14 +169,14 @@ def _operation(schema: Json, operation: Operation) -> str:
         parts += [f"<h5>Body <code>{escape(body.media)}</code></h5>", table(body.fields)]
     parts.append(_calls(schema, operation))
     for answer in operation.answers:
-        parts.append(f"<h5>{answer.status} {escape(answer.text)}</h5>")
+        parts.append(f"<h5>{answer.status} {words(answer.text)}</h5>")
         for body in answer.bodies:
             parts += [table(body.fields), _example(schema, body)]
     statuses = ", ".join(each.status for each in operation.refusals)
     parts.append(f"<details><summary>Refusals: {statuses}</summary>")
     for refusal in operation.refusals:
         shown = "".join(_example(schema, body) for body in refusal.bodies)
-        parts.append(f"<h5>{refusal.status} {escape(refusal.text)}</h5>{shown}")
+        parts.append(f"<h5>{refusal.status} {words(refusal.text)}</h5>{shown}")
     return "".join([*parts, "</details></article>"])
 
 
@@ -212,7 +212,7 @@ def table(fields: Sequence[Field]) -> str:
         return ""
     lines = [
         f"<tr><td><code>{escape(each.name)}</code></td>"
-        f"<td>{escape(each.kind.replace('`', ''), quote=False)}</td><td>{escape(each.text)}</td></tr>"
+        f"<td>{escape(each.kind.replace('`', ''), quote=False)}</td><td>{words(each.text)}</td></tr>"
         for each in fields
     ]
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'

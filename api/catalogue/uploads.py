@@ -108,6 +108,8 @@ async def list_upload_sessions(
     offset: Offset = 0,
 ) -> UploadSessionList:
     """List upload sessions, newest first."""
+    if release_id is not None:
+        check_text(release_id)
     found = await ports.views.page(
         upload_session_documents, asker.workspace_id, limit=limit, offset=offset, parent=release_id
     )
