@@ -56,8 +56,7 @@ async def measured(url: str, database: str, server: psutil.Process, args: argpar
     """Both parts; whether every goal is met."""
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
         reader = await newcomer(http)
-        page = (await http.get("/v1/account/workspaces", headers=reader)).json()
-        workspace_id = str(page[0]["id"] if isinstance(page, list) else page["workspaces"][0]["id"])
+        workspace_id = await workspace_of(http, reader)
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute(_FILL, {"salt": "a", "workspace": workspace_id, "count": args.events})
         await asyncio.to_thread(caught_up, url, reader, args.events)
@@ -70,6 +69,11 @@ async def measured(url: str, database: str, server: psutil.Process, args: argpar
         print(f"bare COPY             {median(copies):10,.0f} rows/s; ratio {ratio:.2f} (goal 0.5)")
         idle = await idle_streams(http, url, database, server, args)
     return median(rates) >= 20_000 and ratio >= 0.5 and idle
+
+
+async def workspace_of(http: httpx.AsyncClient, headers: dict[str, str]) -> str:
+    """The workspace that a session acts in."""
+    return str((await http.get("/v1/auth/session", headers=headers)).json()["workspace_id"])
 
 
 def opened(url: str, headers: dict[str, str], after: int | str) -> socket.socket:
@@ -122,8 +126,7 @@ async def idle_streams(
 ) -> bool:
     """What so many idle streams add to the memory of the process, and whether all that happens elsewhere comes."""
     reader = await newcomer(http)
-    page = (await http.get("/v1/account/workspaces", headers=reader)).json()
-    workspace_id = str(page[0]["id"] if isinstance(page, list) else page["workspaces"][0]["id"])
+    workspace_id = await workspace_of(http, reader)
     before = server.memory_info().rss
     others = [await newcomer(http) for _ in range(-(-args.idle // STREAMS_EACH))]
     streams = [opened(url, others[number // STREAMS_EACH], "newest") for number in range(args.idle)]
