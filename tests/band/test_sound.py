@@ -132,6 +132,13 @@ def test_the_master_is_as_loud_as_it_should_be(genre: str) -> None:
     assert all(decibels(abs(float(side.mean()))) < -80 for side in sound)
 
 
+def test_no_master_leaves_a_peak_when_its_tries_are_used_up() -> None:
+    score = compose(Brief(genre="Trap", seed=15, seconds=45, take=2))
+    levels = master(score, mixed(score))
+    assert levels.true_peak_dbtp <= -1.0
+    assert abs(levels.lufs + 14) <= 0.5
+
+
 @pytest.mark.parametrize("genre", ["Trap", "House", "Ambient"])
 def test_the_master_survives_mono(genre: str) -> None:
     _, _, sound, _ = finished(genre)
