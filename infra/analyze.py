@@ -265,6 +265,14 @@ def _line(path: Path, result: Analysis | Unreadable, *, detail: bool) -> bytes:
     return msgspec.json.encode({**told, "detail": result.detail} if detail else told)
 
 
+def _key(findings: Findings) -> str:
+    f = findings
+    if f.key_notation is None:
+        return "no clear key"
+    mode = f"{f.key} {f.mode}, " if f.mode else ""
+    return f"{mode}{f.key_notation} ({f.camelot}), {_sure(f.key_confidence)}"
+
+
 def _portrait(path: Path, findings: Findings) -> Table:
     table = Table(
         title=path.name, title_style="bold", show_header=False, box=None, padding=(0, 2), title_justify="left"
@@ -298,7 +306,7 @@ def _rows(findings: Findings) -> list[tuple[str, str]]:
         ("", f"or {others}" if others and f.bpm is not None else ""),
         ("Metre", f"{f.time_signature_text}, {_sure(f.time_signature_confidence)}" if f.time_signature_text else ""),
         ("First beats", _sure(f.downbeat_confidence) if f.time_signature_text else ""),
-        ("Key", f"{f.key_notation} ({f.camelot}), {_sure(f.key_confidence)}" if f.key_notation else "no clear key"),
+        ("Key", _key(f)),
         ("Tuning", f"A = {f.tuning_hz:g} Hz ({f.tuning_cents:+g} cents)" if f.tuning_hz is not None else ""),
         ("Chords", " ".join(f.chord_progression)),
         ("Loudness", ", ".join(part for part in loudness if part) or "silence"),

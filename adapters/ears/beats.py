@@ -129,22 +129,27 @@ def in_phase(signals: NDArray[np.floating], beats: Times) -> Times:
     if len(beats) < 4:
         return beats
     turned = rotations(folded(signals, beats))
-    likely = _places(trained("phase_wide"), turned)
+    likely = places(trained("phase_wide"), turned)
     if float(likely.max()) < OVERRULED:
-        likely = _places(trained("phase"), turned)
+        likely = places(trained("phase"), turned)
     place = int(np.argmax(likely))
-    if place == 0 or likely[place] < PHASE_SURE:
+    return beats if place == 0 or likely[place] < PHASE_SURE else moved(beats, place, len(signals))
+
+
+def moved(beats: Times, place: int, frames: int) -> Times:
+    """The same beats (in frames), later by a `place` of PARTS between two of them; those within a recording."""
+    if place == 0:
         return beats
     shift = place / PARTS if place <= PARTS // 2 else place / PARTS - 1
     index = np.arange(len(beats) + 1.0) - 1 + (shift % 1)
     period = np.median(np.diff(beats))
     extended = np.concatenate([[beats[0] - period], beats, [beats[-1] + period]])
-    moved = np.interp(index, np.arange(len(extended)) - 1.0, extended)
-    inside: Times = moved[(moved >= 0) & (moved <= len(signals) - 1)]
+    later = np.interp(index, np.arange(len(extended)) - 1.0, extended)
+    inside: Times = later[(later >= 0) & (later <= frames - 1)]
     return inside
 
 
-def _places(network: Network, turned: Array) -> Array:
+def places(network: Network, turned: Array) -> Array:
     """(PARTS,) how likely each place in a beat is the one people tap, from (2 * PARTS, features) rotations."""
     likely = chances(network(turned)[:, 0])
     return likely[:PARTS] + likely[PARTS:]

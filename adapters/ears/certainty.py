@@ -18,7 +18,7 @@ import numpy as np
 
 from adapters.ears.network import WEIGHTS
 
-Measure = Literal["tempo", "metre", "key", "downbeat"]
+Measure = Literal["tempo", "metre", "key", "mode", "downbeat"]
 
 #: A logarithm of odds is taken of nothing nearer to 0 or 1 than this.
 NEAR = 0.001

@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 from adapters.ears import chords as harmony
 from adapters.ears import descriptors, genres, structure
 from adapters.ears.decode import open_audio
-from adapters.ears.key import Key, chroma, key_probabilities, ranked, sureness
+from adapters.ears.key import (
+    Key,
+    agreement,
+    chroma,
+    evidence,
+    key_probabilities,
+    keys_in,
+    modal_key,
+    mode_sureness,
+    modes_in,
+    ranked,
+    shows_mode,
+    sureness,
+)
 from adapters.ears.loudness import OUTLINE_PER_SECOND, STEPS_PER_SECOND, Loudness, Meter, integrated, power_of
 from adapters.ears.players import cue_points
 from adapters.ears.rhythm import Rhythm, hear_rhythm
@@ -129,8 +142,9 @@ def _music(heard: Heard) -> Analysis:
     salience, tuning = trace.salience, trace.tuning
     pitch_classes = chroma(salience)
     inside = slice(*sounding(trace.rms, len(salience)))
-    probabilities = key_probabilities(salience[inside])
-    keys = _keys(probabilities, pitch_classes[inside])
+    harmonies = evidence(salience[inside])
+    probabilities, modes = keys_in(harmonies), modes_in(harmonies)
+    keys = _keys(probabilities, modes, pitch_classes[inside])
     tonality = descriptors.tonality(pitch_classes)
     key = keys[0] if keys[0].confidence >= KEY_MIN and tonality > 0 else None
     traits = descriptors.observe(
@@ -149,10 +163,14 @@ def _music(heard: Heard) -> Analysis:
     sections = _sections(heard, rhythm, salience, pitch_classes, traits)
     if key:
         settled, share = _settled(key, salience, sections)
-        sure = sureness(
-            float(probabilities.max()), pitch_classes[inside], len(pitch_classes[inside]) / CHORD_RATE, share
-        )
-        key = replace(settled, confidence=min(settled.confidence, sure))
+        classes, length = pitch_classes[inside], len(pitch_classes[inside]) / CHORD_RATE
+        sure = sureness(float(probabilities.max()), agreement(modes, keys[0]), classes, length, share)
+        plain = key = replace(settled, confidence=min(settled.confidence, sure))
+        modal = modal_key(modes, plain) if share == 1.0 and shows_mode(classes, length) else None
+        if modal is not None:
+            key = replace(modal, confidence=mode_sureness(modal.confidence, classes, length))
+            keys = (key, *(other for other in keys if (other.tonic, other.scale) != (key.tonic, key.scale)))[:3]
+            sections = _named_alike(sections, _relatives(plain), key)
     chords = _chords(heard, rhythm, salience, tonality)
     fades = structure.hear_fades(loudness.short_term, STEPS_PER_SECOND)
     bar_seconds = (rhythm.beats_per_bar or 4) * 60.0 / (rhythm.bpm or 120.0)
@@ -168,7 +186,8 @@ def _music(heard: Heard) -> Analysis:
         camelot=key.camelot if key else None,
         tuning_hz=round(440.0 * 2 ** (tuning / 12), 2) if key else None,
         tuning_cents=round(100 * tuning, 1) if key else None,
-        modulates=_modulates(key, salience, sections) if key else None,
+        modulates=_modulates(plain, salience, sections) if key else None,
+        mode=key.mode if key else None,
         energy=_share(feelings.energy),
         danceability=_share(feelings.danceability),
         valence=_share(feelings.valence),
@@ -185,11 +204,11 @@ def _music(heard: Heard) -> Analysis:
     return Analysis(findings=findings, detail=_detail(heard, rhythm, pitch_classes, chords, sections))
 
 
-def _keys(probabilities: Float64, pitch_classes: Array) -> tuple[Key, ...]:
+def _keys(probabilities: Float64, modes: Float64, pitch_classes: Array) -> tuple[Key, ...]:
     """The likeliest keys, each as sure as length and harmony of the recording allow."""
     keys = ranked(probabilities)
     best = keys[0].confidence
-    share = sureness(best, pitch_classes, len(pitch_classes) / CHORD_RATE) / best
+    share = sureness(best, agreement(modes, keys[0]), pitch_classes, len(pitch_classes) / CHORD_RATE) / best
     return tuple(replace(key, confidence=min(key.confidence * share, key.confidence)) for key in keys)
 
 
@@ -323,6 +342,12 @@ def _settled(key: Key, salience: Half, sections: tuple[Section, ...]) -> tuple[K
     others = sum(length for other, length in seconds.items() if other not in _relatives(keys[name]))
     share = seconds[name] / (seconds[name] + others)
     return replace(keys[name], confidence=min(key.confidence, keys[name].confidence)), share
+
+
+def _named_alike(sections: tuple[Section, ...], names: set[Named], key: Key) -> tuple[Section, ...]:
+    """The sections; those in one of the keys that `names` holds are named by the mode that was found in the whole."""
+    notations = {Key(tonic, scale, 0.0).notation for tonic, scale in names}
+    return tuple(replace(one, key=key.notation) if one.key in notations else one for one in sections)
 
 
 def _relatives(key: Key) -> set[Named]:

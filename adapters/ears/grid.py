@@ -92,18 +92,22 @@ def fit_grid(curve: Array, period: float) -> Grid | None:
 def beats_of(grid: Grid, curve: Array, anchor: float) -> Times:
     """Frames of the beats of a grid of which one is near frame `anchor`, moved together onto the onsets."""
     period = grid.period * FRAME_RATE
-    beats = np.arange(anchor % period, len(curve) - 1, period)
+    beats = together(curve, np.arange(anchor % period, len(curve) - 1, period))
+    return np.maximum(beats[(beats >= -0.5) & (beats <= len(curve) - 1)], 0.0)
+
+
+def together(curve: Array, beats: Times) -> Times:
+    """An even row of beats (in frames) moved as a whole onto the onsets around them, perhaps a little beyond an end."""
     if len(beats) < 2:
         return beats
-    reach = min(NUDGE_SECONDS * FRAME_RATE, period / 8)
+    reach = min(NUDGE_SECONDS * FRAME_RATE, float(beats[1] - beats[0]) / 8)
     nudges = np.arange(-reach, reach + 1e-9, 0.1)
     frames = np.arange(len(curve))
     sharp = [float(np.interp(beats + nudge, frames, curve).mean()) for nudge in nudges]
     best = int(np.argmax(sharp))
     if 0 < best < len(nudges) - 1 and sharp[best] > 1.05 * float(np.mean(sharp)):
         beats = beats + nudges[best]
-    inside: Times = beats[(beats >= -0.5) & (beats <= len(curve) - 1)]
-    return np.maximum(inside, 0.0)
+    return beats
 
 
 def usual_place(grid: Grid, beats: Times) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from msgspec import Struct
@@ -14,6 +13,7 @@ from adapters.ears import certainty
 from adapters.ears.certainty import log_odds
 from adapters.ears.network import chances, trained
 from adapters.ears.spectrum import portions
+from domain.analyses.findings import Mode, Scale
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -35,6 +35,20 @@ END_MOMENTS = 22
 #: A key is named surely after so many seconds and with so much change of harmony; what either lacks counts in powers
 #: of two (decisions 0035 and 0134).
 ENOUGH_SECONDS, ENOUGH_CHANGE = 24.0, 0.1
+#: What the network of modes tells apart, in its order: the two scales first, and songs on dominant sevenths, which have
+#: no name of their own; and those with a major third.
+KINDS = ("major", "minor", "mixolydian", "lydian", "blues", "dorian", "phrygian")
+#: Semitones from the tonic of each up to that of the major scale with its notes (on dominant sevenths, most of them).
+SIGNATURES = (0, 3, 5, 7, 5, 10, 8)
+MODES: dict[str, Mode] = {one: one for one in ("mixolydian", "lydian", "dorian", "phrygian")}
+MAJOR_KINDS = frozenset({"major", "mixolydian", "lydian", "blues"})
+#: A mode is named where it is at least so likely, and where its notes are those of the key that is named otherwise: no
+#: further on the circle of fifths than one step, on dominant sevenths two.
+MODE_MIN, STEPS_MAX = 0.7, 1
+#: Of shorter excerpts most modes that were named were wrong.
+MODE_SECONDS_MIN = 12.0
+#: Modal music is rarer than in the material, where it is half: by so much in the logarithm of odds (one in twelve).
+RARER = math.log(11)
 #: Salience at which evidence counts half: a click in silence is no tonic.
 SLIGHT = 1.0
 
@@ -43,8 +57,10 @@ class Key(Struct, frozen=True):
     """A key and how likely it is the one a listener would name."""
 
     tonic: int
-    scale: Literal["major", "minor"]
+    scale: Scale
     confidence: float
+    #: The mode of the scale where it clearly is neither plain major nor plain minor.
+    mode: Mode | None = None
 
     @property
     def name(self) -> str:
@@ -149,11 +165,58 @@ def key_probabilities(salience: NDArray[np.floating]) -> Float64:
     absolute pitch, and scores major and minor there; it was trained on composed songs, folk tunes and scores, and on
     drums, noise and speech, of which it was taught to expect nothing (`infra.training.key`).
     """
-    heard = evidence(salience)
+    return keys_in(evidence(salience))
+
+
+def keys_in(heard: Array) -> Float64:
+    """The same, from the `evidence` of some salience."""
     if not heard.any():
         return np.full(24, 1 / 24)
-    turned = np.stack([np.roll(heard, -tonic, axis=1).ravel() for tonic in range(12)])
-    return chances(trained("key")(turned).T.ravel()).astype(np.float64)
+    return chances(trained("key")(_turned(heard)).T.ravel()).astype(np.float64)
+
+
+def modes_in(heard: Array) -> Float64:
+    """(7, 12) how likely each of the `KINDS` of music is on each tonic, from the `evidence`; uniform without any.
+
+    A network of the same kind, trained on songs of all modes (`infra.training.modes`). Modal music counts as rarer than
+    it was in the material.
+    """
+    if not heard.any():
+        return np.full((len(KINDS), 12), 1 / (12 * len(KINDS)))
+    scores = trained("mode")(_turned(heard)).T.copy()
+    scores[2:] -= np.float32(RARER)
+    return chances(scores.ravel()).astype(np.float64).reshape(len(KINDS), 12)
+
+
+def modal_key(modes: Float64, key: Key) -> Key | None:
+    """The key by its mode, or by the tonic of its dominant sevenths, if it clearly is in one; None of plain music.
+
+    `modes` is what `modes_in` says, `key` what the music is named by otherwise.
+    """
+    kind, tonic = divmod(int(modes.argmax()), 12)
+    name, likely = KINDS[kind], float(modes.max())
+    plain = key.tonic + SIGNATURES[0 if key.scale == "major" else 1]
+    # Seven semitones are a step on the circle of fifths.
+    away = 7 * (tonic + SIGNATURES[kind] - plain) % 12
+    if name in KINDS[:2] or likely < MODE_MIN or min(away, 12 - away) > STEPS_MAX + (name == "blues"):
+        return None
+    scale: Scale = "major" if name in MAJOR_KINDS else "minor"
+    return Key(tonic, scale, likely, MODES.get(name))
+
+
+def shows_mode(pitch_classes: Array, seconds: float) -> bool:
+    """Whether so much of a piece was heard, and its harmony moves so much, that a mode can be told at all."""
+    return seconds >= MODE_SECONDS_MIN and harmonic_change(pitch_classes) >= ENOUGH_CHANGE
+
+
+def agreement(modes: Float64, key: Key) -> float:
+    """How likely the network of modes finds the tonic of a key with the third of its scale, 0 .. 1."""
+    alike = [kind for kind, name in enumerate(KINDS) if (name in MAJOR_KINDS) == (key.scale == "major")]
+    return float(modes[alike, key.tonic].sum())
+
+
+def _turned(heard: Array) -> Array:
+    return np.stack([np.roll(heard, -tonic, axis=1).ravel() for tonic in range(12)])
 
 
 def evidence(salience: NDArray[np.floating]) -> Array:
@@ -207,13 +270,19 @@ def _triads(alike: Array) -> Float64:
     return triads
 
 
-def sureness(probability: float, pitch_classes: Array, seconds: float, share: float = 1.0) -> float:
+def sureness(probability: float, agreed: float, pitch_classes: Array, seconds: float, share: float = 1.0) -> float:
     """How likely a key is right that the network finds `probability` likely in (moments, 12) pitch classes, 0 .. 1.
 
     The network judges what it hears as if it were the whole piece; but a held tone or a single chord has no key, after
-    a few seconds listeners name another one than in the end, and other keys may hold for all but a `share` of it.
+    a few seconds listeners name another one than in the end, and other keys may hold for all but a `share` of it. And
+    of modal music the network of modes may think otherwise: `agreed` is its `agreement`.
     """
-    return certainty.earned("key", *sureness_evidence(probability, pitch_classes, seconds, share))
+    return certainty.earned("key", *sureness_evidence(probability, pitch_classes, seconds, share), log_odds(agreed))
+
+
+def mode_sureness(probability: float, pitch_classes: Array, seconds: float) -> float:
+    """How likely a key is right that is named by its mode, from how likely the network of modes finds it; 0 .. 1."""
+    return certainty.earned("mode", *sureness_evidence(probability, pitch_classes, seconds)[:4])
 
 
 def sureness_evidence(

@@ -24,6 +24,8 @@ PRIOR = np.log(np.array([0.35, 1, 1, 1, 1, 1, 1, 1], np.float32))
 OVERRULED = 0.6
 #: Beats before and after a beat that the network hears when it weighs whether the beat begins a bar.
 AROUND = 4
+#: Changes around a beat that the network of bars hears: the width in beats, and whether of all pitches (0) or the bass.
+CHANGES = ((2, 0), (2, 1), (3, 0), (4, 0), (4, 1))
 #: What losing count costs, in the logarithm of a likelihood: less than once in a hundred beats.
 RECOUNT_COST = 6.0
 
@@ -41,18 +43,32 @@ class Metre(NamedTuple):
     @property
     def beats(self) -> float:
         """Beats of the tempo in a bar: 2 in 6/8, where a beat is three eighths, and 3.5 in 7/8."""
-        return {6: 2, 9: 3, 12: 4, 7: 3.5}.get(self.numerator, self.numerator)
+        return 3.5 if self.numerator == 7 else beats_in(self.numerator)
+
+
+def beats_in(numerator: int) -> int:
+    """Beats of the tempo in a bar of any of the `METRES` but seven."""
+    return {6: 2, 9: 3, 12: 4}.get(numerator, numerator)
 
 
 def hear_metre(heard: Pulse, period: float) -> Metre:
     """The likeliest metre when beats are `period` seconds apart."""
-    measured = metre_features(heard, period)[None]
+    songs, grooves = metre_chances(heard, period)
     # The network of many grooves overrules the one of songs and scores where it is sure enough.
-    grooves = chances(trained("metre_wide")(measured)[0] + PRIOR)
-    songs = chances(trained("metre")(measured)[0] + PRIOR)
-    best = int(np.argmax(grooves if float(grooves.max()) >= OVERRULED else songs))
-    numerator = METRES[best]
-    return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(songs[best]), float(grooves[best]))
+    return metre_of(int(np.argmax(grooves if float(grooves.max()) >= OVERRULED else songs)), songs, grooves)
+
+
+def metre_of(index: int, songs: Array, grooves: Array) -> Metre:
+    """One of the `METRES`, with what both networks think of it."""
+    numerator = METRES[index]
+    return Metre(numerator, 8 if numerator in {6, 7, 9, 12} else 4, float(songs[index]), float(grooves[index]))
+
+
+def metre_chances(heard: Pulse, period: float) -> tuple[Array, Array]:
+    """How likely each of the `METRES` is when beats are `period` seconds apart, to the one and to the other network."""
+    measured = metre_features(heard, period)[None]
+    songs, grooves = (chances(trained(name)(measured)[0] + PRIOR) for name in ("metre", "metre_wide"))
+    return songs, grooves
 
 
 def metre_features(heard: Pulse, period: float) -> Array:
@@ -67,11 +83,14 @@ def metre_features(heard: Pulse, period: float) -> Array:
 
 def beat_features(heard: Pulse, trace: Trace, beats: Times) -> Array:
     """(beats, features) what sounds on each beat and on its neighbours, for beats given in frames."""
-    return _with_neighbours(_sounding_on(heard, trace, beats), 0, len(beats))
+    return _with_neighbours(_sounding_on(heard, trace, beats)[0], 0, len(beats))
 
 
-def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> Array:
-    """(beats, measures) what sounds on each beat, set against the recording's mean; nothing beyond the ends."""
+def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[int, Array]]:
+    """What sounds on each beat, set against the recording's mean, and how much changes there.
+
+    (beats, measures), with `AROUND` rows of nothing before and after; and by width (beats, 2) of all pitches and bass.
+    """
     signals = heard.signals
     last = len(signals) - 1
     following = np.append(beats[1:], beats[-1] + (beats[-1] - beats[-2]))
@@ -88,6 +107,10 @@ def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> Array:
     between = strongest(beats + 0.5 * length, 0.2 * length)
     pitch = _pitch_between(trace, beats, following)
     low, all_pitches = pitch[:, :12], pitch[:, 12:]
+    widths = (2, 3, 4)
+    changes = {
+        width: np.column_stack([changes_around(all_pitches, width), changes_around(low, width)]) for width in widths
+    }
     parts = np.column_stack(
         [
             np.log1p(on),
@@ -96,18 +119,35 @@ def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> Array:
             _novelty(low, 1),
             _novelty(all_pitches, 2),
             pitch[:, :12].sum(axis=1) / (pitch.sum(axis=1) + 1e-6),
+            *(changes[width][:, column] for width, column in CHANGES),
         ]
     )
     parts -= parts.mean(axis=0)
     parts /= parts.std(axis=0) + 0.05
     padded: Array = np.pad(parts, ((AROUND, AROUND), (0, 0)))
-    return padded
+    return padded, changes
 
 
 def _with_neighbours(padded: Array, first: int, last: int) -> Array:
     """(beats, features) the measures of the beats from the first to before the last, and of those around each."""
     shifted = [padded[first + shift : last + shift] for shift in range(2 * AROUND + 1)]
     return np.concatenate(shifted, axis=1).astype(np.float32)
+
+
+def changes_around(pitch: Array, width: int) -> Array:
+    """(beats,) how much the pitch classes of `width` beats from each on differ from those before; 0 at the ends."""
+    count = len(pitch)
+    heap = np.zeros((count + 1, pitch.shape[1]))
+    np.cumsum(pitch, axis=0, dtype=np.float64, out=heap[1:])
+    at = np.arange(count)
+    before = heap[at] - heap[np.maximum(at - width, 0)]
+    after = heap[np.minimum(at + width, count)] - heap[at]
+    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+    change: Times = 1 - (before * after).sum(axis=1) / (lengths + 1e-9)
+    near = max(1, width // 2)
+    change[:near] = change[count - near + 1 :] = 0.0
+    rounded: Array = change.astype(np.float32)
+    return rounded
 
 
 def _pitch_between(trace: Trace, starts: Times, stops: Times) -> Array:
@@ -169,18 +209,36 @@ def bar_positions(evidence: Array, length: int) -> NDArray[np.intp]:
     return positions
 
 
+def favoured(evidence: Array, first: int, length: int) -> Array:
+    """(beats,) log odds of beginning a bar, so that bars which begin at `first` fit at least as well as any others.
+
+    They were chosen for more than these odds; the count still starts anew where these change on the way.
+    """
+    means = [float(evidence[place::length].mean()) for place in range(min(length, len(evidence)))]
+    raised = evidence.copy()
+    raised[first::length] += np.float32(max(means) - means[first])
+    return raised
+
+
 def bar_margin(evidence: Array, places: NDArray[np.intp], length: int) -> float:
     """How much better bars fit that begin where `places` is 0 than at any other place, in log odds for each bar."""
     firsts = [float(evidence[places == place].sum()) for place in range(length)]
     return (firsts[0] - max(firsts[1:], default=0.0)) / max(1, int(np.count_nonzero(places == 0)))
 
 
-def downbeat_odds(heard: Pulse, trace: Trace, beats: Times) -> Array:
-    """(beats,) logarithm of the odds that each beat (in frames) begins a bar."""
-    measured, network = _sounding_on(heard, trace, beats), trained("downbeat")
-    odds = np.empty(len(beats), np.float32)
-    for first in range(0, len(beats), BEATS_AT_ONCE):
-        last = min(first + BEATS_AT_ONCE, len(beats))
-        scores = network(_with_neighbours(measured, first, last))
-        odds[first:last] = scores[:, 1] - scores[:, 0]
-    return odds
+def bar_odds(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[int, Array]]:
+    """What says that each beat (in frames) begins a bar.
+
+    (beats, 2) logarithm of the odds to the network of first beats, and to that which knows wrong places and longer
+    changes as well; and by width in beats (beats, 2) how much harmony and bass change there.
+    """
+    sounding, changes = _sounding_on(heard, trace, beats)
+    measured = (sounding[:, : sounding.shape[1] - len(CHANGES)], sounding)
+    odds = np.empty((len(beats), 2), np.float32)
+    for column, name in enumerate(("downbeat", "bars")):
+        network = trained(name)
+        for first in range(0, len(beats), BEATS_AT_ONCE):
+            last = min(first + BEATS_AT_ONCE, len(beats))
+            scores = network(_with_neighbours(measured[column], first, last))
+            odds[first:last, column] = scores[:, 1] - scores[:, 0]
+    return odds, changes

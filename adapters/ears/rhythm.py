@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from adapters.ears import certainty
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
 from adapters.ears.certainty import log_odds
-from adapters.ears.grid import Grid, beats_of, fit_grid, usual_place
-from adapters.ears.metre import Metre, bar_margin, bar_positions, downbeat_odds, hear_metre
+from adapters.ears.counting import count, eighths_of_six
+from adapters.ears.grid import Grid, beats_of, fit_grid, together, usual_place
+from adapters.ears.metre import Metre, bar_margin, bar_positions, favoured, hear_metre, metre_chances
 from adapters.ears.onsets import onset_curve, onset_frames
 from adapters.ears.silence import audible, sounding
 from adapters.ears.spectrum import FRAME_RATE
-from adapters.ears.tempo import Pulse, candidate_periods, hear_tempo, pulse
+from adapters.ears.tempo import Candidate, Pulse, candidate_periods, hear_tempo, pulse
 from adapters.ears.trace import Trace
 
 Array = NDArray[np.float32]
@@ -39,6 +40,9 @@ LONE_SECONDS_MAX = 1.05
 #: all that speaks for a metre is that most music is counted in four.
 ALIKE = 0.2
 ALIKE_METRE_SURE = 0.5
+#: Beats of three that come so quickly may be eighths; candidates this near in the logarithm are one.
+EIGHTHS_SECONDS_MAX, EIGHTHS_SURE = 0.6, 0.85
+SAME = 0.03
 #: Log odds a bar by which first beats must fit better to be clear.
 MARGIN_HALF = 2.0
 
@@ -93,21 +97,18 @@ def _heard_in(trace: Trace) -> Rhythm:
     tempo = hear_tempo(heard, periods, trace.seconds) if len(periods) else []
     if not tempo:
         return _unmeasured(onsets)
-    locally = local_periods(heard.looks, tempo[0].period)
-    spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
-    # What is at another tempo has no phase at this one that could stray: a change is seen by the lags.
-    grid = fit_grid(heard.curve, tempo[0].period) if spread <= VARIABLE else None
-    steady = grid if grid is not None and grid.holds else None
-    period = tempo[0].period if steady is None else steady.period
-    followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
-    metre = hear_metre(heard, period)
-    if steady is None:
-        tapped = in_phase(heard.signals, followed)
-        counted = _counted(heard, trace, tapped, locally, metre)
-    else:
-        counted = _on_grid(heard, trace, steady, followed, metre)
-    beats, downbeats = counted.beats, counted.downbeats
-    metre_sure = _metre_sureness(metre, tempo[0].probability, lone)
+    row = row_at(heard, tempo[0].period)
+    counted = _counted(heard, trace, row)
+    quick = counted.metre.numerator == 3 and row.period <= EIGHTHS_SECONDS_MAX
+    if quick and eighths_of_six(heard, trace, row.beats):
+        tempo = _slowed(tempo)
+        row = row_at(heard, tempo[0].period)
+        counted = _counted(heard, trace, row)
+    if counted.metre.numerator == 7:
+        counted = _in_seven(heard, row, counted)
+    period, spread, steady = row.period, row.spread, row.grid
+    beats, downbeats, metre = counted.beats, counted.downbeats, counted.metre
+    metre_sure = _metre_sureness(counted, tempo[0].probability, lone)
     local = _local_tempi(beats)
     if steady is not None:
         spread = 0.0
@@ -133,30 +134,72 @@ def _heard_in(trace: Trace) -> Rhythm:
 
 
 class Counted(NamedTuple):
-    """Seconds of the beats and of the first beats of bars, and by how much these fit better than others would."""
+    """Seconds of the beats and of the first beats of bars, and how bars are counted."""
 
     beats: Times
     downbeats: Times
+    metre: Metre
+    #: By how much these first beats fit better than any others, and how likely reading and metre are among all.
     margin: float = 0.0
+    likely: float = 0.5
+    metre_likely: float = 0.5
 
 
-def _on_grid(heard: Pulse, trace: Trace, grid: Grid, followed: Times, metre: Metre) -> Counted:
-    """Seconds of the beats and of the first beats of bars of a recording that one grid fits."""
+class Row(NamedTuple):
+    """Beats that keep the tempo, though they may all lie between those that people tap."""
+
+    #: Frames of the beats, seconds from one to the next, and the same in each look.
+    beats: Times
+    period: float
+    locally: Array
+    #: How far the local periods spread, and the grid that the beats lie on, None where they are followed one by one.
+    spread: float
+    grid: Grid | None
+
+
+def row_at(heard: Pulse, period: float) -> Row:
+    """The beats that are about so many seconds apart."""
+    locally = local_periods(heard.looks, period)
+    spread = float(np.percentile(locally, 90) / np.percentile(locally, 10)) - 1
+    # What is at another tempo has no phase at this one that could stray: a change is seen by the lags.
+    grid = fit_grid(heard.curve, period) if spread <= VARIABLE else None
+    followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
+    if grid is None or not grid.holds:
+        return Row(followed, period, locally, spread, None)
     anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
-    beats = in_phase(heard.signals, beats_of(grid, heard.curve, anchor))
-    beats = beats_of(grid, heard.curve, float(beats[0])) if len(beats) else beats
-    if metre.numerator == 7:
-        return _in_seven(heard, beats_of(grid._replace(period=grid.period / 2), heard.curve, float(beats[0])))
-    return _barred(heard, trace, beats, beats / FRAME_RATE, metre)
+    return Row(beats_of(grid, heard.curve, anchor), grid.period, locally, spread, grid)
 
 
-def _barred(heard: Pulse, trace: Trace, beats: Times, seconds: Times, metre: Metre) -> Counted:
-    """The beats (given in frames and in seconds) with those that begin bars."""
-    if len(beats) < 4:
-        return Counted(seconds, np.zeros(0))
-    odds, length = downbeat_odds(heard, trace, beats), round(metre.beats)
-    places = bar_positions(odds, length)
-    return Counted(seconds, seconds[places == 0], bar_margin(odds, places, length))
+def _slowed(tempo: list[Candidate]) -> list[Candidate]:
+    """The candidates when three beats of the first are one."""
+    first = tempo[0]
+    slow = Candidate(3 * first.period, first.probability * EIGHTHS_SURE)
+    others = [one for one in tempo[1:] if abs(math.log(one.period / slow.period)) > SAME]
+    quick = Candidate(first.period, first.probability * (1 - EIGHTHS_SURE))
+    ordered = sorted([quick, *others], key=lambda one: -one.probability)
+    return [slow, *(one._replace(probability=min(one.probability, slow.probability)) for one in ordered)]
+
+
+def _counted(heard: Pulse, trace: Trace, row: Row) -> Counted:
+    """The beats of a row where people tap them, counted in bars."""
+    period, grid = row.period, row.grid
+    metre, chances = hear_metre(heard, period), metre_chances(heard, period)
+    reading = None if metre.numerator == 7 else count(heard, trace, row.beats, chances)
+    if reading is None:
+        beats = in_phase(heard.signals, row.beats)
+        return Counted(_seconds(heard.curve, beats, grid), np.zeros(0), metre, metre_likely=metre.by_grooves)
+    beats, odds, length = reading.beats, reading.odds, round(reading.metre.beats)
+    places = bar_positions(favoured(odds, reading.first, length), length)
+    margin = bar_margin(odds, places, length)
+    seconds = _seconds(heard.curve, beats, grid)
+    inside = (seconds > -0.5 / FRAME_RATE) & (seconds <= (len(heard.curve) - 1) / FRAME_RATE)
+    seconds, places = np.maximum(seconds[inside], 0.0), places[inside]
+    return Counted(seconds, seconds[places == 0], reading.metre, margin, reading.likely, reading.metre_likely)
+
+
+def _seconds(curve: Array, beats: Times, grid: Grid | None) -> Times:
+    """Seconds of beats in frames: each on its own peak, or all moved together where one grid holds."""
+    return sharpened(curve, beats) if grid is None else together(curve, beats) / FRAME_RATE
 
 
 def _local_tempi(beats: Times) -> Times:
@@ -207,9 +250,10 @@ def _audible_periods(periods: Array, lone: Strokes | None) -> Array:
     return kept if len(kept) else np.array([lone.period], np.float32)
 
 
-def _metre_sureness(metre: Metre, tempo: float, lone: Strokes | None) -> float:
-    """How likely the metre is right, by how sure its networks and the tempo are; 0 .. 1."""
-    sure = certainty.earned("metre", log_odds(metre.by_songs), log_odds(metre.by_grooves), log_odds(tempo))
+def _metre_sureness(counted: Counted, tempo: float, lone: Strokes | None) -> float:
+    """How likely the metre is right, by its networks, the tempo, and how likely such a count is; 0 .. 1."""
+    by_networks = log_odds(counted.metre.by_songs), log_odds(counted.metre.by_grooves)
+    sure = certainty.earned("metre", *by_networks, log_odds(tempo), log_odds(counted.metre_likely))
     return min(sure, ALIKE_METRE_SURE) if lone is not None and lone.alike else sure
 
 
@@ -218,31 +262,31 @@ def _bars_sureness(counted: Counted, metre: float, tempo: float) -> float:
     if not len(counted.downbeats):
         return 0.0
     margin = math.tanh(counted.margin / MARGIN_HALF)
-    sure = certainty.earned("downbeat", margin, counted.margin, log_odds(metre), log_odds(tempo))
+    evidence = margin, counted.margin, log_odds(metre), log_odds(tempo), log_odds(counted.likely)
+    sure = certainty.earned("downbeat", *evidence)
     return min(sure, tempo)
 
 
-def _counted(heard: Pulse, trace: Trace, beats: Times, periods: Array, metre: Metre) -> Counted:
-    """Seconds of the beats (given in frames) and of the first beats of bars."""
-    if metre.numerator == 7:
-        everywhere = frame_periods(periods, len(heard.curve)) / np.float32(2)
+def _in_seven(heard: Pulse, row: Row, counted: Counted) -> Counted:
+    """Seconds of the first, third and fifth of each seven eighths, and of the first."""
+    grid = row.grid
+    if grid is None or not len(counted.beats):
+        everywhere = frame_periods(row.locally, len(heard.curve)) / np.float32(2)
         eighths = follow(heard.curve, everywhere).astype(np.float64)
-        first, bars, margin = _in_seven(heard, eighths)
-        return Counted(sharpened(heard.curve, first * FRAME_RATE), sharpened(heard.curve, bars * FRAME_RATE), margin)
-    return _barred(heard, trace, beats, sharpened(heard.curve, beats), metre)
-
-
-def _in_seven(heard: Pulse, eighths: Times) -> Counted:
-    """Seconds of the first, third and fifth of each seven eighths (given in frames), and of the first."""
+    else:
+        halves = grid._replace(period=grid.period / 2)
+        eighths = beats_of(halves, heard.curve, float(counted.beats[0]) * FRAME_RATE)
     if len(eighths) < 7:
-        return Counted(eighths / FRAME_RATE, np.zeros(0))
+        return counted._replace(beats=eighths / FRAME_RATE)
     weight = heard.signals[np.rint(eighths).astype(np.intp)].sum(axis=1, dtype=np.float32)
     strengths = np.array([weight[place::7].mean() for place in range(7)])
     first = int(np.argmax(strengths))
     place = (np.arange(len(eighths)) - first) % 7
     second = float(np.sort(strengths)[-2])
     margin = math.log((float(strengths[first]) + 1e-6) / (second + 1e-6))
-    return Counted(eighths[np.isin(place, (0, 2, 4))] / FRAME_RATE, eighths[place == 0] / FRAME_RATE, margin)
+    told = [eighths[np.isin(place, (0, 2, 4))], eighths[place == 0]]
+    beats, bars = (sharpened(heard.curve, one) if grid is None else one / FRAME_RATE for one in told)
+    return counted._replace(beats=beats, downbeats=bars, margin=margin)
 
 
 def _unmeasured(onsets: NDArray[np.intp]) -> Rhythm:

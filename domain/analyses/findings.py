@@ -11,6 +11,7 @@ GENRE_TAXONOMY = "beatlyze_broad_6_v1"
 
 ReviewCode = Literal["low_confidence", "close_scores", "out_of_taxonomy"]
 Scale = Literal["major", "minor"]
+Mode = Literal["mixolydian", "lydian", "dorian", "phrygian"]
 Relation = Literal["same", "half", "double", "third", "triple", "other"]
 #: What is to be known of a file before its figures are trusted.
 FileWarning = Literal[
@@ -130,6 +131,8 @@ class Findings(Value, frozen=True):
     first_beat_seconds: float | None = None
     #: How likely bars begin where the detail's `downbeats` say.
     downbeat_confidence: float = 0.0
+    #: The mode on the tonic `key` where it clearly is neither plain major nor minor; `scale` then tells its third.
+    mode: Mode | None = None
 
 
 class Chord(Value, frozen=True):

@@ -24,23 +24,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears import certainty, engine
-from adapters.ears.certainty import Measure, Worth
-from adapters.ears.key import chroma, key_probabilities, ranked, sureness_evidence
+from adapters.ears.certainty import Measure, Worth, log_odds
+from adapters.ears.key import (
+    agreement,
+    chroma,
+    evidence,
+    keys_in,
+    modal_key,
+    modes_in,
+    ranked,
+    shows_mode,
+    sureness_evidence,
+)
 from adapters.ears.network import WEIGHTS
 from adapters.ears.spectrum import CHORD_RATE
 from domain.analyses.findings import Analysis, Unreadable
 from infra.evaluate import key_score, parsed_key, tempo_right
 from infra.training.corpus import tunes_of
-from infra.training.key import drawn_piece, key_of, no_music
+from infra.training.key import drawn_piece, key_of, modal_song, no_music
 
 Floats = NDArray[np.float64]
 
-MEASURES: tuple[Measure, ...] = ("tempo", "metre", "key", "downbeat")
+MEASURES: tuple[Measure, ...] = ("tempo", "metre", "key", "mode", "downbeat")
 #: First beats of bars are right when so large a part of them is, and of the true ones (F measure within 70 ms).
 BARS_RIGHT, NEAR_SECONDS = 0.75, 0.07
 FOLDS = 5
 #: How much a recording counts against a composed piece: of keys more, for the composer's loops seldom settle theirs.
-RECORDED = {"tempo": 1.0, "metre": 1.0, "key": 4.0, "downbeat": 1.0}
+RECORDED = {"tempo": 1.0, "metre": 1.0, "key": 4.0, "mode": 4.0, "downbeat": 1.0}
 #: What the network finds less likely is not named, whatever else speaks for it.
 NAMED_MIN = 0.1
 #: How strongly weights are drawn to 0, and the fewest answers that a step of the rising line stands for.
@@ -98,6 +108,9 @@ def gather(manifest: Path, into: Path) -> None:
                 print(f"{name}: {fault}")
                 continue
             right = _right(row, bars.get(row["path"], {}), heard)
+            # A key that is named by its mode was asked for by both; only what was said is known to be right or wrong.
+            asked.pop("key" if "mode" in asked else "", None)
+            right["mode"] = right.get("key", False)
             kept = {one: [list(asked[one]), told[one], right[one]] for one in MEASURES if one in asked and one in right}
             out.write(json.dumps({"path": name, "kind": row.get("kind", ""), **kept}) + "\n")
             out.flush()
@@ -109,21 +122,33 @@ def sketch(into: Path, count: int, folders: list[Path]) -> None:
     rng = np.random.default_rng(93_000)
     with into.open("a", encoding="utf-8") as out:
         for number in range(count):
-            piece = no_music(rng) if number % 5 == 4 else drawn_piece(rng, tunes, [])
+            # One song in eight is modal, somewhat more than in the world, so that there is something to learn from.
+            piece = (
+                no_music(rng)
+                if number % 5 == 4
+                else modal_song(rng)
+                if number % 8 == 3
+                else drawn_piece(rng, tunes, [])
+            )
             if piece is None:
                 continue
             whole = piece.salience
             cut, start = int(2 ** rng.uniform(-0.5, 4) * CHORD_RATE), int(rng.integers(0, len(whole)))
             held = np.repeat(whole[start : start + 1], int(2 ** rng.uniform(0, 4) * CHORD_RATE), axis=0)
             for kind, salience in (("sketch", whole), ("cut", whole[start : start + max(2, cut)]), ("held", held)):
-                likely = key_probabilities(salience)
-                best = ranked(likely, 1)[0]
+                harmonies = evidence(salience)
+                modes, best = modes_in(harmonies), ranked(keys_in(harmonies), 1)[0]
                 if best.confidence < NAMED_MIN:
                     continue
-                evidence = sureness_evidence(best.confidence, chroma(salience), len(salience) / CHORD_RATE)
-                right = (best.tonic, best.scale == "minor") == (piece.tonic, piece.minor)
+                classes, length = chroma(salience), len(salience) / CHORD_RATE
+                named = modal_key(modes, best) if shows_mode(classes, length) else None
+                measure: Measure = "key" if named is None else "mode"
+                told = named or best
+                usual = sureness_evidence(told.confidence, classes, length)
+                asked = usual[:4] if named else (*usual, log_odds(agreement(modes, best)))
+                right = (told.tonic, told.scale == "minor") == (piece.tonic, piece.minor)
                 line = {"path": f"{kind} {number}", "kind": kind}
-                out.write(json.dumps(line | {"key": [evidence, certainty.earned("key", *evidence), right]}) + "\n")
+                out.write(json.dumps(line | {measure: [asked, certainty.earned(measure, *asked), right]}) + "\n")
 
 
 def _right(row: dict[str, str], bars: dict[str, Any], heard: Analysis) -> dict[str, bool]:

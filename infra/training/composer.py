@@ -175,6 +175,11 @@ JIGS: list[dict[int, str]] = [
 FIVES: list[dict[int, str]] = [
     {KICK: "90000000000090000000", SNARE: "00000000900000009000", RIDE: "90009060900090009060"},
     {KICK: "90000090000090000000", SNARE: "00009000000000009000", HAT: "90909090909090909090"},
+    {KICK: "90000090000000009000", SNARE: "00000000000090000000", RIDE: "90909090909090909090"},
+    {KICK: "90000000000090000000", SNARE: "00000000900000009000", HAT: "90909090909090909090"},
+    {KICK: "90000090000090000000", SNARE: "00000000900000009000", HAT: "90609060906090609060"},
+    {KICK: "90009000000090000000", RIM: "00000000900000000000", RIDE: "90009000900090009000"},
+    {HAT: "90009000900090009000", KICK: "90000000000000000000", SNARE: "00000000000090000000"},
 ]
 SEVENS: list[dict[int, str]] = [
     {KICK: "90000000900000", SNARE: "00009000000090", HAT: "90909090909090"},
@@ -229,6 +234,11 @@ TEMPI: dict[str, tuple[float, float, float, float, float]] = {
     "metronome": (108, 28, 58, 176, 6),
 }
 
+#: Twelve bars of blues, each chord a dominant seventh, and how often the players of a style play it.
+BLUES = (0, 0, 0, 0, 3, 3, 0, 0, 4, 3, 0, 4)
+BLUES_SHARE = {"shuffle": 0.55, "jazz": 0.35}
+#: How often the chords of a style come half a beat early, all of them.
+PUSHED = {"metronome": 0.35, "afrobeat": 0.15, "samba": 0.15, "amen": 0.2, "salsa": 0.15, "shuffle": 0.05}
 PROGRESSIONS = (
     (0, 5, 3, 4), (0, 4, 5, 3), (5, 3, 0, 4), (0, 3, 4, 3), (0, 0, 3, 4), (0, 5, 1, 4), (1, 4, 0, 0),
     (5, 4, 3, 4), (0, 6, 3, 0),
@@ -319,8 +329,12 @@ BANDS: dict[str, Band] = {
             {KICK: "0000000090000000", SNARE: "0000000090000000", HAT: "9060906090609060"},
             {KICK: "9000900090009000", RIM: "0000000090000000", HAT: "6090609060906090"},
             {KICK: "9000000090000000", SNARE: "0000000090000000", HAT: "9090909090909090", OPEN: "0000000000000040"},
+            {KICK: "0000000090000000", RIM: "0000000090000000", HAT: "5070507050705070"},
+            {KICK: "0000000090000000", SNARE: "0000000090000000", HAT: "5050505050505050", SHAKER: "0060006000600060"},
+            {KICK: "0000000090000000", RIM: "0003000090030002"},
         ),
-        ("1.....1.5...8.5.", "1...1.3.5.......", "1..1..5.8..5....", "1.......5.3.1...", "..1.1.5...3.5..."),
+        ("1.....1.5...8.5.", "1...1.3.5.......", "1..1..5.8..5....", "1.......5.3.1...", "..1.1.5...3.5...",
+         "1.....1.5...8.5.", "1...1...5...5.3.", "1.......1...5..."),
         ("..x...x...x...x.", "..x...x...x...x.", "..xx..xx..xx..xx"),
         (1, 1, 2, 0.5),
     ),
@@ -342,8 +356,11 @@ BANDS: dict[str, Band] = {
             {KICK: "900900900900", SNARE: "000900000900", HAT: "906906906906"},
             {KICK: "900000900009", SNARE: "002900002902", HAT: "909909909909"},
             {KICK: "900009900009", RIM: "000900000900", HAT: "999999999999"},
+            {KICK: "900000900009", SNARE: "000900000900", HAT: "906906906906"},
+            {KICK: "900900900900", SNARE: "000900000900", RIDE: "900906900906"},
         ),
-        ("1.13.35.56.6", "1..3..5..6..", "1.15.56.65.5", "1..1..1..1..", "1.1.....5.57"),
+        ("1.13.35.56.6", "1..3..5..6..", "1.15.56.65.5", "1..1..1..1..", "1.1.....5.57", "1..5..6..5..",
+         "1.13.35.56.6", "1..3..5..8.."),
         ("x.xx.xx.xx.x", "X...........", "x..x..x..x..", "..x..x..x..x", "...x.....x.."),
     ),
     "jazz": Band(
@@ -352,9 +369,13 @@ BANDS: dict[str, Band] = {
             {RIDE: "900906900906", PEDAL: "000900000900"},
             {RIDE: "900906900906", PEDAL: "000900000900", KICK: "300300300300", SNARE: "002000002003"},
             {RIDE: "900909900909", PEDAL: "000900000900", RIM: "000000000900"},
+            {RIDE: "600909600909", PEDAL: "000900000900"},
+            {RIDE: "900906900906", PEDAL: "000900000900", KICK: "000000000004", SNARE: "000003000300"},
         ),
-        ("1..3..5..6..", "1..5..3..6..", "1..3..5..a..", "1..8..6..5.."),
-        ("..x......x..", "x....x......", ".....x..x...", "..x..x......", "X..........."),
+        ("1..3..5..6..", "1..5..3..6..", "1..3..5..a..", "1..8..6..5..", "1..3..5..7..", "1..6..5..3..",
+         "1..5..8..a.."),
+        ("..x......x..", "x....x......", ".....x..x...", "..x..x......", "X...........", ".....x...x..", "x.......x...",
+         "X....X......", "..x........x"),
         (1, 1, 2, 0.5),
         (32, 33, 35),
         (0, 1, 4, 16, 26),
@@ -580,17 +601,26 @@ def _played_by(rng: np.random.Generator, style: str, bpm: float, seconds: float)
     """A piece of one of the `BANDS`: the bass names the chord where it changes, and the drums keep their part."""
     band = BANDS[style]
     piece = Piece(style=style, bpm=bpm, beats_per_bar=4, beat_unit=4, bars=0, bar_beats=4.0)
-    bars = 8
+    blues = rng.random() < BLUES_SHARE.get(style, 0.0)
+    bars = len(BLUES) if blues else 8
     piece.bars = max(4, round(seconds * bpm / 60 / 4))
     step = 4.0 / band.places
-    root, scale = int(rng.integers(0, 12)), (MAJOR if rng.random() < 0.5 else MINOR)
+    root, scale = int(rng.integers(0, 12)), (MAJOR if blues or rng.random() < 0.5 else MINOR)
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
     lasts = float(rng.choice(band.bars))
     per_bar = max(1, round(1 / lasts))
-    chords = [
-        [_triad(root, scale, progression[int((bar + part / per_bar) / lasts) % 4]) for part in range(per_bar)]
-        for bar in range(bars)
-    ]
+    sevenths = style == "jazz"
+    chords = (
+        [[tuple(root + MAJOR[degree] + rise for rise in (0, 4, 7, 10))] for degree in BLUES]
+        if blues
+        else [
+            [
+                _triad(root, scale, progression[int((bar + part / per_bar) / lasts) % 4], sevenths=sevenths)
+                for part in range(per_bar)
+            ]
+            for bar in range(bars)
+        ]
+    )
     bass, comping, tune = (rng.random() < chance for chance in band.parts)
     notes: list[Note] = []
     if rng.random() < 0.93 or not (bass or comping):
@@ -609,7 +639,10 @@ def _played_by(rng: np.random.Generator, style: str, bpm: float, seconds: float)
         notes += _bass_line(rng, band, chords, step)
     if comping:
         piece.programs[2] = int(rng.choice(band.chord_programs))
-        notes += _chord_part(rng, band, chords, step)
+        played = _chord_part(rng, band, chords, step)
+        if rng.random() < PUSHED.get(style, 0.0):
+            played = [note._replace(start=note.start - 0.5) for note in played if note.start >= 0.5]
+        notes += played
     if tune:
         piece.programs[4] = int(rng.choice(LEAD_PROGRAMS + KEYS_PROGRAMS))
         third = 1 / 3
@@ -764,8 +797,9 @@ def _variant(rng: np.random.Generator, rows: dict[int, str]) -> dict[int, list[i
     return variant
 
 
-def _triad(root: int, scale: tuple[int, ...], degree: int) -> tuple[int, ...]:
-    return tuple(root + scale[(degree + step) % 7] + 12 * ((degree + step) // 7) for step in (0, 2, 4))
+def _triad(root: int, scale: tuple[int, ...], degree: int, *, sevenths: bool = False) -> tuple[int, ...]:
+    steps = (0, 2, 4, 6) if sevenths else (0, 2, 4)
+    return tuple(root + scale[(degree + step) % 7] + 12 * ((degree + step) // 7) for step in steps)
 
 
 def _bass(
@@ -922,20 +956,9 @@ def _compound(rng: np.random.Generator, style: str, bpm: float, seconds: float) 
         2: int(rng.choice(KEYS_PROGRAMS + GUITAR_PROGRAMS)),
         4: int(rng.choice(FOLK_PROGRAMS if folk else LEAD_PROGRAMS)),
     }
-    accompaniment = rng.random()
-    for index, chord in enumerate(chords):
-        for beat in range(per_bar):
-            at = index * bar + beat
-            notes.append(Note(at, 0.8, 36 + (chord[0 if beat % 2 == 0 else 2] - 36) % 12, 90, 1))
-            if accompaniment < 0.45:
-                notes += [Note(at + 2 / 3, 0.3, 52 + (tone - 52) % 12, 66, 2) for tone in chord]
-            elif accompaniment < 0.8:
-                notes += [
-                    Note(at + step / 3, 0.33, 52 + (chord[(0, 1, 2)[step]] - 52) % 12, 80 if step == 0 else 68, 2)
-                    for step in range(3)
-                ]
-            else:
-                notes += [Note(at, 0.9, 52 + (tone - 52) % 12, 72, 2) for tone in chord]
+    notes += _in_threes(rng, chords, per_bar, slow=not folk)
+    if not folk and rng.random() < 0.4:  # the drums come in later
+        notes = [note for note in notes if note.voice != DRUM or note.start >= bars // 2 * bar]
     third = 1 / 3
     values = (third, third, third, third * 2, 1.0) if folk else (third, third * 2, 1.0, 1.0)
     notes += _melody(rng, chords, root, scale, dense=False, bar=bar, values=values)
@@ -945,6 +968,29 @@ def _compound(rng: np.random.Generator, style: str, bpm: float, seconds: float) 
     if rng.random() < 0.15:
         notes = [note for note in notes if note.voice in {4, DRUM}] or notes
     return _finished(rng, piece, notes, bars)
+
+
+def _in_threes(rng: np.random.Generator, chords: list[tuple[int, ...]], per_bar: int, *, slow: bool) -> list[Note]:
+    """Bass and chords where beats are three eighths: after the beat, broken (up, or up and down again), or held."""
+    accompaniment, notes = rng.random(), list[Note]()
+    arched, sustained = rng.random() < 0.5, slow and rng.random() < 0.4
+    for index, chord in enumerate(chords):
+        for beat in range(per_bar):
+            at = float(index * per_bar + beat)
+            if not sustained or beat == 0:
+                length = per_bar * 0.95 if sustained else 0.8
+                notes.append(Note(at, length, 36 + (chord[0 if beat % 2 == 0 else 2] - 36) % 12, 90, 1))
+            if accompaniment < 0.45:
+                notes += [Note(at + 2 / 3, 0.3, 52 + (tone - 52) % 12, 66, 2) for tone in chord]
+            elif accompaniment < 0.8:
+                turn, up = ((2, 1, 0), 12) if arched and beat % 2 else ((0, 1, 2), 0)
+                notes += [
+                    Note(at + step / 3, 0.33, 52 + up + (chord[turn[step]] - 52) % 12, 80 if step == 0 else 68, 2)
+                    for step in range(3)
+                ]
+            else:
+                notes += [Note(at, 0.9, 52 + (tone - 52) % 12, 72, 2) for tone in chord]
+    return notes
 
 
 def _odd(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Piece:
@@ -966,7 +1012,7 @@ def _odd(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Pi
     piece.tonic, piece.minor = root, scale is MINOR
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
     chords = [_triad(root, scale, progression[index % 4]) for index in range(bars)]
-    rows = (FIVES if five else SEVENS)[int(rng.integers(2))]
+    rows = (FIVES if five else SEVENS)[int(rng.integers(len(FIVES if five else SEVENS)))]
     notes: list[Note] = []
     if rng.random() < 0.8:
         notes += _rows(rng, rows, bars, 0.25, fill=rng.random() < 0.3)
@@ -977,10 +1023,16 @@ def _odd(rng: np.random.Generator, style: str, bpm: float, seconds: float) -> Pi
         if five
         else ((0, 1, 2), (0, 1.5, 2.5))[int(rng.integers(2))]
     )
+    # Held chords come twice a bar, the second now and then a step away; the bass may leap in between.
+    held, away, leap = rng.random() < 0.4, int(rng.choice([0, 0, 2, -2])), int(rng.choice([0, 0, 7, 5]))
     for index, chord in enumerate(chords):
-        for at in groups:
-            notes.append(Note(index * bar + at, 0.45, 36 + (chord[0] - 36) % 12, 95, 1))
-            notes += [Note(index * bar + at, 0.6, 55 + (tone - 55) % 12, 78, 2) for tone in chord]
+        for place, at in enumerate(groups):
+            rise = leap if place == len(groups) - 2 else 0
+            notes.append(Note(index * bar + at, 0.45, 36 + (chord[0] + rise - 36) % 12, 95, 1))
+            if not held:
+                notes += [Note(index * bar + at, 0.6, 55 + (tone - 55) % 12, 78, 2) for tone in chord]
+        for at, moved in ((0, 0), (groups[-1], away)) if held else ():
+            notes += [Note(index * bar + at, 1.8, 55 + (tone + moved - 55) % 12, 78, 2) for tone in chord]
     if rng.random() < 0.6:
         notes += _melody(rng, chords, root, scale, dense=False, bar=bar, values=(0.5, 0.5, 1.0))
         piece.programs[4] = int(rng.choice(LEAD_PROGRAMS))

@@ -40,7 +40,18 @@ from infra.training.corpus import folk_piece, tunes_of
 
 Array = NDArray[np.float32]
 
-MAJOR, MINOR = (0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10)
+#: What melodies step through; on dominant sevenths both thirds and no leading note.
+SCALES: dict[str, tuple[int, ...]] = {
+    "major": (0, 2, 4, 5, 7, 9, 11),
+    "minor": (0, 2, 3, 5, 7, 8, 10),
+    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
+    "lydian": (0, 2, 4, 6, 7, 9, 11),
+    "blues": (0, 3, 4, 5, 7, 9, 10),
+    "dorian": (0, 2, 3, 5, 7, 9, 10),
+    "phrygian": (0, 1, 3, 5, 7, 8, 10),
+}
+#: Degrees of the pentatonic that lies in a scale with a major and with a minor third.
+PENTATONICS = {True: (0, 1, 2, 4, 5), False: (0, 2, 3, 4, 6)}
 THIRDS = {
     "": (0, 4, 7),
     "m": (0, 3, 7),
@@ -67,6 +78,30 @@ IDIOMS: dict[str, tuple[str, ...]] = {
         "Im Vm bVI IVm", "Im bIII IV bVI", "bVI IVm Im V7", "Im IVm7 bVII bIII", "Im Im Im Im", "Im V7 Im V7",
         "Im bIII IVm V",
     ),
+    "mixolydian": (
+        "I bVII", "I bVII IV I", "I bVII IV IV", "I Vm", "I IV bVII IV", "I I bVII bVII", "I Vm bVII IV",
+        "I7 bVII IV I",
+        "I bVII IV bVII", "I IV I bVII", "I I I bVII", "I VIm bVII I", "I IIm bVII I", "I7 I7 bVII IV", "I Vm IV I",
+        "I bVII I IV", "I7 bVII", "IV bVII I I", "bVII IV I I",
+    ),
+    "lydian": (
+        "I II", "IM7 II", "I II VIIm I", "I II IIIm I", "I VIIm II I", "I I II II", "IM7 II IM7 VIIm", "I II VIm I",
+        "I II I VIIm", "IM7 IM7 II II",
+    ),
+    "blues": (
+        "I7 IV7", "I7 I7 IV7 IV7", "I7 IV7 I7 I7 IV7 IV7 I7 I7 V7 IV7 I7 V7", "I7 I7 I7 I7 IV7 IV7 I7 I7 V7 V7 I7 I7",
+        "I7 IV7 I7 V7", "I7 I7 I7 I7", "I7 I7 IV7 I7", "I7 IV7 V7 IV7", "I7 bVII7 IV7 I7", "I7 VI7 II7 V7",
+    ),
+    "dorian": (
+        "Im IV", "Im7 IV7", "Im IIm", "Im IV Im bVII", "Im bVII IV IV", "Im bIII IV Im", "Im IV bVII Im", "Im Im IV IV",
+        "Im7 IIm7", "Im Vm IV Im", "Im bVII Im IV", "Im bIII bVII IV", "Im Im Im IV", "Im7 IV7 Im7 bVII",
+        "Im IIm bIII IV",
+        "Im IIm bIII IIm", "IV Im IV Im", "bVII IV Im Im",
+    ),
+    "phrygian": (
+        "Im bII", "Im bII bIII bII", "Im bII Im bVIIm", "Im Im bII bII", "Im bVIIm", "Im bVI bII Im", "Im bIII bII Im",
+        "Im IVm bII Im", "bII bII Im Im", "Im bII bVIIm Im",
+    ),
 }  # fmt: skip
 STYLES = ("pop", "rock", "house", "hiphop", "piano", "funk", "techno", "disco", "swing")
 
@@ -90,14 +125,19 @@ class Score(NamedTuple):
     notes: list[tuple[float, float, int]]
 
 
-def song(rng: np.random.Generator, seconds: float) -> tuple[Piece, int, bool]:
-    """A song in one key: one or two idioms under a melody, with the bass, the drums and the looseness of its style."""
+def song(rng: np.random.Generator, seconds: float, mode: str | None = None) -> tuple[Piece, int, bool]:
+    """A song in one key: one or two idioms under a melody, with the bass, the drums and the looseness of its style.
+
+    In one of the modes of `IDIOMS`; major or minor where none is given.
+    """
     tonic, minor = int(rng.integers(12)), bool(rng.random() < 0.45)
+    mode = mode or ("minor" if minor else "major")
+    scale = SCALES[mode]
     style = str(rng.choice(STYLES))
     bpm = float(rng.uniform(70, 150))
     bars = max(4, round(seconds * bpm / 240))
     piece = Piece(style=style, bpm=bpm, beats_per_bar=4, beat_unit=4, bars=bars, bar_beats=4.0)
-    idioms = IDIOMS["minor" if minor else "major"]
+    idioms = IDIOMS[mode]
     verse, chorus = (str(idioms[int(rng.integers(len(idioms)))]).split() for _ in range(2))
     if rng.random() < 0.4:
         chorus = verse
@@ -110,14 +150,15 @@ def song(rng: np.random.Generator, seconds: float) -> tuple[Piece, int, bool]:
         piece.notes += _drums(rng, GROOVES[style][int(rng.integers(len(GROOVES[style])))], bars)
     if "bass" in parts:
         piece.programs[1] = int(rng.choice(BASS_PROGRAMS))
-        piece.notes += _bass(rng, chords)
+        walking = mode == "blues" and rng.random() < 0.5
+        piece.notes += _walk(rng, chords) if walking else _bass(rng, chords)
     if "chords" in parts:
         piece.programs[2] = int(rng.choice(KEYS_PROGRAMS + GUITAR_PROGRAMS + PAD_PROGRAMS))
         piece.notes += _comping(rng, chords)
     if "melody" in parts:
         piece.programs[4] = int(rng.choice(LEAD_PROGRAMS + KEYS_PROGRAMS))
-        piece.notes += _melody(rng, chords, tonic, minor=minor)
-    return piece, tonic, minor
+        piece.notes += _melody(rng, chords, tonic, scale)
+    return piece, tonic, 4 not in scale
 
 
 def _parts_of(rng: np.random.Generator, style: str) -> set[str]:
@@ -167,6 +208,18 @@ def _bass(rng: np.random.Generator, chords: list[tuple[int, ...]]) -> list[Note]
     return notes
 
 
+def _walk(rng: np.random.Generator, chords: list[tuple[int, ...]]) -> list[Note]:
+    """A note on every beat: the root, steps through the chord, and a semitone or a tone towards the next root."""
+    low = int(rng.choice([28, 33]))
+    notes = []
+    for bar, chord in enumerate(chords):
+        coming = chords[(bar + 1) % len(chords)][0]
+        near = (coming + int(rng.choice([-1, 1, 2, -2, 7]))) % 12
+        for beat, tone in enumerate((chord[0], *(int(rng.choice(chord)) for _ in range(2)), near)):
+            notes.append(Note(bar * 4 + beat, 0.9, low + (tone - low) % 12, int(rng.integers(80, 110)), 1))
+    return notes
+
+
 def _comping(rng: np.random.Generator, chords: list[tuple[int, ...]]) -> list[Note]:
     manner, low = int(rng.integers(4)), int(rng.choice([48, 52, 55, 60]))
     notes = []
@@ -183,11 +236,13 @@ def _comping(rng: np.random.Generator, chords: list[tuple[int, ...]]) -> list[No
     return notes
 
 
-def _melody(rng: np.random.Generator, chords: list[tuple[int, ...]], tonic: int, *, minor: bool) -> list[Note]:
+def _melody(
+    rng: np.random.Generator, chords: list[tuple[int, ...]], tonic: int, degrees: tuple[int, ...]
+) -> list[Note]:
     """A line of chord notes on the beats and scale steps between; phrases like to end on the tonic's triad."""
-    scale = [(tonic + step) % 12 for step in (MINOR if minor else MAJOR)]
+    scale = [(tonic + step) % 12 for step in degrees]
     if rng.random() < 0.3:
-        scale = [scale[degree] for degree in ((0, 2, 3, 4, 6) if minor else (0, 1, 2, 4, 5))]
+        scale = [scale[degree] for degree in PENTATONICS[4 in degrees]]
     pitch, notes = 67 + int(rng.integers(-5, 8)), []
     values = (0.5, 0.5, 1.0) if rng.random() < 0.6 else (0.5, 1.0, 2.0)
     for bar, chord in enumerate(chords):
@@ -384,6 +439,13 @@ def drawn_piece(rng: np.random.Generator, tunes: list[str], scores: list[Score])
     return Heard(tonic, minor, source, hear(piece, rng))
 
 
+def modal_song(rng: np.random.Generator) -> Heard:
+    """A song in one of the modes, or on dominant sevenths."""
+    mode = str(rng.choice([one for one in IDIOMS if one not in {"major", "minor"}]))
+    piece, tonic, minor = song(rng, float(rng.uniform(16, 40)), mode)
+    return Heard(tonic, minor, mode, hear(piece, rng))
+
+
 def no_music(rng: np.random.Generator) -> Heard:
     """Drums alone, noise, a voice that glides, or next to nothing: what has no key."""
     count = int(rng.uniform(1, 40) * CHORD_RATE)
@@ -434,16 +496,21 @@ def fit(options: argparse.Namespace) -> None:
         wanted.append(target)
     features, targets = np.stack(views).astype(np.float32), np.stack(wanted)
     held_back = np.arange(len(material)) % 8 == 0
-    networks = [_trained(features[~held_back], targets[~held_back], seed) for seed in range(VOTERS)]
-    scores = np.mean([_forward(network, features[held_back])[1] for network in networks], axis=0)
-    sharper = _sharpness(scores, targets[held_back])
+    networks = [trained_on(features[~held_back], targets[~held_back], seed) for seed in range(VOTERS)]
+    scores = np.mean([forward(network, features[held_back])[1] for network in networks], axis=0)
+    sharper = sharpness(scores, targets[held_back])
     scores = scores * sharper
     _report(scores, targets[held_back], [one.source for one, out in zip(material, held_back, strict=True) if out])
+    saved(networks, sharper, WEIGHTS / "key.npz")
+
+
+def saved(networks: list[Network], sharper: float, path: Path) -> None:
+    """Write networks that vote as half-precision matrices, their scores made `sharper`."""
     stacked = [np.stack(parts) for parts in zip(*networks, strict=True)]
     np.savez_compressed(
-        WEIGHTS / "key.npz",
-        mean=np.zeros(features.shape[2], np.float16),
-        scale=np.ones(features.shape[2], np.float16),
+        path,
+        mean=np.zeros(stacked[0].shape[1], np.float16),
+        scale=np.ones(stacked[0].shape[1], np.float16),
         weights0=stacked[0].astype(np.float16),
         biases0=stacked[1][:, None].astype(np.float16),
         weights1=(sharper * stacked[2]).astype(np.float16),
@@ -457,21 +524,24 @@ SMOOTHING, DECAY, DROPPED, RATE = 0.03, 3e-3, 0.15, 3e-3
 Network = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
-def _forward(network: Network, features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 12, hidden) what the hidden layer says, and (n, 24) the scores of the keys."""
+def forward(network: Network, features: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, 12, hidden) what the hidden layer says, and (n, 12 * kinds) the scores of the keys, kind by kind."""
     first, lift, second, shift = network
     hidden = np.maximum(features @ first + lift, 0)
-    scores = (hidden @ second + shift).transpose(0, 2, 1).reshape(len(features), 24)
+    scores = (hidden @ second + shift).transpose(0, 2, 1).reshape(len(features), -1)
     return hidden, scores
 
 
-def _trained(features: Array, targets: NDArray[np.float64], seed: int) -> Network:
-    """One network by Adam on the cross entropy over the 24 keys, with dropped inputs and decaying weights."""
+def trained_on(features: Array, targets: NDArray[np.float64], seed: int) -> Network:
+    """One network by Adam on the cross entropy over all keys, with dropped inputs and decaying weights."""
     rng = np.random.default_rng(seed)
-    width = features.shape[2]
+    width, kinds = features.shape[2], targets.shape[1] // 12
     network: list[NDArray[np.float64]] = [
-        rng.normal(0, width**-0.5, (width, HIDDEN)), np.zeros(HIDDEN), rng.normal(0, 0.1, (HIDDEN, 2)), np.zeros(2)
-    ]  # fmt: skip
+        rng.normal(0, width**-0.5, (width, HIDDEN)),
+        np.zeros(HIDDEN),
+        rng.normal(0, 0.1, (HIDDEN, kinds)),
+        np.zeros(kinds),
+    ]
     means, squares = [np.zeros_like(part) for part in network], [np.zeros_like(part) for part in network]
     steps = 0
     for epoch in range(EPOCHS):
@@ -493,10 +563,10 @@ def _trained(features: Array, targets: NDArray[np.float64], seed: int) -> Networ
 
 
 def _gradients(network: Network, features: NDArray[Any], targets: NDArray[np.float64]) -> Network:
-    hidden, scores = _forward(network, features)
+    hidden, scores = forward(network, features)
     raised = np.exp(scores - scores.max(axis=1, keepdims=True))
     wrong = (raised / raised.sum(axis=1, keepdims=True) - targets) / len(features)
-    wrong = wrong.reshape(len(features), 2, 12).transpose(0, 2, 1)
+    wrong = wrong.reshape(len(features), -1, 12).transpose(0, 2, 1)
     back = (wrong @ network[2].T) * (hidden > 0)
     return (
         np.einsum("nkd,nkh->dh", features, back, optimize=True),
@@ -506,7 +576,7 @@ def _gradients(network: Network, features: NDArray[Any], targets: NDArray[np.flo
     )
 
 
-def _sharpness(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
+def sharpness(scores: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
     """The factor on the scores that makes probabilities of unseen music likeliest; votes and smoothing blunt them."""
     music = targets.max(axis=1) > 0.5
     truth = targets[music].argmax(axis=1)

@@ -54,6 +54,7 @@ def evolve(analysis: AnalysisV1 | None, event: Event) -> AnalysisV1 | None:
 analyses: Projection[Any] = projection(
     "analyses",
     AnalysisV1,
+    version=2,
     on={
         AnalysisRequested: "analysis_id",
         AnalysisCompleted: "analysis_id",

@@ -156,7 +156,7 @@ def _detail(key: str) -> Artifact:
 outcomes: Projection[Any] = projection(
     "outcomes",
     Outcome,
-    version=2,
+    version=3,
     on={
         AnalysisRequested: "analysis_id",
         AnalysisStarted: "analysis_id",

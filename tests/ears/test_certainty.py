@@ -12,7 +12,7 @@ from tests.ears.grooves import ROCK, played, rhythm_of
 from tests.ears.sounds import noise
 
 
-@pytest.mark.parametrize("measure", ["tempo", "metre", "key", "downbeat"])
+@pytest.mark.parametrize("measure", ["tempo", "metre", "key", "mode", "downbeat"])
 def test_a_line_of_worth_rises_and_ends_short_of_certainty(measure: str) -> None:
     worth = worths()[measure]
     assert list(worth.said) == sorted(worth.said)

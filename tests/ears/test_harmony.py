@@ -7,7 +7,17 @@ import pytest
 
 from adapters.ears.chords import hear_chords, progression
 from adapters.ears.decode import ANALYSIS_RATE
-from adapters.ears.key import Key, chroma, key_probabilities, pitch_salience, ranked, tuning_semitones
+from adapters.ears.key import (
+    KINDS,
+    Key,
+    chroma,
+    key_probabilities,
+    modal_key,
+    pitch_salience,
+    ranked,
+    shows_mode,
+    tuning_semitones,
+)
 from adapters.ears.spectrum import CHORD_RATE, TONAL_BINS, Listener
 from domain.analyses.findings import Chord
 from tests.ears.sounds import NOTES, Sound, chord, chords, noise, sine
@@ -124,3 +134,31 @@ def test_a_row_of_four_that_comes_back_is_the_progression() -> None:
     there = tuple(Chord(start=2.0 * i, end=2.0 * i + 2, name=name) for i, name in enumerate(row * 4))
     assert set(progression(there, 2.0)) == set(row)
     assert progression(there[:7], 2.0) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tonic", "key", "named"),
+    [
+        ("mixolydian", 7, Key(0, "major", 0.9), (7, "major", "mixolydian")),
+        ("dorian", 2, Key(0, "major", 0.9), (2, "minor", "dorian")),
+        ("blues", 0, Key(9, "minor", 0.9), (0, "major", None)),
+        ("lydian", 5, Key(6, "major", 0.9), None),
+        ("major", 0, Key(0, "major", 0.9), None),
+    ],
+)
+def test_a_mode_is_named_where_it_is_likely_and_its_notes_are_those_of_the_key(
+    kind: str, tonic: int, key: Key, named: tuple[int, str, str | None] | None
+) -> None:
+    modes = np.full((7, 12), 0.001)
+    modes[KINDS.index(kind), tonic] = 0.9
+    found = modal_key(modes, key)
+    assert (None if found is None else (found.tonic, found.scale, found.mode)) == named
+    modes[KINDS.index(kind), tonic] = 0.5
+    assert modal_key(modes, key) is None, "it is not clear"
+
+
+def test_a_short_excerpt_and_a_chord_held_show_no_mode() -> None:
+    moving = np.tile(np.eye(12, dtype=np.float32)[[0, 5, 7, 10]], (40, 1))
+    assert shows_mode(moving, 20)
+    assert not shows_mode(moving, 8)
+    assert not shows_mode(np.tile(moving[:1], (160, 1)), 20)

@@ -1,0 +1,188 @@
+"""Where beats lie, how they are counted and which begin bars: one decision, because each depends on the others.
+
+A pattern may have its strongest strokes between the beats, a shuffle's triplets look like 6/8, and a bar of four
+holds two of two. So every reading (a place of the beats in their pattern, a metre, a first beat) is weighed as a
+whole: by the networks of places and of metres, by how well the beats then look like first ones and others to
+networks of what sounds on a beat and around it, and by how much the harmony changes where bars begin (Goto, "An
+audio-based real-time beat tracking system for music with or without drum-sounds", 2001; Durand et al., "Downbeat
+tracking with multiple features and deep neural networks", 2015). The weights of the sum are a conditional logit
+(McFadden, 1974) that is fitted in `infra.training.bars`; its shares say how likely a reading is.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.ears.beats import PARTS, folded, moved, places, rotations
+from adapters.ears.metre import METRES, Metre, bar_odds, beats_in, metre_of
+from adapters.ears.network import WEIGHTS, trained
+from adapters.ears.tempo import Pulse
+from adapters.ears.trace import Trace
+
+Array = NDArray[np.float32]
+Times = NDArray[np.float64]
+
+#: Places in the beat that one network finds at least so likely are weighed, and always both halves.
+PLACE_MIN = 0.03
+#: Metres that one network finds at least so likely are weighed.
+METRE_MIN = 0.01
+#: Bars of three begin in two ways in turn when their bass is so many standard deviations apart and their log odds of
+#: beginning a bar so far: none of 47 quick waltzes and every fifth slow piece in six eighths (decision 0136).
+BASS_APART, ODDS_APART = 0.5, 0.7
+#: A network of places knows one from this likelihood on; a stroke of the bass has this share of the strong ones; and
+#: clearly more beats have one when they are so many times as many.
+KNOWN, STROKE, CLEARLY = 0.6, 0.25, 1.5
+#: Chances below this count as this.
+SLIGHT = 1e-3
+
+
+class Reading(NamedTuple):
+    """One way to count a row of beats."""
+
+    #: How far the beats are from where they were followed, in PARTS of a beat.
+    place: int
+    #: Which of the METRES, and which of the first beats of the row begins a bar.
+    metre: int
+    first: int
+    #: What speaks for it, in the order of `EVIDENCE`.
+    evidence: tuple[float, ...]
+
+
+#: What the weights belong to.
+EVIDENCE = (
+    "place, songs", "place, grooves", "as followed", "half a beat later", "metre, songs", "metre, grooves", "of two",
+    "of three", "of five", "of six", "of nine", "of twelve", "all beats", "first beats", "harmony",
+)  # fmt: skip
+
+
+class Count(NamedTuple):
+    """The likeliest reading, and how likely it, its metre, and its first beats whatever they are called, are."""
+
+    #: Frames of the beats, and the logarithm of the odds that each begins a bar.
+    beats: Times
+    odds: Array
+    metre: Metre
+    first: int
+    likely: float
+    metre_likely: float
+
+
+@cache
+def weights() -> tuple[float, ...]:
+    """The fitted weights, in the order of `EVIDENCE`."""
+    return msgspec.json.decode((WEIGHTS / "count.json").read_bytes(), type=tuple[float, ...])
+
+
+def count(heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]) -> Count | None:
+    """The likeliest reading of a row of beats (in frames), by two networks' chances of each metre; None of too few."""
+    found, rows = readings(heard, trace, beats, chances)
+    if not found:
+        return None
+    scores = np.array([one.evidence for one in found]) @ np.array(weights())
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    # First where the beats lie, then how many make a bar, then which is the first: each over all that is left open.
+    left = _at_place(heard, found, rows, shares)
+    for part in ("metre", "first"):
+        values = np.array([getattr(found[index], part) for index in left])
+        left = left[values == np.argmax(np.bincount(values, shares[left]))]
+    best = found[int(left[0])]
+    alike = sum(float(share) for share, one in zip(shares, found, strict=True) if one.metre == best.metre)
+    row, odds = rows[best.place]
+    return Count(row, odds, metre_of(best.metre, *chances), best.first, float(shares[left[0]]), alike)
+
+
+def _at_place(
+    heard: Pulse, found: list[Reading], rows: dict[int, tuple[Times, Array]], shares: Times
+) -> NDArray[np.intp]:
+    """Which readings have the likeliest place.
+
+    Where neither network of places knows, the place at which clearly more beats have a stroke of the bass.
+    """
+    place = np.array([one.place for one in found])
+    best = int(np.argmax(np.bincount(place, shares)))
+    if float(np.exp(max(max(one.evidence[:2]) for one in found))) < KNOWN:
+        bass = heard.signals[:, 0]
+        level = STROKE * float(np.percentile(bass, 95))
+        near = np.arange(-2, 3)
+        stroked: dict[int, float] = {}
+        for one, (beats, _) in rows.items():
+            at = np.clip(np.rint(beats).astype(np.intp)[:, None] + near, 0, len(bass) - 1)
+            stroked[one] = float((bass[at].max(axis=1) > level).mean())
+        most = max(stroked, key=lambda one: stroked[one])
+        best = most if stroked[most] > CLEARLY * stroked[best] else best
+    return np.flatnonzero(place == best)
+
+
+def readings(
+    heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]
+) -> tuple[list[Reading], dict[int, tuple[Times, Array]]]:
+    """Every reading worth weighing, and for each place the moved beats with their odds; none of fewer than four."""
+    turned = rotations(folded(heard.signals, beats)) if len(beats) >= 4 else np.zeros((0, 0), np.float32)
+    if not len(turned):
+        return [], {}
+    placed = [places(trained(name), turned) for name in ("phase", "phase_wide")]
+    counted = [
+        index for index, number in enumerate(METRES) if number != 7 and max(c[index] for c in chances) >= METRE_MIN
+    ]
+    found: list[Reading] = []
+    rows: dict[int, tuple[Times, Array]] = {}
+    for place in _weighed(*placed):
+        row = moved(beats, place, len(heard.signals))
+        if len(row) < 4:
+            continue
+        odds, changes = bar_odds(heard, trace, row)
+        rows[place] = (row, odds.mean(axis=1))
+        known = (*(_log(one[place]) for one in placed), float(place == 0), float(place == PARTS // 2))
+        for index in counted:
+            kinds = (float(METRES[index] == number) for number in (2, 3, 5, 6, 9, 12))
+            named = (_log(chances[0][index]), _log(chances[1][index]), *kinds)
+            length = beats_in(METRES[index])
+            for first in range(length if len(row) >= 2 * length else 0):
+                evidence = (*known, *named, *_bars(odds, changes[min(length, 4)], first, length))
+                found.append(Reading(place, index, first, evidence))
+    return found, rows
+
+
+def _weighed(songs: Array, grooves: Array) -> list[int]:
+    """The places that are weighed."""
+    likely = np.maximum(songs, grooves) >= PLACE_MIN
+    return [place for place in range(PARTS) if likely[place] or place in {0, PARTS // 2}]
+
+
+def _bars(odds: Array, changes: Array, first: int, length: int) -> tuple[float, ...]:
+    """What speaks for first beats at every `length` from `first` on.
+
+    The mean logarithm of the likelihood of all beats to the one network, the mean odds of the first ones to the other;
+    and how much more the harmony changes there than elsewhere, in standard deviations.
+    """
+    begins = slice(first, None, length)
+    by_beats, by_bars = odds.T
+    all_beats = float((by_beats[begins].sum() - np.logaddexp(0.0, by_beats).sum()) / len(by_beats))
+    change = float((changes[begins, 0].mean() - changes[:, 0].mean()) / (changes[:, 0].std() + 0.02))
+    return all_beats, float(by_bars[begins].mean()), change
+
+
+def eighths_of_six(heard: Pulse, trace: Trace, beats: Times) -> bool:
+    """Whether beats in three (in frames) are the eighths of a slower beat: every second bar begins another way.
+
+    A bass drum on the first and a snare drum on the fourth eighth are one bar of six; a waltz has bars alike.
+    """
+    if len(beats) < 13:
+        return False
+    odds = bar_odds(heard, trace, beats)[0].mean(axis=1)
+    sixths = np.array([odds[place::6].mean() for place in range(6)])
+    best = int(np.argmax(sixths))
+    other = (best + 3) % 6
+    low = np.log1p(heard.signals[np.rint(beats).astype(np.intp), 0].astype(np.float32))
+    bass = abs(float(low[best::6].mean() - low[other::6].mean())) / (float(low.std()) + 0.05)
+    return bass >= BASS_APART and float(sixths[best] - sixths[other]) >= ODDS_APART
+
+
+def _log(chance: float) -> float:
+    return float(np.log(max(chance, SLIGHT)))

@@ -1,0 +1,129 @@
+"""Places, metres and first beats are chosen together: by drums, by harmony, and by what the whole count looks like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapters.ears.beats import moved
+from adapters.ears.counting import EVIDENCE, count, readings, weights
+from adapters.ears.metre import METRES, bar_positions, beats_in, changes_around, favoured, metre_chances
+from adapters.ears.rhythm import row_at
+from adapters.ears.tempo import pulse
+from tests.ears.grooves import RATE, heard, played, rhythm_of
+from tests.ears.sounds import Sound, chord, tone
+from tests.ears.test_rhythm import found, near
+
+ONE_DROP = {"kick": "........x.......", "snare": "........x.......", "hat": "x.x.x.x.x.x.x.x."}
+BALLAD = {"kick": "x.....", "snare": "...x..", "hat": "xxxxxx"}
+WALTZ = {"kick": "x..", "hat": ".xx"}
+
+
+def one_drop(bpm: float, bars: int) -> Sound:
+    """(n,) bass drum on the third beat alone, chords off the beat, and a bass that names each chord on the first."""
+    beat = 60 / bpm
+    sound = played(ONE_DROP, bpm, bars * 4 * beat)
+    for bar in range(bars):
+        name, root = (("Am", 33), ("G", 31), ("Am", 33), ("F", 29))[bar % 4]
+        for number in range(4):
+            add(sound, (4 * bar + number + 0.5) * beat, 0.5 * chord(name, 0.14, rate=RATE))
+        for place, rise in ((0, 0), (1.5, 0), (2, 7), (3, 12), (3.5, 7)):
+            add(sound, (4 * bar + place) * beat, 1.5 * tone(root + rise, 0.3, rate=RATE))
+    return sound
+
+
+def ballad(bpm: float, bars: int) -> Sound:
+    """(n,) 6/8: chords broken in eighths, bass and bass drum on the first, snare drum on the fourth, drums later."""
+    eighth = 20 / bpm
+    drums = played(BALLAD, bpm, bars * 6 * eighth, steps_per_beat=3)
+    drums[: round(24 * eighth * RATE)] = 0
+    for bar in range(bars):
+        root, third = ((48, 16), (45, 15), (41, 16), (43, 16))[bar % 4]
+        add(drums, 6 * bar * eighth, tone(root - 12, 2.0, rate=RATE))
+        for place, rise in enumerate((0, 7, 12, third, 12, 7)):
+            add(drums, (6 * bar + place) * eighth, tone(root + rise, 0.7, rate=RATE))
+    return drums
+
+
+def add(sound: Sound, seconds: float, part: Sound) -> None:
+    at = round(seconds * RATE)
+    sound[at : at + len(part)] += part[: len(sound) - at]
+
+
+def test_bars_of_one_drop_begin_where_bass_and_harmony_change() -> None:
+    bpm, bars = 76.0, 12
+    rhythm = rhythm_of(one_drop(bpm, bars))
+    end = bars * 240 / bpm - 0.1
+    assert found(rhythm.beats, np.arange(0, end, 60 / bpm)) > 0.9
+    assert found(rhythm.downbeats, np.arange(0, end, 240 / bpm)) > 0.8
+
+
+def test_eighths_that_alternate_bass_drum_and_snare_drum_are_a_slow_six() -> None:
+    rhythm = rhythm_of(ballad(46, 16))
+    assert near(rhythm.bpm, 46)
+    assert (rhythm.beats_per_bar, rhythm.beat_unit) == (6, 8)
+    likelihoods = [likelihood for _, likelihood in rhythm.candidates]
+    assert likelihoods[0] == rhythm.bpm_confidence == max(likelihoods)
+    assert sum(likelihoods) <= 1.001
+
+
+def test_a_waltz_stays_a_waltz() -> None:
+    sound = played(WALTZ, 138, 24, steps_per_beat=1)
+    for bar in range(18):
+        add(sound, bar * 180 / 138, chord(("C", "F", "G", "C")[bar % 4], 1.2, rate=RATE))
+    rhythm = rhythm_of(sound)
+    assert near(rhythm.bpm, 138)
+    assert rhythm.beats_per_bar == 3
+
+
+def test_every_reading_is_weighed_by_all_evidence_and_the_likeliest_is_taken() -> None:
+    trace = heard(one_drop(80, 6))
+    listened = pulse(trace)
+    beats = row_at(listened, 0.75).beats
+    chances = metre_chances(listened, 0.75)
+    found_readings, rows = readings(listened, trace, beats, chances)
+    assert {len(one.evidence) for one in found_readings} == {len(EVIDENCE)} == {len(weights())}
+    assert {0, 6} <= set(rows), "both halves of a beat are always weighed"
+    assert all(one.first < beats_in(METRES[one.metre]) for one in found_readings)
+    scores = [float(np.dot(one.evidence, weights())) for one in found_readings]
+    shares = np.exp(np.array(scores) - max(scores))
+    by_place = {place: shares[[one.place == place for one in found_readings]].sum() for place in rows}
+    chosen = count(listened, trace, beats, chances)
+    assert chosen is not None
+    likeliest = max(by_place, key=lambda place: by_place[place])
+    np.testing.assert_array_equal(chosen.beats, rows[likeliest][0])
+    assert any((one.place, one.first) == (likeliest, chosen.first) for one in found_readings)
+    assert 0 < chosen.likely <= chosen.metre_likely <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("beats", [0, 3])
+def test_too_few_beats_have_no_readings(beats: int) -> None:
+    trace = heard(one_drop(80, 2))
+    listened = pulse(trace)
+    assert count(listened, trace, np.arange(beats, dtype=np.float64) * 64, metre_chances(listened, 0.75)) is None
+
+
+def test_harmony_changes_most_where_it_changes() -> None:
+    pitch = np.repeat(np.eye(12, dtype=np.float32)[[0, 5, 7, 0]], 4, axis=0)
+    change = changes_around(pitch, 4)
+    assert list(np.flatnonzero(change > 0.9)) == [4, 8, 12]
+    assert change[:2].max() == change[-1] == 0.0
+
+
+def test_bars_begin_as_they_were_chosen_unless_the_evidence_changes_on_the_way() -> None:
+    evidence = np.tile(np.array([1.0, -1.0, 1.2, -1.0], np.float32), 40)
+    assert {int(one) for one in np.flatnonzero(bar_positions(evidence, 4) == 0) % 4} == {2}
+    # At least as well as any other: a hair in their favour tells which of two that fit alike.
+    chosen = favoured(evidence, 0, 4)
+    assert chosen[0::4].mean() >= chosen[2::4].mean() - 1e-6
+    turned = np.concatenate([evidence, np.tile(np.array([-3.0, 5.0, -3.0, -3.0], np.float32), 20)])
+    assert {int(one) for one in np.flatnonzero(bar_positions(favoured(turned, 0, 4), 4) == 0)[-8:] % 4} == {1}
+
+
+@pytest.mark.parametrize(("place", "shift"), [(0, 0.0), (3, 16.0), (6, 32.0), (9, -16.0)])
+def test_beats_move_by_parts_of_a_beat_and_stay_within_the_recording(place: int, shift: float) -> None:
+    beats = np.arange(64.0, 640.0, 64.0)
+    later = moved(beats, place, 700)
+    assert np.abs((later - beats[0] - shift) / 64 - np.rint((later - beats[0] - shift) / 64)).max() < 1e-9
+    assert later.min() >= 0
+    assert later.max() <= 699
