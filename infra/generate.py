@@ -97,11 +97,12 @@ def _asked_for_twice(request: Request) -> Path | None:
     wanted = [path for path in single if path is not None]
     if request.stems is not None:
         wanted += [request.stems / f"{name}.wav" for name in (*STEMS, "mix")]
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for path in wanted:
-        if path.resolve() in seen:
+        place = os.path.realpath(path)
+        if place in seen:
             return path
-        seen.add(path.resolve())
+        seen.add(place)
     return None
 
 

@@ -23,6 +23,8 @@ SILENCE_SECONDS_MAX = 60.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0
 #: How often a checkpoint is written while events only pass by.
 CHECKPOINT_SECONDS = 0.5
+#: No position has as many digits.
+POSITION_BYTES_MAX = 20
 
 Say = Callable[[str], None]
 #: Does with an event what is to be done, however often that takes.
@@ -213,10 +215,18 @@ class Checkpoint:
 
     def read(self) -> int | None:
         """The position, where there is one. Raises CannotStart for a file that holds something else."""
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return None
-        text = self._path.read_text().strip()
-        if not text.isdecimal():
+        try:
+            if not self._path.exists():
+                return None
+            if not self._path.is_file():
+                raise CannotStart(f"{self._path} is no file, and a position is kept in one.")
+            with self._path.open("rb") as file:
+                text = file.read(POSITION_BYTES_MAX).strip()
+        except OSError as problem:
+            raise CannotStart(f"No position can be kept in that file: {problem.strerror}.") from None
+        if not text.isdigit() or len(text) == POSITION_BYTES_MAX:
             raise CannotStart(f"{self._path} holds no position. Remove it to begin anew.")
         return int(text)
 

@@ -103,8 +103,9 @@ class Bus:
     """One connection to NATS (one server, or several of a cluster with commas) that never gives up, and its names."""
 
     def __init__(self, url: str, prefix: str = "ledgerline") -> None:
-        #: Servers of one cluster; the client goes to another one when it loses its own.
-        self._servers = [each.strip() for each in url.split(",") if each.strip()]
+        #: Servers of one cluster; the client goes to another one when it loses its own. Without any it would turn in a
+        #: circle that nothing else of this process gets out of, so that no address stands for one that is away.
+        self._servers = [each.strip() for each in url.split(",") if each.strip()] or [url]
         self.prefix = prefix
         self.stream = prefix.upper()
         self.client = Client()

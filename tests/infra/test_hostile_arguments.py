@@ -47,6 +47,7 @@ NEEDED = {
     "generate": ["LoFi - Melodic/Calm", "--out", "{here}/beat.wav"],
     "import": ["{file}", "--key", "bz_wrong", "--url", "http://127.0.0.1:9"],
     "replay": ["tracks"],
+    "subscribe": ["--key", "bz_wrong", "--url", "http://127.0.0.1:9"],
     "log show": ["1"],
     "log explain": ["1"],
     "parked show": ["1"],
@@ -77,6 +78,11 @@ async def _nothing_heard(*_: Any, **__: Any) -> None:
 
 def _nothing_played(*_: Any, **__: Any) -> None:
     raise UnplayableBrief("Nobody plays.")
+
+
+def _once() -> Iterator[float]:
+    _would_start()
+    yield 0.0
 
 
 def _migrated(url: str) -> None:
@@ -181,6 +187,7 @@ def test_whatever_is_typed_is_answered_in_a_sentence(
     monkeypatch.setattr("adapters.runner.agent._take", lambda _: True)
     monkeypatch.setattr("adapters.runner.agent.signal.signal", lambda *_: None)
     monkeypatch.setattr("infra.generate.make", _nothing_played)
+    monkeypatch.setattr("infra.subscribing.retries", _once)
     monkeypatch.chdir(places["empty"])
     wrong = []
     for argv in attacks(name, command, places):
