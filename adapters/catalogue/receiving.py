@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from adapters.catalogue.files import Refused, Table, Unreadable, tables
+from adapters.catalogue.files import ENCODINGS, Refused, Table, Unreadable, tables
 from adapters.catalogue.profiles import PROFILES, Profile, personal
 from adapters.catalogue.reading import HEADER_ROWS_MAX, Located, dialects, locate
 from adapters.provides import provides
@@ -110,6 +110,9 @@ class Receiving:
                         FilePart(filename=None, content_type=content_type, format="file"), within(limits, placed)
                     )
             encoding = fields.get("encoding") or encoding
+            if encoding not in ENCODINGS:
+                # Whoever has asked is refused with the names of those that are read.
+                encoding = None
             known = profiles(fields)
             looked = (to, name, fields, room, encoding, digest.hexdigest(), known)
             yield await self._looking.run(holder, _looked_at, *looked)

@@ -34,7 +34,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-from msgspec import json
+from msgspec import DecodeError, json
 from psycopg import Connection, IsolationLevel, sql
 
 from adapters.log.recorder import TABLE, WRITING
@@ -106,8 +106,11 @@ def parts(directory: Path) -> list[tuple[Path, Manifest]]:
     found: list[tuple[Path, Manifest]] = []
     previous, until = "", 0
     for path in sorted(each for each in directory.glob("[0-9]*-[0-9]*-[0-9]*") if each.is_dir()):
-        text = (path / "manifest.json").read_bytes()
-        manifest = json.decode(text, type=Manifest)
+        try:
+            text = (path / "manifest.json").read_bytes()
+            manifest = json.decode(text, type=Manifest)
+        except (OSError, DecodeError) as problem:
+            raise BackupError(f"{path} is no part of a backup: its manifest cannot be read.") from problem
         if manifest.format != FORMAT:
             raise BackupError(f"{path} is a {manifest.format}; this version reads {FORMAT}.")
         if manifest.previous != previous or manifest.after != until:

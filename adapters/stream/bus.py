@@ -181,7 +181,8 @@ class Bus:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._connecting
-        with contextlib.suppress(nats.errors.Error, OSError):
+        # An assertion is what the client says that never got as far as a connection.
+        with contextlib.suppress(nats.errors.Error, OSError, AssertionError):
             await self.client.close()
 
 

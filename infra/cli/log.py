@@ -191,7 +191,10 @@ def export(after: int, until: int | None, parquet: Path | None, data_dir: Path |
     settings = settings_for("log", data_dir=data_dir)
     with psycopg.connect(settings[Postgres].postgres_url) as connection:
         if parquet is not None:
-            events, seals = files.write(connection, parquet, after=after, until=until)
+            try:
+                events, seals = files.write(connection, parquet, after=after, until=until)
+            except OSError as problem:
+                raise click.ClickException(f"No Parquet files can be written there: {problem.strerror}.") from None
             click.echo(f"{events} events, {seals} seals: {parquet}", err=True)
             return
         for line in exported(connection, after=after, until=until):

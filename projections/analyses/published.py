@@ -16,7 +16,7 @@ from domain.published import published
 PUBLISHED = (
     published(AnalysisRequested),
     published(AnalysisStarted),
-    published(AnalysisCompleted, hidden=("detail_key",), nested=("findings",)),
+    published(AnalysisCompleted, version=2, hidden=("detail_key",), nested=("findings",)),
     published(AnalysisFailed),
     published(AnalysisCancelled),
     published(ReportDrawn),

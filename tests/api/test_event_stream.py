@@ -398,9 +398,9 @@ def test_whoever_does_not_read_is_cut_and_harms_nobody(client: httpx.Client, sta
     with psycopg.connect(stack.settings[Postgres].postgres_url) as connection:
         connection.execute(
             "INSERT INTO ledger_events (originator_id, originator_version, topic, state, workspace_id) "
-            "SELECT 'much-' || %s, n, 'analyses.AnalysisFailed', "
-            "convert_to(json_build_object('analysis_id', 'a', 'reason', repeat('x', 100000), "
-            "'failed_at', '2026-11-22T12:00:00Z')::text, 'UTF8'), %s FROM generate_series(1, 200) n",
+            "SELECT 'much-' || %s, n, 'catalogue.ImportRefused', "
+            "convert_to(json_build_object('import_id', 'none', 'reason', 'broken', 'detail', repeat('x', 100000), "
+            "'refused_at', '2026-11-22T12:00:00Z')::text, 'UTF8'), %s FROM generate_series(1, 200) n",
             (me.workspace_id, me.workspace_id),
         )
     url = url_of(door)
@@ -418,7 +418,7 @@ def test_whoever_does_not_read_is_cut_and_harms_nobody(client: httpx.Client, sta
         # Both places of this workspace are taken until the deaf ones are cut.
         eventually(lambda: status(me, url) == 200)
         assert "unread_answer" in door.log
-        with following(me, url, type="analyses.*") as source:
+        with following(me, url, type="catalogue.*") as source:
             assert len(source.take(200)) == 200
         assert door.memory_bytes - memory < 50 * 1024 * 1024
 

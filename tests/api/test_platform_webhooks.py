@@ -281,7 +281,8 @@ def test_an_endpoint_that_chooses_so_is_told_when_the_pictures_are_there(
     me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
 ) -> None:
     types = me.get("/v1/webhook-event-types").json()
-    assert [each["name"] for each in types if each["optional"]] == ["analysis.artifacts_ready"]
+    optional = [each["name"] for each in types if each["optional"]]
+    assert [name for name in optional if not name.startswith("license.")] == ["analysis.artifacts_ready"]
     made(me, receiver.at(place), event_types=["analysis.artifacts_ready"])
     job_id = analysed(me, audio.put(f"{place}.wav", clip))
     [log] = settled(me)

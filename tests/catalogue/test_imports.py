@@ -211,6 +211,15 @@ def test_a_source_that_is_named_is_the_only_one_that_is_tried(label: Visitor) ->
     refused(label.post("/api/v1/imports", content=bank({}), params={"source": "nowhere"}), 400, "bad_mapping")
 
 
+def test_an_encoding_that_is_not_read_is_refused_with_those_that_are(label: Visitor) -> None:
+    said = {"encoding": "no such \u00da"}
+    for sent in (
+        label.post("/api/v1/imports", content=bank({}), params=said),
+        label.post("/api/v1/imports", files={"file": ("report.csv", bank({}))}, data=said),
+    ):
+        assert (sent.status_code, "utf-8" in sent.text) == (400, True), sent.text
+
+
 def test_mappings_that_could_not_read_anything_are_refused(label: Visitor) -> None:
     for name, mapping in (
         ("Not-Small", MINE),

@@ -29,7 +29,7 @@ trees, sums = forest(), figures()
 #: The same without a stream, as a projection over several is.
 scattered = replace(trees, stream=None)
 
-ENDING = ("Close", "Deactivate", "Delete", "Forget", "Release", "Remove", "Retire", "Revoke", "Transfer")
+ENDING = ("Close", "Deactivate", "Delete", "Disconnect", "Forget", "Release", "Remove", "Retire", "Revoke", "Transfer")
 
 
 @asynccontextmanager

@@ -125,7 +125,11 @@ def test_events_are_posted_until_they_are_taken(subscriber: Subscriber, receiver
 def running(words: list[str], environment: dict[str, str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program of its own, whose output is in files."""
     with (path / "out").open("wb") as out, (path / "err").open("wb") as err:
-        process = subprocess.Popen(words, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=err)
+        process = subprocess.Popen(
+            words, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=err,
+            # Whoever runs the tests in the background ignores Ctrl-C, and so would this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         try:
             yield process
         finally:

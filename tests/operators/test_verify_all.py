@@ -64,7 +64,8 @@ def _changed(sheet: ImportRequested, key: str) -> ImportRequested:
     from msgspec.structs import replace
 
     digest = sha256(SHEET).hexdigest()
-    return replace(sheet, import_id="1", workspace_id="w1", object_key=key, size=len(SHEET), sha256=digest)
+    kept = {"kept_sha256": None, "kept_size": None}
+    return replace(sheet, import_id="1", workspace_id="w1", object_key=key, size=len(SHEET), sha256=digest, **kept)
 
 
 def _said(findings: tuple[Finding, ...]) -> list[tuple[str, Any]]:
