@@ -128,7 +128,7 @@ def running(words: list[str], environment: dict[str, str], path: Path) -> Iterat
         process = subprocess.Popen(
             words, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=err,
             # Whoever runs the tests in the background ignores Ctrl-C, and so would this.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one system call
         )  # fmt: skip
         try:
             yield process
