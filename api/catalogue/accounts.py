@@ -10,11 +10,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct, json
 
-from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from api.catalogue.releases import WRITE
-from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, paged
+from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, one, paged
 from commands.catalogue.accounts import AddAccount, AssignProfile, RemoveAccount, RenameAccount
 from domain.catalogue.accounts import ACCOUNTS_MAX, TooManyAccounts
 from projections.catalogue.accounts import AccountDocument, account_counts, account_documents
@@ -162,5 +161,4 @@ async def remove_distribution_account(
 
 
 async def _account(ports: Ports, asker: Asker, account_id: str, status: int = 200) -> Response[bytes]:
-    body = await ports.views.get(account_documents, account_id, asker.workspace_id)
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return await one(ports, account_documents, account_id, asker.workspace_id, status)

@@ -23,7 +23,7 @@ from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.mappings import profiles, saved
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, paged
+from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, paged, under_data
 from api.past import looks_back
 from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RequestImport
@@ -351,4 +351,4 @@ async def _import(ports: Ports, asker: Asker, import_id: str, status: int = 200)
         rows, done, size = running
         progress = {"rows_read": rows, "bytes_read": done, "bytes_total": size}
         body = json.encode(replace(found, progress=progress))
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return under_data(body, status)

@@ -12,10 +12,9 @@ from litestar.params import JSONBody, PathParameter
 from msgspec import Meta, Struct, json
 
 from adapters.catalogue.profiles import PROFILES, Profile, mapped
-from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import READ, WRITE, Done
+from api.catalogue.tracks import READ, WRITE, Done, one
 from commands.catalogue.mappings import RemoveMapping, SaveMapping
 from commands.kernel import derived_id
 from domain.catalogue.mappings import (
@@ -155,5 +154,4 @@ async def remove_import_mapping(name: Name, ports: NamedDependency[Ports], asker
 
 async def _mapping(ports: Ports, asker: Asker, name: str) -> Response[bytes]:
     known = mapping_id(asker.workspace_id, name)
-    body = await ports.views.get(mapping_documents, known, asker.workspace_id)
-    return Answer(b'{"data":%b}' % body, media_type="application/json")
+    return await one(ports, mapping_documents, known, asker.workspace_id)

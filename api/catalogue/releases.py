@@ -17,10 +17,9 @@ from msgspec.structs import asdict
 
 from adapters.catalogue.ern import Message, Party, Track, party_id, sequence, written
 from adapters.catalogue.media import filenames, pieces
-from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
-from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, paged
+from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, one, paged
 from commands.catalogue.ports import track_id
 from commands.catalogue.releases import (
     AssignRelease,
@@ -495,5 +494,4 @@ async def _recordings(ports: Ports, asker: Asker, details: ReleaseDetails) -> di
 
 
 async def _release(ports: Ports, asker: Asker, release_id: str, status: int = 200) -> Response[bytes]:
-    body = await ports.views.get(release_documents, release_id, asker.workspace_id)
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return await one(ports, release_documents, release_id, asker.workspace_id, status)

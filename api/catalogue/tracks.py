@@ -107,12 +107,31 @@ def pagination(total: int, limit: int, offset: int, shown: int) -> Pagination:
 
 
 async def paged(
-    ports: Ports, documents: Projection[Any], counts: Tally, workspace_id: str, limit: int, offset: int
+    ports: Ports,
+    documents: Projection[Any],
+    counts: Tally,
+    workspace_id: str,
+    limit: int,
+    offset: int,
+    parent: str | None = None,
 ) -> tuple[list[bytes], Pagination]:
-    """A page of a workspace's documents, newest first, and where it is among as many as are counted."""
-    found = await ports.views.page(documents, workspace_id, limit=limit, offset=offset)
-    total = (await ports.views.sums(counts, [workspace_id], workspace_id))[workspace_id]
+    """A page of a workspace's documents, or of those of a parent, newest first, and where it is among all of them."""
+    found = await ports.views.page(documents, workspace_id, limit=limit, offset=offset, parent=parent)
+    key = workspace_id if parent is None else f"{workspace_id}/{parent}"
+    total = (await ports.views.sums(counts, [key], workspace_id))[key]
     return [each.body for each in found], pagination(total, limit, offset, len(found))
+
+
+def under_data(body: bytes, status: int = 200) -> Response[bytes]:
+    """A document as it is stored, under `data`."""
+    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+
+
+async def one(
+    ports: Ports, documents: Projection[Any], identity: str, workspace_id: str, status: int = 200
+) -> Response[bytes]:
+    """A document of a workspace as it is kept."""
+    return under_data(await ports.views.get(documents, identity, workspace_id), status)
 
 
 class TrackList(Struct):
@@ -344,7 +363,7 @@ async def _track(ports: Ports, asker: Asker, isrc: str, status: int = 200) -> Re
         heard = await listened(ports, asker, analysis_id)
         if heard is not None:
             body = body[:-1] + b',"analysis":%b}' % json.encode(heard)
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return under_data(body, status)
 
 
 async def listened(ports: Ports, asker: Asker, analysis_id: str) -> Listened | None:

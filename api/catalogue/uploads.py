@@ -12,11 +12,10 @@ from litestar.openapi.spec import Example
 from litestar.params import FromPath, JSONBody, PathParameter, QueryParameter
 from msgspec import Meta, Struct, json
 
-from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.ports import Ports
 from api.catalogue.releases import WRITE, deliverable
-from api.catalogue.tracks import LIMIT, READ, Limit, Offset, Pagination, pagination
+from api.catalogue.tracks import LIMIT, READ, Limit, Offset, Pagination, one, paged
 from commands.catalogue.uploads import AbandonUpload, CompleteUpload, ReportStep, StartUpload
 from domain.catalogue.accounts import NoSuchAccount
 from domain.catalogue.uploads import STEPS, STEPS_MAX
@@ -110,12 +109,10 @@ async def list_upload_sessions(
     """List upload sessions, newest first."""
     if release_id is not None:
         check_text(release_id)
-    found = await ports.views.page(
-        upload_session_documents, asker.workspace_id, limit=limit, offset=offset, parent=release_id
+    found, page = await paged(
+        ports, upload_session_documents, upload_session_counts, asker.workspace_id, limit, offset, release_id
     )
-    key = asker.workspace_id if release_id is None else f"{asker.workspace_id}/{release_id}"
-    total = (await ports.views.sums(upload_session_counts, [key], asker.workspace_id))[key]
-    return UploadSessionList([_document(each.body) for each in found], pagination(total, limit, offset, len(found)))
+    return UploadSessionList([_document(each) for each in found], page)
 
 
 @get("/api/v1/upload-sessions/{session_id:str}", tags=["distribution"], opt=READ, responses={200: ONE})
@@ -196,5 +193,4 @@ def _patience(ports: Ports) -> timedelta:
 
 
 async def _session(ports: Ports, asker: Asker, session_id: str, status: int = 200) -> Response[bytes]:
-    body = await ports.views.get(upload_session_documents, session_id, asker.workspace_id)
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return await one(ports, upload_session_documents, session_id, asker.workspace_id, status)

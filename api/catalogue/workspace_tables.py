@@ -11,11 +11,10 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct, json
 
-from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from api.catalogue.settings import CatalogueRates
-from api.catalogue.tracks import READ, Done
+from api.catalogue.tracks import READ, Done, one
 from api.kernel import NO_JSON, check_url
 from api.rates import MINUTE_SECONDS, by_address, rate
 from commands.catalogue.ports import TablesFailed
@@ -206,5 +205,4 @@ def _secret(ports: Ports, workspace_id: str, connection_id: str) -> str:
 
 
 async def _tables(ports: Ports, asker: Asker, status: int = 200) -> Response[bytes]:
-    body = await ports.views.get(tables_documents, asker.workspace_id, asker.workspace_id)
-    return Answer(b'{"data":%b}' % body, status_code=status, media_type="application/json")
+    return await one(ports, tables_documents, asker.workspace_id, asker.workspace_id, status)
