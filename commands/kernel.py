@@ -7,7 +7,7 @@ from asyncio import sleep
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_type_hints
 from uuid import UUID, uuid5
 
 from msgspec import field
@@ -290,6 +290,9 @@ class Reaction(Value):
 
     A job that has failed for the last time is given up: `gives_up` writes down in the log why. Without it the job is
     parked with its problem, to be looked at and asked for again.
+
+    Jobs of one stream are done one after the other, in the order of the log; where what is done for one stream changes
+    what is found for another, those of a whole workspace.
     """
 
     name: str
@@ -299,6 +302,11 @@ class Reaction(Value):
     gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None
     queue: Queue = HOUSEKEEPING
     only: Callable[[Event], bool] = field(default=lambda _: True)
+    one_at_a_time: Literal["stream", "workspace"] = "stream"
+
+    def line(self, recorded: Recorded) -> str:
+        """Among which of its jobs the one for an event waits for its turn: those with the same answer."""
+        return recorded.stream if self.one_at_a_time == "stream" else recorded.workspace_id
 
     def concerns(self, event: Event) -> bool:
         """Whether this event calls for the reaction."""
@@ -327,6 +335,7 @@ def reacts_to(
     only: Callable[[Any], bool] = lambda _: True,
     gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None,
     queue: Queue = HOUSEKEEPING,
+    one_at_a_time: Literal["stream", "workspace"] = "stream",
 ) -> Callable[[Callable[[Recorded, Any], Awaitable[None]]], Reaction]:
     """Register what follows from events, at once or when `due`; `gives_up` writes it down when all attempts failed."""
 
@@ -340,6 +349,7 @@ def reacts_to(
             only=only,
             gives_up=gives_up,
             queue=queue,
+            one_at_a_time=one_at_a_time,
         )
         return REACTIONS[name]
 

@@ -253,7 +253,6 @@ GOES_ON = {
     "hear_stripe": "Stripe comes again",
     "heartbeat": "one or the other",
     "import_browser_profile": "it forgets what was refused",
-    "import_plays": "read-import",
     "logout": "one or the other",
     "note_step": "how far a job is comes again with the next step",
     "open_checkout": "close-checkout",

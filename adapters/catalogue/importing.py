@@ -50,6 +50,9 @@ _BESIDE = {
     "places": "local integer, store text, country text, kind text",
 }
 
+#: What somebody has said that a title `t` is, after the file began to be read.
+_SAID_SINCE = "(SELECT w.isrc FROM catalogue_titles w WHERE w.number = t.number)"
+
 Progress = Callable[[int, int, int], None]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -155,7 +158,7 @@ class Remaking:
         self._connection = connection
         self._workspace_id = workspace_id
         workspace = _workspace(connection, workspace_id)
-        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_MERGING, workspace))
+        _take_turn(connection, workspace)
         rows = connection.execute("SELECT import_id FROM catalogue_imports WHERE workspace = %s", (workspace,))
         #: The imports that have rows until now.
         self.there = frozenset(row[0] for row in rows)
@@ -182,6 +185,8 @@ class Remaking:
 
 
 def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str, isrc: str) -> None:
+    # Rows of the title that a merge is about to commit are seen by whoever waits for it, and by nobody else.
+    _take_turn(connection, _workspace(connection, workspace_id))
     found = connection.execute(
         "UPDATE catalogue_titles t SET isrc = %s FROM catalogue_workspaces w WHERE w.number = t.workspace "
         "AND w.workspace_id = %s AND t.title_id = %s RETURNING t.workspace, t.number",
@@ -325,7 +330,7 @@ class _Books:
         self._sent = sent
         self._reading = reading
         self.workspace = _workspace(connection, sent.workspace_id)
-        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_MERGING, self.workspace))
+        _take_turn(connection, self.workspace)
         self.number = self._one(
             "INSERT INTO catalogue_imports (workspace, import_id, header, outcome) VALUES (%s, %s, %s, '') "
             "RETURNING number",
@@ -482,7 +487,7 @@ class _Books:
         self._do(
             "CREATE TEMPORARY TABLE known ON COMMIT DROP AS SELECT s.local, r.number AS recording, "
             "t.number AS title, s.upc FROM subjects s LEFT JOIN titles t ON t.local = s.title "
-            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc",
+            f"LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = coalesce(s.isrc, {_SAID_SINCE})",
             (self.workspace,),
         )
         for name in ("known", "places"):
@@ -608,12 +613,16 @@ class _Books:
             "listeners, streams, saves, import) "
             "SELECT %s, %s, s.period_start, s.period_end, s.name, r.number, t.number, "
             "s.listeners, s.streams, s.saves, %s FROM staged s "
-            "LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = s.isrc "
             "LEFT JOIN titles t ON t.local = s.unresolved "
+            f"LEFT JOIN catalogue_recordings r ON r.workspace = %s AND r.isrc = coalesce(s.isrc, {_SAID_SINCE}) "
             f"WHERE NOT EXISTS (SELECT FROM catalogue_snapshots p WHERE {same})",
             (*stored, self.number, self.workspace, *stored),
         )
         return replace(self._reading.tally(), new=new, changed=changed, unchanged=unchanged)
+
+
+def _take_turn(connection: Connection[TupleRow], workspace: int) -> None:
+    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (_MERGING, workspace))
 
 
 def _workspace(connection: Connection[TupleRow], workspace_id: str) -> int:

@@ -264,7 +264,7 @@ class JobWriter:
             for reaction in self._reactions.get(type(each.event), ()):
                 if reaction.only(each.event):
                     due = reaction.due(each.event)
-                    jobs.append((reaction.name, each.position, each.stream, each.workspace_id, due))
+                    jobs.append((reaction.name, each.position, reaction.line(each), each.workspace_id, due))
                     if due is None or due <= now:
                         self.queues.add(reaction.queue.name)
         if jobs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -27,19 +28,28 @@ from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, 
 from api.past import looks_back
 from api.uploads import form
 from commands.catalogue.imports import AnswerImport, RequestImport
-from commands.catalogue.reactions import read_file
 from domain.catalogue.codes import find_isrc
 from domain.catalogue.imports import BadOption, Options, imports, object_key
 from domain.catalogue.mappings import DateOrder
 from domain.keeping import check_text
-from domain.kernel import Invalid
+from domain.kernel import Invalid, Unavailable
 from projections.catalogue.imports import ImportDocument, import_counts, import_documents
 
 ROWS, ROWS_MAX = 100, 10_000
+#: How long whoever waits for an import does so, and how often it is looked.
+WAIT_SECONDS, LOOK_SECONDS = 30.0, 0.03
 
 
 class NotImported(Invalid):
     """{detail}"""
+
+
+class StillWaiting(Unavailable):
+    """The file was taken in, and others that were sent before are still being read. What comes of it is told at
+    /api/v1/imports/{import_id}; what is sent again is read again and changes nothing.
+    """
+
+    import_id: str
 
 
 class ImportAnswer(Struct):
@@ -149,7 +159,7 @@ async def import_report(
         "encoding": encoding,
     }
     options(asked, {})  # what is wrong in the query is said before the file is here
-    import_id, _ = await _take(request, ports, asker, asked, filename or "report.csv", None)
+    import_id = await _take(request, ports, asker, asked, filename or "report.csv", None)
     return await _import(ports, asker, import_id, 202)
 
 
@@ -168,13 +178,10 @@ async def import_plays(
 
     An empty cell is not known and changes nothing; 0 is what nobody played.
     """
-    import_id, refused = await _take(
+    import_id = await _take(
         request, ports, asker, {"source": "own.daily"}, "plays.csv", ports.settings.import_at_once_bytes_max
     )
-    if not refused:
-        # Whoever reacts to what was asked for finds it done, or does it should this process die on the way.
-        await read_file(import_id, ports.reading, asker.context)
-    found = _document(await ports.views.get(import_documents, import_id, asker.workspace_id))
+    found = await _over(ports, asker, import_id)
     if found.outcome != "imported":
         raise NotImported(detail=found.detail or "The file cannot be imported.")
     return await _import(ports, asker, import_id)
@@ -187,8 +194,8 @@ async def _take(
     asked: Mapping[str, str | None],
     filename: str,
     size_max: int | None,
-) -> tuple[str, bool]:
-    """Take a file in and ask for its import: the id, and whether it is refused already."""
+) -> str:
+    """Take a file in and ask for its import: the id."""
     length = request.headers.get("content-length", "")
     mappings = await saved(ports, asker.workspace_id)
     async with ports.receiving.receive(
@@ -223,7 +230,20 @@ async def _take(
             reason, detail = received.refused
             wish = replace(wish, refused=reason, detail=detail)
         await ports.execute(wish, asker.context)
-    return import_id, received.refused is not None
+    return import_id
+
+
+async def _over(ports: Ports, asker: Asker, import_id: str) -> ImportDocument:
+    """An import when it is over, or something is asked; it is read in its turn, as all of its workspace are."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                found = _document(await ports.views.get(import_documents, import_id, asker.workspace_id))
+                if found.outcome is not None:
+                    return found
+                await asyncio.sleep(LOOK_SECONDS)
+    except TimeoutError as slow:
+        raise StillWaiting(import_id=import_id) from slow
 
 
 def options(asked: Mapping[str, str | None], fields: Mapping[str, str]) -> Options:

@@ -31,7 +31,7 @@ from domain.catalogue.tracks import TrackAdded, TrackChanged
 from domain.catalogue.uploads import UploadSessionStarted, UploadStepReported
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound, Refusal, Unavailable
-from domain.ledger import Context, Recorded
+from domain.ledger import Recorded
 
 log = structlog.get_logger(__name__)
 
@@ -52,15 +52,20 @@ async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
     await ports.execute(wish, recorded.context())
 
 
-@reacts_to(ImportRequested, ImportAnswered, name="read-import", queue=IMPORTS, gives_up=_broken)
+# What a file says replaces what was known, so the files of a workspace are read in the order in which they were sent:
+# what was sent last counts, also when what was sent before has to be tried again.
+@reacts_to(
+    ImportRequested,
+    ImportAnswered,
+    name="read-import",
+    queue=IMPORTS,
+    gives_up=_broken,
+    one_at_a_time="workspace",
+)
 async def read_import(recorded: Recorded, ports: Ports) -> None:
-    """Read the file into the books, unless somebody has done so already."""
+    """Read a file that was sent into the books, and write down what came of it, unless that has been done already."""
     assert isinstance(recorded.event, ImportRequested | ImportAnswered)
-    await read_file(recorded.event.import_id, ports, recorded.context())
-
-
-async def read_file(import_id: str, ports: Ports, context: Context) -> None:
-    """Read a file that was sent into the books, and write down what came of it."""
+    import_id, context = recorded.event.import_id, recorded.context()
     history = (await ports.log.read(imports.stream(import_id))).events
     found = imports.fold(history)
     sent = next((each for each in history if isinstance(each, ImportRequested)), None)

@@ -15,10 +15,12 @@ import pytest
 
 from adapters.catalogue import reading
 from adapters.catalogue.importing import Importer
+from adapters.catalogue.reading import Titles
 from commands.catalogue.ports import Paused, Refused, Sent
 from domain.catalogue.imports import Options, Report
 from infra.migrate import migrate
 from tests.catalogue.reports import columns, table
+from tests.core.conftest import eventually
 
 TODAY = date(2026, 11, 28)
 ISRC = "QZABC2300001"
@@ -219,6 +221,60 @@ def test_two_imports_of_one_file_at_once_add_it_once(book: Book, tmp_path: Path)
     reports = asyncio.run(both())
     assert sorted(told(each) for each in reports) == [(0, 0, 2, 0)] * 3 + [(1, 0, 1, 0)]
     assert book.money == "1.75"
+
+
+UNTITLED = {"ISRC": "", "Title": "Unknown"}
+
+
+def _lines_of_nobody(book: Book) -> int:
+    found: int = book.ask("SELECT count(*) FROM catalogue_lines WHERE workspace = :mine AND recording IS NULL")[0][0]
+    return found
+
+
+def test_what_a_title_is_reaches_rows_that_are_being_written_at_that_moment(book: Book, tmp_path: Path) -> None:
+    book.add(bank(UNTITLED))
+    [(title_id,)] = book.ask("SELECT title_id FROM catalogue_titles WHERE workspace = :mine")
+    path = tmp_path / "bank"
+    path.write_text(bank(UNTITLED, UNTITLED | {"Country of Sale": "DE"}))
+    importer = Importer(book.url)
+
+    async def at_once() -> None:
+        with psycopg.connect(book.url) as holder:
+            holder.execute("LOCK TABLE catalogue_odd_rows IN ACCESS EXCLUSIVE MODE")
+            writing = asyncio.create_task(importer.run(book.sent(), path, TODAY))
+            await eventually(lambda: _waits(book, "relation"))
+            saying = asyncio.create_task(importer.resolve(book.workspace_id, title_id, ISRC))
+            await eventually(lambda: saying.done() or _waits(book, "advisory"))
+            holder.rollback()
+        await asyncio.gather(writing, saying)
+
+    asyncio.run(at_once())
+    assert _lines_of_nobody(book) == 0
+
+
+def test_what_a_title_is_reaches_rows_that_are_read_when_it_is_said(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book.add(bank(UNTITLED))
+    [(title_id,)] = book.ask("SELECT title_id FROM catalogue_titles WHERE workspace = :mine")
+    importer = Importer(book.url)
+    known = importer._titles
+
+    def said_after(workspace_id: str) -> Titles:
+        found = known(workspace_id)
+        importer._resolve(workspace_id, title_id, ISRC)
+        return found
+
+    monkeypatch.setattr(importer, "_titles", said_after)
+    path = tmp_path / "bank"
+    path.write_text(bank(UNTITLED, UNTITLED | {"Country of Sale": "DE"}))
+    asyncio.run(importer.run(book.sent(), path, TODAY))
+
+    assert _lines_of_nobody(book) == 0
+
+
+def _waits(book: Book, kind: str) -> bool:
+    return bool(book.ask(f"SELECT FROM pg_locks WHERE locktype = '{kind}' AND NOT granted"))
 
 
 def _import(url: str, sent: Sent, path: Path) -> None:

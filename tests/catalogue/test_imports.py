@@ -66,6 +66,28 @@ def test_a_form_or_the_body_itself_packed_or_not(label: Visitor) -> None:
     assert listed["pagination"] == {"total": 2, "limit": 50, "offset": 0, "has_more": False}
 
 
+def test_of_two_files_about_one_day_the_one_that_was_sent_last_counts_however_long_the_first_takes(
+    label: Visitor,
+) -> None:
+    header = "isrc,date,spotify_streams,apple_streams\n"
+    days = [f"2024-{month:02d}-{day:02d}" for month in range(1, 7) for day in range(1, 29)]
+    long = header + "".join(
+        f"{isrc(1 + number)},{day},1,\n" for number in range(300) for day in days
+    )  # fmt: skip
+    headers = {"Content-Type": "text/csv"}
+    asked = [
+        label.post("/api/v1/imports", content=text.encode(), params={"source": "own.daily"}, headers=headers)
+        for text in (long, f"{header}{isrc(1)},{days[-1]},2,\n")
+    ]
+    assert label.post("/api/v1/analytics/import", content=f"{header}{isrc(2)},{days[-1]},3,\n".encode(),
+                      headers=headers).json()["data"]["counts"]["changed"] == 1  # fmt: skip
+    assert [over(label, each)["outcome"] for each in asked] == ["imported", "imported"]
+    for code, streams in ((isrc(1), 2), (isrc(2), 3), (isrc(3), 1)):
+        label.post("/api/v1/tracks", {"isrc": code, "title": "Song", "artist": "Artist"})
+        newest = label.get(f"/api/v1/analytics/spotify/{code}?days=1").json()["data"]
+        assert [each["spotify_streams"] for each in newest["historical_data"]] == [streams], code
+
+
 def test_what_was_asked_is_answered_and_goes_on(label: Visitor) -> None:
     row = {"Transaction date": "2023-05-01", "Royalty Date": "2023-02", "Service": "S", "ISRC": isrc(1),
            "Quantity": "1", "Total": "2.5"}  # fmt: skip

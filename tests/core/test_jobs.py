@@ -121,6 +121,28 @@ async def test_a_job_that_waits_for_what_is_away_holds_up_those_behind_it(house:
     assert diary.entries == [("tree-1", 1), ("tree-1", 2)]
 
 
+async def test_where_a_workspace_is_one_line_nothing_of_it_passes_what_has_to_be_tried_again(house: House) -> None:
+    diary = Diary()
+    failures = iter([True, True])
+
+    def mood(recorded: Recorded) -> None:
+        if recorded.stream == "tree-1" and next(failures, False):
+            raise RuntimeError("not yet")
+
+    diary.mood = mood
+    reaction = diary.reaction()
+    reaction = Reaction(
+        **{name: getattr(reaction, name) for name in reaction.__struct_fields__} | {"one_at_a_time": "workspace"}
+    )
+    for tree_id in "123":
+        await watered(house, tree_id, 1)
+    await jobs(house, [reaction])
+    async with house.working(reaction), house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries == [("tree-1", 1), ("tree-2", 1), ("tree-3", 1)]
+
+
 def _refuse_tree_one(recorded: Recorded) -> None:
     if recorded.stream == "tree-1":
         raise RuntimeError("never")

@@ -228,7 +228,7 @@ class Crowd:
     def repeat_every_duty(self) -> int:
         """Put back what has been done for their jobs, as if nobody had lived to say that it was; how much it was."""
         jobs = [
-            (reaction.name, each.position, each.stream)
+            (reaction.name, each.position, reaction.line(each))
             for each in asyncio.run(everything(self.cluster))
             if each.workspace_id == self.me.workspace_id
             for reaction in REACTIONS.values()

@@ -159,7 +159,7 @@ class Worlds:
             shown_days = {
                 each["date"]: (each["spotify_streams"], each["apple_streams"]) for each in _rows(answer.json())
             }
-            assert shown_days == days, isrc
+            assert shown_days == days, (isrc, shown_days, days)
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:
