@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from infra.embedded.blobs import EmbeddedBlobs
-from tests.journeys.kit import Account, Neighbour, NewStack, Process, Stack, clip_bytes, register, running_stack
+from tests.journeys.kit import Account, Fork, Neighbour, NewStack, Process, Stack, clip_bytes, register, running_stack
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def stack(new_stack: NewStack) -> Iterator[Stack]:
 def generations(stack: Stack) -> Iterator[Process]:
     """The worker that makes beats for the service; started when first asked for."""
     arguments = ["infra.cli", "react", "--only", "generations"]
-    worker = Process("generations", arguments, stack.settings, stack.directory).start()
+    worker = Fork("generations", arguments, stack.settings, stack.directory).start()
     yield worker
     worker.stop()
 

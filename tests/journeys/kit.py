@@ -29,12 +29,14 @@ from minio import Minio
 
 from adapters.storage.settings import S3
 from commands.settings import Service
+from domain.discovery import EXTENSIONS
 from domain.sections import Secret, Url
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.processes import free_ports, spawn
 from infra.migrate import migrate
 from infra.settings import Settings
 from tests.ears import sounds
+from tests.journeys.forked import Forked
 
 T = TypeVar("T")
 
@@ -145,7 +147,7 @@ class Process:
         self.settings = settings
         self.log_path = directory / f"{name}.log"
         self._command = [sys.executable, "-X", "faulthandler", "-W", "error::RuntimeWarning", "-m", *arguments]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
     def pid(self) -> int:
@@ -175,9 +177,12 @@ class Process:
             **self.settings.environment(),
             **self._environment,
         }
-        with self.log_path.open("ab") as log:
-            self.process = spawn(self._command, cwd=ROOT, env=environment, output=log)
+        self.process = self._started(environment)
         return self
+
+    def _started(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Forked:
+        with self.log_path.open("ab") as log:
+            return spawn(self._command, cwd=ROOT, env=environment, output=log)
 
     @property
     def is_running(self) -> bool:
@@ -201,6 +206,15 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end:\n{self.log[-3000:]}") from None
+
+
+class Fork(Process):
+    """The same, without reading the same modules again for each of the dozens that a run of the tests starts."""
+
+    def _started(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Forked:
+        if environment.get(EXTENSIONS):
+            return super()._started(environment)  # what is known of the routes is known without those of an extension
+        return Forked(self._command[self._command.index("-m") + 1 :], environment, self.log_path)
 
 
 @dataclass
@@ -253,7 +267,7 @@ class Stack:
     def doorway(self, **changed: Any) -> Iterator[Process]:
         """One more API process over the same data, with other settings."""
         settings = self.settings.changed(**({"port": free_ports(1)[0]} | changed))
-        process = Process(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
+        process = Fork(f"door-{next(self._doors)}", ["infra.cli", "serve"], settings, self.directory).start()
         try:
             await_ready(process, f"http://127.0.0.1:{settings[Service].port}")
             yield process
@@ -296,7 +310,7 @@ def running_stack(
             settings = settings_for(postgres_url, nats.url, blobs_url, access_key, secret_key, bucket, **changed)
             logs = directory / "logs"
             logs.mkdir()
-            process = Process("whole", ["tests.journeys.whole"], settings, logs).start()
+            process = Fork("whole", ["tests.journeys.whole"], settings, logs).start()
             try:
                 await_ready(process, settings[Service].url)
                 yield Stack(settings, logs, process)
