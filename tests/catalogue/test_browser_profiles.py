@@ -33,6 +33,8 @@ from domain.discovery import modules
 from domain.sections import Secret, Url
 from infra.migrate import migrate
 from tests.catalogue.test_contract import refused
+from tests.catalogue.test_releases import ISRC
+from tests.catalogue.test_uploads import ready_release
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import ROOT, Stack, eventually
 from tests.spec import CONTEXT, NOW, given
@@ -50,6 +52,7 @@ COOKIE = {
 }
 PROFILE = {"name": "DistroKid primary session", "cookies": [COOKIE]}
 IMPORT = "/api/v1/browser-profiles/import"
+ACCOUNTS = "/api/v1/distribution-accounts"
 
 
 def a_key() -> str:
@@ -138,6 +141,34 @@ def test_a_profile_is_removed_with_its_cookies(sealed: Visitor, stack: Stack) ->
     refused(sealed.delete(f"/api/v1/browser-profiles/{profile_id}"), 404, "no_such_browser_profile")
     with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
         assert not database.execute("SELECT FROM browser_profiles WHERE profile_id = %s", (profile_id,)).fetchall()
+
+
+def test_a_profile_signs_in_to_an_account_and_to_the_uploads_under_it(sealed: Visitor, stack: Stack) -> None:
+    profile_id = sealed.post(IMPORT, PROFILE).json()["profile_id"]
+    account_id = sealed.post(ACCOUNTS, {"service": "distrokid", "name": "Ours"}).json()["data"]["account_id"]
+    where = f"{ACCOUNTS}/{account_id}"
+    stranger = sign_in(sealed.http)
+    theirs = stranger.post(IMPORT, PROFILE).json()["profile_id"]
+    refused(sealed.request("PUT", f"{where}/profile", json={"profile_id": theirs}), 404, "no_such_browser_profile")
+    wish = {"profile_id": theirs}
+    refused(stranger.request("PUT", f"{where}/profile", json=wish), 404, "no_such_account")
+
+    answers = [sealed.request("PUT", f"{where}/profile", json={"profile_id": profile_id}), sealed.get(where)]
+    assert [each.json()["data"]["profile_id"] for each in answers] == [profile_id] * 2
+    track = {"isrc": ISRC, "title": "Song Name", "artist": "Artist Name", "duration_ms": 187_000}
+    assert sealed.post("/api/v1/tracks", track).status_code == 201
+    wish = {"release_id": ready_release(sealed), "account_id": account_id}
+    answers.append(sealed.post("/api/v1/upload-sessions", wish))
+    assert answers[-1].status_code == 201, answers[-1].text
+    assert answers[-1].json()["data"]["profile_id"] == profile_id
+    assert not any("a-secret-value" in each.text for each in answers)
+
+    # A profile that is removed signs in nowhere, and the session says still with which it was begun.
+    assert sealed.delete(f"/api/v1/browser-profiles/{profile_id}").status_code == 200
+    assert eventually(lambda: sealed.get(where).json()["data"]["profile_id"] is None)
+    session = f"/api/v1/upload-sessions/{answers[-1].json()['data']['session_id']}"
+    assert sealed.get(session).json()["data"]["profile_id"] == profile_id
+    assert "a-secret-value" not in stack.log
 
 
 def test_profiles_are_forgotten_with_their_workspace(sealed: Visitor, stack: Stack) -> None:

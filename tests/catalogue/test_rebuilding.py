@@ -8,15 +8,21 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from adapters.catalogue.importing import Importer
+from adapters.catalogue.reading import Titles
 from adapters.catalogue.rebuilding import Rebuilder, Remade
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
+from commands.catalogue.ports import Sent
+from domain.catalogue.imports import Options
+from infra.cli import main
 from infra.container import container
 from tests.catalogue.reports import table
 from tests.catalogue.test_books import ROW
@@ -152,5 +158,49 @@ def test_an_original_that_is_another_or_gone_is_named_and_nothing_is_changed(sta
     for key, content in kept.items():
         put(key, content)
     # Books that are there are made again just so.
+    assert not rebuild(stack, books).problems
+    assert answers(books) == before
+
+
+def asked_anyway(stack: Stack, who: Visitor, capfd: pytest.CaptureFixture[str], *more: str) -> tuple[int, Any]:
+    """`rebuild-catalogue` in this process: how it ended, and what it said last."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stack.settings.environment().items():
+            patch.setenv(name, value)
+        status = main(["rebuild-catalogue", "--workspace", who.workspace_id, "--json", *more])
+    return status, json.loads(capfd.readouterr().out.splitlines()[-1])
+
+
+def test_what_is_read_otherwise_by_this_version_is_taken_only_by_who_says_so(
+    stack: Stack, books: Visitor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = answers(books)
+    with monkeypatch.context() as version:
+        # The next version knows nothing of titles.
+        version.setattr(Titles, "find", lambda *_: (None, "title_unknown"))
+        status, told = asked_anyway(stack, books, capfd)
+        assert status == 1
+        assert {each["kind"] for each in told["problems"]} == {"read_otherwise"}
+        assert answers(books) == before
+        status, told = asked_anyway(stack, books, capfd, "--anyway")
+        assert (status, told["problems"]) == (0, [])
+        titles = {each["title"] for each in answers(books)["/api/v1/unresolved"]["data"]}
+        assert {"Song", "Lonely"} <= titles
+    assert asked_anyway(stack, books, capfd, "--anyway")[0] == 0
+    assert answers(books) == before
+
+
+def test_what_is_being_imported_just_now_is_waited_for(stack: Stack, books: Visitor, tmp_path: Path) -> None:
+    before = answers(books)
+    (path := tmp_path / "plays.csv").write_text(f"isrc,date,spotify_streams\n{ISRC},2026-03-05,5\n")
+    sent = Sent(import_id="just-now", workspace_id=books.workspace_id, filename="plays.csv", options=Options())
+    # Its rows are there, and the event that says so is still to come.
+    asyncio.run(Importer(stack.settings[Postgres].postgres_url).run(sent, path, date(2026, 3, 6)))
+
+    [problem] = rebuild(stack, books).problems
+    assert (problem.import_id, problem.kind) == ("just-now", "still_going_on")
+    assert "Run this again after that." in problem.message
+    assert answers(books) != before, "what it has merged stays"
+    wipe(stack, books)
     assert not rebuild(stack, books).problems
     assert answers(books) == before

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
-from commands.catalogue.accounts import AssignProfile, RemoveAccount, RenameAccount
+from api.catalogue.ports import Ports
+from commands.catalogue.accounts import AddAccount, AssignProfile, RemoveAccount, RenameAccount
 from commands.catalogue.browser_profiles import RemoveBrowserProfile
-from commands.catalogue.uploads import CompleteUpload, ExpireUpload, StartUpload
+from commands.catalogue.uploads import CompleteUpload, ExpireUpload, ReportStep, StartUpload
+from commands.kernel import Command
 from domain.catalogue.accounts import (
+    ACCOUNTS_MAX,
     AccountIsInUse,
     DistributionAccountAdded,
     DistributionProfileAssigned,
@@ -40,11 +46,13 @@ from domain.catalogue.uploads import (
     UploadSessionStarted,
     UploadStepReported,
 )
+from domain.ledger import Context
+from infra.container import container
 from tests.catalogue.examples import DAY, step, upload
 from tests.catalogue.test_contract import refused
 from tests.catalogue.test_releases import ISRC, NEW, png, put, wav
 from tests.identity.crowd import Visitor, join, sign_in
-from tests.journeys.kit import eventually
+from tests.journeys.kit import Stack, eventually
 from tests.spec import NOW, given
 
 added = DistributionAccountAdded(
@@ -211,14 +219,57 @@ def test_a_release_is_handed_in_step_by_step(label: Visitor) -> None:
     assert label.delete(where).status_code == 200
 
 
-def test_a_session_of_which_nothing_is_heard_is_over_by_itself(label: Visitor) -> None:
+def test_whoever_gives_up_leaves_the_account_to_the_next_session(label: Visitor) -> None:
     release_id = ready_release(label)
     account = label.post("/api/v1/distribution-accounts", {"service": "x", "name": "Y"}).json()["data"]["account_id"]
     wish = {"release_id": release_id, "account_id": account}
     first = label.post("/api/v1/upload-sessions", wish).json()["data"]["session_id"]
     assert label.post(f"/api/v1/upload-sessions/{first}/abandon", {"reason": "wrong"}).status_code == 200
-    second = label.post("/api/v1/upload-sessions", wish)
-    assert second.status_code == 201, "whoever gives up leaves the account to the next"
+    assert label.post("/api/v1/upload-sessions", wish).status_code == 201
+
+
+def in_the_name_of(who: Visitor, stack: Stack, wishes: Sequence[Command]) -> None:
+    """Commands as a process of the service executes them, all at once."""
+    context = Context(correlation_id=uuid4(), workspace_id=who.workspace_id)
+
+    async def executed() -> None:
+        async with container(stack.settings) as here:
+            ports = await here.get(Ports)
+            await asyncio.gather(*(ports.execute(each, context) for each in wishes))
+
+    asyncio.run(executed())
+
+
+def test_a_session_of_which_nothing_is_heard_is_over_by_itself(label: Visitor, stack: Stack) -> None:
+    account = label.post("/api/v1/distribution-accounts", {"service": "x", "name": "Y"}).json()["data"]["account_id"]
+    wish = {"release_id": ready_release(label), "account_id": account, "steps": ["sign_in", "submit"]}
+    session = label.post("/api/v1/upload-sessions", wish).json()["data"]["session_id"]
+    path = f"/api/v1/upload-sessions/{session}"
+    # Nobody waits for a day: this report is the last that is waited for, and only for a moment.
+    last = ReportStep(
+        session_id=session, workspace_id=label.workspace_id, step="sign_in", status="running", note="",
+        patience=timedelta(seconds=0.5),
+    )  # fmt: skip
+    in_the_name_of(label, stack, [last])
+
+    assert eventually(lambda: label.get(path).json()["data"]["status"] == "expired", timeout=60)
+    refused(label.request("PUT", f"{path}/steps/sign_in", json={"status": "done"}), 409, "upload_is_over")
+    assert label.post("/api/v1/upload-sessions", wish).status_code == 201
+
+
+def test_a_workspace_has_no_more_accounts_than_are_bounded(label: Visitor, stack: Stack) -> None:
+    who, path = sign_in(label.http), "/api/v1/distribution-accounts"
+    some = [
+        AddAccount(account_id=f"{who.workspace_id}-{number}", workspace_id=who.workspace_id, service="x", name="Y")
+        for number in range(ACCOUNTS_MAX - 1)
+    ]
+    in_the_name_of(who, stack, some)
+    eventually(lambda: who.get(path).json()["pagination"]["total"] == ACCOUNTS_MAX - 1, timeout=60)
+    assert who.post(path, {"service": "x", "name": "The last"}).status_code == 201
+    refused(who.post(path, {"service": "x", "name": "One more"}), 409, "too_many_accounts")
+    assert label.post(path, {"service": "x", "name": "Another workspace's"}).status_code == 201
+    assert who.delete(f"{path}/{some[0].account_id}").status_code == 200
+    assert who.post(path, {"service": "x", "name": "In its place"}).status_code == 201
 
 
 def test_another_workspace_s_sessions_and_accounts_are_not_there(label: Visitor) -> None:
