@@ -33,6 +33,7 @@ _WARNINGS: dict[Explicit | None, str] = {
 _TYPES = {"single": "Single", "ep": "EP", "album": "Album", "compilation": "Album"}
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PARTY_ID = re.compile(r"PADPIDA[0-9]{10}[0-9A-Z]")
+_LANGUAGE = re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z]+)?(-[a-zA-Z]{2}|-[0-9]{3})?(-[a-zA-Z][a-zA-Z0-9]{4,})?")
 #: What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -98,7 +99,7 @@ def written(message: Message) -> bytes:
     root = Element(
         f"{{{message.namespace}}}NewReleaseMessage",
         AvsVersionId=message.avs_version,
-        LanguageAndScriptCode=details.language or "en",
+        LanguageAndScriptCode=_language(details.language or "en"),
         ReleaseProfileVersionId="SimpleAudioSingle" if len(message.tracks) == 1 else "Audio",
     )
     _header(root, message)
@@ -134,7 +135,9 @@ def _resources(root: Element, message: Message, parties: dict[str, str]) -> None
         _with(SubElement(edition, "ResourceId"), ISRC=track.said.isrc)
         _line(edition, "PLine", message.details.copyright_p)
         if track.audio is not None:
-            _technical(edition, number, "AudioFile", track.filename, track.audio.sha256)
+            _file(
+                _with(_technical(edition, number), "DeliveryFile", Type="AudioFile"), track.filename, track.audio.sha256
+            )
         _titles(recording, track.recording.title, track.said.version)
         _artists(recording, track.recording.artist, parties)
         if track.recording.duration_ms:
@@ -145,7 +148,8 @@ def _resources(root: Element, message: Message, parties: dict[str, str]) -> None
         image = _with(resources, "Image", ResourceReference=f"A{number}", Type="FrontCoverImage")
         _proprietary(SubElement(image, "ResourceId"), message, message.artwork.sha256[:32])
         _with(image, ParentalWarningType=_WARNINGS[message.details.explicit])
-        _technical(image, number, "ImageFile", message.artwork_filename, message.artwork.sha256)
+        # A picture has no delivery file around its file, unlike a recording.
+        _file(_technical(image, number), message.artwork_filename, message.artwork.sha256)
 
 
 def _releases(root: Element, message: Message, parties: dict[str, str], label: str) -> None:
@@ -211,11 +215,18 @@ def _line(into: Element, tag: str, text: str | None) -> None:
     _with(line, **{f"{tag}Text": text})
 
 
-def _technical(into: Element, number: int, kind: str, filename: str, sha256: str) -> None:
-    details = _with(into, "TechnicalDetails", TechnicalResourceDetailsReference=f"T{number}")
-    delivered = _with(details, "DeliveryFile", Type=kind)
-    file = _with(delivered, "File", URI=filename)
+def _technical(into: Element, number: int) -> Element:
+    return _with(into, "TechnicalDetails", TechnicalResourceDetailsReference=f"T{number}")
+
+
+def _file(into: Element, filename: str, sha256: str) -> None:
+    file = _with(into, "File", URI=filename)
     _with(SubElement(file, "HashSum"), Algorithm="SHA2", HashSumValue=sha256)
+
+
+def _language(tag: str) -> str:
+    """As much of a language tag as the messages take: no variants that begin with a digit, as in `de-1996`."""
+    return tag if _LANGUAGE.fullmatch(tag) else tag.partition("-")[0]
 
 
 def _with(into: Element, tag: str | None = None, /, **children: str) -> Element:

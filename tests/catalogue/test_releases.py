@@ -191,11 +191,10 @@ def test_a_message_has_its_parts_in_their_order() -> None:
     ]
     p_line = ("PLine", [("Year", "2026"), ("PLineText", "2026 A Label")])
 
-    def technical(number: int, kind: str, uri: str, sha256: str) -> tuple[str, Any]:
-        file = [("URI", uri), ("HashSum", [("Algorithm", "SHA2"), ("HashSumValue", sha256)])]
-        return "TechnicalDetails", [
-            ("TechnicalResourceDetailsReference", f"T{number}"), ("DeliveryFile", [("Type", kind), ("File", file)]),
-        ]  # fmt: skip
+    def technical(number: int, uri: str, sha256: str) -> tuple[str, Any]:
+        file = ("File", [("URI", uri), ("HashSum", [("Algorithm", "SHA2"), ("HashSumValue", sha256)])])
+        delivered = ("DeliveryFile", [("Type", "AudioFile"), file]) if uri.endswith(".flac") else file
+        return "TechnicalDetails", [("TechnicalResourceDetailsReference", f"T{number}"), delivered]
 
     genre = ("Genre", [("GenreText", "Pop")])
     deals = [
@@ -219,14 +218,14 @@ def test_a_message_has_its_parts_in_their_order() -> None:
             ("SoundRecording", [
                 ("ResourceReference", "A1"), ("Type", "MusicalWorkSoundRecording"),
                 ("SoundRecordingEdition", [
-                    ("ResourceId", [("ISRC", ISRC)]), p_line, technical(1, "AudioFile", "resources/01.flac", "cd" * 32),
+                    ("ResourceId", [("ISRC", ISRC)]), p_line, technical(1, "resources/01.flac", "cd" * 32),
                 ]),
                 *title, *artist, ("Duration", "PT3M7S"), ("ParentalWarningType", "NotExplicit"),
             ]),
             ("Image", [
                 ("ResourceReference", "A2"), ("Type", "FrontCoverImage"),
                 ("ResourceId", [("ProprietaryId", "ab" * 16)]), ("ParentalWarningType", "NotExplicit"),
-                technical(2, "ImageFile", "resources/cover.png", "ab" * 32),
+                technical(2, "resources/cover.png", "ab" * 32),
             ]),
         ]),
         ("ReleaseList", [
