@@ -9,10 +9,9 @@ import io
 import struct
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack
+from typing import IO, Literal, NamedTuple, TypeVar
 
 from adapters.catalogue.ern import Message, duration, written
 from adapters.catalogue.words import inert
@@ -27,12 +26,7 @@ PIECE_BYTES = 512 * 1024
 MEDIA = {"jpeg": "image/jpeg", "png": "image/png"}
 
 
-class Kept(NamedTuple):
-    """A file that has come: where it is for now, and what it is known by."""
-
-    path: Path
-    size: int
-    sha256: str
+Kind = TypeVar("Kind", Artwork, Audio)
 
 
 class Media:
@@ -46,55 +40,38 @@ class Media:
 
     async def keep_artwork(self, body: AsyncIterator[bytes], holder: str, prefix: str) -> Artwork:
         """Keep a front cover under a prefix and its digest. Raises NotAnImage, and what uploads raise."""
-        async with self._receive(body, holder, self._artwork) as kept:
-            found = await asyncio.to_thread(_image, kept.path)
-            artwork = Artwork(
-                object_key=f"{prefix}artwork/{kept.sha256}",
-                sha256=kept.sha256,
-                size=kept.size,
-                format=found.format,
-                width=found.width,
-                height=found.height,
-            )
-            await self._store(kept, artwork.object_key, MEDIA[artwork.format])
-        return artwork
+        return await self._keep(Artwork, _image, self._artwork, body, holder, f"{prefix}artwork/")
 
     async def keep_audio(self, body: AsyncIterator[bytes], holder: str, prefix: str) -> Audio:
         """Keep the audio of a recording under a prefix and its digest. Raises NotAudio, and what uploads raise."""
-        async with self._receive(body, holder, self._audio) as kept:
-            found = await asyncio.to_thread(_sound, kept.path)
-            audio = Audio(
-                object_key=f"{prefix}audio/{kept.sha256}",
-                sha256=kept.sha256,
-                size=kept.size,
-                format=found.format,
-                sample_rate=found.sample_rate,
-                bits=found.bits,
-                channels=found.channels,
-            )
-            await self._store(kept, audio.object_key, "application/octet-stream")
-        return audio
+        return await self._keep(Audio, _sound, self._audio, body, holder, f"{prefix}audio/")
 
-    @asynccontextmanager
-    async def _receive(self, body: AsyncIterator[bytes], holder: str, limits: Limits) -> AsyncIterator[Kept]:
-        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
-            path = Path(directory) / "received"
+    async def _keep(
+        self,
+        kind: type[Kind],
+        look: Callable[[IO[bytes]], _Image | _Sound],
+        limits: Limits,
+        body: AsyncIterator[bytes],
+        holder: str,
+        prefix: str,
+    ) -> Kind:
+        with tempfile.TemporaryFile(prefix="ledgerline-") as file:
             digest = hashlib.sha256()
             async with self._room.place(body, holder) as placed:
-                with path.open("wb") as file:
-                    async for chunk in within(limits, placed):
-                        digest.update(chunk)
-                        file.write(chunk)
-            yield Kept(path, path.stat().st_size, digest.hexdigest())
+                async for chunk in within(limits, placed):
+                    digest.update(chunk)
+                    file.write(chunk)
+            size, sha256 = file.tell(), digest.hexdigest()
+            file.seek(0)
+            found = await asyncio.to_thread(look, file)
+            key, content_type = f"{prefix}{sha256}", MEDIA.get(found.format, "application/octet-stream")
+            await self._blobs.put_stream(key, pieces(file), content_type=content_type, size_max=size + 1)
+        return kind(object_key=key, sha256=sha256, size=size, **found._asdict())
 
-    async def _store(self, kept: Kept, key: str, content_type: str) -> None:
-        await self._blobs.put_stream(key, pieces(kept.path), content_type=content_type, size_max=kept.size + 1)
-
-    @asynccontextmanager
-    async def package(self, message: Message, folder: str) -> AsyncIterator[Path]:
-        """A delivery as one ZIP: audio, artwork, the metadata as CSV and as ERN; it is gone after the context."""
-        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
-            to = Path(directory) / "package.zip"
+    async def package(self, message: Message, folder: str) -> IO[bytes]:
+        """A delivery as one ZIP: audio, artwork, the metadata as CSV and as ERN; it is gone when it is closed."""
+        with ExitStack() as opened:
+            to = opened.enter_context(tempfile.TemporaryFile(prefix="ledgerline-"))
             # Audio and pictures are as small as they get.
             with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as packed:
                 packed.writestr(f"{folder}/{folder}.xml", written(message))
@@ -104,16 +81,18 @@ class Media:
                 for track in message.tracks:
                     if track.audio is not None:
                         await self._pack(packed, f"{folder}/{track.filename}", track.audio.object_key)
-            yield to
+            opened.pop_all()
+        return to
 
     async def _pack(self, packed: zipfile.ZipFile, name: str, key: str) -> None:
         async with self._blobs.fetch(key) as path:
             await asyncio.to_thread(packed.write, path, name)
 
 
-async def pieces(path: Path) -> AsyncIterator[bytes]:
-    """A file piece by piece."""
-    with path.open("rb") as file:
+async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """A file piece by piece, from its beginning; it is closed behind the last."""
+    with file:
+        file.seek(0)
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
 
@@ -155,28 +134,27 @@ class _Image(NamedTuple):
     height: int
 
 
-def _image(path: Path) -> _Image:
-    with path.open("rb") as file:
-        head = file.read(24)
-        if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
-            return _sized("png", *struct.unpack(">II", head[16:24]))
-        if head[:3] == b"\xff\xd8\xff":
-            file.seek(2)
-            while True:
-                marker = file.read(4)
-                if len(marker) < 4 or marker[0] != 0xFF:
+def _image(file: IO[bytes]) -> _Image:
+    head = file.read(24)
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
+        return _sized("png", *struct.unpack(">II", head[16:24]))
+    if head[:3] == b"\xff\xd8\xff":
+        file.seek(2)
+        while True:
+            marker = file.read(4)
+            if len(marker) < 4 or marker[0] != 0xFF:
+                raise NotAnImage
+            kind, length = marker[1], int.from_bytes(marker[2:])
+            # Frames (SOF0 to SOF15) have the size; DHT, JPG and DAC share their range and are none.
+            if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+                frame = file.read(5)
+                if len(frame) < 5:
                     raise NotAnImage
-                kind, length = marker[1], int.from_bytes(marker[2:])
-                # Frames (SOF0 to SOF15) have the size; DHT, JPG and DAC share their range and are none.
-                if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-                    frame = file.read(5)
-                    if len(frame) < 5:
-                        raise NotAnImage
-                    height, width = struct.unpack(">HH", frame[1:5])
-                    return _sized("jpeg", width, height)
-                if kind in (0xD9, 0xDA) or length < 2:
-                    raise NotAnImage
-                file.seek(length - 2, 1)
+                height, width = struct.unpack(">HH", frame[1:5])
+                return _sized("jpeg", width, height)
+            if kind in (0xD9, 0xDA) or length < 2:
+                raise NotAnImage
+            file.seek(length - 2, 1)
     raise NotAnImage
 
 
@@ -193,9 +171,8 @@ class _Sound(NamedTuple):
     channels: int | None = None
 
 
-def _sound(path: Path) -> _Sound:
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+def _sound(file: IO[bytes]) -> _Sound:
+    head = file.read(HEAD_BYTES)
     form = sniff_audio(head)
     if form is None:
         raise NotAudio

@@ -396,21 +396,12 @@ async def get_release_package(
     parties = Party(party_id=sender_id, name=sender_name), Party(party_id=recipient_id, name=recipient_name)
     message = await _message(ports, asker, release_id, *parties, with_files=True)
     folder = re.sub(r"[^0-9A-Za-z-]", "", message.details.upc or "") or release_id
-    packing = ports.media.package(message, folder)
-    path = await packing.__aenter__()
-
-    async def body() -> Any:
-        try:
-            async for piece in pieces(path):
-                yield piece
-        finally:
-            await packing.__aexit__(None, None, None)
-
+    packed = await ports.media.package(message, folder)
     return Stream(
-        body(),
+        pieces(packed),
         media_type="application/zip",
         headers={
-            "content-length": str(path.stat().st_size),
+            "content-length": str(packed.tell()),
             "content-disposition": f'attachment; filename="{folder}.zip"',
         },
     )
