@@ -18,7 +18,7 @@ from adapters.runner.collecting import Found, collect, pack, unique
 from adapters.runner.failures import BuildFailed
 from adapters.runner.fetching import Checkout, Git, Source, fetch
 from adapters.runner.logs import Log
-from adapters.runner.plans import Step, Wish, detect, plan, preparation, write_project_data
+from adapters.runner.plans import Step, Wish, detect, plan, preparation, web_interfaces, write_project_data
 from adapters.runner.recipes import Recipe
 from adapters.runner.sandbox import NOT_STARTED, PATH, Limits, Rooms, Sandbox, disk_use
 
@@ -143,6 +143,9 @@ class _Run:
             self.log.say("Wrote resources/project_data.json")
         sandbox.own(self.rooms.root)
         sandbox.own(self.rooms.cache)
+        if recipe.network != "prepare":
+            for name in web_interfaces(self.rooms.source, recipe):
+                self.log.say(f'{name}/ is taken as it is: for npm the recipe has to say network = "prepare"')
         for step in (*preparation(self.rooms.source, recipe, places), *plan(tool, recipe, wish, places)):
             self._run(step)
         found = self._collect(recipe)
@@ -152,6 +155,9 @@ class _Run:
     def _run(self, step: Step) -> None:
         self.reports.step(step.name)
         self.log.say(f"{step.name}: {' '.join(step.argv)}"[:2000])
+        if self.shop.sandbox.program(step) is None and not step.optional:
+            tool = step.argv[0]
+            raise BuildFailed("tool_missing", f"This runner has no {tool}, which the step {step.name} needs.")
         status = self._status(step, self.log)
         if not status:
             return

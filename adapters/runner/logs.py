@@ -15,6 +15,7 @@ ERRORS = (
     re.compile(r"^.{0,512}\berror LNK\d+: .*"),
     re.compile(r"^(?:CMake Error|.{0,256}meson\.build:\d+:\d+: ERROR: |ERROR: ).*"),
     re.compile(r"^(?:make|ninja)(?:\[\d+\])?: (?:\*\*\* |error: ).*"),
+    re.compile(r"^npm (?:ERR!|error) (?!(?:code|errno|syscall|path|command|signal|A complete log)\b).*\w.*"),
     re.compile(r"^(?:The configuration failed|Could not find ).*"),
 )
 #: How far [ 45%] of CMake, [12/40] of Ninja and of waf have come.

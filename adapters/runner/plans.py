@@ -203,18 +203,34 @@ def _install(argv: tuple[str, ...], folder: PurePosixPath, places: Places) -> St
     return Step("installing", argv, folder, {"DESTDIR": str(places.stage)}, optional=True)
 
 
+def web_interfaces(source: Path, recipe: Recipe) -> list[str]:
+    """The folders of a plug-in's interface that npm builds, by name."""
+    return [name for name in ("web-ui", "web") if (source / recipe.subdir / name / "package.json").is_file()]
+
+
 def preparation(source: Path, recipe: Recipe, places: Places) -> list[Step]:
-    """What is built of the web before the plug-in is, where the recipe allows a network for it."""
+    """What is built of the web before the plug-in is, where the recipe allows a network for it.
+
+    Exactly what a lock file names is installed, from the cache of earlier builds where that has it: packages that a
+    registry no longer gives, or that nobody reaches just now, do not keep a plug-in from being built again.
+    """
+    if recipe.network != "prepare":
+        return []
     steps = []
-    for name in ("web-ui", "web"):
-        if recipe.network == "prepare" and (source / recipe.subdir / name / "package.json").is_file():
-            folder = places.source / recipe.subdir / name
-            locked = (source / recipe.subdir / name / "package-lock.json").is_file()
-            env = {"npm_config_cache": str(places.cache / "npm"), "npm_config_update_notifier": "false"}
-            steps += [
-                Step("preparing", ("npm", "ci" if locked else "install", "--no-audit"), folder, env, network=True),
-                Step("preparing", ("npm", "run", "build"), folder, env, network=True),
-            ]
+    for name in web_interfaces(source, recipe):
+        folder = places.source / recipe.subdir / name
+        env = {
+            "npm_config_cache": str(places.cache / "npm"),
+            "npm_config_update_notifier": "false",
+            "npm_config_audit": "false",
+            "npm_config_fund": "false",
+        }
+        locks = ("package-lock.json", "npm-shrinkwrap.json")
+        locked = any((source / recipe.subdir / name / lock).is_file() for lock in locks)
+        steps += [
+            Step("preparing", ("npm", "ci" if locked else "install"), folder, env, network=True),
+            Step("preparing", ("npm", "run", "build"), folder, env, network=True),
+        ]
     return steps
 
 

@@ -117,6 +117,10 @@ class Sandbox:
         return "medium" if self.bwrap or self.landlock else "none"
 
     @property
+    def _path(self) -> str:
+        return PATH if self.linux else os.environ.get("PATH", PATH)
+
+    @property
     def inside(self) -> bool:
         """Whether builds see folders at places of their own."""
         return bool(self.bwrap)
@@ -140,6 +144,16 @@ class Sandbox:
         except OSError:
             return False
 
+    def program(self, step: Step) -> str | None:
+        """Where the program of a step is, None where this machine lacks it; what lies in the source is not looked for.
+
+        On Windows npm and others are scripts, which are only found by their whole name.
+        """
+        name = step.argv[0]
+        if "/" in name or "PATH" in step.env:
+            return name
+        return shutil.which(name, path=self._path)
+
     def own(self, folder: Path) -> None:
         """Give everything in a folder to the build's user."""
         if self.uid is None:
@@ -155,7 +169,7 @@ class Sandbox:
         places = rooms.places(inside=self.inside)
         temporary = "/tmp" if self.inside else str(rooms.tmp)  # noqa: S108 - a file system of its own
         env = {
-            "PATH": PATH if self.linux else os.environ.get("PATH", PATH),
+            "PATH": self._path,
             "HOME": str(places.home),
             "TMPDIR": temporary,
             "USER": "build",
@@ -165,6 +179,8 @@ class Sandbox:
             **step.env,
         }
         argv = list(step.argv)
+        if not self.linux:
+            argv[0] = self.program(step) or argv[0]
         cwd = str(step.folder)
         landlock = None
         if self.bwrap:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -113,6 +114,36 @@ def clap_with_make() -> dict[str, str]:
 def lv2_with_make() -> dict[str, str]:
     """An LV2 plug-in that a Makefile builds into its own source tree, with no install target."""
     return {"Makefile": MAKEFILE, "lv2.cpp": LV2, "manifest.ttl": MANIFEST}
+
+
+def web_interface(registry: str, integrity: str) -> dict[str, str]:
+    """`web-ui/` as Vite makes it, built into Resources/WebUI, with one package that a lock pins; and an LV2 plug-in
+    that takes it into its bundle.
+    """
+    files = lv2_with_make()
+    copied = files["Makefile"] + "\tcp -r Resources/WebUI tiny.lv2/ui\n"
+    package = {
+        "name": "tiny-ui", "version": "1.0.0", "private": True,
+        "scripts": {"build": "tiny-pack ../Resources/WebUI"}, "devDependencies": {"tiny-pack": "^1.0.0"},
+    }  # fmt: skip
+    pinned = {
+        "version": "1.0.0", "resolved": "https://registry.npmjs.org/tiny-pack/-/tiny-pack-1.0.0.tgz",
+        "integrity": integrity, "dev": True, "bin": {"tiny-pack": "pack.js"},
+    }  # fmt: skip
+    lock = {
+        "name": "tiny-ui", "version": "1.0.0", "lockfileVersion": 3, "requires": True,
+        "packages": {
+            "": {"name": "tiny-ui", "version": "1.0.0", "devDependencies": {"tiny-pack": "^1.0.0"}},
+            "node_modules/tiny-pack": pinned,
+        },
+    }  # fmt: skip
+    return files | {
+        "Makefile": copied,
+        "ledgerline-build.toml": 'network = "prepare"\n',
+        "web-ui/.npmrc": f"registry={registry}\nfetch-retries=0\n",
+        "web-ui/package.json": json.dumps(package),
+        "web-ui/package-lock.json": json.dumps(lock),
+    }
 
 
 def lv2_with_meson() -> dict[str, str]:
