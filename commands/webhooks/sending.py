@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Literal, TypeVar
 
 import structlog
@@ -25,7 +25,7 @@ from domain.webhooks.deliveries import (
     next_attempt,
 )
 from domain.webhooks.endpoints import Endpoint, endpoint_books
-from domain.webhooks.messages import Find, Subject, messages, secrets_of_workspace
+from domain.webhooks.messages import Find, Recipient, Subject, as_it_was_left, messages
 from domain.webhooks.signing import SIGNERS, Outgoing
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,12 @@ async def send(
         if pointless is not None:
             await ports.execute(pointless(delivery_id), context)
             return "skipped"
+    recipient = await _recipient(delivery, endpoint, ports)
+    if recipient is None:
+        await ports.execute(
+            _Pointless(because="removed", reason="the address has been taken away")(delivery_id), context
+        )
+        return "skipped"
     timeout = _attempt_timeout(ports)
     try:
         await ports.execute(
@@ -97,17 +103,16 @@ async def send(
     now = ports.now()
     signer = SIGNERS[delivery.signer]
     body = (await body_of(delivery, ports.log)).encode()
-    secret_ids = await _secret_ids(delivery, endpoint, now, ports)
     headers = signer.headers(
         Outgoing(
             message_id=f"msg_{delivery_id}",
             message_type=delivery.message_type,
             sent_at=now,
             body=body,
-            secrets=[ports.secrets.signing_secret(each) for each in secret_ids],
+            secrets=[ports.secrets.signing_secret(each) for each in recipient.secret_ids],
         )
     )
-    result = await _post(endpoint.url if endpoint else delivery.url, body, headers, ports)
+    result = await _post(recipient.url or delivery.url, body, headers, ports)
     again = next_attempt(
         turn,
         now,
@@ -242,14 +247,14 @@ async def body_of(delivery: Delivery, log: Log) -> str:
     return message.write(subject, events, delivery.queued_at, own=delivery.endpoint_id is None)
 
 
-async def _secret_ids(delivery: Delivery, endpoint: Endpoint | None, now: datetime, ports: Ports) -> Sequence[str]:
-    """An endpoint has secrets of its own; for an address left with a subject its message says which."""
+async def _recipient(delivery: Delivery, endpoint: Endpoint | None, ports: Ports) -> Recipient | None:
+    """Where a message goes now and what signs it; none where nobody is there for it any more."""
+    now = ports.now()
     if endpoint is not None:
-        return endpoint.valid_secrets(now)
+        return Recipient(secret_ids=endpoint.valid_secrets(now), url=endpoint.url)
     own = messages()[delivery.message_type].own
     subject = Subject(kind=delivery.subject_kind, id=delivery.subject_id, workspace_id=delivery.workspace_id)
-    find_secrets = secrets_of_workspace if own is None else own.secret_ids
-    return await find_secrets(subject, reader(ports.log), now)
+    return await (as_it_was_left if own is None else own.recipient)(subject, reader(ports.log), now)
 
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str], ports: Ports) -> _Result:

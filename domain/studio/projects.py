@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec.structs import replace
@@ -20,6 +20,9 @@ PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 FORMATS: tuple[Format, ...] = get_args(Format)
 #: Globs that one list of a rule may have, and characters of each.
 GLOBS_MAX, GLOB_LENGTH_MAX = 50, 255
+#: How long the secret of a webhook signs beside the one that took its place, and how many at most.
+OVERLAP = timedelta(hours=24)
+SECRETS_BEFORE_MAX = 9
 
 
 class BuildConfig(Value):
@@ -172,6 +175,13 @@ class Project(State):
     workflow: str = ""
     webhook_url: str | None = None
     webhook_secret_id: str | None = None
+    #: Those before it at the same address, newest first, each with the moment from which it signs no more.
+    webhook_secrets_before: tuple[tuple[str, datetime], ...] = ()
+
+    def valid_secrets(self, now: datetime) -> list[str]:
+        """The ids of the secrets that its webhook's messages are signed with at a moment, newest first."""
+        current = [] if self.webhook_secret_id is None else [self.webhook_secret_id]
+        return [*current, *(secret_id for secret_id, ends_at in self.webhook_secrets_before if now < ends_at)]
 
     def belongs_to(self, workspace_id: str) -> None:
         """Refuse it to everybody but its workspace."""
@@ -203,9 +213,18 @@ def evolve(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one fo
         case WorkflowChosen():
             return replace(project, workflow=event.workflow)
         case ProjectWebhookSet():
-            return replace(project, webhook_url=event.url, webhook_secret_id=event.secret_id)
+            # Whoever is behind another address has never known the old secret.
+            before: tuple[tuple[str, datetime], ...] = ()
+            if project.webhook_secret_id is not None and event.url == project.webhook_url:
+                before = ((project.webhook_secret_id, event.set_at + OVERLAP), *project.webhook_secrets_before)
+            return replace(
+                project,
+                webhook_url=event.url,
+                webhook_secret_id=event.secret_id,
+                webhook_secrets_before=before[:SECRETS_BEFORE_MAX],
+            )
         case ProjectWebhookRemoved():
-            return replace(project, webhook_url=None, webhook_secret_id=None)
+            return replace(project, webhook_url=None, webhook_secret_id=None, webhook_secrets_before=())
     return project
 
 

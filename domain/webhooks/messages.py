@@ -45,22 +45,33 @@ class Find(Protocol):
 Body = Callable[[Subject, Sequence[Event]], Value]
 
 
-async def secrets_of_workspace(subject: Subject, find: Find, now: datetime) -> Sequence[str]:
-    """The ids of the secrets that a workspace's own messages are signed with."""
-    return (await find(signing_secrets, subject.workspace_id)).valid(subject.workspace_id, now)
+class Recipient(Value):
+    """Who a message is for at the moment of sending: the ids of the secrets to sign with, newest first, and where.
+
+    `url` is null where that is still where it was when the message was queued.
+    """
+
+    secret_ids: Sequence[str]
+    url: str | None = None
+
+
+async def as_it_was_left(subject: Subject, find: Find, now: datetime) -> Recipient:
+    """An address that cannot change is told under the secrets of its workspace."""
+    return Recipient(secret_ids=(await find(signing_secrets, subject.workspace_id)).valid(subject.workspace_id, now))
 
 
 class OwnAddress(Value):
     """An address that was left with a subject, which is no endpoint: what it is told, and how that is signed.
 
-    `url` is null where none was left. `secret_ids` gives the secrets to sign with at a moment, newest first.
+    `url` is null where none was left. `recipient` is asked before each attempt, and is null where the address has been
+    taken away since.
     """
 
     url: Callable[[Subject, Sequence[Event], Find], Awaitable[str | None]]
     body: Body
     schema: type[Value]
     signer: Signer = STANDARD_WEBHOOKS
-    secret_ids: Callable[[Subject, Find, datetime], Awaitable[Sequence[str]]] = secrets_of_workspace
+    recipient: Callable[[Subject, Find, datetime], Awaitable[Recipient | None]] = as_it_was_left
 
 
 class Message(Value):

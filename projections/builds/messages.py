@@ -16,9 +16,9 @@ from domain.builds.builds import (
     Status,
     builds,
 )
-from domain.kernel import Event, Value
+from domain.kernel import ERASED, Event, Value
 from domain.studio.projects import projects
-from domain.webhooks.messages import Find, OwnAddress, Subject, message
+from domain.webhooks.messages import Find, OwnAddress, Recipient, Subject, message
 from domain.webhooks.signing import BEATCONNECT
 from projections.builds.builds import BuildDocument, build_documents
 from projections.kernel import seconds
@@ -100,13 +100,12 @@ async def webhook_of_project(subject: Subject, events: Sequence[Event], find: Fi
     return (await find(projects, _asked(events).project_id)).webhook_url
 
 
-async def secrets_of_project(subject: Subject, find: Find, now: datetime) -> Sequence[str]:
-    """The secret that its project's webhook has at the moment of sending."""
-    del now
-    build = await find(builds, subject.id)
-    secret = (await find(projects, build.project_id)).webhook_secret_id
-    # Whoever has taken the webhook away verifies nothing any more; what is on its way needs a signature still.
-    return (secret or build.project_id,)
+async def project_now(subject: Subject, find: Find, now: datetime) -> Recipient | None:
+    """The address and the secrets that its project's webhook has at the moment of sending."""
+    project = await find(projects, (await find(builds, subject.id)).project_id)
+    if project.webhook_url in (None, ERASED):
+        return None
+    return Recipient(secret_ids=project.valid_secrets(now), url=project.webhook_url)
 
 
 def _asked(events: Sequence[Event]) -> BuildAsked:
@@ -118,7 +117,7 @@ _OWN = OwnAddress(
     body=status_told,
     schema=BuildStatusTold,
     signer=BEATCONNECT,
-    secret_ids=secrets_of_project,
+    recipient=project_now,
 )
 _AT: dict[type[Event], str] = {
     BuildQueued: "queued_at",

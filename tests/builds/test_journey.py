@@ -16,11 +16,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.builds.test_over_http import BUILDS, asked, project_of, status
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import ROOT, Neighbour, Stack, eventually
+from tests.journeys.kit import ROOT, Neighbour, Received, Stack, eventually
 from tests.runner.projects import clap_with_make, commit, git, lv2_with_make, repository
 from tests.runner.test_building import commands, missing
 
@@ -86,6 +86,16 @@ def over(who: Visitor, build_id: str, timeout: float = 90) -> dict[str, Any]:
     return found
 
 
+def signed_by(post: Received, secret: str) -> tuple[bool, bool]:
+    """Whether a message verifies with a secret: after BeatConnect's document, and after Standard Webhooks."""
+    expected = "sha256=" + hmac.new(secret.encode(), post.body, hashlib.sha256).hexdigest()
+    try:
+        Webhook(secret).verify(post.body, dict(post.headers))
+    except WebhookVerificationError:
+        return post.headers["x-beatconnect-signature"] == expected, False
+    return post.headers["x-beatconnect-signature"] == expected, True
+
+
 def test_from_a_repository_to_a_download_and_a_webhook_with_both_signatures(
     developer: Visitor, runner: Runner, receiver: Neighbour, tmp_path: Path
 ) -> None:
@@ -115,12 +125,8 @@ def test_from_a_repository_to_a_download_and_a_webhook_with_both_signatures(
     types = ["build.queued", "build.started", "build.success"]
     assert sorted(each.json["type"] for each in posts) == types
     for post in posts:
-        secret = made["webhook_secret"]
-        expected = "sha256=" + hmac.new(secret.encode(), post.body, hashlib.sha256).hexdigest()
-        headers = {name.lower(): value for name, value in post.headers.items()}
-        assert headers["x-beatconnect-signature"] == expected
-        assert headers["x-beatconnect-event"] == post.json["type"]
-        Webhook(secret).verify(post.body, headers)
+        assert signed_by(post, made["webhook_secret"]) == (True, True)
+        assert post.headers["x-beatconnect-event"] == post.json["type"]
         assert set(post.json) == {"event", "type", "build_id", "status", "project_id", "version", "timestamp"}
         assert (post.json["event"], post.json["build_id"], post.json["project_id"]) == (
             "build.status", build["id"], made["id"],
@@ -142,19 +148,35 @@ def test_a_broken_source_fails_with_the_compilers_words_and_the_next_one_is_buil
     assert over(developer, asked(developer, project_id, formats=["lv2"])["id"])["status"] == "success"
 
 
-def test_a_build_that_is_cancelled_ends_within_seconds_and_the_runner_takes_the_next(
-    developer: Visitor, runner: Runner, tmp_path: Path
+def test_a_build_that_is_cancelled_ends_within_seconds_and_a_secret_changed_meanwhile_signs_that(
+    developer: Visitor, runner: Runner, receiver: Neighbour, tmp_path: Path
 ) -> None:
     place = repository(tmp_path / "it", commands("trap '' TERM; echo it-runs; sleep 600"))
-    build_id = asked(developer, project_of(developer, place), formats=["lv2"])["id"]
+    project_id, hook = project_of(developer, place), uuid4().hex
+
+    def secret_set_anew() -> str:
+        answer = developer.patch(f"/functions/v1/projects/{project_id}", {"webhook_url": receiver.at(hook)})
+        return str(answer.json()["webhook_secret"])
+
+    old = secret_set_anew()
+    build_id = asked(developer, project_id, formats=["lv2"])["id"]
     eventually(lambda: "it-runs\n" in developer.get(f"{BUILDS}/{build_id}/logs").text, timeout=60)
     running = developer.get(f"{BUILDS}/{build_id}").json()
     assert running["metadata"]["current_step"] == "building"
+    before = eventually(lambda: len(found := receiver.received(hook)) == 2 and found, timeout=30)
+    assert before
+    new = secret_set_anew()
     begun = time.monotonic()
     assert developer.post(f"{BUILDS}/{build_id}/cancel").status_code == 200
     eventually(lambda: not (runner.room / "slot-0" / "build").exists(), timeout=30)
     assert time.monotonic() - begun < 10
     assert status(developer, build_id) == "cancelled"
+    told = eventually(lambda: len(found := receiver.received(hook)) == 3 and found, timeout=30)
+    assert told
+    assert [signed_by(post, old) for post in before] == [(True, True), (True, True)]
+    [last] = [post for post in told if post.json["type"] == "build.cancelled"]
+    # BeatConnect's header has room for one signature; the other one holds the old secret's for a day.
+    assert (signed_by(last, new), signed_by(last, old)) == ((True, True), (False, True))
 
 
 SIGN = 'sh ./osslsigncode sign -pkcs12 c.p12 "$SIGNING_PASSWORD" -in "$ARTIFACT"'

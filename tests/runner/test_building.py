@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from adapters.runner.building import Job, Made, Workshop
 from adapters.runner.failures import BuildFailed, Cancelled
 from adapters.runner.fetching import Checkout, Git, Source, fetch
 from adapters.runner.logs import Log
-from adapters.runner.sandbox import Limits, Rooms, Sandbox, probe
+from adapters.runner.sandbox import Rooms, Sandbox
 from tests.builds.little_github import LittleGithub
 from tests.runner.projects import (
     clap_with_cmake,
@@ -58,27 +58,6 @@ class Watcher:
 
     def stop(self) -> bool:
         return self.stops()
-
-
-@pytest.fixture(scope="session")
-def room() -> Iterator[Path]:
-    # Not below pytest's own folder, which only its user may enter.
-    folder = Path("/var/tmp", f"ledgerline-tests-{os.getpid()}")
-    folder.mkdir(mode=0o711)
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def sandbox(room: Path) -> Sandbox:
-    # Of its own, so that builds of others on this machine are not taken for what has been left behind.
-    return probe(room, 61_800 + os.getpid() % 3000)
-
-
-@pytest.fixture
-def shop(sandbox: Sandbox, room: Path, tmp_path: Path) -> Workshop:
-    limits = Limits(step_seconds=60, total_seconds=90, fetch_seconds=20)
-    return Workshop(sandbox, limits, Outside(roots=(tmp_path,)), room)
 
 
 def job(place: Path, *formats: str, **changed: object) -> Job:

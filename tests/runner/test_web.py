@@ -19,9 +19,7 @@ import pytest
 
 from adapters.runner.building import Workshop
 from tests.runner.projects import commit, repository, web_interface
-from tests.runner.test_building import Watcher, built, job, refused, room, sandbox, shop
-
-__all__ = ["room", "sandbox", "shop"]
+from tests.runner.test_building import Watcher, built, job, refused
 
 needs_npm = pytest.mark.skipif(not shutil.which("npm"), reason="this machine lacks npm")
 PACK = """#!/usr/bin/env node

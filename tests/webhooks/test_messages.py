@@ -22,7 +22,7 @@ from domain.ledger import Recorded
 from domain.vocabulary import events
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued
 from domain.webhooks.endpoints import UnknownEventType, check_types, endpoint_books
-from domain.webhooks.messages import Find, Message, OwnAddress, Subject, messages
+from domain.webhooks.messages import Find, Message, OwnAddress, Recipient, Subject, messages
 from domain.webhooks.signing import SIGNERS, Outgoing, standard_webhooks
 from projections.analyses.messages import analysis_completed
 from tests.webhooks.scene import NOON, WORKSPACE, Scene
@@ -164,15 +164,15 @@ async def test_an_address_of_its_own_gets_its_own_body_under_its_own_signature(m
         known = await find(endpoint_books, subject.workspace_id)
         return "https://studio.example/hook" if known.endpoints else None
 
-    async def secret_ids(subject: Subject, find: Find, now: datetime) -> Sequence[str]:
-        return [f"project of {subject.id}"]
+    async def recipient(subject: Subject, find: Find, now: datetime) -> Recipient | None:
+        return Recipient(secret_ids=[f"project of {subject.id}"])
 
     studio = OwnAddress(
         url=address,
         body=lambda subject, events: Status(event="build.status", build_id=subject.id),
         schema=Status,
         signer=SIGNERS["beatconnect"],
-        secret_ids=secret_ids,
+        recipient=recipient,
     )
     message = replace(analysis_completed, own=studio)
     assert message.on is not None
