@@ -2,7 +2,7 @@
 
 A database token opens the tables it was made for (`Authorization: Token`). Rows are read by pages and written by
 batches of 200, the most that Baserow takes as it is shipped. A row that is gone makes a whole batch fail with 404, a
-value that a field does not take with 400, and too many requests at once with 429.
+row that is named twice or a value that a field does not take with 400, and too many requests at once with 429.
 """
 
 from __future__ import annotations
@@ -158,12 +158,18 @@ class Baserow(WorkspaceTables):
         async for row in self._rows(place, table):
             there.setdefault(str(row.get(ID) or ""), row)
         new, changed, same = [], [], 0
+        seen: set[str] = set()
         async for document in self._documents(kind, workspace_id):
             cells = dict(_cells(kind, document, fields))
+            if cells[ID] in seen:
+                continue  # what is added meanwhile moves the last of a page to the next one
+            seen.add(cells[ID])
             before = there.get(cells[ID])
             if before is None:
                 new.append(cells)
-            elif differing := {name: value for name, value in cells.items() if _plain(before.get(name)) != value}:
+            elif differing := {
+                name: value for name, value in cells.items() if _shown(before.get(name), fields[name]) != value
+            }:
                 changed.append({"id": before["id"], **differing})
             else:
                 same += 1
@@ -238,11 +244,11 @@ def _cells(kind: Kind, document: Mapping[str, Any], fields: Mapping[str, _Field]
             yield theirs, value
 
 
-def _plain(value: Any) -> Any:
-    """A value as it is compared: Baserow writes numbers as texts, with as many decimals as their field has."""
-    if isinstance(value, str) and re.fullmatch(r"-?\d+\.0+", value):
-        return value.partition(".")[0]
-    return value
+def _shown(value: Any, field: _Field) -> Any:
+    """A value as it was written: numbers are shown with as many decimals as their field has, days with their time."""
+    if isinstance(value, str) and field.type in _NUMBERS:
+        return re.sub(r"\.0+$", "", value)
+    return value[:10] if isinstance(value, str) and field.type in _DATES else value
 
 
 def _refused(status: int, body: bytes) -> Exception:

@@ -142,6 +142,7 @@ _DELIVERY = {
                     "table_id": {"type": "integer"},
                     "event_id": {"type": "string"},
                     "event_type": {"type": "string"},
+                    "batch_id": {"type": "integer"},
                     "items": {"type": "array", "items": {"type": "object"}},
                 },
             }
@@ -197,7 +198,10 @@ def _told(body: bytes, tables: Tables) -> tuple[Kind, str, tuple[int, ...]] | No
     rows = [each.get("id") for each in items[:ROWS_MAX] if isinstance(each, dict)]
     numbers = tuple(each for each in rows if isinstance(each, int) and 0 < each < 2**31)
     known = kinds.get(table)
-    return None if known is None or not numbers else (known, check_text(delivery[:64]), numbers)
+    # What is too much for one delivery comes in several, all of one event.
+    batch = said.get("batch_id")
+    told = f"{delivery[:64]}-{batch}" if isinstance(batch, int) and 0 < batch < 2**31 else delivery[:64]
+    return None if known is None or not numbers else (known, check_text(told), numbers)
 
 
 def _secret(ports: Ports, workspace_id: str, connection_id: str) -> str:

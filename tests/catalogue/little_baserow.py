@@ -109,7 +109,11 @@ class LittleBaserow:
             return 400, {"error": "ERROR_REQUEST_BODY_VALIDATION", "detail": detail}
         self.meanwhile()
         if method == "PATCH":
-            gone = [each["id"] for each in items if each["id"] not in self.rows[table]]
+            numbers = [each["id"] for each in items]
+            if twice := sorted({each for each in numbers if numbers.count(each) > 1}):
+                detail = f"The provided row ids {twice} are not unique."
+                return 400, {"error": "ERROR_ROW_IDS_NOT_UNIQUE", "detail": detail}
+            gone = [each for each in numbers if each not in self.rows[table]]
             if gone:
                 return 404, {"error": "ERROR_ROW_DOES_NOT_EXIST", "detail": f"The rows {gone} do not exist."}
         kinds = {each["name"]: each for each in self.fields[table]}
@@ -118,13 +122,13 @@ class LittleBaserow:
                 if name != "id" and not _takes(kinds[name], value):
                     detail = {"items": {str(number): {name: [{"error": "Not valid.", "code": "invalid"}]}}}
                     return 400, {"error": "ERROR_REQUEST_BODY_VALIDATION", "detail": detail}
+        written = []
         for item in items:
-            cells = {name: value for name, value in item.items() if name != "id"}
-            if method == "POST":
-                self.add(table, **cells)
-            else:
-                self.rows[table][item["id"]].update(cells)
-        return 200, {"items": items}
+            cells = {name: _kept(kinds[name], value) for name, value in item.items() if name != "id"}
+            number = self.add(table) if method == "POST" else item["id"]
+            self.rows[table][number].update(cells)
+            written.append({"id": number, "order": "1.00", **self.rows[table][number]})
+        return 200, {"items": written}
 
 
 def _takes(kind: dict[str, Any], value: Any) -> bool:
@@ -134,10 +138,20 @@ def _takes(kind: dict[str, Any], value: Any) -> bool:
         case "text" | "long_text":
             return isinstance(value, str)
         case "number":
-            return value is None or bool(_NUMBER.fullmatch(str(value)))
+            negative = kind.get("number_negative", False)
+            return value is None or (
+                bool(_NUMBER.fullmatch(str(value))) and (negative or not str(value).startswith("-"))
+            )
         case "date":
             return value is None or bool(_DATE.fullmatch(str(value)))
     return isinstance(value, list)
+
+
+def _kept(kind: dict[str, Any], value: Any) -> Any:
+    """A value as it is shown afterwards."""
+    if value is not None and kind["type"] == "number" and (places := kind.get("number_decimal_places", 0)):
+        return f"{float(value):.{places}f}"
+    return f"{value}T00:00:00Z" if value is not None and kind.get("date_include_time") else value
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from adapters.catalogue.baserow import Baserow
 from adapters.web.http import Outbound
+from api.catalogue.workspace_tables import _told
 from commands.catalogue.edits import of_release, of_track
 from commands.catalogue.ports import Pushed, TablesFailed
 from commands.catalogue.releases import ChangeRelease
@@ -92,6 +93,20 @@ def test_a_row_is_read_as_far_as_it_makes_sense() -> None:
     assert of_track("w1", {"isrc": None, "title": ["T"], "artist": {"a": 1}, "release_date": 7}) is None
     assert of_release("w1", {"title": "Mine"}) is None
     assert isinstance(of_release("w1", {"release_id": "r1", "genre": "Pop"}), ChangeRelease)
+
+
+def test_parts_of_one_event_are_deliveries_of_their_own() -> None:
+    known = Tables(connection_id="c1", tracks_table=TRACKS)
+
+    def told(**more: Any) -> Any:
+        said = {"event_type": "rows.updated", "table_id": TRACKS, "event_id": "e1", "items": [{"id": 7}], **more}
+        return _told(json.dumps(said).encode(), known)
+
+    assert told() == ("tracks", "e1", (7,))
+    assert told(batch_id=1) == ("tracks", "e1-1", (7,))
+    assert told(batch_id=2)[1] != told(batch_id=1)[1]
+    for odd in ("2", -1, 2**80, None, [1]):
+        assert told(batch_id=odd) == ("tracks", "e1", (7,))
 
 
 # --- Baserow ----------------------------------------------------------------------------------------------------------
@@ -184,6 +199,40 @@ async def test_a_row_that_is_deleted_there_comes_back_and_one_that_goes_meanwhil
     baserow.meanwhile = delete_one
     assert await push.push(tables(url), "w1") == Pushed(1, 1, 0)
     assert sorted(row["Title"] for row in baserow.shown(TRACKS)) == ["A", "B"]
+
+
+async def test_what_is_added_while_it_is_pushed_is_no_row_twice(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+
+    class Growing(Catalogue):
+        async def page(self, projection: Any, workspace_id: str, *, limit: int, offset: int) -> list[Any]:
+            found = await super().page(projection, workspace_id, limit=limit, offset=offset)
+            if offset == 0:
+                self.documents["tracks"].insert(0, track(1000))  # newest first: all others move on
+            return found
+
+    growing = Growing([track(number) for number in range(150)])
+    await pusher(web, growing).push(tables(url), "w1")
+    ids = [row["Ledgerline ID"] for row in baserow.shown(TRACKS)]
+    assert sorted(ids) == sorted(f"t{number}" for number in range(150))
+    growing.documents["tracks"] = [track(number, title="Another") for number in range(150)]
+    assert await pusher(web, growing).push(tables(url), "w1") == Pushed(0, 150, 0)
+
+
+async def test_what_a_field_shows_otherwise_than_it_was_written_is_not_written_again(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    fields = {each["name"]: each for each in baserow.fields[TRACKS]}
+    fields["Release date"]["date_include_time"] = True
+    fields["Duration (ms)"]["number_decimal_places"] = 2
+    push = pusher(web, Catalogue([track(1), track(2, release_date=None, duration_ms=None)]))
+    assert await push.push(tables(url), "w1") == Pushed(2, 0, 0)
+    [first, _] = baserow.shown(TRACKS)
+    assert (first["Release date"], first["Duration (ms)"]) == ("2026-03-01T00:00:00Z", "187000.00")
+    assert await push.push(tables(url), "w1") == Pushed(0, 0, 2)
 
 
 async def test_too_many_requests_are_waited_for(there: tuple[str, LittleBaserow], web: Outbound) -> None:
