@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -97,6 +98,10 @@ class Keyed(Protocol):
     @property
     def key(self) -> str:
         """Its key."""
+
+    @property
+    def modified_at(self) -> datetime:
+        """When it was stored."""
 
 
 class Blobs(Protocol):

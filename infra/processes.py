@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -19,6 +21,7 @@ from adapters.readmodels.followers import Followers
 from adapters.readmodels.projector import request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
+from commands.sweeping import SWEEPS
 from infra.container import Container, container, load_everything
 from infra.settings import Operation, Settings
 from projections.kernel import PROJECTIONS, TALLIES
@@ -31,6 +34,8 @@ Ready = Callable[[bool], None]
 LOOK_SECONDS = 0.2
 TICK_SECONDS = 5.0
 SWEEP_SECONDS = 1800.0
+#: Older than any request, so that nothing is swept from under one that is still going on.
+LEFT_BEHIND = timedelta(hours=1)
 #: How long a projection that is folded again may stand still before it is said that nobody is at it.
 REPLAY_STILL_SECONDS_MAX = 15.0
 #: How many objects more than were let go have been made when cycles among them are looked for.
@@ -181,11 +186,16 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.operators.status import status
     from adapters.readmodels.condition import Bulletin, condition
     from adapters.storage.blobs import Blobs
-    from infra.sweep import sweep_uploads
 
     async with container(settings) as here:
         blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
-        pool, bus, ledger = await here.get(Pool), await here.get(Bus), await here.get(EventLog)
+        pool, bus = await here.get(Pool), await here.get(Bus)
+        sweeps: dict[str, Callable[[datetime], Awaitable[int]]] = {
+            "unfinished-uploads": blobs.sweep,
+            "origins": lambda _: origins.sweep(settings[OriginSettings].audit_origin_days),
+            "last-uses": lambda _: uses.sweep(KEPT_DAYS),
+            **{each.name: partial(each.handler, await here.get(each.ports)) for each in SWEEPS.values()},
+        }
         swept_at, bulletin = -SWEEP_SECONDS, Bulletin()
         sealing = asyncio.create_task((await here.get(Sealer)).run(stop), name="sealer")
         ready(True)
@@ -209,12 +219,12 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             now = asyncio.get_running_loop().time()
             if now - swept_at >= SWEEP_SECONDS:
                 swept_at = now
-                try:
-                    await sweep_uploads(blobs, ledger)
-                    await origins.sweep(settings[OriginSettings].audit_origin_days)
-                    await uses.sweep(KEPT_DAYS)
-                except Exception as problem:  # noqa: BLE001 - likewise
-                    log.warning("sweep.interrupted", problem=str(problem))
+                for name, sweep in sweeps.items():
+                    try:
+                        if count := await sweep(datetime.now(UTC) - LEFT_BEHIND):
+                            log.info("swept", sweep=name, count=count)
+                    except Exception as problem:  # noqa: BLE001 - likewise
+                        log.warning("sweep.interrupted", sweep=name, problem=str(problem))
             await _pause(stop, TICK_SECONDS)
         await sealing
 

@@ -24,8 +24,8 @@ from pathlib import Path
 import psycopg
 import structlog
 
-from adapters.identity.settings import Sealing
 from adapters.identity.vault import Vault
+from adapters.log.settings import Sealing
 from adapters.operators.credentials import OPERATOR_TOKEN, begin, new_token
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3

@@ -7,7 +7,7 @@ import contextlib
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import hypothesis.strategies as st
 import msgspec
@@ -19,6 +19,7 @@ from adapters.log import codec
 from adapters.log.memory import MemoryLedger
 from commands.kernel import HANDLERS, execute
 from domain.kernel import Category, Event, Refusal
+from domain.objects import KEEPS, LETS_GO
 from domain.vocabulary import categories, personal_fields
 from projections.kernel import PROJECTIONS, TALLIES, Projection
 from tests import history
@@ -41,6 +42,27 @@ class Marks:
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
+
+#: What names an object that need not be there: a place for one that may come, or one that is gone.
+PERHAPS_THERE = {"analyses.UploadOffered", "analyses.ObjectExpired", "analyses.SourceDeleted"}
+
+
+def _names_objects(kind: Any) -> bool:
+    """Whether an event, or a value in it, has the key of an object or the id of a secret, which lies in one."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind)
+        return any(field.endswith(("object_key", "detail_key")) for field in hints) or any(
+            map(_names_objects, hints.values())
+        )
+    return any(map(_names_objects, get_args(kind)))
+
+
+def test_what_an_event_names_in_the_object_store_is_known_to_whoever_verifies_it() -> None:
+    naming = {name for name, kind in vocabulary().items() if _names_objects(kind)}
+    known = {name for name, kind in vocabulary().items() if kind in KEEPS or kind in LETS_GO}
+
+    assert len(naming) > 10
+    assert naming - known == PERHAPS_THERE
 
 
 @pytest.mark.parametrize("name", vocabulary())

@@ -21,9 +21,9 @@ from tests.examples import Example, examples, further
 from tests.identity.examples import ada
 from tests.licensing.examples import issued
 from tests.outside import Known, objects, outside
+from tests.scene import Scene
 from tests.spec import CONTEXT, NOW
 from tests.studio.examples import project
-from tests.webhooks.scene import Scene
 
 modules("commands")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 
 from cryptography.exceptions import InvalidTag
 from psycopg import AsyncConnection
@@ -44,7 +45,8 @@ class SealedCookies(CookieJars):
             [profile_id] = await (await connection.execute("SELECT nextval('browser_profile_ids')")).fetchone() or [0]
             sealed = key.wrap(cookies, _about(workspace_id, profile_id))
             await connection.execute(
-                "INSERT INTO browser_profiles VALUES (%s, %s, %s)", (profile_id, workspace_id, sealed)
+                "INSERT INTO browser_profiles (profile_id, workspace_id, sealed) VALUES (%s, %s, %s)",
+                (profile_id, workspace_id, sealed),
             )
             return int(profile_id)
 
@@ -84,6 +86,17 @@ class SealedCookies(CookieJars):
                     )
 
         await retrying(self._pool, delete, seconds=RETRY_SECONDS, refusal=KeysUnavailable)
+
+    async def kept(self, before: datetime) -> list[tuple[str, int]]:
+        """The workspaces and profiles of which cookies were kept before a moment."""
+
+        async def read(connection: Connection) -> list[tuple[str, int]]:
+            cursor = await connection.execute(
+                "SELECT workspace_id, profile_id FROM browser_profiles WHERE kept_at <= %s", (before,)
+            )
+            return [(row[0], int(row[1])) for row in await cursor.fetchall()]
+
+        return await retrying(self._pool, read, seconds=RETRY_SECONDS, refusal=KeysUnavailable)
 
     async def of(self, workspace_id: str) -> list[int]:
         """The profiles that a workspace has cookies of."""

@@ -1,31 +1,11 @@
-"""Settings of keys, of other people's tokens, and of what is remembered about requests."""
+"""Settings of other people's tokens, and of what is remembered about requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated
 
-from domain.sections import Count, Secret, Section, Url, says, variable
-
-SECRET_KEY_LENGTH_MIN = 32
-
-
-class Sealing(Section, frozen=True):
-    """The one secret behind all others."""
-
-    secret_key: Annotated[
-        Secret,
-        says(
-            "At least 32 characters; seals stored secrets and hashes keys. `up` makes one in the data directory; "
-            "without it no key and no sealed field can be read again",
-            needed=True,
-        ),
-    ] = Secret("")
-
-    def problems(self) -> Iterator[str]:
-        """A key that is too short."""
-        if self.secret_key and len(self.secret_key.reveal()) < SECRET_KEY_LENGTH_MIN:
-            yield f"{variable('secret_key')} must have at least {SECRET_KEY_LENGTH_MIN} characters."
+from domain.sections import Count, Section, Url, says, variable
 
 
 class OutsideIdentity(Section, frozen=True):

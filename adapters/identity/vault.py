@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from adapters.identity import secrets
-from adapters.identity.settings import Sealing
+from adapters.log.settings import Sealing
 from adapters.provides import provides
 from commands.identity.ports import Secrets
 from commands.webhooks.ports import SigningSecrets

@@ -7,8 +7,8 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from psycopg.rows import TupleRow
 
-from adapters.identity.settings import Sealing
 from adapters.log.data_keys import Cipher
+from adapters.log.settings import Sealing
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from domain.sections import CannotStart

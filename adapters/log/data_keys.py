@@ -20,7 +20,7 @@ from psycopg import AsyncConnection, Connection
 from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import TupleRow
 
-from adapters.identity.settings import Sealing
+from adapters.log.settings import Sealing
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from domain.kernel import PLAIN, Conflict, Unavailable

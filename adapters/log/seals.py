@@ -33,9 +33,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.rows import TupleRow
 
-from adapters.identity.settings import Sealing
 from adapters.log.recorder import COLUMNS, TABLE, WRITING
-from adapters.log.settings import Seals
+from adapters.log.settings import Sealing, Seals
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from domain.kernel import Value

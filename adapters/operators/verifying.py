@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar, get_args
 
 from msgspec import to_builtins
 
-from adapters.identity.settings import Sealing
 from adapters.log.eventlog import EventLog
 from adapters.log.seals import seal_key
+from adapters.log.settings import Sealing
 from adapters.operators.findings import Finding, Part, Progress, nobody
 from adapters.operators.folded import check_read_models
 from adapters.operators.objects import check_objects

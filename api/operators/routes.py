@@ -15,8 +15,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 from msgspec import Meta, Struct
 
-from adapters.identity.settings import Sealing
 from adapters.log.seals import seal_key
+from adapters.log.settings import Sealing
 from adapters.operators import explaining, log
 from adapters.operators import parked as given_up
 from adapters.operators.apart import verified_apart

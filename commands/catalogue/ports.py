@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +66,9 @@ class CookieJars(Protocol):
 
     async def forget(self, workspace_id: str, profile_id: int | None = None) -> None:
         """Delete the cookies of a profile, or of all."""
+
+    async def kept(self, before: datetime) -> Sequence[tuple[str, int]]:
+        """The workspaces and profiles of which cookies were kept before a moment."""
 
     async def of(self, workspace_id: str) -> Sequence[int]:
         """The profiles that a workspace has cookies of."""

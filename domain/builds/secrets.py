@@ -10,7 +10,9 @@ from typing import ClassVar
 from msgspec import field
 from msgspec.structs import replace
 
+from domain.builds import keys
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value
+from domain.objects import Kept, keeps, lets_go
 
 SECRETS_MAX = 50
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -88,3 +90,7 @@ def check_name(name: str) -> None:
 
 
 project_secrets = Category(name="project-secrets", initial=ProjectSecrets(), evolve=evolve)
+
+keeps(SecretSet, lambda event: [Kept(key=keys.secret(event.workspace_id, event.secret_id), until=event.secret_id)])
+lets_go(SecretSet, what=lambda event: [event.replaces] if event.replaces else [])
+lets_go(SecretRemoved, what=lambda event: [event.secret_id])

@@ -184,9 +184,9 @@ def object_key(workspace_id: str, import_id: str) -> str:
     return f"{objects_of(workspace_id)}{import_id}"
 
 
-def objects_of(workspace_id: str) -> str:
-    """What the keys of all originals of a workspace begin with."""
-    return f"imports/{workspace_id}/"
+def objects_of(workspace_id: str | None = None) -> str:
+    """What the keys of all originals begin with, or of those of one workspace."""
+    return "imports/" if workspace_id is None else f"imports/{workspace_id}/"
 
 
 def _original(event: ImportRequested) -> list[Kept]:

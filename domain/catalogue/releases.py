@@ -9,6 +9,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, Value
+from domain.objects import Kept, keeps, lets_go
 
 #: What one version may hold, as JSON, so that it fits into an event.
 DETAILS_BYTES_MAX = 96 * 1024
@@ -190,11 +191,20 @@ class NothingToDeliver(Conflict):
 releases = Category(name="release", initial=Release(), evolve=evolve, absent=NoSuchRelease)
 
 
-def objects_of_releases(workspace_id: str) -> str:
-    """What the keys of all artwork and audio of a workspace's releases begin with."""
-    return f"releases/{workspace_id}/"
+def objects_of_releases(workspace_id: str | None = None) -> str:
+    """What the keys of all artwork and audio of releases begin with, or of those of one workspace's."""
+    return "releases/" if workspace_id is None else f"releases/{workspace_id}/"
 
 
 def objects_of(workspace_id: str, release_id: str) -> str:
     """What the keys of a release's artwork and audio begin with."""
     return f"{objects_of_releases(workspace_id)}{release_id}/"
+
+
+def _kept(file: Artwork | Audio, release_id: str) -> list[Kept]:
+    return [Kept(key=file.object_key, size=file.size, sha256=file.sha256, until=release_id)]
+
+
+keeps(ReleaseArtworkKept, lambda event: _kept(event.artwork, event.release_id))
+keeps(ReleaseAudioKept, lambda event: _kept(event.audio, event.release_id))
+lets_go(ReleaseRemoved, what=lambda event: [event.release_id])

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec.structs import replace
 
 from domain.kernel import Category, Conflict, Event, Invalid, NotFound, State, personal
+from domain.objects import Kept, keeps, lets_go
 
 #: What a table holds.
 Kind = Literal["tracks", "releases"]
@@ -137,9 +138,15 @@ def secret_key(workspace_id: str, secret_id: str) -> str:
     return f"{secrets_of(workspace_id)}{secret_id}"
 
 
-def secrets_of(workspace_id: str) -> str:
-    """What the keys of a workspace's sealed tokens begin with."""
-    return f"tables/{workspace_id}/"
+def secrets_of(workspace_id: str | None = None) -> str:
+    """What the keys of all sealed tokens begin with, or of those of one workspace."""
+    return "tables/" if workspace_id is None else f"tables/{workspace_id}/"
 
 
 tables_of = Category(name="workspacetables", initial=Tables(), evolve=evolve, absent=NoTables)
+
+keeps(
+    TablesConnected,
+    lambda event: [Kept(key=secret_key(event.workspace_id, event.secret_id), until=event.secret_id)],
+)
+lets_go(TablesDisconnected, what=lambda event: [event.secret_id])

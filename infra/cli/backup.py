@@ -78,8 +78,8 @@ def restore(directory: Path, passphrase_file: Path, into: Path | None, as_json: 
 async def _backup(settings: Settings, directory: Path, passphrase: str, tell: Tell) -> dict[str, Any]:
     import psycopg
 
-    from adapters.identity.settings import Sealing
     from adapters.log.data_keys import export_keys
+    from adapters.log.settings import Sealing
     from adapters.operators import backup as operators
     from adapters.postgres.settings import Postgres
     from adapters.storage.blobs import Blobs
@@ -115,7 +115,7 @@ def _restore(directory: Path, passphrase: str, into: Path | None, tell: Tell) ->
         raise click.ClickException(f"{directory} holds no backup.")
     keys = operators.open_keys((found[-1][0] / "keys.sealed").read_bytes(), passphrase)
     if into is None:
-        from adapters.identity.settings import Sealing
+        from adapters.log.settings import Sealing
 
         settings = settings_for("restore")
         if settings[Sealing].secret_key.reveal() != keys.secret_key:

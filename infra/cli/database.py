@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import structlog
 
-from adapters.identity.settings import Sealing
+from adapters.log.settings import Sealing
 from adapters.postgres.settings import Postgres
 from infra import telemetry
 from infra.cli import command, data_dir

@@ -25,8 +25,8 @@ def rotate(as_json: bool, data_dir: Path | None) -> None:
     """
     import psycopg
 
-    from adapters.identity.settings import Sealing
     from adapters.log.data_keys import rotate as rotated
+    from adapters.log.settings import Sealing
     from adapters.postgres.settings import Postgres
 
     settings = settings_for("keys", data_dir=data_dir)

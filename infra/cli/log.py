@@ -208,8 +208,8 @@ def key(data_dir: Path | None) -> None:
 
     Keep it elsewhere, so that nobody here can put another in its place.
     """
-    from adapters.identity.settings import Sealing
     from adapters.log.seals import seal_key
+    from adapters.log.settings import Sealing
     from infra.running import settings_for
 
     settings = settings_for("log", data_dir=data_dir)

@@ -40,7 +40,7 @@ from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 from projections.analyses.analyses import analyses as version_1
 from projections.analyses.history import sentence
 from projections.analyses.platform import AnalysisV2, Outcome, outcomes, platform_analyses
-from tests.webhooks.scene import NOON, WORKSPACE, Notes, Scene
+from tests.scene import NOON, WORKSPACE, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 KEY = "uploads/A"

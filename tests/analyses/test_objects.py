@@ -24,7 +24,7 @@ from domain.analyses.objects import (
     storage_objects,
 )
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, workspaces
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 
 KEY = "storage/workspace-1/O"
 QUARTER, DAY = timedelta(minutes=15), timedelta(hours=24)

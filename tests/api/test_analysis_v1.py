@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
-from adapters.identity.settings import Sealing
+from adapters.log.settings import Sealing
 from commands.settings import Service
 from tests.ears import sounds
 from tests.journeys.kit import Account, Neighbour, Reply, Stack, clip_bytes, eventually, register

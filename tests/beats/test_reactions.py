@@ -46,8 +46,8 @@ from domain.kernel import Event
 from projections.beats.beats import BeatDocument, beat_documents
 from tests.beats.examples import created, elsewhere
 from tests.identity.examples import ada
+from tests.scene import Label, Players, Scene
 from tests.spec import CONTEXT, NOW
-from tests.webhooks.scene import Label, Players, Scene
 
 SONG = "https://example.com/a.mp3"
 

@@ -32,7 +32,7 @@ from domain.billing.subscriptions import (
 from domain.kernel import ERASED
 from domain.ledger import Change, Context
 from tests.billing.little_stripe import LittleStripe, little_stripe
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 
 
 class Killed(BaseException):

@@ -19,7 +19,7 @@ from domain.sections import Secret, Url
 from infra.container import container
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.journeys.kit import Stack
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 
 
 @pytest.fixture

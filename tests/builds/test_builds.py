@@ -44,8 +44,8 @@ from domain.ledger import Context, Recorded
 from domain.repositories.repositories import RepositoryLinked
 from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
 from tests.builds import examples
+from tests.scene import Scene
 from tests.spec import CONTEXT, NOW, given
-from tests.webhooks.scene import Scene
 
 asked = BuildAsked(
     build_id="B",

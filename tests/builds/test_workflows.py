@@ -38,7 +38,7 @@ from tests.builds.examples import asked
 from tests.builds.little_actions import Run, zipped
 from tests.builds.little_github import LittleGithub
 from tests.runner.test_parts import LIBRARY, PROGRAM
-from tests.webhooks.scene import Scene
+from tests.scene import Scene
 
 modules("commands")
 

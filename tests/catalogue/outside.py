@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ class Jars:
 
     def __init__(self, known: Known) -> None:
         self._known = known
+
+    async def kept(self, before: datetime) -> Sequence[tuple[str, int]]:
+        return [("w1", 1001)] if await self.of("w1") else []
 
     async def of(self, workspace_id: str) -> Sequence[int]:
         return [] if f"cookies of {workspace_id}" in self._known.erased else [1001]

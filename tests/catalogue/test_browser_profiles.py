@@ -37,8 +37,8 @@ from tests.catalogue.test_releases import ISRC
 from tests.catalogue.test_uploads import ready_release
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import ROOT, Stack, eventually
+from tests.scene import Scene
 from tests.spec import CONTEXT, NOW, given
-from tests.webhooks.scene import Scene
 
 modules("commands")
 

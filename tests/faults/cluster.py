@@ -225,7 +225,7 @@ class Crowd:
         self.jobs.append(Job(answer.json()["job_id"], "completed"))
         return self.jobs[-1].job_id
 
-    def repeat_every_duty(self) -> int:
+    def repeat_every_job(self) -> int:
         """Put back what has been done for their jobs, as if nobody had lived to say that it was; how much it was."""
         jobs = [
             (reaction.name, each.position, reaction.line(each))

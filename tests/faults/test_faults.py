@@ -47,7 +47,7 @@ def test_workers_that_die_after_their_work_and_before_saying_so_have_it_done_aga
     with crowd.handing_in(10):
         crowd.upload()
     crowd.check()
-    assert crowd.repeat_every_duty() > 4 * 10
+    assert crowd.repeat_every_job() > 4 * 10
     crowd.check()
 
 

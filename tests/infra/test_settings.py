@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from adapters.identity.settings import Sealing
+from adapters.log.settings import Sealing
 from adapters.storage.settings import S3
 from api.settings import DEVELOPMENT_LIMIT, Rates
 from commands.settings import Service

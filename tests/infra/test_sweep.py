@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from uuid import uuid4
 
 import psycopg
 import pytest
 
-from adapters.log.memory import MemoryLedger
-from adapters.storage.blobs import Listed
-from domain.analyses.analyses import AnalysisFailed, AnalysisRequested
+from commands.analyses.sweeping import sweep_recordings
+from domain.analyses.analyses import AnalysisFailed, AnalysisRequested, analyses
 from domain.kernel import Event
-from domain.ledger import Context
 from infra.embedded.nats import EmbeddedNats
 from infra.migrate import migrate
-from infra.processes import tick
-from infra.sweep import sweep_uploads
+from infra.processes import LEFT_BEHIND, tick
 from tests.conftest import Bucket
 from tests.journeys.kit import settings_for
+from tests.scene import Scene
 
 NOW = datetime.now(UTC)
-
-
-class Shelf:
-    """The object store as the sweep knows it."""
-
-    def __init__(self, ages: dict[str, timedelta]) -> None:
-        self.objects = {key: Listed(key=key, size=1, modified_at=NOW - age) for key, age in ages.items()}
-
-    async def sweep(self, begun_before: datetime) -> int:
-        assert begun_before < NOW
-        return 0
-
-    async def list(self, prefix: str) -> AsyncIterator[Listed]:
-        for key in sorted(self.objects):
-            if key.startswith(prefix):
-                yield self.objects[key]
-
-    async def delete(self, key: str) -> None:
-        del self.objects[key]
-
-
-def past(streams: dict[str, list[Event]]) -> MemoryLedger:
-    """The ledger as the sweep knows it."""
-    log = MemoryLedger(lambda: NOW)
-    for stream, events in streams.items():
-        for event in events:
-            log.keep(stream, event, Context(correlation_id=uuid4()))
-    return log
 
 
 def requested(analysis_id: str) -> AnalysisRequested:
@@ -75,16 +45,24 @@ async def test_a_file_goes_only_when_nobody_waits_for_it(history: str, age: time
         "waiting": [requested(analysis_id)],
         "over": [requested(analysis_id), AnalysisFailed(analysis_id=analysis_id, reason="x", failed_at=NOW)],
     }
-    shelf = Shelf({f"uploads/w/{analysis_id}": age})
+    scene = Scene()
+    if events[history]:
+        scene.given(analyses, analysis_id, *events[history])
+    key = f"uploads/w/{analysis_id}"
+    await scene.blobs.put_bytes(key, b"RIFF", content_type="audio/wav")
 
-    await sweep_uploads(shelf, past({f"analysis-{analysis_id}": events[history]}))  # type: ignore[arg-type]  # twins
+    ports = await scene.ports(sweep_recordings.ports)
+    swept = await sweep_recordings.handler(ports, datetime.now(UTC) + age - LEFT_BEHIND)
 
-    assert (len(shelf.objects) == 1) is stays
+    assert (await scene.blobs.exists(key), swept) == (stays, int(not stays))
 
 
 async def test_what_is_kept_beside_the_log_goes_when_its_time_is_over(
-    database_url: str, nats_server: EmbeddedNats, bucket: Bucket
+    database_url: str, nats_server: EmbeddedNats, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("infra.processes.LEFT_BEHIND", -timedelta(minutes=1))
+    for key in ("uploads/w/never-asked-for", "imports/w/never-asked-for", "downloads/w/never-asked-for"):
+        bucket.client.put_object(bucket.name, key, BytesIO(b"bytes"), 5)
     migrate(database_url)
     settings = settings_for(
         database_url,
@@ -110,7 +88,8 @@ async def test_what_is_kept_beside_the_log_goes_when_its_time_is_over(
         postgres.execute("INSERT INTO rate_windows VALUES ('now', extract(epoch FROM now())::bigint + 60, 1, 1)")
 
         def left() -> list[list[str]]:
-            return [
+            objects = bucket.client.list_objects(bucket.name, recursive=True)
+            return [[str(each.object_name) for each in objects]] + [
                 [row[0] for row in postgres.execute(f"SELECT {column} FROM {table} ORDER BY 1")]
                 for table, column in (
                     ("credential_uses", "credential_id"),
@@ -121,7 +100,7 @@ async def test_what_is_kept_beside_the_log_goes_when_its_time_is_over(
 
         stop = asyncio.Event()
         ticking = asyncio.create_task(tick(settings, stop, lambda _: None))
-        expected = [["last month", "last week"], ["last week"], ["now"]]
+        expected = [["downloads/w/never-asked-for"], ["last month", "last week"], ["last week"], ["now"]]
         async with asyncio.timeout(20):
             while left() != expected and not ticking.done():  # noqa: ASYNC110 - Postgres tells nobody
                 await asyncio.sleep(0.05)

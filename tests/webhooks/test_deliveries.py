@@ -57,7 +57,7 @@ from projections.audit.actions import particulars
 from projections.webhooks.attempts import webhook_logs
 from projections.webhooks.deliveries import DeliveryLog, delivery_logs
 from tests import history
-from tests.webhooks.scene import NOON, WORKSPACE, Letters, Notes, Scene
+from tests.scene import NOON, WORKSPACE, Letters, Notes, Scene
 from tests.webhooks.test_endpoints import registered
 
 URL = "https://example.com/hook"

@@ -25,7 +25,7 @@ from domain.webhooks.endpoints import (
 )
 from domain.webhooks.messages import messages
 from projections.webhooks.endpoints import EndpointView, webhook_endpoints
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 
 DAY = timedelta(hours=24)
 register = RegisterEndpoint(

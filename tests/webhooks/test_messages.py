@@ -25,7 +25,7 @@ from domain.webhooks.endpoints import UnknownEventType, check_types, endpoint_bo
 from domain.webhooks.messages import Find, Message, OwnAddress, Recipient, Subject, messages
 from domain.webhooks.signing import SIGNERS, Outgoing, standard_webhooks
 from projections.analyses.messages import analysis_completed
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 from tests.webhooks.test_deliveries import answer
 from tests.webhooks.test_endpoints import registered
 
