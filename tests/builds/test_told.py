@@ -17,7 +17,7 @@ from domain.ledger import Recorded
 from domain.studio.projects import ProjectCreated, ProjectWebhookRemoved, ProjectWebhookSet, projects
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryGivenUp, DeliveryQueued
 from tests.builds.test_builds import asked
-from tests.webhooks.scene import NOON, WORKSPACE, Scene
+from tests.scene import NOON, WORKSPACE, Scene
 
 URL = "https://studio.example/hook"
 ASKED = (
