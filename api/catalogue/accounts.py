@@ -15,6 +15,7 @@ from api.catalogue.ports import Ports
 from api.catalogue.releases import WRITE
 from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, one, paged
 from commands.catalogue.accounts import AddAccount, AssignProfile, RemoveAccount, RenameAccount
+from commands.kernel import Command
 from domain.catalogue.accounts import ACCOUNTS_MAX, TooManyAccounts
 from projections.catalogue.accounts import AccountDocument, account_counts, account_documents
 from projections.catalogue.releases import ReleaseDocument, release_documents
@@ -79,8 +80,7 @@ async def add_distribution_account(
         raise TooManyAccounts(accounts_max=ACCOUNTS_MAX)
     account_id = ports.vault.new_id()
     wish = AddAccount(account_id=account_id, workspace_id=asker.workspace_id, service=data.service, name=data.name)
-    await ports.execute(wish, asker.context)
-    return await _account(ports, asker, account_id, 201)
+    return await _account(ports, asker, account_id, wish, status=201)
 
 
 @get("/api/v1/distribution-accounts", tags=["distribution"], opt=READ)
@@ -123,8 +123,7 @@ async def rename_distribution_account(
 ) -> Response[bytes]:
     """Call an account otherwise."""
     wish = RenameAccount(account_id=account_id, workspace_id=asker.workspace_id, name=data.name)
-    await ports.execute(wish, asker.context)
-    return await _account(ports, asker, account_id)
+    return await _account(ports, asker, account_id, wish)
 
 
 @put(
@@ -142,8 +141,7 @@ async def assign_browser_profile(
 ) -> Response[bytes]:
     """Say which browser profile signs in to an account. A profile that is removed signs in nowhere any more."""
     wish = AssignProfile(account_id=account_id, workspace_id=asker.workspace_id, profile_id=data.profile_id)
-    await ports.execute(wish, asker.context)
-    return await _account(ports, asker, account_id)
+    return await _account(ports, asker, account_id, wish)
 
 
 @delete(
@@ -160,5 +158,5 @@ async def remove_distribution_account(
     return Done()
 
 
-async def _account(ports: Ports, asker: Asker, account_id: str, status: int = 200) -> Response[bytes]:
-    return await one(ports, account_documents, account_id, asker.workspace_id, status)
+async def _account(ports: Ports, asker: Asker, account_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
+    return await one(ports, asker, account_documents, account_id, *wishes, status=status)

@@ -154,4 +154,4 @@ async def remove_import_mapping(name: Name, ports: NamedDependency[Ports], asker
 
 async def _mapping(ports: Ports, asker: Asker, name: str) -> Response[bytes]:
     known = mapping_id(asker.workspace_id, name)
-    return await one(ports, mapping_documents, known, asker.workspace_id)
+    return await one(ports, asker, mapping_documents, known)

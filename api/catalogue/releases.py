@@ -30,6 +30,7 @@ from commands.catalogue.releases import (
     ReleaseChanges,
     RemoveRelease,
 )
+from commands.kernel import Command
 from domain.catalogue.releases import (
     TRACKS_MAX,
     VERSIONS_MAX,
@@ -201,10 +202,8 @@ async def draft_release(
     """Begin to prepare a release. Only its title and its artist are needed now; its validation says what is missing."""
     release_id = ports.vault.new_id()
     details = convert(asdict(data), ReleaseDetails, from_attributes=True)
-    await ports.execute(
-        DraftRelease(release_id=release_id, workspace_id=asker.workspace_id, details=details), asker.context
-    )
-    return await _release(ports, asker, release_id, 201)
+    wish = DraftRelease(release_id=release_id, workspace_id=asker.workspace_id, details=details)
+    return await _release(ports, asker, release_id, wish, status=201)
 
 
 @get("/api/v1/releases", tags=["distribution"], opt=READ)
@@ -235,10 +234,8 @@ async def change_release(
     """Change what is said about a release: a version of its own, which stays. The same once more is none."""
     said = {name: value for name, value in asdict(data).items() if value is not UNSET}
     changes = convert(said, ReleaseChanges, from_attributes=True)
-    await ports.execute(
-        ChangeRelease(release_id=release_id, workspace_id=asker.workspace_id, changes=changes), asker.context
-    )
-    return await _release(ports, asker, release_id)
+    wish = ChangeRelease(release_id=release_id, workspace_id=asker.workspace_id, changes=changes)
+    return await _release(ports, asker, release_id, wish)
 
 
 @put(
@@ -257,8 +254,7 @@ async def assign_release(
     """Say under which distribution account a release is handed in; null: under none in particular."""
     account_id = None if data.account_id is None else check_text(data.account_id)
     wish = AssignRelease(release_id=release_id, workspace_id=asker.workspace_id, account_id=account_id)
-    await ports.execute(wish, asker.context)
-    return await _release(ports, asker, release_id)
+    return await _release(ports, asker, release_id, wish)
 
 
 @delete("/api/v1/releases/{release_id:str}", status_code=200, tags=["distribution"], opt=WRITE)
@@ -323,8 +319,7 @@ async def put_release_artwork(
     prefix = objects_of(asker.workspace_id, release_id)
     artwork = await ports.media.keep_artwork(request.stream(), asker.workspace_id, prefix)
     wish = KeepReleaseArtwork(release_id=release_id, workspace_id=asker.workspace_id, artwork=artwork)
-    await ports.execute(wish, asker.context)
-    return await _release(ports, asker, release_id)
+    return await _release(ports, asker, release_id, wish)
 
 
 @put(
@@ -348,8 +343,7 @@ async def put_release_audio(
     prefix = objects_of(asker.workspace_id, release_id)
     audio = await ports.media.keep_audio(request.stream(), asker.workspace_id, prefix)
     wish = KeepReleaseAudio(release_id=release_id, workspace_id=asker.workspace_id, isrc=known, audio=audio)
-    await ports.execute(wish, asker.context)
-    return await _release(ports, asker, release_id)
+    return await _release(ports, asker, release_id, wish)
 
 
 @get(
@@ -484,5 +478,5 @@ async def _recordings(ports: Ports, asker: Asker, details: ReleaseDetails) -> di
     return found
 
 
-async def _release(ports: Ports, asker: Asker, release_id: str, status: int = 200) -> Response[bytes]:
-    return await one(ports, release_documents, release_id, asker.workspace_id, status)
+async def _release(ports: Ports, asker: Asker, release_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
+    return await one(ports, asker, release_documents, release_id, *wishes, status=status)

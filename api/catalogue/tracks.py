@@ -17,6 +17,7 @@ from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from commands.catalogue.ports import track_id
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
+from commands.kernel import Command
 from domain.beats.beats import VersionNotFound
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.tracks import Details
@@ -128,10 +129,12 @@ def under_data(body: bytes, status: int = 200) -> Response[bytes]:
 
 
 async def one(
-    ports: Ports, documents: Projection[Any], identity: str, workspace_id: str, status: int = 200
+    ports: Ports, asker: Asker, documents: Projection[Any], identity: str, *wishes: Command, status: int = 200
 ) -> Response[bytes]:
-    """A document of a workspace as it is kept."""
-    return under_data(await ports.views.get(documents, identity, workspace_id), status)
+    """A document of a workspace as it is kept, when these wishes have been fulfilled."""
+    for each in wishes:
+        await ports.execute(each, asker.context)
+    return under_data(await ports.views.get(documents, identity, asker.workspace_id), status)
 
 
 class TrackList(Struct):

@@ -17,6 +17,7 @@ from api.catalogue.ports import Ports
 from api.catalogue.releases import WRITE, deliverable
 from api.catalogue.tracks import LIMIT, READ, Limit, Offset, Pagination, one, paged
 from commands.catalogue.uploads import AbandonUpload, CompleteUpload, ReportStep, StartUpload
+from commands.kernel import Command
 from domain.catalogue.accounts import NoSuchAccount
 from domain.catalogue.uploads import STEPS, STEPS_MAX
 from domain.keeping import check_text
@@ -94,8 +95,7 @@ async def start_upload_session(
         steps=data.steps,
         patience=_patience(ports),
     )
-    await ports.execute(wish, asker.context)
-    return await _session(ports, asker, session_id, 201)
+    return await _session(ports, asker, session_id, wish, status=201)
 
 
 @get("/api/v1/upload-sessions", tags=["distribution"], opt=READ)
@@ -146,8 +146,7 @@ async def report_upload_step(
         note=data.note,
         patience=_patience(ports),
     )
-    await ports.execute(wish, asker.context)
-    return await _session(ports, asker, session_id)
+    return await _session(ports, asker, session_id, wish)
 
 
 @post(
@@ -165,8 +164,7 @@ async def complete_upload_session(
 ) -> Response[bytes]:
     """Say that the release has been handed in. Every step must be done."""
     wish = CompleteUpload(session_id=session_id, workspace_id=asker.workspace_id, reference=data.reference)
-    await ports.execute(wish, asker.context)
-    return await _session(ports, asker, session_id)
+    return await _session(ports, asker, session_id, wish)
 
 
 @post(
@@ -184,13 +182,12 @@ async def abandon_upload_session(
 ) -> Response[bytes]:
     """Give up handing a release in, so that another session may."""
     wish = AbandonUpload(session_id=session_id, workspace_id=asker.workspace_id, reason=data.reason)
-    await ports.execute(wish, asker.context)
-    return await _session(ports, asker, session_id)
+    return await _session(ports, asker, session_id, wish)
 
 
 def _patience(ports: Ports) -> timedelta:
     return timedelta(hours=ports.releases.upload_session_hours)
 
 
-async def _session(ports: Ports, asker: Asker, session_id: str, status: int = 200) -> Response[bytes]:
-    return await one(ports, upload_session_documents, session_id, asker.workspace_id, status)
+async def _session(ports: Ports, asker: Asker, session_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
+    return await one(ports, asker, upload_session_documents, session_id, *wishes, status=status)

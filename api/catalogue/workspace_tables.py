@@ -209,4 +209,4 @@ def _secret(ports: Ports, workspace_id: str, connection_id: str) -> str:
 
 
 async def _tables(ports: Ports, asker: Asker, status: int = 200) -> Response[bytes]:
-    return await one(ports, tables_documents, asker.workspace_id, asker.workspace_id, status)
+    return await one(ports, asker, tables_documents, asker.workspace_id, status=status)

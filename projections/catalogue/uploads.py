@@ -65,10 +65,8 @@ def evolve(session: UploadSessionDocument | None, event: Event) -> UploadSession
             )
             steps = tuple(told if each.name == event.step else each for each in session.steps)
             return replace(session, steps=steps, expires_at=milliseconds(event.expires_at))
-        case UploadSessionDocument(), UploadSessionCompleted():
-            return replace(
-                session, status="completed", reference=event.reference, ended_at=milliseconds(event.completed_at)
-            )
+        case UploadSessionDocument(), UploadSessionCompleted(reference=said):
+            return replace(session, status="completed", reference=said, ended_at=milliseconds(event.completed_at))
         case UploadSessionDocument(), UploadSessionAbandoned():
             return replace(session, status="abandoned", reason=event.reason, ended_at=milliseconds(event.abandoned_at))
         case UploadSessionDocument(), UploadSessionExpired():
