@@ -19,8 +19,6 @@ from domain.vocabulary import events, renamed
 
 log = structlog.get_logger(__name__)
 
-#: The media type of one event.
-CLOUDEVENT = "application/cloudevents+json"
 #: As many digits as the last position of a log has, so that positions sort as texts do.
 SEQUENCE_DIGITS = 19
 

@@ -15,7 +15,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import json
 
-from adapters.published import CLOUDEVENT, CloudEvent, schema_path
+from adapters.published import CloudEvent, schema_path
 from api.audit.feed import Feed
 from api.documents import JSON, Made, made, read
 from api.page import POLICY, shell, table, words
@@ -23,7 +23,8 @@ from api.reference import Field, headline, kind_of
 from api.samples import value_of
 from commands.settings import Service
 from domain.kernel import NotFound
-from domain.published import UNREADABLE, published_events, schemas
+from domain.published import CLOUDEVENT, UNREADABLE, published_events, schemas
+from domain.webhooks.endpoints import events_for_endpoints
 from domain.webhooks.messages import Envelope, messages
 
 #: An event that this version cannot read, which is told in its place.
@@ -121,8 +122,9 @@ def document(url: str) -> dict[str, Any]:
         "long_poll": _channel("/v1/events", "Pages of everything that happens, published or not.", [_FEED]),
         "webhooks": _channel(
             None,
-            "What is posted to endpoints, signed after Standard Webhooks; see /v1/webhook-event-types.",
-            [f"message.{name}" for name in messages()],
+            "What is posted to endpoints, signed after Standard Webhooks: messages, and the published events that an "
+            "endpoint has chosen, by name or by pattern; see /v1/webhook-event-types.",
+            [*(f"message.{name}" for name in messages()), *events_for_endpoints()],
         ),
         "nats": {
             **_channel(

@@ -293,6 +293,9 @@ class Reaction(Value):
 
     Jobs of one stream are done one after the other, in the order of the log; where what is done for one stream changes
     what is found for another, those of a whole workspace.
+
+    With `only_with` there are jobs only in workspaces that have ever had a thing of that kind under their own id, so
+    that what few have asked for costs the others nothing.
     """
 
     name: str
@@ -303,6 +306,7 @@ class Reaction(Value):
     queue: Queue = HOUSEKEEPING
     only: Callable[[Event], bool] = field(default=lambda _: True)
     one_at_a_time: Literal["stream", "workspace"] = "stream"
+    only_with: Category[Any] | None = None
 
     def line(self, recorded: Recorded) -> str:
         """Among which of its jobs the one for an event waits for its turn: those with the same answer."""
@@ -336,6 +340,7 @@ def reacts_to(
     gives_up: Callable[[Recorded, Any, str], Awaitable[None]] | None = None,
     queue: Queue = HOUSEKEEPING,
     one_at_a_time: Literal["stream", "workspace"] = "stream",
+    only_with: Category[Any] | None = None,
 ) -> Callable[[Callable[[Recorded, Any], Awaitable[None]]], Reaction]:
     """Register what follows from events, at once or when `due`; `gives_up` writes it down when all attempts failed."""
 
@@ -350,6 +355,7 @@ def reacts_to(
             gives_up=gives_up,
             queue=queue,
             one_at_a_time=one_at_a_time,
+            only_with=only_with,
         )
         return REACTIONS[name]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -151,3 +151,27 @@ class Post(Protocol):
 
     async def send(self, letter: Letter) -> None:
         """Hand a plain text message to the mail server; what goes wrong says by `transient` whether to try again."""
+
+
+class PublishedEvent(Value):
+    """A published event in its envelope, as every subscriber gets it; its place in the log, its id and its type."""
+
+    position: int
+    event_id: str
+    type: str
+    body: str
+
+
+class Published(Protocol):
+    """The published events of the log."""
+
+    async def at(self, position: int) -> PublishedEvent | None:
+        """The one at a position; None where there is none that is published."""
+
+    async def between(
+        self, workspace_id: str, after: int, until: int, types: Sequence[str], limit: int
+    ) -> Sequence[PublishedEvent]:
+        """The first so many of these types in a workspace, after a position and up to another."""
+
+    async def count(self, workspace_id: str, after: int, until: int, types: Sequence[str], limit: int) -> int:
+        """How many there are; `limit` where there are more."""

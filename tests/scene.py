@@ -15,7 +15,10 @@ from uuid import UUID
 import pytest
 
 from adapters.identity.vault import Vault
-from adapters.log.memory import MemoryLedger
+from adapters.log import codec
+from adapters.log.memory import UNSEALED, MemoryLedger
+from adapters.log.recorder import StoredRow
+from adapters.published import Envelopes
 from adapters.storage.memory import MemoryBlobs
 from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist
@@ -33,12 +36,13 @@ from commands.beats.ports import (
 )
 from commands.identity.ports import Secrets
 from commands.kernel import Chance, Command, Log, Now, Reaction, execute
-from commands.ports import Blobs, Letter, Post, Web
+from commands.ports import Blobs, Letter, Post, Published, PublishedEvent, Web
 from commands.webhooks.ports import SigningSecrets
 from domain.analyses.findings import Analysis, Detail, Findings
 from domain.beats.beats import Brief
 from domain.kernel import Category, Event, Refusal
 from domain.ledger import Context, Recorded
+from domain.published import by_stored_name
 from infra.container import Container
 from infra.settings import Settings
 
@@ -139,6 +143,56 @@ class Label:
         raise Declined(f"There is no WAV of {task_id}/{audio_id}.")
 
 
+def stored(recorded: Recorded) -> StoredRow:
+    """An event as its row in Postgres."""
+    return (
+        recorded.position,
+        recorded.stream,
+        recorded.version,
+        recorded.event_id,
+        recorded.name,
+        recorded.schema_version,
+        recorded.recorded_at,
+        recorded.workspace_id,
+        recorded.actor,
+        recorded.correlation_id,
+        recorded.causation_id,
+        codec.encode(recorded.event, UNSEALED),
+        recorded.traceparent,
+    )
+
+
+class PublishedLog(Published):
+    """The published events of a log in memory."""
+
+    def __init__(self, log: MemoryLedger) -> None:
+        self._log = log
+        self.envelopes = Envelopes("https://ledger.example")
+
+    async def at(self, position: int) -> PublishedEvent | None:
+        """The one at a position."""
+        return next(iter(self._told(self._log.all[position - 1 : position])), None)
+
+    async def between(
+        self, workspace_id: str, after: int, until: int, types: Sequence[str], limit: int
+    ) -> Sequence[PublishedEvent]:
+        """Those of these types in a workspace."""
+        found = [each for each in self._log.all[after:until] if each.workspace_id == workspace_id]
+        return [each for each in self._told(found) if each.type in types][:limit]
+
+    async def count(self, workspace_id: str, after: int, until: int, types: Sequence[str], limit: int) -> int:
+        """How many."""
+        return len(await self.between(workspace_id, after, until, types, limit))
+
+    def _told(self, found: Sequence[Recorded]) -> list[PublishedEvent]:
+        told = [(each, by_stored_name().get(each.name), self.envelopes.write(stored(each))) for each in found]
+        return [
+            PublishedEvent(position=each.position, event_id=str(each.event_id), type=published.type, body=body.decode())
+            for each, published, body in told
+            if published is not None and body is not None
+        ]
+
+
 @dataclass
 class Scene:
     """Given what has happened, when something is wished or follows, then this is written down."""
@@ -226,6 +280,7 @@ class Scene:
             Post: self.letters,
             Secrets: self.vault,
             SigningSecrets: self.vault,
+            Published: PublishedLog(self.log),
             Artist: self.artist,
             Band: self.band,
             MusicProvider: self.provider,

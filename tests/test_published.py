@@ -20,6 +20,7 @@ from domain.published import (
     UNREADABLE,
     NoSuchType,
     by_stored_name,
+    matches,
     matching,
     promised,
     published,
@@ -269,6 +270,33 @@ def test_types_are_chosen_by_name_or_by_pattern() -> None:
 
 def vocabulary_of(beginning: str) -> set[str]:
     return {name for name in published_events() if name.startswith(beginning) and name in vocabulary()}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "fits"),
+    [
+        ("a*b*c", "a1b2c", True),
+        ("a*b*c", "abc", True),
+        ("a*b*c", "ac", False),
+        ("a*b*c", "acb", False),
+        ("ab*bc", "abc", False),
+        ("*", "", True),
+        ("", "", True),
+        ("", "a", False),
+        ("*a", "ba", True),
+        ("*ab*ab*", "xabx", False),
+        ("a**b", "ab", True),
+    ],
+)
+def test_a_star_stands_for_anything_and_nothing_else_does(pattern: str, name: str, fits: bool) -> None:
+    assert matches(pattern, name) is fits
+
+
+def test_a_pattern_of_many_stars_costs_no_more_than_its_length() -> None:
+    """Ended by the time limit of a test, if it ends at all, where every way to divide the name is tried."""
+    assert not matches("*".join("a" * 900), "a" * 890)
+    with pytest.raises(NoSuchType):
+        matching(["*e" * 40 + "*Z"])
 
 
 @pytest.mark.parametrize("pattern", ["builds.Nothing", "builds?*", "build", "", "[a-z]*", "BUILDS.*"])

@@ -510,6 +510,15 @@ class EventLog(Log):
             (*which, after, until, limit),
         )
 
+    async def count_earlier(self, after: int, until: int, limit: int, *, names: Sequence[str], home: str) -> int:
+        """How many events of some names there are in a workspace between two positions; `limit` for more."""
+        [[found]] = await self._fetch(
+            f"SELECT count(*) FROM (SELECT FROM {TABLE} WHERE workspace_id = %s AND topic = ANY(%s) "
+            "AND notification_id > %s AND notification_id <= %s LIMIT %s) AS found",
+            (home, list(names), after, until, limit),
+        )
+        return int(found)
+
     async def at(self, positions: Sequence[int]) -> dict[int, Recorded]:
         """The events at these positions."""
         rows = await self._fetch(f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id = ANY(%s)", (list(positions),))

@@ -28,7 +28,8 @@ class _Unsealed:
         return sealed
 
 
-_UNSEALED = _Unsealed()
+#: For whoever encodes what is kept in memory.
+UNSEALED = _Unsealed()
 
 
 class MemoryLedger(Log):
@@ -56,7 +57,7 @@ class MemoryLedger(Log):
                 raise StaleVersion(change.stream)
             check_text(change.stream)
             for event in change.events:
-                codec.encode(event, _UNSEALED)
+                codec.encode(event, UNSEALED)
             versions[change.stream] = version + len(change.events)
         return max(
             (

@@ -169,6 +169,9 @@ class _Standing:
             yield Job(reaction=name, state=state, attempts=attempts, due_at=due_at, problem=problem)
         is_done = line.position <= self._checkpoints.get("jobs", 0)
         for reaction in REACTIONS.values():
+            # Of what only some workspaces have asked for, nobody knows here whether there was anything to do.
+            if reaction.only_with is not None:
+                continue
             if event is not None and reaction.name not in there and reaction.concerns(event):
                 yield Job(reaction=reaction.name, state="done" if is_done else "ahead")
 

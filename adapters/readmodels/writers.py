@@ -11,6 +11,7 @@ from msgspec import json
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from adapters.log.recorder import TABLE
 from adapters.postgres import arrays
 from commands.kernel import Reaction
 from domain.identity.workspaces import WorkspaceForgotten
@@ -22,6 +23,9 @@ Connection = AsyncConnection[TupleRow]
 
 #: How many documents a projection remembers between pages.
 REMEMBERED_DOCUMENTS = 50_000
+#: How many streams it is remembered of that they have begun.
+REMEMBERED_STREAMS = 50_000
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Poison(Exception):
@@ -251,6 +255,8 @@ class JobWriter:
                 self._reactions[kind].append(reaction)
         self.kinds: Collection[type[Event]] = self._reactions.keys()
         self.queues: set[str] = set()
+        #: Streams that some reactions ask for, and that are known to have begun: no stream ever ends.
+        self._begun: set[str] = set()
 
     def forget(self) -> None:
         """It remembers only whom to wake, and that is not needed."""
@@ -260,9 +266,10 @@ class JobWriter:
         """Write down the work that follows from a page; `queues` then also names who should be woken."""
         now = datetime.now(UTC)
         jobs = []
+        begun = await self._learn(connection, page)
         for each in page:
             for reaction in self._reactions.get(type(each.event), ()):
-                if reaction.only(each.event):
+                if reaction.only(each.event) and _needs(reaction, each) <= begun:
                     due = reaction.due(each.event)
                     jobs.append((reaction.name, each.position, reaction.line(each), each.workspace_id, due))
                     if due is None or due <= now:
@@ -279,3 +286,31 @@ class JobWriter:
                 [list(column) for column in zip(*jobs, strict=True)],
             )
         return []
+
+    async def _learn(self, connection: Connection, page: Sequence[Recorded]) -> set[str]:
+        """Which of the streams have begun without which there are no jobs for a page."""
+        needed = {
+            stream for each in page for reaction in self._reactions.get(type(each.event), ())
+            for stream in _needs(reaction, each)
+        }  # fmt: skip
+        unknown = needed - self._begun
+        if not unknown:
+            return needed
+        cursor = await connection.execute(
+            f"SELECT originator_id FROM {TABLE} WHERE originator_id = ANY(%s) AND originator_version = 1".encode(),
+            (list(unknown),),
+            prepare=True,
+        )
+        found = {row[0] for row in await cursor.fetchall()}
+        begun = found | (needed & self._begun)
+        if len(self._begun) > REMEMBERED_STREAMS:
+            self._begun.clear()
+        self._begun |= found
+        return begun
+
+
+def _needs(reaction: Reaction, recorded: Recorded) -> frozenset[str]:
+    """The stream without which a reaction has nothing to do for an event."""
+    if reaction.only_with is None:
+        return _NOTHING
+    return frozenset((reaction.only_with.stream(recorded.workspace_id),))

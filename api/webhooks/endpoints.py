@@ -32,7 +32,10 @@ EventTypes = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_lengt
 
 
 class NewEndpoint(Struct):
-    """Where to send messages, and which; no types means all of them that are not optional."""
+    """Where to send messages, and which; no types means all of them that are not optional.
+
+    `event_types` names messages, published events, or patterns of these: `builds.BuildSucceeded`, `catalogue.*`.
+    """
 
     url: Url
     description: Description = ""

@@ -11,6 +11,7 @@ from api.kernel import Execute
 from api.paging import Pages
 from commands.kernel import Now
 from commands.ports import Web
+from commands.settings import Service
 from commands.webhooks import ports as sending
 
 
@@ -26,3 +27,4 @@ class Ports:
     vault: Vault
     web: Web
     sending: sending.Ports
+    service: Service

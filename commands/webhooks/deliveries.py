@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.kernel import Command, Transaction, decides, handles
+from commands.kernel import Command, Transaction, decides, derived_id, handles
+from commands.ports import PublishedEvent
 from commands.webhooks.endpoints import note_health
 from domain.kernel import Event
 from domain.webhooks.deliveries import (
@@ -24,7 +25,7 @@ from domain.webhooks.deliveries import (
     deliveries,
     redelivery_counts,
 )
-from domain.webhooks.signing import STANDARD_WEBHOOKS
+from domain.webhooks.signing import EVENTS, STANDARD_WEBHOOKS
 
 
 class QueueDelivery(Command):
@@ -39,6 +40,8 @@ class QueueDelivery(Command):
     body: str | None
     endpoint_id: str | None = None
     signer: str = STANDARD_WEBHOOKS.name
+    message_id: str | None = None
+    replay_id: str | None = None
 
 
 @decides(QueueDelivery, deliveries, creates=True)
@@ -57,9 +60,26 @@ def queue(wish: QueueDelivery, delivery: Delivery, now: datetime) -> list[Event]
             endpoint_id=wish.endpoint_id,
             signer=wish.signer,
             body=wish.body,
+            message_id=wish.message_id,
+            replay_id=wish.replay_id,
             queued_at=now,
         )
     ]
+
+
+def delivery_of_event(told: PublishedEvent, workspace_id: str, endpoint_id: str, url: str) -> QueueDelivery:
+    """A published event for an endpoint. Its id follows from both, so that it is queued once, whoever comes first."""
+    return QueueDelivery(
+        delivery_id=derived_id("delivery", told.event_id, told.type, endpoint_id),
+        workspace_id=workspace_id,
+        subject_kind="event",
+        subject_id=told.event_id,
+        url=url,
+        message_type=told.type,
+        body=told.body,
+        endpoint_id=endpoint_id,
+        signer=EVENTS.name,
+    )
 
 
 class AskForDelivery(QueueDelivery, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from commands.kernel import Chance, Execute, Log, Now
-from commands.ports import Post, Web
+from commands.ports import Post, Published, Web
 from commands.webhooks.settings import Webhooks
 
 
@@ -27,6 +27,7 @@ class Ports:
     chance: Chance
     web: Web
     secrets: SigningSecrets
+    published: Published
     #: None where no mail is sent.
     post: Post | None
     settings: Webhooks

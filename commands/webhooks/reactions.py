@@ -9,7 +9,7 @@ import structlog
 
 from commands.kernel import MAIL, Queue, derived_id, reacts_to
 from commands.ports import Letter
-from commands.webhooks.deliveries import QueueDelivery
+from commands.webhooks.deliveries import QueueDelivery, delivery_of_event
 from commands.webhooks.ports import Ports
 from commands.webhooks.sending import end_abandoned, reader, send
 from commands.webhooks.settings import Webhooks
@@ -18,7 +18,7 @@ from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued
-from domain.webhooks.endpoints import EndpointDisabled, endpoint_books
+from domain.webhooks.endpoints import EndpointDisabled, endpoint_books, events_for_endpoints
 from domain.webhooks.messages import Message, Subject, messages
 from domain.webhooks.signing import STANDARD_WEBHOOKS, Signer
 
@@ -84,6 +84,22 @@ async def _deliveries(
         if endpoint_id == named or endpoint.wants(message):
             found.append(to(endpoint.url, endpoint_id, body, STANDARD_WEBHOOKS))
     return found
+
+
+#: The published events that endpoints may choose, by their kinds.
+EVENTS: dict[type[Event], str] = {each.kind: each.type for each in events_for_endpoints().values()}
+
+
+@reacts_to(*EVENTS, name="queue-event", only_with=endpoint_books)
+async def queue_event(recorded: Recorded, ports: Ports) -> None:
+    """The endpoints that have chosen this type hear of it in the words that every subscriber is told."""
+    endpoints = (await reader(ports.log)(endpoint_books, recorded.workspace_id)).endpoints
+    kind = EVENTS[type(recorded.event)]
+    wanting = {name: each.url for name, each in endpoints.items() if each.wants_event(kind)}
+    if not wanting or (told := await ports.published.at(recorded.position)) is None:
+        return
+    for endpoint_id, url in wanting.items():
+        await ports.execute(delivery_of_event(told, recorded.workspace_id, endpoint_id, url), recorded.context())
 
 
 def _awaits_another(event: Event) -> bool:

@@ -105,7 +105,7 @@ async def send(
     body = (await body_of(delivery, ports.log)).encode()
     headers = signer.headers(
         Outgoing(
-            message_id=f"msg_{delivery_id}",
+            message_id=delivery.message_id or f"msg_{delivery_id}",
             message_type=delivery.message_type,
             sent_at=now,
             body=body,
@@ -172,7 +172,8 @@ def _waits(delivery: Delivery, ports: Ports) -> tuple[float, ...]:
 
 
 def _is_asked_for(delivery: Delivery) -> bool:
-    return messages()[delivery.message_type].on is None
+    message = messages().get(delivery.message_type)
+    return message is not None and message.on is None
 
 
 def _attempt_timeout(ports: Ports) -> timedelta:

@@ -42,6 +42,8 @@ class DeliveryQueued(Event):
 
     The subject is the thing that the message is about: `subject_kind` is the category of its stream. The `body` is
     what is sent, the same bytes on every attempt; only deliveries from before it was kept have none.
+
+    A message about a published event has the event for its subject (`event`, and its id).
     """
 
     target: ClassVar[str] = "webhook_delivery"
@@ -58,6 +60,10 @@ class DeliveryQueued(Event):
     endpoint_id: str | None = None
     signer: str = STANDARD_WEBHOOKS.name
     body: Annotated[str, personal("workspace_id")] | None = None
+    #: What the receiver knows the message by, where it is sent once more under the id of another delivery.
+    message_id: str | None = None
+    #: The replay that sends it for the first time.
+    replay_id: str | None = None
 
 
 class DeliveryBegun(Event):
@@ -135,6 +141,8 @@ class Delivery(State):
     message_type: str = ""
     signer: str = STANDARD_WEBHOOKS.name
     body: str | None = None
+    message_id: str | None = None
+    replay_id: str | None = None
     queued_at: datetime | None = None
     attempts: int = 0
     begun_at: datetime | None = None
@@ -167,6 +175,8 @@ def evolve(delivery: Delivery, event: Event) -> Delivery:
                 message_type=event.message_type,
                 signer=event.signer,
                 body=event.body,
+                message_id=event.message_id,
+                replay_id=event.replay_id,
                 queued_at=event.queued_at,
                 next_attempt_at=event.queued_at,
             )

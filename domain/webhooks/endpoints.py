@@ -5,7 +5,9 @@ They share one stream, because whoever has something to tell asks for all of the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import field
@@ -23,6 +25,7 @@ from domain.kernel import (
     personal,
     personal_since_then,
 )
+from domain.published import Published, matches, published_events
 from domain.webhooks.messages import Message, messages
 
 ENDPOINTS_MAX = 50
@@ -165,6 +168,10 @@ class Endpoint(Value):
         """Whether it is enabled and has chosen this message; who chose nothing has chosen all that are not optional."""
         return self.enabled and (message.name in self.event_types if self.event_types else not message.optional)
 
+    def wants_event(self, event_type: str) -> bool:
+        """Whether it is enabled and has chosen this type of published events; who chose nothing has chosen none."""
+        return self.enabled and any(matches(each, event_type) for each in self.event_types)
+
     def valid_secrets(self, now: datetime) -> list[str]:
         """The ids of the secrets to sign with now."""
         return [secret_id for secret_id, end in self.secrets if end is None or now < end]
@@ -248,16 +255,47 @@ class TooManyEndpoints(Conflict):
 
 
 class UnknownEventType(Invalid):
-    """There is no message of the type {event_type}. Choose from {choices}."""
+    """There is no message or published event of the type {event_type}. Choose from {choices}."""
+
+
+#: What comes of sending messages. Whoever is told of it by a message, and takes some and refuses others, would bring
+#: about the next one for ever; it is told over every other way.
+OF_SENDING = (EndpointFailing, EndpointRecovered)
+
+
+@cache
+def events_for_endpoints() -> dict[str, Published]:
+    """The published events that endpoints may choose, by their types."""
+    return {name: each for name, each in published_events().items() if each.kind not in OF_SENDING}
+
+
+def types_chosen(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The types of published events that are among some patterns, in the order of their names."""
+    return tuple(name for name in events_for_endpoints() if any(matches(each, name) for each in patterns))
 
 
 def check_types(event_types: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse types that no message has; the rest in one order, each once."""
+    """Refuse what neither a message nor a published event has for its type; the rest in one order, each once.
+
+    A pattern stands for published events: `catalogue.*` is all those of the catalogue, also those still to come.
+    """
     choices = [name for name, each in messages().items() if each.on is not None]
-    for event_type in event_types:
-        if event_type not in choices:
-            raise UnknownEventType(event_type=event_type, choices=", ".join(choices), loc=("body", "event_types"))
-    return tuple(each for each in choices if each in event_types)
+    for each in event_types:
+        if each not in choices and not types_chosen((each,)):
+            shown = ", ".join((*choices, *_alike(each)))
+            raise UnknownEventType(event_type=each, choices=shown, loc=("body", "event_types"))
+    return (*(each for each in choices if each in event_types), *sorted({*event_types} - {*choices}))
+
+
+def _alike(event_type: str) -> Iterator[str]:
+    """What else there is to choose: the published events of the context that was meant, and patterns of the others."""
+    meant = event_type.partition(".")[0]
+    contexts = dict.fromkeys(each.context for each in events_for_endpoints().values())
+    for context in contexts:
+        if context == meant:
+            yield from types_chosen((f"{context}.*",))
+        else:
+            yield f"{context}.*"
 
 
 endpoint_books = Category(name="endpoints", initial=EndpointBook(), evolve=evolve, absent=NoSuchEndpoint)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from domain.kernel import Value
+from domain.published import CLOUDEVENT
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # how every secret begins, not one of them
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
@@ -93,7 +94,13 @@ def beatconnect(message: Outgoing) -> dict[str, str]:
     }
 
 
+def events(message: Outgoing) -> dict[str, str]:
+    """Standard Webhooks over a published event, whose media type says that the body is a CloudEvent."""
+    return standard_webhooks(message) | {"Content-Type": CLOUDEVENT}
+
+
 STANDARD_WEBHOOKS = signer(
     "standard-webhooks", signature="webhook-signature", headers=standard_webhooks, enveloped=True
 )
 BEATCONNECT = signer("beatconnect", signature="X-BeatConnect-Signature", headers=beatconnect, enveloped=False)
+EVENTS = signer("standard-webhooks-events", signature="webhook-signature", headers=events, enveloped=False)

@@ -93,8 +93,7 @@ async def _looking(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[S
 
 def drawn(found: Status) -> Iterator[str]:
     """The status for people."""
-    rate = "" if found.events_per_second is None else f", {found.events_per_second:g} a second of late"
-    yield f"Log       at {found.head}, about {found.events_estimate:,} events{rate}"
+    yield f"Log       {_log(found)}"
     yield ""
     yield f"{'ROLE':<22}{'STATE':<10}{'PROCESS':>9}  {'MEMORY':>8}  {'SEEN':>8}  VERSION"
     for role in found.roles:
@@ -124,6 +123,22 @@ def drawn(found: Status) -> Iterator[str]:
     yield from (click.style(problem, fg="red") for problem in found.problems)
     if found.is_well:
         yield "There is nothing to look after."
+
+
+def _log(found: Status) -> str:
+    """How much there is in the log, and how much is being written, in a sentence.
+
+    Postgres has an estimate once it has looked through a table; before that there are no more events than positions.
+    """
+    if not found.head:
+        return "Nothing has happened yet."
+    count = f"about {found.events_estimate:,}" if found.events_estimate else f"at most {found.head:,}"
+    many = f"The newest event is at position {found.head}; there are {count}"
+    if found.events_per_second is None:
+        return f"{many}."
+    if not found.events_per_second:
+        return f"{many}, and it has been quiet of late."
+    return f"{many}, and about {found.events_per_second:g} are written a second."
 
 
 def _role(role: Role) -> str:

@@ -281,7 +281,7 @@ def test_an_endpoint_that_chooses_so_is_told_when_the_pictures_are_there(
     me: Account, receiver: Neighbour, audio: Neighbour, clip: bytes, place: str
 ) -> None:
     types = me.get("/v1/webhook-event-types").json()
-    optional = [each["name"] for each in types if each["optional"]]
+    optional = [each["name"] for each in types if each["optional"] and not each["published"]]
     assert [name for name in optional if not name.startswith("license.")] == ["analysis.artifacts_ready"]
     made(me, receiver.at(place), event_types=["analysis.artifacts_ready"])
     job_id = analysed(me, audio.put(f"{place}.wav", clip))
@@ -413,6 +413,53 @@ def test_a_ping_is_signed_and_sent_once_even_to_a_disabled_endpoint(
     body = verified(message, endpoint["signing_secret"])
     assert body["type"] == "webhook.ping"
     assert body["data"] == {"endpoint_id": endpoint["id"], "workspace_id": me.workspace_id}
+
+
+# --- published events -----------------------------------------------------------------------------------------------
+
+
+def streamed(who: Account) -> dict[str, bytes]:
+    """What the stream tells of a workspace, by the ids of the events."""
+    lines = [line for line in who.get("/v1/events/stream").content.split(b"\n") if line.startswith(b"data: ")]
+    return {json.loads(body)["id"]: body for body in (line.removeprefix(b"data: ") for line in lines)}
+
+
+def test_published_events_are_posted_to_whoever_has_chosen_them_byte_for_byte_as_the_stream_tells_them(
+    account: Register, receiver: Neighbour, place: str
+) -> None:
+    me, other = account(), account()
+    endpoint = made(me, receiver.answer(place, 500, 200), event_types=["webhooks.*"])
+    made(other, receiver.at(f"{place}-other"), event_types=["*"])
+    path = f"/v1/webhook-endpoints/{endpoint['id']}"
+    assert me.get(path).json()["event_types"] == ["webhooks.*"]
+    assert me.request("PATCH", path, json={"description": "Ours, nobody else's"}).status_code == 200
+    told(other.request("PATCH", path, json={"event_types": ["*"]}), 404)
+
+    logs = settled(me, 2)
+    assert {each["event_type"] for each in logs} == {"webhooks.EndpointRegistered", "webhooks.EndpointDescribed"}
+    assert {each["status"] for each in logs} == {"delivered"}
+    assert sum(each["attempt_count"] for each in logs) == 3
+    messages = receiver.received(place)
+    expected = streamed(me)
+    for message in messages:
+        event = verified(message, endpoint["signing_secret"])
+        assert message.headers["content-type"] == "application/cloudevents+json"
+        assert message.body == expected[event["id"]]
+        assert [event["id"]] == [each["job_id"] for each in logs if each["event_type"] == event["type"]]
+    assert len({message.headers["webhook-id"] for message in messages}) == 2
+    eventually(lambda: receiver.received(f"{place}-other"))
+    sources = {json.loads(each.body)["source"] for each in receiver.received(f"{place}-other")}
+    assert sources == {f"urn:ledgerline:workspace:{other.workspace_id}"}
+
+
+def test_a_type_that_nobody_publishes_is_refused_with_those_that_there_are(me: Account) -> None:
+    answer = me.post("/v1/webhook-endpoints", json={"url": "https://example.com", "event_types": ["builds.Buildd"]})
+    assert pointed_at(answer) == ["body", "event_types"]
+    assert "builds.BuildSucceeded" in answer.text
+    assert "catalogue.*" in answer.text
+    listed = {each["name"] for each in me.get("/v1/webhook-event-types").json()}
+    assert {"analysis.completed", "builds.BuildSucceeded", "webhooks.EndpointDisabled"} <= listed
+    assert not listed & {"webhooks.EndpointFailing", "webhook.ping"}
 
 
 # --- failing endpoints ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from adapters.operators import parked
 from adapters.operators.metrics import REGISTRY
 from adapters.operators.parked import Done, Filter
 from commands.kernel import Queue, Reaction
-from domain.kernel import Event, Unavailable
+from domain.kernel import Category, Event, State, Unavailable
 from domain.ledger import Recorded
 from infra.settings import Settings
 from tests.core.conftest import House, eventually
@@ -141,6 +141,31 @@ async def test_where_a_workspace_is_one_line_nothing_of_it_passes_what_has_to_be
         await eventually(lambda: nothing_left(house))
 
     assert diary.entries == [("tree-1", 1), ("tree-2", 1), ("tree-3", 1)]
+
+
+async def test_what_few_have_asked_for_makes_no_jobs_for_the_others(house: House) -> None:
+    diary = Diary()
+    reaction = diary.reaction()
+    asked = Category(name="orchardlist", initial=State(), evolve=lambda state, _: state)
+    reaction = Reaction(**{name: getattr(reaction, name) for name in reaction.__struct_fields__} | {"only_with": asked})
+
+    async def watered_by(workspace_id: str, stream: str) -> None:
+        await house.record(stream, TreeWatered(tree_id="1"), workspace_id=workspace_id)
+
+    async with house.projecting([], [], [reaction]), house.working(reaction):
+        await watered_by("w1", "tree-1")
+        await watered_by("w2", "tree-2")
+        await house.caught_up("jobs")
+        assert await nothing_left(house)
+        # Its own stream begins in the same page as what it has asked for.
+        await watered_by("w1", "orchardlist-w1")
+        await watered_by("w2", "tree-2")
+        await watered_by("w1", "tree-3")
+        await watered_by("w1", "tree-4")
+        await house.caught_up("jobs")
+        await eventually(lambda: nothing_left(house))
+
+    assert sorted(diary.entries) == [("orchardlist-w1", 1), ("tree-3", 1), ("tree-4", 1)]
 
 
 def _refuse_tree_one(recorded: Recorded) -> None:

@@ -59,6 +59,10 @@ EXAMPLES = (
 FURTHER = (
     Example(replace(begun, force=True), [queued]),
     Example(
+        ChangeEndpoint(endpoint_id="end-1", workspace_id="w1", description="Ours"),
+        [ada, replace(endpoint, event_types=("webhooks.*",))],
+    ),
+    Example(
         RecordAttempt(
             delivery_id="del-1",
             attempt=1,

@@ -21,7 +21,7 @@ from domain.kernel import Event, Value
 from domain.ledger import Recorded
 from domain.vocabulary import events
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryQueued
-from domain.webhooks.endpoints import UnknownEventType, check_types, endpoint_books
+from domain.webhooks.endpoints import UnknownEventType, check_types, endpoint_books, events_for_endpoints
 from domain.webhooks.messages import Find, Message, OwnAddress, Recipient, Subject, messages
 from domain.webhooks.signing import SIGNERS, Outgoing, standard_webhooks
 from projections.analyses.messages import analysis_completed
@@ -79,8 +79,12 @@ def test_a_message_is_on_an_event_that_ends_its_example(message: Message) -> Non
 
 
 def test_the_list_of_event_types_is_made_from_the_declarations() -> None:
-    assert [each.name for each in event_types()] == list(ON_EVENTS)
-    for each, message in zip(event_types(), ON_EVENTS.values(), strict=True):
+    listed = event_types("https://ledger.example")
+    assert [each.name for each in listed] == [*ON_EVENTS, *events_for_endpoints()]
+    for each in listed:
+        assert check_types((each.name,)) == (each.name,)
+        assert each.published == (each.name not in ON_EVENTS)
+    for each, message in zip(listed, ON_EVENTS.values(), strict=False):
         assert each.description == message.says
         assert each.example == json.decode(message.sample())
         assert set(each.example["data"]) == set(schema_of(each.schema)["properties"])
