@@ -173,8 +173,9 @@ class Drums:
         hertz, ring, rattle, bright, share = self._kit.snare
         t = waves.times(rattle * 3 + self._kit.gate)
         bend = 1 + 0.35 * np.exp(-t / 0.012)
-        phase = np.cumsum(hertz * bend) / RATE
-        head = np.sin(2 * np.pi * phase) + 0.55 * np.sin(2 * np.pi * 1.72 * phase)
+        # Both tones of the head last long enough to be heard as tones: beside the key they say another one.
+        lower, upper = (np.cumsum(tuned(each, self._tonic) * bend) / RATE for each in (hertz, 1.72 * hertz))
+        head = np.sin(2 * np.pi * lower) + 0.55 * np.sin(2 * np.pi * upper)
         head *= np.exp(-t / ring * 2.2) * np.clip(t / 0.0008, 0, 1)
         air = waves.noise(len(t), seed)
         wires = 0.6 * waves.highpass(air, bright) + 0.7 * waves.bandpass(air, 900, 5200)

@@ -44,7 +44,11 @@ class Singer:
         # The development takes its rhythm from another motif of the genre, so that it is news and still at home.
         other = chance.weighted([each for each in tilted if len(each[0]) == STEPS])
         self._news = self._invent(other, chance)
-        self._anchor = len(self._pool) * 2 // 5 + chance.whole(-1, 1)
+        # A tune turns around its tonic. Where it turns around whatever tone lies in the middle of its range, it is
+        # another tune in every key, and one that dwells on the third says the relative major.
+        wanted = len(self._pool) * 2 // 5 + chance.whole(-1, 1)
+        tonics = [place for place, pitch in enumerate(self._pool) if pitch % 12 == setting.tonic]
+        self._anchor = min(tonics, key=lambda place: abs(place - wanted))
         self._inverted = chance.happens(0.5)
         self._blocks: dict[tuple[str, tuple[str, ...]], list[Note]] = {}
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,18 @@ def test_takes_share_tempo_and_key_but_neither_hook_nor_arrangement(genre: str) 
         assert order[0] != order[1]
         tunes = [[(note.beat % 32, note.pitch) for note in notes(score, "melody")][:24] for score in (first, second)]
         assert tunes[0] != tunes[1]
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_a_tune_is_the_same_in_every_key(genre: str) -> None:
+    """As far as its range allows: else the key, not the motif, would say on which tone it dwells."""
+    alike: list[float] = []
+    for seed in range(2):
+        scores = [compose(Brief(genre=genre, seed=seed, seconds=60, key=f"{name} Minor")) for name in theory.NAMES[::2]]
+        tunes = [tuple((note.pitch - score.tonic) % 12 for note in notes(score, "melody")) for score in scores]
+        usual = max(tunes, key=tunes.count)
+        alike += [sum(map(eq, tune, usual)) / len(usual) for tune in tunes]
+    assert sum(alike) / len(alike) > 0.5
 
 
 @pytest.mark.parametrize("genre", GENRES)

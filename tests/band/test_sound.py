@@ -230,6 +230,18 @@ def test_drums_that_ring_are_in_the_key(tonic: int) -> None:
         assert 0.8 * max(hertz, lowest) < found < 1.25 * hertz
 
 
+@pytest.mark.parametrize("tonic", [1, 4, 8])
+def test_both_tones_of_a_snare_are_in_the_key(tonic: int) -> None:
+    hertz = KITS["drill"].snare[0]
+    sound = Drums("drill", tonic).stroke("snare", 0)[round(0.04 * RATE) : round(0.2 * RATE)]
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 1 << 19))
+    frequencies = np.fft.rfftfreq(1 << 19, 1 / RATE)
+    for written in (hertz, 1.72 * hertz):
+        near = np.flatnonzero((frequencies > 0.8 * written) & (frequencies < 1.25 * written))
+        found = float(frequencies[near[spectrum[near].argmax()]])
+        assert min(abs(12 * np.log2(found / tone)) for tone in tones(tonic)) < 0.5, (written, found)
+
+
 def tones(tonic: int) -> list[float]:
     """The tonics and fifths of a key, Hz."""
     return [waves.frequency(pitch) for pitch in range(12, 84) if (pitch - tonic) % 12 in {0, 7}]
