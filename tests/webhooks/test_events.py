@@ -21,7 +21,7 @@ from domain.webhooks.endpoints import (
     events_for_endpoints,
 )
 from tests import history
-from tests.webhooks.scene import NOON, WORKSPACE, PublishedLog, Scene, stored
+from tests.scene import NOON, WORKSPACE, PublishedLog, Scene, stored
 from tests.webhooks.test_deliveries import answer
 from tests.webhooks.test_endpoints import registered
 from tests.webhooks.test_messages import verified_at
