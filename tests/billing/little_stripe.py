@@ -16,6 +16,8 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.answering import Answering
+
 
 class LittleStripe:
     """One account; `secret` signs its webhooks."""
@@ -177,9 +179,7 @@ def little_stripe() -> Iterator[LittleStripe]:
     """A small Stripe that listens on loopback."""
     stripe = LittleStripe()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Answering, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._serve()
 
@@ -200,9 +200,6 @@ def little_stripe() -> Iterator[LittleStripe]:
             self.send_header("content-length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

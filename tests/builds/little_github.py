@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from domain.sections import Secret, Url
+from tests.answering import Answering
 from tests.builds.little_actions import LittleActions, Run
 
 APP, SECRET = "Iv1.app", "It's a Secret to Everybody"
@@ -40,12 +41,7 @@ class LittleGithub:
         self.asked: list[tuple[str, str, Any]] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
+        class Handler(Answering, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.headers.get("Transfer-Encoding") == "chunked":
@@ -57,7 +53,7 @@ class LittleGithub:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.actions = LittleActions(self.url)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
     def host(self) -> str:

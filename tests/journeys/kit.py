@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import psutil
@@ -35,6 +35,7 @@ from infra.embedded.nats import EmbeddedNats
 from infra.embedded.processes import free_ports, spawn
 from infra.migrate import migrate
 from infra.settings import Settings
+from tests.answering import Answering
 from tests.ears import sounds
 from tests.journeys.forked import Forked
 
@@ -470,9 +471,8 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Answering, BaseHTTPRequestHandler):
     server: _Server
-    protocol_version: ClassVar[str] = "HTTP/1.1"  # type: ignore[misc]  # the library declares it as an instance's
     timeout = 10
 
     def _take(self) -> None:
@@ -495,9 +495,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
     do_GET = do_POST = _take  # noqa: N815 - the library's names
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
 
 
 # --- recordings -------------------------------------------------------------------------------------------------------

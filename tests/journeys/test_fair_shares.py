@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ import pytest
 from msgspec import json
 
 from domain.sections import Url
+from tests.answering import Answering
 from tests.identity.crowd import new_email, start
 from tests.identity.postbox import Postbox, postbox
 from tests.journeys.kit import ROOT, Account, Neighbour, NewStack, Stack, eventually, register
@@ -40,9 +41,7 @@ class TarPit:
         self._lock = threading.Lock()
         pit = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version: ClassVar[str] = "HTTP/1.1"  # type: ignore[misc]  # the library declares it as an instance's
-
+        class Handler(Answering, BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 with pit.holding("POST"):
@@ -67,9 +66,6 @@ class TarPit:
                     self.send_response(status)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-                """Say nothing."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
