@@ -8,7 +8,7 @@ import hmac
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -32,6 +32,8 @@ TOKEN_SECONDS, TOKENS_MAX = 3000.0, 512
 #: What workflows are run and followed with.
 WORKFLOW_PERMISSIONS = {"actions": "write", "contents": "read"}
 VERSION = "2022-11-28"
+#: How long GitHub is not asked again where it says "too often" and not for how long, and the longest that is believed.
+LIMITED_SECONDS, LIMITED_SECONDS_MAX = 60.0, 3600.0
 
 
 class GithubUnavailable(Unavailable):
@@ -40,6 +42,10 @@ class GithubUnavailable(Unavailable):
 
 class GithubIsBusy(GithubUnavailable):
     """GitHub takes no more questions of our app for a while, because there were too many. Try again later."""
+
+
+class GithubKnowsNoApp(GithubUnavailable):
+    """GitHub does not accept this service's app. Its operator has to mend the app's id or its private key."""
 
 
 class Told(NamedTuple):
@@ -71,8 +77,11 @@ class Repo(Struct, frozen=True):
 class GithubApp:
     """The app: its own token is signed with its private key, and each installation has one for an hour."""
 
-    def __init__(self, settings: Github) -> None:
+    def __init__(self, settings: Github, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._clock = clock
+        #: Until when GitHub is not asked in the name of whom: the app, an installation, or a person's token.
+        self._limited: dict[str, float] = {}
         self._api = str(settings.github_api_url).rstrip("/")
         self._tokens: OrderedDict[tuple[int, str], tuple[str, float]] = OrderedDict()
         self._party = Party(seconds_max=ANSWER_SECONDS_MAX, bytes_max=ANSWER_BYTES_MAX)
@@ -142,7 +151,7 @@ class GithubApp:
         repos: list[Repo] = []
         for page in range(1, PAGES_MAX + 1):
             url = f"{self._api}/installation/repositories?per_page=100&page={page}"
-            status, answer = await self._ask("GET", url, token)
+            status, answer = await self._ask("GET", url, token, limited_as=f"{installation_id}")
             found = answer.get("repositories", []) if status == 200 else []
             repos += map(_repo, found)
             if len(found) < 100:
@@ -157,7 +166,9 @@ class GithubApp:
     async def _token(self, installation_id: int, narrowed: dict[str, Any] | None = None) -> str | None:
         """A token of an installation, for an hour."""
         url = f"{self._api}/app/installations/{installation_id}/access_tokens"
-        status, answer = await self._ask("POST", url, self._own_token(), body=narrowed or {})
+        status, answer = await self._ask("POST", url, self._own_token(), body=narrowed or {}, limited_as="app")
+        if status == 401:
+            raise GithubKnowsNoApp
         return str(answer["token"]) if status == 201 else None
 
     async def as_installation(
@@ -170,7 +181,7 @@ class GithubApp:
             token = await self._kept_token(key, full_name)
             if token is None:
                 return None
-            told = await self._tell(method, f"{self._api}{path}", token, body=body)
+            told = await self._tell(method, f"{self._api}{path}", token, body=body, limited_as=f"{installation_id}")
             if told.status != 401:
                 return told
             # It was taken back before its time.
@@ -179,7 +190,7 @@ class GithubApp:
 
     async def _kept_token(self, key: tuple[int, str], full_name: str) -> str | None:
         kept, until = self._tokens.get(key, ("", 0.0))
-        now = time.monotonic()
+        now = self._clock()
         if kept and now < until:
             return kept
         narrowed = {"repositories": [full_name.rpartition("/")[2]], "permissions": WORKFLOW_PERMISSIONS}
@@ -198,13 +209,23 @@ class GithubApp:
         return jwt.encode({"iat": now - 60, "exp": now + 540, "iss": self._settings.github_app_id}, key, "RS256")
 
     async def _ask(
-        self, method: str, url: str, token: str | None = None, *, body: object = None
+        self, method: str, url: str, token: str | None = None, *, body: object = None, limited_as: str = ""
     ) -> tuple[int, dict[str, Any]]:
-        told = await self._tell(method, url, token, body=body)
+        told = await self._tell(method, url, token, body=body, limited_as=limited_as)
         return told.status, told.body if isinstance(told.body, dict) else {}
 
-    async def _tell(self, method: str, url: str, token: str | None = None, *, body: object = None) -> Told:
-        headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
+    async def _tell(
+        self, method: str, url: str, token: str | None = None, *, body: object = None, limited_as: str = ""
+    ) -> Told:
+        # Whoever goes on asking while a limit holds may be banned.
+        limited_as = limited_as or token or ""
+        if self._clock() < self._limited.get(limited_as, 0.0):
+            raise GithubIsBusy
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "User-Agent": "Ledgerline",
+            "X-GitHub-Api-Version": VERSION,
+        }
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         if "/login/" in url:
@@ -214,11 +235,15 @@ class GithubApp:
         try:
             sent = None if body is None else json.encode(body)
             answer = await self._party.ask(method, url, headers=headers, body=sent)
-            if answer.status == 429 or (answer.status == 403 and _is_limited(answer.headers)):
+            told = json.decode(answer.body) if answer.body and answer.status < 500 else None
+            if _is_limited(answer.status, answer.headers, told):
+                now = self._clock()
+                self._limited = {each: until for each, until in self._limited.items() if now < until}
+                self._limited[limited_as] = now + _limited_seconds(answer.headers)
                 raise GithubIsBusy
             if answer.status >= 500:
                 raise GithubUnavailable
-            return Told(answer.status, answer.headers, json.decode(answer.body) if answer.body else None)
+            return Told(answer.status, answer.headers, told)
         except (NoAnswer, DecodeError, RecursionError) as problem:
             raise GithubUnavailable from problem
 
@@ -237,9 +262,26 @@ async def _in_time() -> AsyncIterator[None]:
         raise GithubUnavailable from late
 
 
-def _is_limited(headers: Mapping[str, str]) -> bool:
-    """Whether a refusal is one for now only: GitHub says 403 to those who ask too often, too."""
-    return headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+def _is_limited(status: int, headers: Mapping[str, str], told: object) -> bool:
+    """Whether a refusal is for now only: GitHub says 403 to those who ask too often, too, sometimes in words alone."""
+    if status != 403:
+        return status == 429
+    said = str(told.get("message", "")) if isinstance(told, dict) else ""
+    return headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers or "rate limit" in said.lower()
+
+
+def _limited_seconds(headers: Mapping[str, str]) -> float:
+    """How long to wait: so many seconds, or until a moment in seconds since 1970, or a minute where nothing is said."""
+    try:
+        if "Retry-After" in headers:
+            seconds = float(headers["Retry-After"])
+        elif headers.get("X-RateLimit-Remaining") == "0":
+            seconds = float(headers["X-RateLimit-Reset"]) - time.time()
+        else:
+            seconds = LIMITED_SECONDS
+    except (KeyError, ValueError):
+        seconds = LIMITED_SECONDS
+    return min(max(seconds, 0.0), LIMITED_SECONDS_MAX) if seconds == seconds else LIMITED_SECONDS  # noqa: PLR0124
 
 
 def _repo(facts: dict[str, Any]) -> Repo:

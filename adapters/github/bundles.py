@@ -7,6 +7,7 @@ So each is unpacked into a folder of its own name, and what begins as a program 
 from __future__ import annotations
 
 import hashlib
+import shutil
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,23 @@ class Unpacking:
     bytes_max: int
     _bytes: int = 0
     _entries: int = 0
+
+    def take(self, file: Path, name: str, content_type: str) -> None:
+        """Take an artifact as GitHub's store gives it: a zip file, or the one file that it is; raises NotDone."""
+        with file.open("rb") as opened:
+            begins = opened.read(2)
+        if "zip" in content_type or begins == b"PK":
+            self.unpack(file, name)
+            return
+        self._entries += 1
+        self._bytes += file.stat().st_size
+        if self._entries > ENTRIES_MAX or self._bytes > self.bytes_max:
+            raise _refused(name, f"it is more than {self.bytes_max} bytes")
+        folder = self.root / name
+        folder.mkdir()
+        kept = shutil.copyfile(file, folder.joinpath(*_parts(name, name)))
+        if head(kept)[:4] == _ELF:
+            kept.chmod(0o755)
 
     def unpack(self, archive: Path, name: str) -> None:
         """Unpack an artifact into a folder of its name, and zip files in it beside themselves; raises NotDone."""

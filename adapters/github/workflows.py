@@ -6,7 +6,7 @@ import asyncio
 import base64
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,7 +68,10 @@ class GithubWorkflows(ports.Workflows):
         commit = commit_sha or (name if COMMIT.fullmatch(name) else "")
         if not commit:
             kind = "tags/" if ref.startswith("refs/tags/") else ""
-            found = await self._told(place, f"/commits/{quote(kind + branch)}", missing=f"no branch or tag {branch}")
+            # GitHub calls a name that nothing has unprocessable, and a repository without any commit a conflict.
+            found = await self._told(
+                place, f"/commits/{quote(kind + branch)}", missing=f"no branch or tag {branch}", absent=(404, 409, 422)
+            )
             commit = str(found.get("sha"))
         tags = [name] if ref.startswith("refs/tags/") else await self._tags(place, commit)
         return FoundSource(
@@ -132,8 +135,13 @@ class GithubWorkflows(ports.Workflows):
         return RunLook(status="running", step=step, progress=progress)
 
     async def _jobs(self, place: Place, run_id: int) -> list[dict[str, Any]]:
-        found = await self._told(place, f"/actions/runs/{run_id}/jobs?per_page=100", missing="no such run any more")
-        jobs: list[dict[str, Any]] = found.get("jobs", [])
+        jobs: list[dict[str, Any]] = []
+        for page in range(1, PAGES_MAX + 1):
+            path = f"/actions/runs/{run_id}/jobs?per_page=100&page={page}"
+            found = (await self._told(place, path, missing="no such run any more")).get("jobs", [])
+            jobs += found
+            if len(found) < 100:
+                break
         return jobs
 
     async def failure(self, place: Place, run_id: int, conclusion: str) -> RunFailure:
@@ -186,36 +194,39 @@ class GithubWorkflows(ports.Workflows):
         unpacked.mkdir()
         packed.mkdir()
         unpacking = Unpacking(unpacked, 2 * self._artifact_bytes_max)
-        for each in sorted(listed, key=lambda one: str(one.get("name"))):
-            name = str(each.get("name"))
+        # A run that was begun again may have left the same name twice: the later one counts.
+        newest = {str(each.get("name")): each for each in sorted(listed, key=lambda one: int(one["id"]))}
+        for name, each in sorted(newest.items()):
             if each.get("expired") or not re.fullmatch(r"[^/\\\x00-\x1f:]{1,200}", name) or name in (".", ".."):
                 continue
             archive = folder / "artifact.zip"
             path = f"/actions/artifacts/{int(each['id'])}/zip"
-            await self._download(
+            kind = await self._download(
                 place, path, archive, self._artifact_bytes_max, DOWNLOAD_SECONDS_MAX, f"the artifact {name}"
             )
-            await asyncio.to_thread(unpacking.unpack, archive, name)
+            await asyncio.to_thread(unpacking.take, archive, name, kind)
             archive.unlink()
         return await asyncio.to_thread(plug_ins, unpacked, packed)
 
-    async def _download(self, place: Place, path: str, to: Path, size_max: int, seconds_max: float, what: str) -> None:
-        """Fetch what GitHub keeps elsewhere: it answers where, and nothing of ours is told there."""
+    async def _download(self, place: Place, path: str, to: Path, size_max: int, seconds_max: float, what: str) -> str:
+        """Fetch what GitHub keeps elsewhere: it answers where, and nothing of ours is told there. Gives its type."""
         answer = await self._request(place, "GET", path)
         location = answer.headers.get("Location", "")
         if answer.status not in (301, 302, 307) or not location:
             raise NotDone("artifact_refused", f"GitHub does not give out {what} of the run any more.")
         try:
-            await self._web.fetch(location, to, size_max=size_max, seconds_max=seconds_max)
+            return (await self._web.fetch(location, to, size_max=size_max, seconds_max=seconds_max)).content_type
         except Exception as problem:
             if not hasattr(problem, "transient"):
                 raise
             said = f"GitHub's store did not give out {what} of the run: {problem}"
             raise (NotNow(said) if problem.transient else NotDone("artifact_refused", said)) from problem
 
-    async def _told(self, place: Place, path: str, missing: str = "no such repository") -> dict[str, Any]:
+    async def _told(
+        self, place: Place, path: str, missing: str = "no such repository", absent: Collection[int] = (404,)
+    ) -> dict[str, Any]:
         status, answer = await self._ask(place, "GET", path)
-        if status == 404:
+        if status in absent:
             raise NotDone("not_at_github", f"GitHub shows our app {missing} in {place.full_name}.")
         if status != 200 or not isinstance(answer, dict):
             raise _refusal(status, answer, place, "")
@@ -256,6 +267,10 @@ def _progress(jobs: Sequence[dict[str, Any]]) -> tuple[str, int]:
 def _refusal(status: int, answer: Any, place: Place, workflow: str) -> Exception:
     """What it means that GitHub does not do it."""
     said = str(answer.get("message", ""))[:300] if isinstance(answer, dict) else ""
+    if status in (301, 302, 307, 308):
+        return NotDone(
+            "not_at_github", f"{place.full_name} is called otherwise at GitHub by now. Link the repository again."
+        )
     if status == 404:
         return NotDone(
             "workflow_not_found", f"There is no workflow {workflow} in {place.full_name} that our app may see."

@@ -16,6 +16,18 @@ INPUTS = frozenset(
     "build_id commit_sha version_number build_number platforms formats release_type flags clean_build".split()  # noqa: SIM905
 )
 HEAD = "a" * 40
+Query = dict[str, list[str]]
+
+
+PRIMARY = (
+    403,
+    "API rate limit exceeded for installation ID 7.",
+    {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1790000000"},
+)
+#: What GitHub says of the keys of a dispatch.
+PERMITTED = frozenset({"ref", "inputs", "return_run_details"})
+INPUTS_MAX, INPUT_CHARACTERS_MAX = 25, 65_535
+PER_PAGE, PER_PAGE_MAX = 30, 100
 
 
 @dataclass
@@ -31,6 +43,9 @@ class Run:
     conclusion: str | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: dict[str, bytes] = field(default_factory=dict)
+    #: Names of artifacts that were left as the one file that they are, and of those that GitHub has thrown away.
+    unzipped: set[str] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
     logs: dict[int, bytes] = field(default_factory=dict)
     url: str = "https://github.com/ada/my-plugin/actions/runs/1"
 
@@ -73,11 +88,18 @@ class LittleActions:
 
     def __init__(self, store: str) -> None:
         self.workflows = {"build.yml": INPUTS}
+        #: Inputs that the workflow wants, and workflows that nobody may dispatch, with what GitHub says of that.
+        self.required = frozenset({"build_id", "commit_sha"})
+        self.not_dispatched: dict[str, str] = {}
         self.runs: list[Run] = []
         self.named = True
-        self.old = False
-        #: What is asked next so often is one question too many.
+        #: The status with which an older server refuses a wish that it does not know; 0: it knows it.
+        self.old = 0
+        #: What is asked next so often is one question too many, and how that is said.
         self.busy = 0
+        self.busy_says: tuple[int, str, dict[str, str]] = PRIMARY
+        #: Whether the repository is called otherwise by now.
+        self.moved = False
         self.version_file: str | None = None
         self.tags: dict[str, str] = {}
         self.branches = {"main": HEAD, "next": "b" * 40}
@@ -94,8 +116,11 @@ class LittleActions:
         """What is asked of `/repos/ada/my-plugin` and what is in it: status, body, headers."""
         if self.busy:
             self.busy -= 1
-            limits = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1790000000"}
-            return 403, {"message": "API rate limit exceeded for installation ID 7."}, limits
+            status, message, limits = self.busy_says
+            return status, {"message": message}, limits
+        if self.moved:
+            place = {"Location": f"{self._store}/repositories/1{path}"}
+            return 301 if method == "GET" else 307, {"message": "Moved Permanently"}, place
         for pattern, method_of, answer in (
             (r"", "GET", self._repository),
             (r"/commits/(.+)", "GET", self._commit),
@@ -115,15 +140,15 @@ class LittleActions:
                 return answer(*found.groups(), query=parse_qs(query), sent=sent)
         return 404, {"message": "Not Found"}, {}
 
-    def stored(self, name: str) -> bytes | None:
-        """What lies in the store elsewhere, to which GitHub leads."""
+    def stored(self, name: str) -> tuple[bytes, str] | None:
+        """What lies in the store elsewhere, to which GitHub leads, and its type."""
         kind, _, number = name.partition("-")
         for run in self.runs:
             if kind == "log" and int(number) in run.logs:
-                return run.logs[int(number)]
-            for nth, data in enumerate(run.artifacts.values()):
+                return run.logs[int(number)], "text/plain; charset=utf-8"
+            for nth, (called, data) in enumerate(run.artifacts.items()):
                 if kind == "artifact" and int(number) == run.id * 100 + nth:
-                    return data
+                    return data, "application/octet-stream" if called in run.unzipped else "application/zip"
         return None
 
     def _repository(self, **_: Any) -> tuple[int, Any, dict[str, str]]:
@@ -133,8 +158,8 @@ class LittleActions:
         sha = self.tags.get(ref.removeprefix("tags/")) if ref.startswith("tags/") else self.branches.get(ref)
         return (200, {"sha": sha}, {}) if sha else (422, {"message": f"No commit found for SHA: {ref}"}, {})
 
-    def _tags(self, **_: Any) -> tuple[int, Any, dict[str, str]]:
-        return 200, [{"name": name, "commit": {"sha": sha}} for name, sha in self.tags.items()], {}
+    def _tags(self, *, query: Query, **_: Any) -> tuple[int, Any, dict[str, str]]:
+        return 200, _page([{"name": name, "commit": {"sha": sha}} for name, sha in self.tags.items()], query), {}
 
     def _version(self, **_: Any) -> tuple[int, Any, dict[str, str]]:
         if self.version_file is None:
@@ -145,12 +170,25 @@ class LittleActions:
     def _dispatch(self, workflow: str, *, sent: Any, **_: Any) -> tuple[int, Any, dict[str, str]]:
         if workflow not in self.workflows:
             return 404, {"message": "Not Found"}, {}
-        if self.old and "return_run_details" in sent:
-            return 422, {"message": 'Invalid request.\n\n"return_run_details" is not a permitted key.'}, {}
-        if sent["ref"] not in {*self.branches, *self.tags}:
+        unknown = sorted({*sent} - PERMITTED) or (
+            ["return_run_details"] if self.old and "return_run_details" in sent else []
+        )
+        if unknown:
+            said = f'Invalid request.\n\n"{unknown[0]}" is not a permitted key.'
+            return self.old or 422, {"message": said}, {}
+        if workflow in self.not_dispatched:
+            return 422, {"message": self.not_dispatched[workflow]}, {}
+        inputs = sent.get("inputs", {})
+        if not isinstance(sent.get("ref"), str) or not all(isinstance(each, str) for each in inputs.values()):
+            return 422, {"message": "Invalid request.\n\nFor 'properties/ref', nil is not a string."}, {}
+        if sent["ref"].removeprefix("refs/heads/").removeprefix("refs/tags/") not in {*self.branches, *self.tags}:
             return 422, {"message": f"No ref found for: {sent['ref']}"}, {}
-        if unexpected := sorted({*sent["inputs"]} - self.workflows[workflow]):
+        if len(inputs) > INPUTS_MAX or len(json.dumps(inputs)) > INPUT_CHARACTERS_MAX:
+            return 422, {"message": "inputs are too large."}, {}
+        if unexpected := sorted({*inputs} - self.workflows[workflow]):
             return 422, {"message": f"Unexpected inputs provided: {json.dumps(unexpected)}"}, {}
+        if lacking := sorted(name for name in self.required & self.workflows[workflow] if not inputs.get(name)):
+            return 422, {"message": f"Required input '{lacking[0]}' not provided"}, {}
         run = Run(
             id=30433642 + len(self.runs),
             workflow=workflow,
@@ -163,11 +201,12 @@ class LittleActions:
             return 204, None, {}
         return 200, {"workflow_run_id": run.id, "run_url": f"/runs/{run.id}", "html_url": run.url}, {}
 
-    def _runs(self, workflow: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
+    def _runs(self, workflow: str, *, query: Query, **_: Any) -> tuple[int, Any, dict[str, str]]:
         if workflow not in self.workflows:
             return 404, {"message": "Not Found"}, {}
         found = [each.told() for each in reversed(self.runs) if each.workflow == workflow]
-        return 200, {"total_count": len(found), "workflow_runs": found}, {}
+        found = [each for each in found if query.get("event", [each["event"]]) == [each["event"]]]
+        return 200, {"total_count": len(found), "workflow_runs": _page(found, query)}, {}
 
     def _at(self, number: str) -> Run | None:
         return next((each for each in self.runs if each.id == int(number)), None)
@@ -176,9 +215,11 @@ class LittleActions:
         run = self._at(number)
         return (200, run.told(), {}) if run else (404, {"message": "Not Found"}, {})
 
-    def _jobs(self, number: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
+    def _jobs(self, number: str, *, query: Query, **_: Any) -> tuple[int, Any, dict[str, str]]:
         run = self._at(number)
-        return (200, {"total_count": len(run.jobs), "jobs": run.jobs}, {}) if run else (404, {}, {})
+        if run is None:
+            return 404, {"message": "Not Found"}, {}
+        return 200, {"total_count": len(run.jobs), "jobs": _page(run.jobs, query)}, {}
 
     def _cancel(self, number: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
         run = self._at(number)
@@ -189,20 +230,37 @@ class LittleActions:
         run.status, run.conclusion = "completed", "cancelled"
         return 202, {}, {}
 
-    def _artifacts(self, number: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
+    def _artifacts(self, number: str, *, query: Query, **_: Any) -> tuple[int, Any, dict[str, str]]:
         run = self._at(number)
-        assert run is not None
+        if run is None:
+            return 404, {"message": "Not Found"}, {}
         found = [
-            {"id": run.id * 100 + nth, "name": name, "size_in_bytes": len(data), "expired": False}
+            {"id": run.id * 100 + nth, "name": name, "size_in_bytes": len(data), "expired": name in run.expired}
             for nth, (name, data) in enumerate(run.artifacts.items())
         ]
-        return 200, {"total_count": len(found), "artifacts": found}, {}
+        return 200, {"total_count": len(found), "artifacts": _page(found, query)}, {}
 
     def _moved(self, number: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
-        return 302, None, {"Location": f"{self._store}/store/artifact-{number}?sig=abc"}
+        for run in self.runs:
+            for nth, name in enumerate(run.artifacts):
+                if int(number) == run.id * 100 + nth and name in run.expired:
+                    return 410, {"message": "Artifact has expired"}, {}
+        return self._led(f"artifact-{number}")
 
     def _log(self, number: str, **_: Any) -> tuple[int, Any, dict[str, str]]:
-        return 302, None, {"Location": f"{self._store}/store/log-{number}?sig=abc"}
+        return self._led(f"log-{number}")
+
+    def _led(self, name: str) -> tuple[int, Any, dict[str, str]]:
+        if self.stored(name) is None:
+            return 404, {"message": "Not Found"}, {}
+        return 302, None, {"Location": f"{self._store}/store/{name}?sig=abc"}
+
+
+def _page(found: list[Any], query: Query) -> list[Any]:
+    """One page of a list: 30 where nobody says how many, and never more than 100."""
+    size = min(int(query.get("per_page", [str(PER_PAGE)])[0]), PER_PAGE_MAX)
+    begin = (int(query.get("page", ["1"])[0]) - 1) * size
+    return found[begin : begin + size]
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:

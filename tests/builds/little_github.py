@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,11 @@ class LittleGithub:
         if path.startswith("/store/"):
             assert "Authorization" not in to.headers, "a token goes to the store elsewhere"
             stored = self.actions.stored(path.removeprefix("/store/"))
-            self._send(to, 404 if stored is None else 200, stored or b"")
+            data, kind = stored or (b"", "text/plain")
+            self._send(to, 404 if stored is None else 200, data, {"Content-Type": kind})
+            return
+        if refusal := _not_as_asked_for(to, path, body):
+            self._send(to, refusal[0], json.dumps({"message": refusal[1]}).encode())
             return
         sent = json.loads(body or b"{}")
         self.asked.append((method, path, sent))
@@ -118,7 +123,8 @@ class LittleGithub:
             return 401, {"message": "Bad credentials"}, {}
         if self.tokens[token] != ["my-plugin"]:
             return 404, {"message": "Not Found"}, {}
-        if "/actions/" in path and self.permissions[token].get("actions") != "write":
+        has = self.permissions[token].get("actions" if "/actions/" in path else "contents")
+        if path and (has is None or (method == "POST" and has != "write")):
             return 403, {"message": "Resource not accessible by integration"}, {}
         return self.actions.answer(method, path, query, sent)
 
@@ -127,8 +133,8 @@ class LittleGithub:
             known = sent["code"] in self.people and sent["client_secret"] == "app-secret"
             return 200, {"access_token": sent["code"]} if known else {"error": "bad_verification_code"}
         if path == "/app/installations/7/access_tokens":
-            claims = jwt.decode(token, self.key.public_key(), ["RS256"], issuer=APP)
-            assert claims["exp"] - claims["iat"] <= 660
+            if refusal := self._no_app(token):
+                return 401, {"message": refusal}
             only = sent.get("repositories")
             if only and not {*only} <= {each["name"] for each in self.repositories}:
                 return 422, {"message": "There is at least one repository that does not exist or is not accessible"}
@@ -143,6 +149,18 @@ class LittleGithub:
         if path == "/installation/repositories" and token in self.tokens:
             return 200, {"repositories": self.repositories}
         return 401 if method == "GET" else 404, {"message": "Bad credentials"}
+
+    def _no_app(self, token: str) -> str | None:
+        """Why a token is not that of the app; ten minutes from now are the most that is taken."""
+        try:
+            claims = jwt.decode(
+                token, self.key.public_key(), ["RS256"], issuer=APP, options={"require": ["exp", "iat"]}
+            )
+        except jwt.InvalidTokenError:
+            return "A JSON web token could not be decoded"
+        if claims["exp"] > time.time() + 600:
+            return "'Expiration time' claim ('exp') is too far in the future"
+        return None
 
     def _git(self, to: BaseHTTPRequestHandler, method: str, path: str, query: str, body: bytes) -> None:
         """Git's smart HTTP; every repository is private."""
@@ -182,6 +200,23 @@ class LittleGithub:
         to.send_header("Content-Length", str(len(body)))
         to.end_headers()
         to.wfile.write(body)
+
+
+def _not_as_asked_for(to: BaseHTTPRequestHandler, path: str, body: bytes) -> tuple[int, str] | None:
+    """What GitHub refuses of every request, whatever it asks for."""
+    agent = to.headers.get("User-Agent", "")
+    if not agent or agent.startswith("Python/"):
+        # It takes any; that of a library is ours by accident.
+        return 403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header."
+    if path.startswith("/login/"):
+        return None
+    if to.headers.get("X-GitHub-Api-Version") not in ("2022-11-28", "2026-03-10"):
+        return 400, "Invalid API version."
+    if to.headers.get("Accept") != "application/vnd.github+json":
+        return 415, "Unsupported 'Accept' header."
+    if body and not isinstance(json.loads(body), dict):
+        return 400, "Body should be a JSON object"
+    return None
 
 
 def deliver(http: httpx.Client, event: str, payload: Any, **changed: str) -> httpx.Response:

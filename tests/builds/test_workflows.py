@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec.structs import replace
 
 from adapters.github.app import GithubApp
@@ -35,10 +36,10 @@ from domain.ledger import Recorded
 from domain.repositories.settings import Github
 from projections.builds.builds import BuildDocument, build_documents
 from tests.builds.examples import asked
-from tests.builds.little_actions import Run, zipped
+from tests.builds.little_actions import INPUTS, Run, zipped
 from tests.builds.little_github import LittleGithub
 from tests.runner.test_parts import LIBRARY, PROGRAM
-from tests.scene import Scene
+from tests.scene import NOON, Scene
 
 modules("commands")
 
@@ -205,7 +206,11 @@ async def studio(github: LittleGithub) -> AsyncIterator[Studio]:
     """A project of ada's that GitHub builds, and nothing asked for yet."""
     github.forget_runs()
     settings = github.settings() | {"github_url": Github().github_url}
-    app = GithubApp(Github(**settings))
+
+    def seconds() -> float:
+        return (scene.now - NOON).total_seconds()
+
+    app = GithubApp(Github(**settings), seconds)
     web = Outbound(allow=["127.0.0.1"])
     scene = Scene(context=replace(Scene().context, workspace_id="w1"), settings={"workflow_poll_seconds": 10.0})
     made = Studio(github, scene)
@@ -283,11 +288,11 @@ async def test_what_comes_out_is_all_that_was_asked_for_or_the_build_has_failed(
     assert studio.stored() == {}
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(("named", "old"), [(True, 422), (True, 400), (False, 422)])
 async def test_a_server_that_does_not_say_which_run_it_is_is_asked_for_the_one_of_this_name(
-    studio: Studio, named: bool
+    studio: Studio, named: bool, old: int
 ) -> None:
-    studio.github.actions.old, studio.github.actions.named = True, named
+    studio.github.actions.old, studio.github.actions.named = old, named
     await studio.wish(wanted)
     assert studio.document.github_run_id == (studio.run.id if named else None)
     studio.run.succeeds(**LEFT)
@@ -380,7 +385,7 @@ async def test_a_build_that_is_cancelled_ends_at_github_and_the_other_way_round(
 async def test_a_build_that_is_cancelled_while_github_is_asked_for_it_is_ended_there(
     studio: Studio, monkeypatch: pytest.MonkeyPatch, old: bool
 ) -> None:
-    studio.github.actions.old = old
+    studio.github.actions.old = 422 * old
     dispatch = studio.scene.more[Workflows].dispatch
     # Whoever follows the cancelling was quicker, and found nothing that was running.
     monkeypatch.setattr(sys.modules[__name__], "MINE", tuple(each for each in MINE if each != "cancel-workflow"))
@@ -438,8 +443,24 @@ async def test_what_github_refuses_fails_the_build_with_what_to_do(studio: Studi
     assert await refused(2) == (
         "workflow_not_found", "There is no workflow build.yml in ada/my-plugin that our app may see."
     )  # fmt: skip
-    code, why = await refused(3, ref="gone")
-    assert (code, "gone" in why) == ("workflow_refused", True)
+    assert await refused(3, ref="gone") == (
+        "not_at_github", "GitHub shows our app no branch or tag gone in ada/my-plugin."
+    )  # fmt: skip
+    actions.workflows = {"build.yml": INPUTS}
+    for number, said in enumerate(
+        (
+            "Workflow does not have 'workflow_dispatch' trigger",
+            "Cannot trigger a 'workflow_dispatch' on a disabled workflow",
+        ),
+        5,
+    ):
+        actions.not_dispatched = {"build.yml": said}
+        assert await refused(number) == ("workflow_refused", f"GitHub does not run build.yml like that: {said}.")
+    actions.not_dispatched, actions.moved = {}, True
+    assert await refused(7) == (
+        "not_at_github", "ada/my-plugin is called otherwise at GitHub by now. Link the repository again."
+    )  # fmt: skip
+    actions.moved = False
     await studio.wish(DisconnectGithub(workspace_id="w1"))
     assert (await refused(4))[0] == "github_not_connected"
     assert actions.runs == []
@@ -450,6 +471,53 @@ async def test_an_app_that_may_not_run_workflows_is_told_which_permission_it_lac
     await studio.wish(wanted)
     code, why = studio.failure
     assert (code, "Actions, read and write" in why) == ("workflow_not_allowed", True)
+
+
+async def test_an_app_that_github_does_not_know_is_its_operators_and_the_build_waits(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    with monkeypatch.context() as patch:
+        patch.setattr(studio.github, "key", other)
+        await studio.wish(wanted)
+        assert studio.status() == "queued"
+    assert studio.problems == [
+        "GitHub does not accept this service's app. Its operator has to mend the app's id or its private key."
+    ]
+    await studio.later(1)
+    assert studio.run.status == "queued"
+
+
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "headers", "seconds"),
+    [
+        (403, SECONDARY, {"X-RateLimit-Remaining": "4983"}, 60),
+        (429, SECONDARY, {}, 60),
+        (403, SECONDARY, {"Retry-After": "90"}, 90),
+        (429, "Too many", {"Retry-After": "soon"}, 60),
+        (403, "API rate limit exceeded", {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "32503680000"}, 3600),
+    ],
+    ids=["in-words", "429", "retry-after", "nonsense", "in-the-year-3000"],
+)
+async def test_github_is_not_asked_again_while_its_limit_holds(
+    studio: Studio, status: int, message: str, headers: dict[str, str], seconds: int
+) -> None:
+    actions = studio.github.actions
+    actions.busy, actions.busy_says = 1, (status, message, headers)
+    await studio.wish(wanted)
+
+    def questions() -> int:
+        return sum(path.startswith("/repos/") for _, path, _ in studio.github.asked)
+
+    asked_before = questions()
+    await studio.later(seconds - 1)
+    assert (questions(), actions.runs) == (asked_before, [])
+    await studio.later(2)
+    assert studio.run.status == "queued"
+    assert {each[:40] for each in studio.problems} == {"GitHub takes no more questions of our ap"}
 
 
 async def test_who_asks_too_often_waits(studio: Studio) -> None:
@@ -465,6 +533,27 @@ async def test_who_asks_too_often_waits(studio: Studio) -> None:
     await studio.later(10)
     await studio.later(1)
     assert studio.status() == "success"
+
+
+async def test_files_that_are_no_zip_files_are_taken_and_what_github_has_thrown_away_is_not(studio: Studio) -> None:
+    await studio.wish(replace(wanted, platforms=("linux",), formats=("clap",)))
+    studio.run.succeeds(**{"Tube.clap": LIBRARY, "notes.txt": b"words", "old": b"gone"})
+    studio.run.unzipped, studio.run.expired = {"Tube.clap", "notes.txt"}, {"old"}
+    await studio.later(10)
+    assert studio.status() == "success"
+    [kept] = studio.stored().values()
+    assert (kept.file_name, await studio.kept(kept.object_key)) == ("Tube.clap", LIBRARY)
+
+
+async def test_the_job_that_failed_is_found_among_hundreds(studio: Studio) -> None:
+    await studio.wish(wanted)
+    studio.run.fails("the last one", "Build", "src/gain.cpp:12:3: error: no member named 'x'")
+    fine = [
+        {"id": n, "name": f"job {n}", "status": "completed", "conclusion": "success", "steps": []} for n in range(120)
+    ]
+    studio.run.jobs = [*fine, *studio.run.jobs]
+    await studio.later(10)
+    assert "“the last one”" in studio.failure[1]
 
 
 async def test_the_version_of_a_source_at_github_is_that_of_its_tag_or_file(studio: Studio) -> None:
@@ -555,6 +644,16 @@ def test_an_artifact_that_is_not_as_it_should_be_is_refused(tmp_path: Path, data
 
 def test_artifacts_are_bounded_together(tmp_path: Path) -> None:
     noise = hashlib.shake_128(b"noise").digest(300_000)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "file").write_bytes(noise)
+    unpacking = Unpacking(tmp_path / "root", 500_000)
+    unpacking.take(tmp_path / "file", "one", "application/octet-stream")
+    with pytest.raises(NotDone, match="more than 500000 bytes"):
+        unpacking.take(tmp_path / "file", "two", "application/octet-stream")
+    (tmp_path / "file").write_bytes(zipped({"a": b"x" * 99})[:60])
+    for kind in ("application/zip", "application/octet-stream"):
+        with pytest.raises(NotDone, match="no zip file that can be read"):
+            Unpacking(tmp_path / "root", 500_000).take(tmp_path / "file", f"torn as {kind[-3:]}", kind)
     with pytest.raises(NotDone, match="more than 500000 bytes"):
         unpacked(tmp_path, zipped({"a": noise, "b": noise}), bytes_max=500_000)
 

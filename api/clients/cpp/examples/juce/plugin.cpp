@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// A JUCE plug-in that is silent until it is activated: construction waits for nothing, the audio thread reads one atomic.
-#include <juce_audio_utils/juce_audio_utils.h>
+#include <juce_audio_processors/juce_audio_processors.h>
 
 #include "beatconnect/activation.hpp"
 
