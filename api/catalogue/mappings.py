@@ -16,7 +16,7 @@ from api.auth import Asker
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import READ, WRITE, Done, one
 from commands.catalogue.mappings import RemoveMapping, SaveMapping
-from commands.kernel import derived_id
+from commands.kernel import Command, derived_id
 from domain.catalogue.mappings import (
     FIELDS,
     HEADERS_MAX,
@@ -125,8 +125,7 @@ async def save_import_mapping(
     )
     known = mapping_id(asker.workspace_id, name)
     wish = SaveMapping(mapping_id=known, workspace_id=asker.workspace_id, name=name, mapping=mapping)
-    await ports.execute(wish, asker.context)
-    return await _mapping(ports, asker, name)
+    return await _mapping(ports, asker, name, wish)
 
 
 @get("/api/v1/import-mappings", tags=["catalogue"], opt=READ)
@@ -152,6 +151,5 @@ async def remove_import_mapping(name: Name, ports: NamedDependency[Ports], asker
     return Done()
 
 
-async def _mapping(ports: Ports, asker: Asker, name: str) -> Response[bytes]:
-    known = mapping_id(asker.workspace_id, name)
-    return await one(ports, asker, mapping_documents, known)
+async def _mapping(ports: Ports, asker: Asker, name: str, *wishes: Command) -> Response[bytes]:
+    return await one(ports, asker, mapping_documents, mapping_id(asker.workspace_id, name), *wishes)

@@ -108,7 +108,7 @@ async def connect_workspace_tables(
 @get("/api/v1/workspace-tables", tags=["catalogue"], opt={**READ, "statuses": ("404",)}, responses={200: ONE})
 async def get_workspace_tables(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[bytes]:
     """Read where tracks and releases are pushed, and what came of the last push."""
-    return await _tables(ports, asker)
+    return await one(ports, asker, tables_documents, asker.workspace_id)
 
 
 @post(
@@ -121,8 +121,8 @@ async def get_workspace_tables(ports: NamedDependency[Ports], asker: NamedDepend
 async def push_workspace_tables(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> Response[bytes]:
     """Push what the catalogue has into the tables now. Changes are pushed by themselves, ten seconds later."""
     await ports.views.get(tables_documents, asker.workspace_id, asker.workspace_id)
-    await ports.execute(AskPush(workspace_id=asker.workspace_id, push_id=ports.vault.new_id()), asker.context)
-    return await _tables(ports, asker, 202)
+    wish = AskPush(workspace_id=asker.workspace_id, push_id=ports.vault.new_id())
+    return await one(ports, asker, tables_documents, asker.workspace_id, wish, status=202)
 
 
 @delete("/api/v1/workspace-tables", status_code=200, tags=["catalogue"], opt={**ADMIN, "statuses": ("404",)})
@@ -206,7 +206,3 @@ def _told(body: bytes, tables: Tables) -> tuple[Kind, str, tuple[int, ...]] | No
 
 def _secret(ports: Ports, workspace_id: str, connection_id: str) -> str:
     return ports.vault.token(PURPOSE, f"{workspace_id}/{connection_id}")
-
-
-async def _tables(ports: Ports, asker: Asker, status: int = 200) -> Response[bytes]:
-    return await one(ports, asker, tables_documents, asker.workspace_id, status=status)
