@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -25,7 +27,7 @@ SEQUENCE_DIGITS = 19
 _UNREADABLE = json.encode(UNREADABLE)
 
 
-class CloudEvent(Struct, kw_only=True):
+class CloudEvent(Struct, kw_only=True, gc=False):
     """A published event as it is sent. What `data` holds depends on the type alone; the rest is the same for all.
 
     `id` is the same however often and whichever way an event is sent. `sequence` is its position in the log, after
@@ -62,42 +64,61 @@ class Envelopes:
 
         One that this version cannot read is told in its place all the same, `unreadable` and without a schema.
         """
-        type_, schema, data = self._told(row)
+        (
+            position, subject, _, event_id, name, schema_version, time, workspace_id,
+            actor, correlation_id, causation_id, state, traceparent,
+        ) = row  # fmt: skip
+        told = _told(self._url, name, schema_version)
+        schema: str | UnsetType = told.schema
+        try:
+            data = told.data(state)
+        except Exception as problem:  # noqa: BLE001 - that something happened is known even when its facts are not
+            log.warning("published.unreadable", position=position, name=name, problem=repr(problem))
+            data, schema = _UNREADABLE, UNSET
         if data is None:
             return None
         return self._encode(
             CloudEvent(
-                id=row[3],
-                source=source_of(row[7]),
-                type=type_,
-                subject=row[1],
-                time=row[6],
+                id=event_id,
+                source=source_of(workspace_id),
+                type=told.type,
+                subject=subject,
+                time=time,
                 dataschema=schema,
-                partitionkey=row[1],
-                sequence=f"{row[0]:0{SEQUENCE_DIGITS}}",
-                actor=row[8],
-                correlationid=row[9],
-                causationid=UNSET if row[10] is None else row[10],
-                traceparent=row[12] or UNSET,
+                partitionkey=subject,
+                sequence=str(position).zfill(SEQUENCE_DIGITS),
+                actor=actor,
+                correlationid=correlation_id,
+                causationid=UNSET if causation_id is None else causation_id,
+                traceparent=traceparent or UNSET,
                 data=Raw(data),
             )
         )
 
-    def _told(self, row: StoredRow) -> tuple[str, str | UnsetType, bytes | None]:
-        position, name, schema_version, state = row[0], row[4], row[5], row[11]
-        published = by_stored_name().get(name)
-        if published is None:
-            is_known = name in events() or name in renamed()
-            return name, UNSET, None if is_known else _UNREADABLE
-        try:
-            event = codec.decode(name, schema_version, state)
-            # Moments at the ends of the calendar were taken once; there is no way to write them.
-            check_values(event)
-            data = published.data(event)
-        except Exception as problem:  # noqa: BLE001 - that something happened is known even when its facts are not
-            log.warning("published.unreadable", position=position, name=name, problem=repr(problem))
-            return published.type, UNSET, _UNREADABLE
-        return published.type, f"{self._url}{schema_path(published.type, published.version)}", data
+
+class _Told(NamedTuple):
+    """How events of one stored name and version are told: their type, its schema, and what is told of stored facts."""
+
+    type: str
+    schema: str | UnsetType
+    data: Callable[[bytes], bytes | None]
+
+
+@lru_cache(4096)
+def _told(url: str, name: str, schema_version: int) -> _Told:
+    published = by_stored_name().get(name)
+    if published is None:
+        is_known = name in events() or name in renamed()
+        return _Told(name, UNSET, lambda _: None if is_known else _UNREADABLE)
+    is_of_today = schema_version not in published.kind.upcasters
+
+    def data(state: bytes) -> bytes:
+        event = codec.decode(name, schema_version, state)
+        # Moments at the ends of the calendar were taken once; there is no way to write them.
+        check_values(event)
+        return published.data_of(state) if is_of_today else published.data(event)
+
+    return _Told(published.type, f"{url}{schema_path(published.type, published.version)}", data)
 
 
 def schema_path(type_: str, version: int) -> str:

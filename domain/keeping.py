@@ -70,7 +70,10 @@ def _is_checked(kind: object) -> bool:
 
 def check_values(value: object) -> None:
     """Refuse moments that could not be compared, moved or written, and numbers that are none, at whatever depth."""
-    if isinstance(value, datetime):
+    if isinstance(value, msgspec.Struct):
+        for name in checked_fields(type(value)):
+            check_values(getattr(value, name))
+    elif isinstance(value, datetime):
         # A naive one cannot be compared with those that are not; one at the end of the calendar falls off in UTC.
         if value.tzinfo is None or not EARLIEST <= value <= LATEST:
             raise CannotBeKept(problem=NO_MOMENT)
@@ -78,9 +81,6 @@ def check_values(value: object) -> None:
         # JSON has no word for them: they would come back as null.
         if not isfinite(value):
             raise CannotBeKept(problem=NO_NUMBER)
-    elif isinstance(value, msgspec.Struct):
-        for name in checked_fields(type(value)):
-            check_values(getattr(value, name))
     elif isinstance(value, (dict, list, tuple, set, frozenset)):
         for each in value.values() if isinstance(value, dict) else value:
             check_values(each)

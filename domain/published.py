@@ -9,7 +9,7 @@ of an address that may be secret stays here, since nobody can take back what has
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, get_type_hints
@@ -39,12 +39,16 @@ class NoSuchType(Invalid):
 
 
 class Published(Value):
-    """A published event: its `type` outside, the event it tells of, and the `shape` of what is told, in its version."""
+    """A published event: its `type` outside, the event it tells of, and the `shape` of what is told, in its version.
+
+    `read` finds what is told in the stored facts of an event.
+    """
 
     kind: type[Event]
     shape: type[msgspec.Struct]
     type: str
     version: int
+    read: Callable[[bytes], msgspec.Struct]
 
     @property
     def says(self) -> str:
@@ -58,8 +62,11 @@ class Published(Value):
 
     def data(self, event: Event) -> bytes:
         """What is told of an event, as JSON."""
-        told = json.encode(msgspec.convert(event, self.shape, from_attributes=True))
-        return _ADDRESS.sub(rb"://\1", told) if b"://" in told else told
+        return _without_addresses(_encode(msgspec.convert(event, self.shape, from_attributes=True)))
+
+    def data_of(self, state: bytes) -> bytes:
+        """The same bytes, of an event that was stored in today's shape and can be read: several times as fast."""
+        return _without_addresses(_encode(self.read(state)))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of what is told, in the newest version."""
@@ -68,6 +75,13 @@ class Published(Value):
         top = definitions.pop(made["$ref"].rpartition("/")[2])
         top |= {"$schema": DIALECT, "title": self.type, "description": self.says}
         return {**top, "$defs": definitions} if definitions else dict(top)
+
+
+_encode = json.Encoder().encode
+
+
+def _without_addresses(told: bytes) -> bytes:
+    return _ADDRESS.sub(rb"://\1", told) if b"://" in told else told
 
 
 def published(
@@ -94,8 +108,10 @@ def published(
         assert not (is_kept or is_plain) or field.name not in nested, f"{field.name} is not a nested value to tell"
         if not is_kept and field.name not in hidden and (is_plain or field.name in nested):
             shown.append((field.name, hints[field.name], _default(field)))
-    shape = msgspec.defstruct(kind.__name__, shown, kw_only=True, frozen=True, module=kind.__module__)
-    return Published(type=name or name_of(kind), kind=kind, version=version, shape=shape)
+    shape = msgspec.defstruct(kind.__name__, shown, kw_only=True, frozen=True, gc=False, module=kind.__module__)
+    return Published(
+        type=name or name_of(kind), kind=kind, version=version, shape=shape, read=json.Decoder(shape).decode
+    )
 
 
 def _default(field: structs.FieldInfo) -> Any:

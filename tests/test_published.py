@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from msgspec import json
 
+from adapters.log import codec
 from adapters.log.recorder import StoredRow
 from adapters.published import CloudEvent, Envelopes
 from domain.discovery import modules
@@ -164,6 +165,31 @@ def test_every_line_ever_stored_is_told_as_promised(line: history.Line) -> None:
     for schema in schemas()[each.type].values():
         jsonschema_rs.validator_for(schema).validate(told["data"])
     assert set(told["data"]) == set(schemas()[each.type][each.version]["properties"])
+
+
+@pytest.mark.parametrize("line", history.lines(), ids=lambda line: f"{line.name}-{line.schema_version}")
+def test_what_is_told_of_stored_facts_is_what_is_told_of_their_event(line: history.Line) -> None:
+    """To the byte, also where the same facts were written otherwise: spaced, turned round, with more than is known."""
+    each = by_stored_name().get(line.name)
+    if each is None:
+        return
+    slowly = each.data(codec.decode(line.name, line.schema_version, line.facts))
+    facts = json.decode(line.facts)
+    otherwise = json.format(json.encode({"unknown": "://a?b", **dict(reversed(facts.items()))}), indent=1)
+    for state in (line.facts, otherwise):
+        body = ENVELOPES.write(row(line.name, line.schema_version, state))
+        assert body is not None
+        assert body.endswith(b',"data":' + slowly + b"}")
+
+
+def test_facts_of_an_older_shape_are_told_in_the_one_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = by_stored_name()["analyses.AnalysisStarted"].kind
+    monkeypatch.setattr(kind, "upcasters", {0: lambda facts: {**facts, "analysis_id": facts["analysis"]}})
+    body = Envelopes("https://older.example").write(
+        row("analyses.AnalysisStarted", 0, b'{"analysis":"a1","started_at":"2026-11-22T12:00:00Z"}')
+    )
+    assert body is not None
+    assert json.decode(body)["data"] == {"analysis_id": "a1", "started_at": "2026-11-22T12:00:00Z"}
 
 
 @pytest.mark.parametrize("each", published_events().values(), ids=published_events())

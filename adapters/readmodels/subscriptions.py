@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from time import monotonic
@@ -41,7 +41,7 @@ class Wanted(Struct, frozen=True):
     subject: str | None = None
 
 
-class Told(Struct, frozen=True):
+class Told(Struct, frozen=True, gc=False):
     """A published event in its envelope, and its position."""
 
     position: int
@@ -70,7 +70,8 @@ FROM frontier CROSS JOIN head LEFT JOIN LATERAL (
             SELECT {COLUMNS} FROM {TABLE}
             WHERE workspace_id = %(workspace_id)s AND notification_id > %(after)s
               AND notification_id <= frontier.position
-              AND (topic = ANY(%(names)s) OR (topic <> ALL(%(known)s) AND topic LIKE ANY(%(patterns)s)))
+              AND (topic = ANY(%(names)s::text[])
+                   OR (topic <> ALL(%(known)s::text[]) AND topic LIKE ANY(%(patterns)s::text[])))
               AND (%(subject)s::text IS NULL OR originator_id = %(subject)s)
             ORDER BY notification_id LIMIT {PAGE_EVENTS}
         ) AS found
@@ -129,12 +130,16 @@ class Subscriptions:
 
     async def page(self, workspace_id: str, after: int, wanted: Wanted) -> Page:
         """What has happened after a position; raises PositionIsAhead for one that the log has not reached."""
+        return await asyncio.shield(self.read(workspace_id, after, wanted))
+
+    def read(self, workspace_id: str, after: int, wanted: Wanted) -> asyncio.Task[Page]:
+        """The same, begun and not waited for: one page is read while the one before it is on its way."""
         key = (workspace_id, after, wanted)
         reading = self._reading.get(key)
         if reading is None:
             reading = self._reading[key] = asyncio.create_task(self._read(*key), name="subscribers-page")
             reading.add_done_callback(lambda task: self._over(key, task))
-        return await asyncio.shield(reading)
+        return reading
 
     async def first(self, workspace_id: str, after: int, wanted: Wanted) -> Page:
         """The page with which a stream begins: what its reader has been told is done belongs to it, within patience."""
@@ -203,12 +208,21 @@ class Subscriptions:
 
 
 @lru_cache(256)
-def _topics(types: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
-    """The stored names of chosen types, all names that are known, and patterns for those that are not known yet."""
+def _topics(types: tuple[str, ...]) -> tuple[str, str, str]:
+    """The stored names of chosen types, all names that are known, and patterns for those that are not known yet.
+
+    Each is an array as Postgres reads it: some hundred names need not be written anew for every page.
+    """
     chosen = {each.type for each in matching(types)}
     names = [name for name, each in by_stored_name().items() if each.type in chosen]
     patterns = [each.replace("_", r"\_").replace("*", "%") for each in types] or ["%"]
-    return names, [*events(), *renamed()], patterns
+    return _array(names), _array([*events(), *renamed()]), _array(patterns)
+
+
+def _array(texts: Iterable[str]) -> str:
+    """What Postgres reads as an array of texts."""
+    quoted = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
+    return "{" + ",".join(f'"{each}"' for each in quoted) + "}"
 
 
 @provides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from random import getrandbits
@@ -118,14 +119,18 @@ async def _stream(ports: Ports, asker: Asker, wanted: Wanted, position: int, pag
             while True:
                 # What has happened meanwhile may be that whoever reads may not read on.
                 await still(asker)
+                # There is more already: it is read while this is on its way.
+                ahead = subscriptions.read(asker.workspace_id, page.upto, wanted) if page.is_full else None
                 yield _frames(page, position)
                 position = page.upto
                 left = ends_at - monotonic()
                 if subscriptions.is_ending or left <= 0:
                     yield b": this stream ends here, come again\n\n"
                     return
+                if ahead is not None and (page := await asyncio.shield(ahead)).events:
+                    continue
                 silence = min(left, ports.settings.stream_heartbeat_seconds)
-                page = await subscriptions.next(follower, asker.workspace_id, position, wanted, silence)
+                page = await subscriptions.next(follower, asker.workspace_id, page.upto, wanted, silence)
     except Refusal as refusal:
         yield b": %b\n\n" % refusal.sentence.encode()
 

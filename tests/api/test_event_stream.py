@@ -420,7 +420,10 @@ def test_whoever_does_not_read_is_cut_and_harms_nobody(client: httpx.Client, sta
         eventually(lambda: status(me, url) == 200)
         assert "unread_answer" in door.log
         with following(me, url, type="catalogue.*") as source:
-            assert len(source.take(200)) == 200
+            # A hundred pages, each of which is read while the one before it is on its way.
+            assert [each["subject"] for each in source.take(200)] == [f"much-{me.workspace_id}"] * 200
+            assert len({each["sequence"] for each in source.events}) == len(source.events) == 200
+            assert source.events == sorted(source.events, key=lambda each: str(each["sequence"]))
         assert door.memory_bytes - memory < 50 * 1024 * 1024
 
 

@@ -3,6 +3,7 @@
     python -m tests.benchmarks.subscribe [--events 100000] [--rounds 3] [--idle 1000] [--seconds 10]
 
 The reader counts frames and does nothing else; COPY writes all columns of the same rows to one that does as little.
+What the server and Postgres spend on an event does not depend on the neighbours, as the ratio of times does.
 Idle streams are of workspaces of their own, eight each; meanwhile 200 events a second happen in another one, and all
 of them must come.
 """
@@ -24,6 +25,7 @@ import uvloop
 
 from adapters.log.recorder import COLUMNS
 from tests.benchmarks.followers import newcomer
+from tests.benchmarks.job_submission import cpu_seconds
 from tests.benchmarks.session_read import service
 
 _FILL = """
@@ -61,10 +63,19 @@ async def measured(url: str, database: str, server: psutil.Process, args: argpar
             connection.execute(_FILL, {"salt": "a", "workspace": workspace_id, "count": args.events})
         await asyncio.to_thread(caught_up, url, reader, args.events)
         rates, copies = [], []
+        spent = {"server": 0.0, "Postgres": 0.0, "Postgres of COPY": 0.0}
+        postgres = next(each for each in psutil.Process().children() if "postgres" in each.name())
         for _ in range(args.rounds):
+            before = cpu_seconds(server), cpu_seconds(postgres)
             rates.append(await asyncio.to_thread(catch_up, url, reader, args.events))
+            between = cpu_seconds(server), cpu_seconds(postgres)
             copies.append(await asyncio.to_thread(copy, database, workspace_id, args.events))
+            spent["server"] += between[0] - before[0]
+            spent["Postgres"] += between[1] - before[1]
+            spent["Postgres of COPY"] += cpu_seconds(postgres) - between[1]
         ratio = median(a / b for a, b in zip(rates, copies, strict=True))
+        each = ", ".join(f"{name} {used / args.rounds / args.events * 1e6:.1f}" for name, used in spent.items())
+        print(f"microseconds of processor time an event: {each}")
         print(f"catching up over HTTP {median(rates):10,.0f} events/s (goal 20,000)")
         print(f"bare COPY             {median(copies):10,.0f} rows/s; ratio {ratio:.2f} (goal 0.5)")
         idle = await idle_streams(http, url, database, server, args)
