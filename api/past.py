@@ -21,8 +21,9 @@ PARAMETER = "as_of"
 HEADER = b"ledgerline-position"
 _LOC = ("query", PARAMETER)
 
-#: The routes whose answers are made of read models alone, by their names. What is read from anywhere else (states of
-#: the log as they are, books of the catalogue, jobs under way, objects) is as it is now, and must not look older.
+#: The routes whose answers are made of read models alone, or of the log's own list, by their names. What is read from
+#: anywhere else (states of the log as they are, books of the catalogue, limits of settings, jobs under way, objects)
+#: is as it is now, and must not look older.
 LOOKS_BACK = frozenset(
     {
         "get_account_analysis",
@@ -44,6 +45,7 @@ LOOKS_BACK = frozenset(
         "list_activations",
         "list_analyses",
         "list_artifacts",
+        "list_audit_events",
         "list_builds",
         "list_import_mappings",
         "list_imports",

@@ -20,7 +20,7 @@ from adapters.log.recorder import TABLE
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from adapters.readmodels.followers import Follower, Followers
-from adapters.readmodels.past import PositionIsAhead
+from adapters.readmodels.past import AS_OF, PositionIsAhead
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import LOOK_SECONDS, Progress
 from domain.keeping import check_values
@@ -85,6 +85,7 @@ LEFT JOIN request_origins o ON o.workspace_id = e.workspace_id AND o.correlation
                            AND e.causation_id IS NULL
 WHERE e.workspace_id = %(workspace_id)s
   AND (%(before)s::bigint IS NULL OR e.notification_id < %(before)s)
+  AND (%(begins)s::bigint IS NULL OR e.notification_id > %(begins)s)
   AND (%(names)s::text[] IS NULL OR e.topic = ANY(%(names)s))
   AND (%(actor)s::text IS NULL OR e.actor = %(actor)s)
   AND (%(since)s::timestamptz IS NULL OR e.recorded_at >= %(since)s)
@@ -135,7 +136,11 @@ class Audit:
         self._retry_seconds = retry_seconds
 
     async def find(self, question: Question) -> list[Entry] | None:
-        """The newest events that match; None when there is no event to begin before."""
+        """The newest events that match, of those that were there where the request looks back to.
+
+        None when there is no event to begin before.
+        """
+        as_of = AS_OF.get()
 
         async def ask(connection: AsyncConnection[TupleRow]) -> Sequence[Any] | None:
             before = None
@@ -145,11 +150,14 @@ class Audit:
                 if place is None:
                     return None
                 before = place[0]
+            if as_of is not None:
+                before = as_of.position + 1 if before is None else min(before, as_of.position + 1)
             cursor = await connection.execute(
                 _FIND.encode(),
                 {
                     "workspace_id": question.workspace_id,
                     "before": before,
+                    "begins": None if as_of is None else as_of.begins,
                     "names": None if question.names is None else list(question.names),
                     "actor": question.actor,
                     "since": question.since,

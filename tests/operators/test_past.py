@@ -50,6 +50,7 @@ def past(me: Account) -> dict[int, dict[str, Any]]:
         "/api/v1/import-mappings",
         "/api/beats",
         "/v1/analyses",
+        "/v1/audit-events",
     ]
 
     def note() -> None:
@@ -84,6 +85,21 @@ def test_each_read_is_answered_as_it_was(me: Account, past: dict[int, dict[str, 
     assert len(past[first][ENDPOINTS][1]) == 1
 
 
+def test_the_audit_as_it_was_is_read_on_from_what_was_in_it(me: Account, past: dict[int, dict[str, Any]]) -> None:
+    newest, oldest = max(past), min(past)
+    now, then = past[newest]["/v1/audit-events"][1], past[oldest]["/v1/audit-events"][1]
+    later = now[0]["id"]
+    assert later not in {each["id"] for each in then}
+    made = [each for each in then if each["action"] == "endpoint.registered"]
+    asked = [
+        ({"before": later}, then),
+        ({"before": then[0]["id"]}, then[1:]),
+        ({"action": "endpoint.registered"}, made),
+    ]
+    for more, expected in asked:
+        assert _of(me.get("/v1/audit-events", params={"as_of": str(oldest), **more})) == expected
+
+
 def test_nobody_sees_the_past_of_others_nor_without_the_right_to_see_the_audit(
     me: Account, past: dict[int, dict[str, Any]], account: Callable[[], Account]
 ) -> None:
@@ -91,6 +107,8 @@ def test_nobody_sees_the_past_of_others_nor_without_the_right_to_see_the_audit(
     [path] = [each for each in past[position] if each.startswith(f"{ENDPOINTS}/")]
     assert other.get(path, params={"as_of": str(position)}).status_code == 404
     assert _of(other.get(ENDPOINTS, params={"as_of": str(position)})) == []
+    assert not [each for each in _of(other.get("/v1/audit-events")) if each["metadata"]["position"] <= position]
+    assert _of(other.get("/v1/audit-events", params={"as_of": str(position)})) == []
     owner = sign_in(me.http)
     key = me.http.post("/v1/api-keys", json={"name": "Few", "scopes": ["webhooks:manage"]}, headers=owner.headers)
     lesser = {"X-API-Key": key.json()["plaintext_key"]}
@@ -113,7 +131,7 @@ def test_a_position_that_is_not_there_yet_and_two_at_once_are_refused(me: Accoun
     assert me.get(ENDPOINTS, params=[("as_of", "1"), ("as_of", "2")]).status_code == 422
 
 
-@pytest.mark.parametrize("path", ["/v1/usage", "/v1/audit-events", "/functions/v1/builds/usage", "/version"])
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/events", "/functions/v1/builds/usage", "/version"])
 def test_what_is_not_made_of_the_log_alone_does_not_look_older_than_it_is(me: Account, path: str) -> None:
     answer = me.get(path, params={"as_of": "1"})
     assert answer.status_code in (400, 422), answer.text
