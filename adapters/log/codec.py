@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -89,24 +89,14 @@ def _sealed(event: Event, personal: tuple[tuple[str, str], ...], seals: Seals) -
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:
     """The event as stored: in today's shape, its personal fields still sealed."""
-    return reader(name, schema_version)(state)
-
-
-@lru_cache(4096)
-def reader(name: str, schema_version: int) -> Callable[[bytes], Event]:
-    """What reads the facts of all events that are stored under a name in a version; raises UnknownEvent."""
     name = renamed().get(name, name)
     kind = events().get(name)
     if kind is None or schema_version > kind.schema_version:
         raise UnknownEvent(f"{name} in version {schema_version}")
-    if schema_version not in kind.upcasters:
-        return _shape(kind).decode
-
-    def read(state: bytes) -> Event:
+    if schema_version in kind.upcasters:
         facts: dict[str, Any] = msgspec.json.decode(state)
         return msgspec.convert(upcast(kind, schema_version, facts), kind)
-
-    return read
+    return _shape(kind).decode(state)
 
 
 def decode_of_any_version(name: str, state: bytes) -> Event:
