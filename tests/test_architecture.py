@@ -84,7 +84,7 @@ KNOWS = {
     "identity": set(),
     "licensing": {"identity", "studio", "webhooks"},
     "operators": set(),
-    "repositories": {"studio"},
+    "repositories": {"identity", "studio"},
     "storage": {"analyses"},
     "studio": {"identity"},
     # Version 1 shows the deliveries of an analysis.

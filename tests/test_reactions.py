@@ -12,13 +12,15 @@ import pytest
 
 from adapters.identity.vault import Vault
 from commands.billing.subscriptions import LinkCustomer
+from commands.identity.sessions import SignIn
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import HOUSEKEEPING, REACTIONS, Command, Reaction
 from domain.discovery import modules
 from domain.ledger import Recorded
 from tests.analyses.examples import SONG, uploaded
+from tests.builds.examples import registered
 from tests.examples import Example, examples, further
-from tests.identity.examples import ada
+from tests.identity.examples import ada, challenge, session
 from tests.licensing.examples import issued
 from tests.outside import Known, objects, outside
 from tests.scene import Scene
@@ -83,7 +85,12 @@ FORGOTTEN = Example(
     ForgetWorkspace(workspace_id="w1", by="ada"),
     [ada, uploaded, LinkCustomer(workspace_id="w1", customer_id="c"), project, issued],
 )
-CASES = (*examples().values(), *further(), FORGOTTEN)
+#: The owner of an address comes to a workspace in which whoever gave it has set something up.
+RECLAIMED = Example(
+    SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", session=session),
+    [ada, project, registered, challenge],
+)
+CASES = (*examples().values(), *further(), FORGOTTEN, RECLAIMED)
 
 #: The reactions that were seen to do something.
 ACTED: set[str] = set()

@@ -32,6 +32,7 @@ from domain.builds import keys
 from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, Verdict, builds
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
+from domain.identity.workspaces import workspaces
 from domain.keeping import is_text
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from domain.ledger import PUBLIC, Context
@@ -264,17 +265,20 @@ class RunnerList(Struct):
 # --- who runs ---------------------------------------------------------------------------------------------------------
 
 
-def registration_token(vault: Vault, workspace_id: str, expires: int) -> str:
-    """What makes a machine a runner of a workspace, or of everybody's (`public`), until then."""
-    proof = vault.token("runner registration", f"{workspace_id}/{expires}")
-    return f"{REGISTRATION_PREFIX}{workspace_id}.{expires}.{proof}"
+def registration_token(vault: Vault, workspace_id: str, expires: int, tenancy: int = 0) -> str:
+    """What makes a machine a runner of a workspace, or of everybody's (`public`), until then.
+
+    It is void once the workspace has begun anew, of which `tenancy` says how often it has.
+    """
+    proof = vault.token("runner registration", f"{workspace_id}/{expires}/{tenancy}")
+    return f"{REGISTRATION_PREFIX}{workspace_id}.{expires}.{tenancy}.{proof}"
 
 
 @post("/functions/v1/runners/registration-token", status_code=201, tags=["studio"], opt=needs("builds:write", "admin"))
 async def create_registration_token(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> RegistrationToken:
     """A token with which machines register as runners of the workspace, for a day."""
     expires = ports.now() + timedelta(seconds=REGISTRATION_SECONDS)
-    token = registration_token(ports.vault, asker.workspace_id, int(expires.timestamp()))
+    token = registration_token(ports.vault, asker.workspace_id, int(expires.timestamp()), asker.tenancy)
     return RegistrationToken(token=token, expires_at=seconds(expires))
 
 
@@ -299,11 +303,13 @@ async def remove_runner(runner_id: FromPath[str], ports: NamedDependency[Ports],
 )
 async def register_runner(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Become a runner. The token is shown this once, and shown from then on as `Authorization: Bearer`."""
-    workspace_id, _, rest = data.token.removeprefix(REGISTRATION_PREFIX).partition(".")
-    expires = whole(rest.partition(".")[0])
-    if expires is None or not ports.vault.same(registration_token(ports.vault, workspace_id, expires), data.token):
+    workspace_id, *numbers = data.token.removeprefix(REGISTRATION_PREFIX).split(".")[:3]
+    expires, tenancy = (*map(whole, numbers), None, None)[:2]
+    if expires is None or tenancy is None or ports.now().timestamp() > expires:
         raise NoRegistration
-    if ports.now().timestamp() > expires:
+    if not ports.vault.same(registration_token(ports.vault, workspace_id, expires, tenancy), data.token):
+        raise NoRegistration
+    if (await ports.log.state(workspaces, workspace_id)).tenancy != tenancy:
         raise NoRegistration
     runner_id = ports.vault.new_id()
     await ports.execute(

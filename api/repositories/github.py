@@ -14,6 +14,7 @@ from api.auth import Asker, anonymous, needs
 from api.kernel import whole
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
+from domain.identity.workspaces import workspaces
 from domain.kernel import Forbidden, Unavailable
 from domain.ledger import Context
 from domain.repositories.connections import Connection, GithubNotConnected, connections
@@ -74,7 +75,7 @@ async def begin_installation(ports: NamedDependency[Ports], asker: NamedDependen
     if not ports.github.is_set_up:
         raise GithubIsOff
     expires = int(ports.now().timestamp()) + STATE_SECONDS
-    state = f"{asker.workspace_id}.{expires}.{_proof(ports, asker.workspace_id, expires)}"
+    state = _state(ports, asker.workspace_id, expires, asker.tenancy)
     return Installing(install_url=ports.github.install_url(state))
 
 
@@ -89,14 +90,13 @@ async def end_installation(
     """Where GitHub leads people who have installed the app: it is asked whether they may see that installation."""
     if not ports.github.is_set_up:
         raise GithubIsOff
-    workspace_id, _, rest = given.partition(".")
-    said, _, proof = rest.partition(".")
-    expires = whole(said)
-    if expires is None or not is_code(code):
+    workspace_id, *numbers = given.split(".")[:3]
+    expires, tenancy = (*map(whole, numbers), None, None)[:2]
+    if expires is None or tenancy is None or ports.now().timestamp() > expires or not is_code(code):
         raise BadInstallation
-    if not ports.vault.same(_proof(ports, workspace_id, expires), proof):
+    if not ports.vault.same(_state(ports, workspace_id, expires, tenancy), given):
         raise BadInstallation
-    if ports.now().timestamp() > expires:
+    if (await ports.log.state(workspaces, workspace_id)).tenancy != tenancy:
         raise BadInstallation
     account = await ports.github.account_of(installation_id, code)
     if account is None:
@@ -133,8 +133,10 @@ async def discover_repositories(
     return Repos(repos=[each for each in found if every or TOPIC in each.topics])
 
 
-def _proof(ports: Ports, workspace_id: str, expires: int) -> str:
-    return ports.vault.token("github installation", f"{workspace_id}/{expires}")
+def _state(ports: Ports, workspace_id: str, expires: int, tenancy: int) -> str:
+    """What GitHub gives back, by which it is known for whom somebody has installed the app."""
+    proof = ports.vault.token("github installation", f"{workspace_id}/{expires}/{tenancy}")
+    return f"{workspace_id}.{expires}.{tenancy}.{proof}"
 
 
 def _status(connection: Connection) -> Status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from commands.kernel import Command, Transaction, decides, handles
+from commands.kernel import Command, Transaction, decides, handles, part_of
 from domain.catalogue.tables import (
     Kind,
     Tables,
@@ -17,6 +17,7 @@ from domain.catalogue.tables import (
     TablesRowsChanged,
     tables_of,
 )
+from domain.identity.workspaces import WorkspaceReclaimed
 from domain.kernel import Event
 
 
@@ -164,6 +165,15 @@ def disconnect(wish: DisconnectTables, tables: Tables, now: datetime) -> list[Ev
     if not tables.connection_id:
         raise tables_of.absent
     return [_disconnected(wish.workspace_id, tables, now)]
+
+
+@part_of(WorkspaceReclaimed)
+async def disconnect_theirs(event: WorkspaceReclaimed, transaction: Transaction) -> None:
+    """Nothing is pushed to where whoever had the workspace before its owner came wanted it."""
+    tables = await transaction.find(tables_of, event.workspace_id)
+    if tables.connection_id:
+        gone = _disconnected(event.workspace_id, tables, transaction.now)
+        transaction.record(tables_of, event.workspace_id, gone, workspace_id=event.workspace_id)
 
 
 def _disconnected(workspace_id: str, tables: Tables, now: datetime) -> TablesDisconnected:

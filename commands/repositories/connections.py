@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from commands.kernel import Command, Transaction, handles
+from commands.kernel import Command, Transaction, handles, part_of
+from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed
 from domain.repositories.connections import (
     AccountType,
     GithubConnected,
@@ -32,11 +33,11 @@ async def connect(wish: ConnectGithub, transaction: Transaction) -> None:
     taken = await transaction.find(installations, str(wish.installation_id))
     if taken.workspace_id not in ("", wish.workspace_id):
         raise InstallationElsewhere
-    if known.installation_id is not None:
-        await transaction.find(installations, str(known.installation_id))
-        _release(transaction, wish.workspace_id, known.installation_id)
-        _take(transaction, known.installation_id, "")
-    _take(transaction, wish.installation_id, wish.workspace_id)
+    await _disconnect(wish.workspace_id, transaction)
+    theirs = InstallationTaken(
+        installation_id=str(wish.installation_id), workspace_id=wish.workspace_id, taken_at=transaction.now
+    )
+    transaction.record(installations, theirs.installation_id, theirs)
     connected = GithubConnected(
         workspace_id=wish.workspace_id,
         installation_id=wish.installation_id,
@@ -56,21 +57,25 @@ class DisconnectGithub(Command):
 @handles(DisconnectGithub)
 async def disconnect(wish: DisconnectGithub, transaction: Transaction) -> None:
     """What is not connected is not disconnected."""
-    known = await transaction.find(connections, wish.workspace_id)
+    await _disconnect(wish.workspace_id, transaction)
+
+
+@part_of(WorkspaceReclaimed, WorkspaceForgotten)
+async def disconnect_theirs(event: WorkspaceReclaimed | WorkspaceForgotten, transaction: Transaction) -> None:
+    """An installation of whoever had the workspace before its owner came is not its owner's, and one of a workspace
+    that is no more is free for another.
+    """
+    await _disconnect(event.workspace_id, transaction)
+
+
+async def _disconnect(workspace_id: str, transaction: Transaction) -> None:
+    known = await transaction.find(connections, workspace_id)
     if known.installation_id is None:
         return
     await transaction.find(installations, str(known.installation_id))
-    _release(transaction, wish.workspace_id, known.installation_id)
-    _take(transaction, known.installation_id, "")
-
-
-def _release(transaction: Transaction, workspace_id: str, installation_id: int) -> None:
     gone = GithubDisconnected(
-        workspace_id=workspace_id, installation_id=installation_id, disconnected_at=transaction.now
+        workspace_id=workspace_id, installation_id=known.installation_id, disconnected_at=transaction.now
     )
-    transaction.record(connections, workspace_id, gone)
-
-
-def _take(transaction: Transaction, installation_id: int, workspace_id: str) -> None:
-    taken = InstallationTaken(installation_id=str(installation_id), workspace_id=workspace_id, taken_at=transaction.now)
-    transaction.record(installations, str(installation_id), taken)
+    transaction.record(connections, workspace_id, gone, workspace_id=workspace_id)
+    free = InstallationTaken(installation_id=str(known.installation_id), workspace_id="", taken_at=transaction.now)
+    transaction.record(installations, free.installation_id, free, workspace_id=workspace_id)

@@ -8,21 +8,34 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLedger
+from commands.builds.reclaiming import remove_runners
 from commands.identity.challenges import IssueChallenge
 from commands.identity.people import LinkIdentity, RegisterPerson
 from commands.identity.sessions import NewSession, SignIn
+from commands.identity.teams import ForgetWorkspace
 from commands.kernel import Command, execute
+from commands.repositories.connections import ConnectGithub
+from commands.studio.reactions import drop_webhooks
 from commands.webhooks.endpoints import RegisterEndpoint
 from commands.webhooks.secrets import RotateSigningSecret
+from domain.builds.runners import runners
+from domain.catalogue.tables import tables_of
 from domain.identity.api_keys import ApiKeyRevoked, api_keys
 from domain.identity.people import EmailVerified
 from domain.identity.workspaces import WorkspaceReclaimed, workspaces
 from domain.ledger import Change, Context
+from domain.repositories.connections import connections, installations
+from domain.studio.projects import projects
 from domain.webhooks.endpoints import endpoint_books
 from domain.webhooks.secrets import signing_secrets
+from tests.builds.examples import registered
+from tests.catalogue.examples import connected as tables_connected
+from tests.scene import Scene
 from tests.spec import NOW
+from tests.studio.examples import project
 
 register = RegisterPerson(
     person_id="ada",
@@ -111,3 +124,41 @@ def test_the_second_sign_in_begins_nothing_anew() -> None:
     assert list(endpoint_books.fold(each.event for each in ledger.all if each.stream == "endpoints-w1").endpoints) == [
         "own"
     ]
+
+
+@pytest.mark.parametrize("proof", [by_code, by_provider], ids=["by a code", "by another service's word"])
+async def test_machines_installations_tables_and_addresses_of_a_stranger_are_void_too(proof: Command) -> None:
+    scene = Scene()
+    another = replace(registered, workspace_id="w2", runner_id="runner-of-another")
+    theirs = (
+        registered,
+        ConnectGithub(workspace_id="w1", installation_id=7, account_login="stranger", account_type="User"),
+        tables_connected,
+        project,
+    )
+    scene.context = Context(correlation_id=uuid4(), workspace_id="w2")
+    await scene.when(another)
+    scene.context = Context(correlation_id=uuid4(), workspace_id="w1")
+    for command in (register, *theirs, code, proof):
+        await scene.when(command)
+    assert (await scene.log.state(connections, "w1")).installation_id is None, "in the same moment"
+    assert (await scene.log.state(installations, "7")).workspace_id == ""
+    assert (await scene.log.state(tables_of, "w1")).connection_id == ""
+
+    reclaimed = scene.last(WorkspaceReclaimed)
+    for _ in "twice":
+        for reaction in (remove_runners, drop_webhooks):
+            await scene.follows(reaction, reclaimed)
+    assert (await scene.log.state(runners, "runner-1")).removed
+    assert not (await scene.log.state(runners, "runner-of-another")).removed
+    assert (await scene.log.state(projects, "project-1")).webhook_url is None
+
+
+async def test_an_installation_of_a_workspace_that_is_forgotten_is_free_for_another() -> None:
+    scene = Scene()
+    mine = ConnectGithub(workspace_id="w1", installation_id=7, account_login="ada", account_type="User")
+    for command in (register, mine, ForgetWorkspace(workspace_id="w1", by="ada")):
+        await scene.when(command)
+
+    await scene.when(replace(mine, workspace_id="w2"))
+    assert (await scene.log.state(installations, "7")).workspace_id == "w2"
