@@ -49,6 +49,15 @@ _TEXTS: dict[type[Refusal], str] = {
 }
 
 
+def _is_the_original(request: Connection) -> bool:
+    """Whether the client of the original asks: it has an `apikey`, or what JUCE sends for it.
+
+    As published it drops the options that hold its headers, so JUCE calls its JSON a form, which nobody else does.
+    """
+    kind = header(request, b"content-type") or ""
+    return header(request, b"apikey") is not None or kind.startswith("application/x-www-form-urlencoded")
+
+
 #: Drawn anew by the client for each request, so that no old answer passes for a new one.
 Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 KeyId = Annotated[str, Meta(max_length=64)]
@@ -167,7 +176,7 @@ Route = Callable[..., Awaitable[Response[bytes]]]
 def refusing_in_its_words(route: Route) -> Route:
     """Refuse signed where a nonce was sent, and in the words that the original's client looks for where it asks.
 
-    That client sends `apikey` and `plugin_id`, and takes any other `error` for a fault of the server. The documented
+    That client sends `plugin_id` and its marks, and takes any other `error` for a fault of the server. The documented
     code is in `code` then.
     """
 
@@ -177,7 +186,7 @@ def refusing_in_its_words(route: Route) -> Route:
             return await route(request=request, data=data, ports=ports)
         except Refusal as refusal:
             text = None
-            if data.plugin_id is not None and header(request, b"apikey") is not None:
+            if data.plugin_id is not None and _is_the_original(request):
                 text = _TEXTS.get(type(refusal))
             nonce = data.nonce if isinstance(data, (Activating, Validating)) else None
             if text is None and nonce is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +249,22 @@ def test_its_client_is_told_that_the_limit_is_reached(client: httpx.Client, deve
     assert (full.status_code, full.json()["error"]) == (403, "Activation limit reached")
     assert full.json()["code"] == "max_activations_reached"
     assert set(full.json()) == {"error", "code", "message", "details"}
+
+
+def test_its_client_is_understood_as_juce_sends_what_it_asks(client: httpx.Client, code: str, project: str) -> None:
+    # It drops the options that it has made of its headers (`withExtraHeaders` returns others), so JUCE sends its own.
+    def asks(what: str, of: str) -> httpx.Response:
+        body = json.dumps({"code": of, "plugin_id": project, "machine_id": "a" * 64}, indent=2)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return client.post(f"{ACTIVATION}/{what}", content=body, headers=headers)
+
+    assert asks("activate", code).json()["activations"] == 1
+    assert asks("validate", code).json() == {"valid": True}
+    assert asks("deactivate", code).status_code == 200
+    assert asks("validate", code).json() == {"valid": False, "reason": "deactivated"}
+    for what in ("activate", "deactivate"):
+        unknown = asks(what, str(uuid4()))
+        assert (unknown.status_code, unknown.json()["error"]) == (404, "Invalid activation code")
 
 
 @pytest.mark.parametrize("missing", ["apikey", "plugin_id"])

@@ -74,6 +74,29 @@ def test_the_client_compiles_and_links_for_windows(unpacked: Path, tmp_path: Pat
     assert program.read_bytes()[:2] == b"MZ"
 
 
+#: What the client uses of Apple's headers, as they declare it, and what Linux has and macOS lacks.
+APPLE = """#pragma once
+#include <sys/socket.h>
+#include <time.h>
+#undef MSG_NOSIGNAL
+#define SO_NOSIGPIPE 0x1022
+typedef unsigned char uuid_t[16];
+typedef char uuid_string_t[37];
+extern "C" void uuid_unparse(const uuid_t, uuid_string_t);
+extern "C" int gethostuuid(uuid_t, const struct timespec *);
+"""
+
+
+@pytest.mark.parametrize("name", ["console", "checks"])
+def test_what_is_for_macos_is_cplusplus_at_least(unpacked: Path, tmp_path: Path, name: str) -> None:
+    # There is no SDK of Apple's here: this finds what does not parse or fit its types, and nothing else.
+    install("g++")
+    (tmp_path / "uuid").mkdir()
+    (tmp_path / "uuid" / "uuid.h").write_text(APPLE)
+    seen = ("-fsyntax-only", "-D__APPLE__", "-include", f"{tmp_path}/uuid/uuid.h", f"-I{tmp_path}")
+    run("g++", *WARNINGS, *seen, f"-I{unpacked}/cpp/include", f"{unpacked}/cpp/examples/{name}.cpp")
+
+
 def test_the_example_with_juce_is_silent_until_it_is_activated(
     unpacked: Path, developer: Visitor, runner: Runner, project: tuple[str, str], stack: Stack, tmp_path: Path
 ) -> None:

@@ -88,6 +88,11 @@ class Connection {
             handle_ = ::socket(each->ai_family, each->ai_socktype, each->ai_protocol);
             if (!is_open(handle_)) continue;
             never_wait(handle_);
+#if defined(SO_NOSIGPIPE)
+            // macOS: whoever writes to somebody who has gone would be killed, and the host of the plug-in with it.
+            const int on = 1;
+            ::setsockopt(handle_, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
             if (::connect(handle_, each->ai_addr, static_cast<socklen_t>(each->ai_addrlen)) == 0 ||
                 (would_wait() && wait(POLLOUT) && connected()))
                 break;
