@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import nats
@@ -18,6 +20,13 @@ def refused(answer: httpx.Response) -> None:
     assert answer.status_code == 503, answer.text
     assert isinstance(answer.json()["detail"], str)
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def all_refused(*asked: Callable[[], httpx.Response]) -> None:
+    """Whatever is asked, all at once, because each answer is waited for until a deadline."""
+    with ThreadPoolExecutor(len(asked)) as pool:
+        for answer in pool.map(lambda ask: ask(), asked):
+            refused(answer)
 
 
 def test_each_role_is_killed_while_two_hundred_recordings_come_in(cluster: Cluster) -> None:
@@ -103,10 +112,12 @@ def test_while_postgres_is_away_it_is_said_so_and_when_it_is_back_it_works(clust
     assert crowd.me.get("/v1/usage").status_code == 200
     cluster.postgres.stop()
     try:
-        refused(crowd.me.get("/v1/usage"))
-        refused(crowd.me.post("/v1/analyze/url", json={"url": "https://example.com/a.mp3"}))
-        refused(cluster.http.post("/v1/auth/register", json={"email": "away@example.com"}))
-        refused(cluster.http.post("/v1/demo/analyze/url", json={"url": "https://example.com/a.mp3"}))
+        all_refused(
+            lambda: crowd.me.get("/v1/usage"),
+            lambda: crowd.me.post("/v1/analyze/url", json={"url": "https://example.com/a.mp3"}),
+            lambda: cluster.http.post("/v1/auth/register", json={"email": "away@example.com"}),
+            lambda: cluster.http.post("/v1/demo/analyze/url", json={"url": "https://example.com/a.mp3"}),
+        )
         assert cluster.http.get("/health").status_code == 200
         assert cluster.http.get("/ready").status_code == 503
     finally:
@@ -125,8 +136,7 @@ def test_while_the_object_store_is_away_uploads_wait_and_nothing_fails_for_it(cl
         crowd.after(5)
         cluster.blobs.stop()
         try:
-            refused(crowd.send_file())
-            refused(crowd.me.get(f"/v1/analysis/{before}/full"))
+            all_refused(crowd.send_file, lambda: crowd.me.get(f"/v1/analysis/{before}/full"))
             assert crowd.me.get(f"/v1/analysis/{before}").json()["status"] == "completed"
             crowd.after(41)
         finally:
