@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
 from adapters.postgres.retrying import Pool, retrying
 from adapters.provides import provides
 from commands.builds import ports
 from commands.builds.ports import Chunk, JobRow
 from domain.kernel import Unavailable
+from domain.studio.projects import Format, Platform
 
 _JOB = "build_id, platform, workspace_id, state, runner_id, fence, step, progress, log_bytes"
 
@@ -56,17 +58,17 @@ class Jobs(ports.Jobs):
         build_id: str,
         project_id: str,
         workspace_id: str,
-        platforms: Sequence[str],
-        formats: Sequence[str],
+        formats: Mapping[Platform, Sequence[Format]],
         *,
         ready: bool,
     ) -> None:
-        """Let these platforms of a build wait: for a runner when ready, otherwise for a source."""
+        """Let a build wait on each platform, for a runner of these formats when ready, otherwise for a source."""
         await self._rows(
             "INSERT INTO build_jobs (build_id, platform, project_id, workspace_id, formats, state) "
-            "SELECT %s, platform, %s, %s, %s, %s FROM unnest(%s::text[]) AS platform "
+            "SELECT %s, platform, %s, %s, ARRAY(SELECT jsonb_array_elements_text(formats)), %s "
+            "FROM jsonb_each(%s) AS wanted (platform, formats) "
             "ON CONFLICT (build_id, platform) DO UPDATE SET state = excluded.state WHERE build_jobs.state = 'waiting'",
-            (build_id, project_id, workspace_id, list(formats), "ready" if ready else "waiting", list(platforms)),
+            (build_id, project_id, workspace_id, "ready" if ready else "waiting", Jsonb(dict(formats))),
         )
 
     async def claim(

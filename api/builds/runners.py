@@ -440,7 +440,7 @@ async def _claimed(
             token=await _source_token(ports, build),
         ),
         platform=platform,
-        formats=list(build.formats),
+        formats=list(build.wanted[platform]),
         version_number=build.version_number,
         build_number=build.build_number,
         flags=dict(build.flags),

@@ -45,12 +45,11 @@ class Jobs(Protocol):
         build_id: str,
         project_id: str,
         workspace_id: str,
-        platforms: Sequence[str],
-        formats: Sequence[str],
+        formats: Mapping[Platform, Sequence[Format]],
         *,
         ready: bool,
     ) -> None:
-        """Let these platforms of a build wait: for a runner when ready, otherwise for a source."""
+        """Let a build wait on each platform, for a runner of these formats when ready, otherwise for a source."""
 
     async def claim(
         self, runner_id: str, workspace_id: str | None, platforms: Sequence[str], formats: Sequence[str], lease: float

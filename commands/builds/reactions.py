@@ -72,9 +72,7 @@ async def queue_build(recorded: Recorded, ports: Ports) -> None:
     ready = bool(build.source_url)
     if ready and build.workflow:
         return
-    await ports.jobs.put(
-        event.build_id, build.project_id, build.workspace_id, build.platforms, build.formats, ready=ready
-    )
+    await ports.jobs.put(event.build_id, build.project_id, build.workspace_id, build.wanted, ready=ready)
     # Without a source its project may have been linked between the look and the waiting.
     wish = QueueBuild(build_id=event.build_id) if ready else SourceBuild(build_id=event.build_id)
     await ports.execute(wish, recorded.context())
@@ -206,7 +204,7 @@ async def dispatch_workflow(recorded: Recorded, ports: Ports) -> None:
             FailBuild(build_id=build_id, error_code="github_not_connected", error_message=NOT_CONNECTED), context
         )
         return
-    await ports.jobs.put(build_id, build.project_id, build.workspace_id, build.platforms, build.formats, ready=False)
+    await ports.jobs.put(build_id, build.project_id, build.workspace_id, build.wanted, ready=False)
     await ports.jobs.assign(build_id, GITHUB, FENCE)
     within = timedelta(seconds=ports.settings.workflow_start_seconds)
     try:
@@ -367,7 +365,7 @@ async def _take_plug_ins(
     """What a run has left counts as if a runner had sent it: every plug-in, or the build has failed."""
     with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
         found = await ports.workflows.plug_ins(place, run_id, Path(directory))
-        wanted = {platform: _formats(build, platform) for platform in build.platforms}
+        wanted = build.wanted
         taken = [each for each in found if each.platform in wanted and _is_wanted(each, wanted[each.platform])]
         for platform, formats in wanted.items():
             there = {each.format for each in taken if each.platform == platform}
@@ -379,10 +377,6 @@ async def _take_plug_ins(
             await _store(build_id, build, each, ports, context)
     for platform in build.platforms:
         await ports.execute(CompleteBuild(build_id=build_id, platform=platform, fence=FENCE), context)
-
-
-def _formats(build: Build, platform: Platform) -> tuple[Format, ...]:
-    return tuple(each for each in build.formats if each != "au" or platform == "macos")
 
 
 def _is_wanted(plug_in: PlugIn, formats: tuple[Format, ...]) -> bool:

@@ -230,6 +230,14 @@ class Build(State):
         """Whether a runner has begun it, so that it counts."""
         return any(run.started for run in self.runs.values())
 
+    @property
+    def wanted(self) -> Mapping[Platform, tuple[Format, ...]]:
+        """The formats that are wanted of each platform: Audio Units of macOS alone; none are all that it has."""
+        return {
+            platform: tuple(each for each in self.formats if each != "au" or platform == "macos")
+            for platform in self.platforms
+        }
+
     def run(self, platform: str) -> Run:
         """How far a platform is."""
         return self.runs.get(platform, Run())

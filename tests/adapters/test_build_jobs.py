@@ -31,12 +31,19 @@ async def jobs(url: str) -> AsyncIterator[Jobs]:
 
 async def put(jobs: Jobs, workspace: str, *builds: str) -> None:
     for build in builds:
-        await jobs.put(build, f"project of {workspace}", workspace, ["linux"], ["CLAP"], ready=True)
+        await jobs.put(build, f"project of {workspace}", workspace, {"linux": ["clap"]}, ready=True)
 
 
 async def claim(jobs: Jobs, workspace: str | None = None) -> str | None:
-    row = await jobs.claim("runner", workspace, ["linux"], ["CLAP", "VST3"], 60.0)
+    row = await jobs.claim("runner", workspace, ["linux"], ["clap", "vst3"], 60.0)
     return None if row is None else row.build_id
+
+
+async def test_a_runner_gets_a_job_of_whose_platform_it_makes_all_formats(jobs: Jobs) -> None:
+    await jobs.put("b", "p", "w", {"macos": ["vst3", "au"], "windows": ["vst3"], "linux": []}, ready=True)
+
+    found = [await jobs.claim("runner", "w", [each], ["vst3"], 60.0) for each in ("macos", "windows", "linux")]
+    assert [each and each.platform for each in found] == [None, "windows", "linux"]
 
 
 async def test_many_builds_of_one_workspace_do_not_make_another_wait(jobs: Jobs) -> None:

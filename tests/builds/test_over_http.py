@@ -73,9 +73,9 @@ def developer(client: httpx.Client) -> Visitor:
     return sign_in(client)
 
 
-def runner_of(who: Visitor, *formats: str) -> Played:
+def runner_of(who: Visitor, *formats: str, platform: str = "linux") -> Played:
     token = who.post("/functions/v1/runners/registration-token").json()["token"]
-    about = {"token": token, "name": "bench", "platforms": ["linux"], "formats": list(formats) or ["clap", "lv2"]}
+    about = {"token": token, "name": "bench", "platforms": [platform], "formats": list(formats) or ["clap", "lv2"]}
     answer = who.http.post(f"{RUNNER}/register", json=about)
     assert answer.status_code == 201, answer.text
     return Played(who.http, answer.json()["token"])
@@ -424,6 +424,14 @@ def test_a_runner_takes_a_build_to_its_end(workshop: Workshop) -> None:
     [counted] = who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]
     assert counted["download_count"] == 3
     assert asked(who, project_id)["version_number"] == "3.0.1"
+
+
+def test_a_runner_is_asked_for_the_formats_that_its_platform_has(client: httpx.Client, source: Path) -> None:
+    who = sign_in(client)
+    mac, windows = runner_of(who, "vst3", "au", platform="macos"), runner_of(who, "vst3", platform="windows")
+    asked(who, project_of(who, source), platforms=["macos", "windows"], formats=["vst3", "au"])
+
+    assert [mac.claim()["formats"], windows.claim()["formats"]] == [["vst3", "au"], ["vst3"]]
 
 
 def test_runners_that_claim_at_once_get_one_job_between_them(workshop: Workshop, strict: httpx.Client) -> None:

@@ -7,7 +7,7 @@ import io
 import stat
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -61,9 +61,9 @@ class Jobs:
                 self.rows[key] = replace(row, **changed)
 
     async def put(
-        self, build_id: str, _: str, workspace_id: str, platforms: Sequence[str], formats: Any, *, ready: bool
+        self, build_id: str, _: str, workspace_id: str, formats: Mapping[str, Sequence[str]], *, ready: bool
     ) -> None:
-        for each in platforms:
+        for each in formats:
             row = JobRow(
                 build_id=build_id, platform=each, workspace_id=workspace_id, state="ready" if ready else "waiting",
                 runner_id="", fence=0, step="", progress=0, log_bytes=0,
