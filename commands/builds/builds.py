@@ -260,12 +260,12 @@ def start(wish: StartBuild, build: Build, now: datetime) -> list[Event]:
     build.is_held(wish.platform, wish.fence)
     if build.run(wish.platform).started:
         return []
-    begun = BuildBegun(build_id=wish.build_id, platform=wish.platform, fence=wish.fence, begun_at=now)
-    if build.status == "running":
-        return [begun]
     # A runner ends a build that takes too long by itself; this is for when it does not.
     ends_by = now + wish.ends_within + GRACE
-    return [BuildStarted(build_id=wish.build_id, started_at=now, ends_by=ends_by), begun]
+    begun = BuildBegun(build_id=wish.build_id, platform=wish.platform, fence=wish.fence, begun_at=now, ends_by=ends_by)
+    if build.status == "running":
+        return [begun]
+    return [BuildStarted(build_id=wish.build_id, started_at=now), begun]
 
 
 class NoteSource(Command):

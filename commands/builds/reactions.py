@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 from msgspec import json
+from msgspec.structs import replace
 
 from commands.builds.builds import (
     CancelBuild,
@@ -30,6 +31,7 @@ from domain.builds import keys
 from domain.builds.builds import (
     Build,
     BuildAsked,
+    BuildBegun,
     BuildCancelled,
     BuildClaimed,
     BuildCompleted,
@@ -120,18 +122,30 @@ async def release_build(recorded: Recorded, ports: Ports) -> None:
     await ports.jobs.release(event.build_id, event.platform, event.fence)
 
 
-@reacts_to(
-    BuildStarted,
-    name="time-out-build",
-    due=lambda event: event.ends_by or event.started_at + TOTAL,
-    queue=BUILDS,
-)
+def _has_an_end(event: BuildStarted | BuildBegun) -> bool:
+    return isinstance(event, BuildBegun) or event.ends_by is not None
+
+
+def _end_of(event: BuildStarted | BuildBegun) -> datetime:
+    return event.ends_by or (event.begun_at if isinstance(event, BuildBegun) else event.started_at) + TOTAL
+
+
+@reacts_to(BuildStarted, BuildBegun, name="time-out-build", only=_has_an_end, due=_end_of, queue=BUILDS)
 async def time_out_build(recorded: Recorded, ports: Ports) -> None:
-    """A build has an end, whatever became of its runners."""
+    """Each platform has an end, whatever became of its runner; one that waited for a runner has all its time."""
     event = recorded.event
-    assert isinstance(event, BuildStarted)
-    why = "The build took longer than it may, and its runner says nothing."
-    await ports.execute(FailBuild(build_id=event.build_id, error_code="timeout", error_message=why), recorded.context())
+    assert isinstance(event, BuildStarted | BuildBegun)
+    wish = FailBuild(
+        build_id=event.build_id,
+        error_code="timeout",
+        error_message="The build took longer than it may, and its runner says nothing.",
+    )
+    if isinstance(event, BuildBegun):
+        wish = replace(wish, platform=event.platform, fence=event.fence)
+    try:
+        await ports.execute(wish, recorded.context())
+    except (JobIsNotYours, JobIsOver):
+        return
 
 
 @reacts_to(SecretSet, SecretRemoved, name="drop-secret", queue=BUILDS)

@@ -96,7 +96,7 @@ class BuildStarted(Event):
 
     build_id: str
     started_at: datetime
-    #: When it has failed unless it is over.
+    #: When it has failed unless it is over; written down until each platform had an end of its own.
     ends_by: datetime | None = None
 
 
@@ -107,6 +107,8 @@ class BuildBegun(Event):
     platform: Platform
     fence: int
     begun_at: datetime
+    #: When it has failed unless this platform is done.
+    ends_by: datetime | None = None
 
 
 class BuildVersioned(Event):

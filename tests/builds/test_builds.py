@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from adapters.log.memory import MemoryLedger
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
-from commands.builds.reactions import queue_build, source_builds
+from commands.builds.reactions import queue_build, source_builds, time_out_build
 from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
     BuildAsked,
@@ -80,11 +80,12 @@ def claim(fence: int = 1, runner: str = "R", platform: Any = "linux") -> ClaimBu
     return ClaimBuild(build_id="B", platform=platform, runner_id=runner, fence=fence, isolation="strong")
 
 
-started = BuildStarted(build_id="B", started_at=NOW, ends_by=NOW + timedelta(seconds=7200) + GRACE)
+started = BuildStarted(build_id="B", started_at=NOW)
 
 
 def begun(fence: int = 1, platform: Any = "linux") -> BuildBegun:
-    return BuildBegun(build_id="B", platform=platform, fence=fence, begun_at=NOW)
+    ends_by = NOW + timedelta(seconds=7200) + GRACE
+    return BuildBegun(build_id="B", platform=platform, fence=fence, begun_at=NOW, ends_by=ends_by)
 
 
 def stored(platform: Any = "linux") -> BuildStored:
@@ -150,9 +151,38 @@ def test_a_claim_and_a_build_have_the_time_that_the_settings_give_them() -> None
         replace(claimed(), begins_by=soon)
     )
     start = StartBuild(build_id="B", platform="linux", fence=1, ends_within=timedelta(seconds=11))
-    given(asked, queued, claimed()).when(start).then(replace(started, ends_by=late), begun())
+    given(asked, queued, claimed()).when(start).then(started, replace(begun(), ends_by=late))
     assert REACTIONS["lose-build"].due(replace(claimed(), begins_by=soon)) == soon
-    assert REACTIONS["time-out-build"].due(replace(started, ends_by=late)) == late
+    assert REACTIONS["time-out-build"].due(replace(begun(), ends_by=late)) == late
+
+
+async def test_a_platform_that_waited_for_its_runner_has_all_its_time() -> None:
+    scene = Scene(now=NOW, context=CONTEXT, more={Jobs: Queue()})
+    linux = scene.given(builds, "B", asked, queued, claimed(), started, begun())
+    done = BuildCompleted(build_id="B", platform="linux", completed_at=NOW)
+    late = scene.given(builds, "B", stored(), done, claimed(1, platform="macos"), begun(1, platform="macos"))
+    scene.given(builds, "B", claimed(2, platform="macos"))
+    again = scene.given(builds, "B", begun(2, platform="macos"))
+
+    # Done, and another runner's by now.
+    for past in (linux, late):
+        await scene.follows(time_out_build, past)
+        assert not scene.news
+    await scene.follows(time_out_build, again)
+    [failed] = scene.news
+    assert isinstance(failed, BuildFailed)
+    assert (failed.error_code, failed.platform) == ("timeout", "macos")
+
+
+async def test_one_end_for_all_platforms_is_kept_where_it_was_written_down() -> None:
+    scene = Scene(now=NOW, context=CONTEXT, more={Jobs: Queue()})
+    old = replace(started, ends_by=NOW + timedelta(hours=1))
+    recorded = scene.given(builds, "B", asked, queued, claimed(), old)
+    assert REACTIONS["time-out-build"].due(old) == old.ends_by
+    assert not time_out_build.concerns(started)
+
+    await scene.follows(time_out_build, recorded)
+    assert [type(each) for each in scene.news] == [BuildFailed]
 
 
 def test_a_build_starts_with_its_first_platform_and_only_once() -> None:
