@@ -351,20 +351,22 @@ class CompleteBuild(Command):
     fence: int
 
 
-@decides(CompleteBuild, builds)
-def complete(wish: CompleteBuild, build: Build, now: datetime) -> list[Event]:
+@handles(CompleteBuild)
+async def complete(wish: CompleteBuild, transaction: Transaction) -> None:
     """Nothing made of a platform is no success."""
-    run = build.run(wish.platform)
+    build = await transaction.load(builds, wish.build_id)
+    run, now = build.run(wish.platform), transaction.now
     if run.completed and run.fence == wish.fence:
-        return []
+        return
     build.is_held(wish.platform, wish.fence)
     if not any(each.platform == wish.platform for each in build.artifacts.values()):
         why = "The runner finished without an artifact."
-        return [_failed(wish.build_id, build, "no_artifacts", why, now, wish.platform)]
+        await _fail(transaction, wish.build_id, "no_artifacts", why, wish.platform)
+        return
     done: list[Event] = [BuildCompleted(build_id=wish.build_id, platform=wish.platform, completed_at=now)]
     if all(build.run(each).completed or each == wish.platform for each in build.platforms):
         done.append(BuildSucceeded(build_id=wish.build_id, succeeded_at=now))
-    return done
+    transaction.record(builds, wish.build_id, *done)
 
 
 class FailBuild(Command):
@@ -377,29 +379,39 @@ class FailBuild(Command):
     fence: int | None = None
 
 
-@decides(FailBuild, builds)
-def fail(wish: FailBuild, build: Build, now: datetime) -> list[Event]:
+@handles(FailBuild)
+async def fail(wish: FailBuild, transaction: Transaction) -> None:
     """A build fails once; what is over stays as it is."""
+    build = await transaction.load(builds, wish.build_id)
     if wish.fence is None and build.is_over:
-        return []
+        return
     if wish.fence is not None and wish.platform is not None:
         if build.status == "failed" and build.run(wish.platform).fence == wish.fence:
-            return []
+            return
         build.is_held(wish.platform, wish.fence)
-    return [_failed(wish.build_id, build, wish.error_code, wish.error_message, now, wish.platform)]
+    await _fail(transaction, wish.build_id, wish.error_code, wish.error_message, wish.platform)
 
 
-def _failed(
-    build_id: str, build: Build, code: str, message: str, now: datetime, platform: Platform | None
-) -> BuildFailed:
-    return BuildFailed(
+async def _fail(transaction: Transaction, build_id: str, code: str, message: str, platform: Platform | None) -> None:
+    build = await transaction.load(builds, build_id)
+    failed = BuildFailed(
         build_id=build_id,
         workspace_id=build.workspace_id,
         error_code=code,
         error_message=message,
-        failed_at=now,
+        failed_at=transaction.now,
         platform=platform,
     )
+    transaction.record(builds, build_id, failed)
+    await _give_back(transaction, build_id)
+
+
+async def _give_back(transaction: Transaction, build_id: str) -> None:
+    """What nobody had begun does not count."""
+    build = await transaction.load(builds, build_id)
+    if not build.left_the_queue:
+        assert build.asked_at is not None
+        await _count(transaction, build_id, build.workspace_id, build.asked_at, more=-1, limit=None)
 
 
 Because = Literal["asked", "superseded", "forgotten"]
@@ -426,12 +438,10 @@ async def cancel(wish: CancelBuild, transaction: Transaction) -> None:
 
 
 async def _cancel(transaction: Transaction, build_id: str, because: Because) -> None:
-    build = await transaction.load(builds, build_id)
+    await transaction.load(builds, build_id)
     cancelled = BuildCancelled(build_id=build_id, cancelled_at=transaction.now, because=because)
     transaction.record(builds, build_id, cancelled)
-    if not build.left_the_queue:
-        assert build.asked_at is not None
-        await _count(transaction, build_id, build.workspace_id, build.asked_at, more=-1, limit=None)
+    await _give_back(transaction, build_id)
 
 
 class LinkArtifact(Command):

@@ -220,17 +220,14 @@ class Build(State):
     asked_at: datetime | None = None
     runs: Mapping[str, Run] = field(default_factory=dict)
     artifacts: Mapping[str, Stored] = field(default_factory=dict)
+    #: Whether a runner has ever begun it, so that it counts, also when another has it by now.
+    left_the_queue: bool = False
     workflow_run: WorkflowRun | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more can happen to it."""
         return self.status in ("success", "failed", "cancelled")
-
-    @property
-    def left_the_queue(self) -> bool:
-        """Whether a runner has begun it, so that it counts."""
-        return any(run.started for run in self.runs.values())
 
     @property
     def wanted(self) -> Mapping[Platform, tuple[Format, ...]]:
@@ -294,7 +291,7 @@ def evolve(build: Build, event: Event) -> Build:  # noqa: C901, PLR0911, PLR0912
         case BuildLost():
             return build.with_run(event.platform, fence=event.fence, runner_id="", started=False)
         case BuildStarted():
-            return replace(build, status="running")
+            return replace(build, status="running", left_the_queue=True)
         case BuildBegun():
             return build.with_run(event.platform, started=True)
         case BuildVersioned():
@@ -303,7 +300,7 @@ def evolve(build: Build, event: Event) -> Build:  # noqa: C901, PLR0911, PLR0912
             stored = Stored(
                 platform=event.platform, format=event.format, file_name=event.file_name, object_key=event.object_key
             )
-            return replace(build, artifacts={**build.artifacts, event.artifact_id: stored})
+            return replace(build, artifacts={**build.artifacts, event.artifact_id: stored}, left_the_queue=True)
         case BuildCompleted():
             return build.with_run(event.platform, completed=True)
         case BuildSucceeded():

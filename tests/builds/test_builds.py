@@ -232,6 +232,24 @@ def test_cancelling_gives_back_what_no_runner_had_begun() -> None:
     given(asked, queued, counted).when(cancel).then(cancelled, back)
     given(asked, queued, claimed(), counted).when(cancel).then(cancelled, back)
     given(asked, queued, claimed(), started, begun(), counted).when(cancel).then(cancelled)
+    # Begun once, and claimed anew after its lease was over; and by one that said nothing of steps.
+    given(asked, queued, claimed(), started, begun(), claimed(2), counted).when(cancel).then(cancelled)
+    given(asked, queued, claimed(), stored(), claimed(2), counted).when(cancel).then(cancelled)
+
+
+def test_what_fails_before_anybody_has_begun_is_given_back() -> None:
+    fail = FailBuild(build_id="B", error_code="run_never_started", error_message="No machine.")
+    failed = BuildFailed(
+        build_id="B", workspace_id="w1", error_code="run_never_started", error_message="No machine.", failed_at=NOW
+    )
+    back = replace(month, used=0)
+    given(asked, queued, claimed(), counted).when(fail).then(failed, back)
+    given(asked, queued, claimed(), counted).when(replace(fail, platform="linux", fence=1)).then(
+        replace(failed, platform="linux"), back
+    )
+    given(asked, queued, claimed(), counted).when(fail, fail).then()
+    given(asked, queued, claimed(), started, begun(), counted).when(fail).then(failed)
+    given(asked, queued, claimed(), stored(), counted).when(fail).then(failed)
 
 
 def test_what_is_over_is_not_cancelled_claimed_or_failed() -> None:
