@@ -176,10 +176,14 @@ class Jobs(ports.Jobs):
         query = "SELECT DISTINCT build_id FROM build_jobs WHERE project_id = %s AND state = 'waiting'"
         return [row[0] for row in await self._rows(query, (project_id,))]
 
-    async def forget(self, workspace_id: str) -> Sequence[str]:
-        """Remove all of a workspace's jobs; the builds they were of."""
-        rows = await self._rows("DELETE FROM build_jobs WHERE workspace_id = %s RETURNING build_id", (workspace_id,))
-        return sorted({row[0] for row in rows})
+    async def unfinished(self, workspace_id: str) -> Sequence[str]:
+        """The builds of a workspace of which a job is not over."""
+        query = "SELECT DISTINCT build_id FROM build_jobs WHERE workspace_id = %s AND state <> 'over' ORDER BY build_id"
+        return [row[0] for row in await self._rows(query, (workspace_id,))]
+
+    async def forget(self, workspace_id: str) -> None:
+        """Remove all of a workspace's jobs."""
+        await self._rows("DELETE FROM build_jobs WHERE workspace_id = %s", (workspace_id,))
 
 
 def _job(row: tuple[Any, ...]) -> JobRow:

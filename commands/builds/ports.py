@@ -83,8 +83,11 @@ class Jobs(Protocol):
     async def waiting_for_source(self, project_id: str) -> Sequence[str]:
         """The builds of a project that wait for a source."""
 
-    async def forget(self, workspace_id: str) -> Sequence[str]:
-        """Remove all of a workspace's jobs; the builds they were of."""
+    async def unfinished(self, workspace_id: str) -> Sequence[str]:
+        """The builds of a workspace of which a job is not over."""
+
+    async def forget(self, workspace_id: str) -> None:
+        """Remove all of a workspace's jobs."""
 
 
 class NotNow(Exception):

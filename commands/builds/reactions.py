@@ -160,10 +160,10 @@ async def drop_secret(recorded: Recorded, ports: Ports) -> None:
 
 @reacts_to(WorkspaceForgotten, name="forget-builds", queue=BUILDS)
 async def forget_builds(recorded: Recorded, ports: Ports) -> None:
-    """What runs is stopped, and what lies in the object store goes."""
+    """What runs is stopped, and what lies in the object store goes; what says which builds those were goes last."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    for build_id in await ports.jobs.forget(event.workspace_id):
+    for build_id in await ports.jobs.unfinished(event.workspace_id):
         try:
             wish = CancelBuild(build_id=build_id, workspace_id=event.workspace_id, because="forgotten")
             await ports.execute(wish, recorded.context())
@@ -171,6 +171,7 @@ async def forget_builds(recorded: Recorded, ports: Ports) -> None:
             continue
     async for stored in ports.blobs.list(keys.of_workspace(event.workspace_id)):
         await ports.blobs.delete(stored.key)
+    await ports.jobs.forget(event.workspace_id)
 
 
 # --- builds that GitHub makes -----------------------------------------------------------------------------------------

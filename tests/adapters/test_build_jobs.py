@@ -65,3 +65,13 @@ async def test_a_runner_of_a_workspace_gets_its_jobs_in_the_order_of_asking(jobs
     await put(jobs, "two", "4")
 
     assert [await claim(jobs, "one") for _ in range(4)] == ["1", "2", "3", None]
+
+
+async def test_what_has_ended_of_a_workspace_is_not_ended_again_when_it_is_forgotten(jobs: Jobs) -> None:
+    await put(jobs, "one", "1", "2")
+    await put(jobs, "two", "3")
+    await jobs.close("1")
+    assert await jobs.unfinished("one") == ["2"]
+
+    await jobs.forget("one")
+    assert [await jobs.unfinished(each) for each in ("one", "two")] == [[], ["3"]]

@@ -33,8 +33,10 @@ class Bench:
     async def waiting_for_source(self, project_id: str) -> Sequence[str]:
         return self._known.ids(BuildAsked, "build_id", "project_id", project_id)
 
-    async def forget(self, workspace_id: str) -> Sequence[str]:
+    async def forget(self, workspace_id: str) -> None:
         self._known.erased.add(f"builds of {workspace_id}")
+
+    async def unfinished(self, workspace_id: str) -> Sequence[str]:
         return self._known.ids(BuildAsked, "build_id", "workspace_id", workspace_id)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from adapters.log.memory import MemoryLedger
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
-from commands.builds.reactions import queue_build, source_builds, time_out_build
+from commands.builds.reactions import forget_builds, queue_build, source_builds, time_out_build
 from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
     BuildAsked,
@@ -40,6 +40,7 @@ from domain.builds.builds import (
     month_id,
 )
 from domain.builds.versions import following, of_source
+from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.ledger import Context, Recorded
 from domain.repositories.repositories import RepositoryLinked
 from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
@@ -365,6 +366,37 @@ class Queue:
         """None."""
         del project_id
         return []
+
+
+class Leaving(Queue):
+    """What waits of a workspace that is forgotten, by a process that dies as often as it is told to."""
+
+    def __init__(self, log: MemoryLedger, deaths: int) -> None:
+        self._log, self._deaths, self.rows = log, deaths, ["B", "C"]
+
+    async def unfinished(self, workspace_id: str) -> list[str]:
+        """All of them."""
+        assert workspace_id == "w1"
+        return self.rows
+
+    async def forget(self, workspace_id: str) -> None:
+        """Whoever is killed after this has forgotten them."""
+        self.rows = []
+        if self._deaths:
+            self._deaths -= 1
+            raise InterruptedError
+
+
+async def test_builds_of_a_workspace_that_is_forgotten_end_also_when_whoever_ends_them_is_killed() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    scene.more = {Jobs: Leaving(scene.log, deaths=1)}
+    for name in ("B", "C"):
+        scene.given(builds, name, replace(asked, build_id=name), claimed(), started, begun())
+    recorded = scene.given(workspaces, "w1", WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW))
+    with pytest.raises(InterruptedError):
+        await scene.follows(forget_builds, recorded)
+    await scene.follows(forget_builds, recorded)
+    assert [(await scene.log.state(builds, name)).status for name in ("B", "C")] == ["cancelled", "cancelled"]
 
 
 async def test_a_build_whose_project_is_linked_before_it_waits_has_its_source() -> None:
