@@ -459,7 +459,12 @@ async def _secrets(ports: Ports, build: Build) -> dict[str, str]:
 
 async def _source_token(ports: Ports, build: Build) -> str:
     """What lets the runner read the source of a build; empty: nothing does, or nothing is needed."""
-    return await _token_of(ports, build, build.source_url.removeprefix(ports.github.web))
+    return await _token_of(ports, build, _name_of(ports, build.source_url))
+
+
+def _name_of(ports: Ports, url: str) -> str:
+    """What a repository at GitHub is called there."""
+    return url.removeprefix(ports.github.web).removesuffix("/").removesuffix(".git")
 
 
 async def _token_of(ports: Ports, build: Build, name: str) -> str:
@@ -558,8 +563,7 @@ async def create_submodule_token(
     _, _, build, _ = await _held(request, ports, job_id, data.fence)
     if not data.url.startswith(ports.github.web):
         return SubmoduleToken(token="")
-    name = data.url.removeprefix(ports.github.web).removesuffix("/").removesuffix(".git")
-    return SubmoduleToken(token=await _token_of(ports, build, name))
+    return SubmoduleToken(token=await _token_of(ports, build, _name_of(ports, data.url)))
 
 
 _BYTES = {"type": "string", "format": "binary"}

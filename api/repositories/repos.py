@@ -86,8 +86,12 @@ class Place(Value):
 
 def place_of(name: str, ports: Ports) -> Place:
     """Where a repository is; raises NotARepository."""
-    if FULL_NAME.fullmatch(name) and ".." not in name:
-        return Place(full_name=name, url=ports.github.web + name)
+    web = ports.github.web
+    # However it is written, GitHub tells of it by its owner and name alone.
+    at_github = name[len(web) :] if name.casefold().startswith(web.casefold()) else name
+    at_github = at_github.removesuffix("/").removesuffix(".git")
+    if FULL_NAME.fullmatch(at_github) and ".." not in at_github:
+        return Place(full_name=at_github, url=web + at_github)
     if name.startswith("https://"):
         check_url(ports.web, name, ("body", "repo_full_name"))
         if re.fullmatch(r"https://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~+-]+){1,16}/?", name):

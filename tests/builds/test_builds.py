@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
 
+from adapters.github.app import GithubApp
 from adapters.log.memory import MemoryLedger
+from api.repositories.repos import Place, place_of
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
 from commands.builds.reactions import forget_builds, queue_build, source_builds, time_out_build
@@ -43,6 +46,7 @@ from domain.builds.versions import following, of_source
 from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.ledger import Context, Recorded
 from domain.repositories.repositories import RepositoryLinked
+from domain.repositories.settings import Github
 from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
 from tests.builds import examples
 from tests.scene import Scene
@@ -411,3 +415,19 @@ async def test_a_build_whose_project_is_linked_before_it_waits_has_its_source() 
     assert [type(each) for each in scene.news] == [BuildSourced]
     await scene.follows(queue_build, scene.last(BuildSourced))
     assert [type(each) for each in scene.news] == [BuildQueued]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ada/warm-tube",
+        "ada/warm-tube.git",
+        "https://github.com/ada/warm-tube",
+        "https://github.com/ada/warm-tube/",
+        "https://github.com/ada/warm-tube.git",
+        "https://GitHub.com/ada/warm-tube.git/",
+    ],
+)
+def test_a_repository_at_github_is_called_there_as_its_pushes_call_it(name: str) -> None:
+    ports: Any = SimpleNamespace(github=GithubApp(Github()))
+    assert place_of(name, ports) == Place(full_name="ada/warm-tube", url="https://github.com/ada/warm-tube")
