@@ -597,9 +597,9 @@ TECHNO = Profile(
         Lane(drum="kick", patterns=(FOUR,)),
         Lane(drum="open_hat", patterns=("..x...x...x...x.",), level=0.5, energy_min=0.6),
         Lane(drum="hat", patterns=("oxxooxxooxxooxxo", "x.xox.xox.xox.xo"), level=0.36, energy_min=0.45),
-        Lane(drum="clap", patterns=(BACKBEAT, "............X..."), level=0.6, energy_min=0.75),
-        Lane(drum="ride", patterns=("x.x.x.x.x.x.x.x.",), level=0.3, energy_min=0.95),
-        Lane(drum="rim", patterns=("...x..x.....x..x", "x..x..x..x..x..."), level=0.36, energy_min=0.55),
+        Lane(drum="clap", patterns=(BACKBEAT, "............X..."), level=0.9, energy_min=0.6),
+        Lane(drum="ride", patterns=("x.x.x.x.x.x.x.x.",), level=0.42, energy_min=0.85),
+        Lane(drum="rim", patterns=("...x..x.....x..x", "x..x..x..x..x..."), level=0.6, energy_min=0.55),
         Lane(drum="low_tom", patterns=("...x.....x....x.", "......x......x.."), level=0.42, energy_min=0.7),
     ),
     fills=(

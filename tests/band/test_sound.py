@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 from scipy import signal
 
@@ -274,3 +275,56 @@ def test_no_single_tone_holds_a_major_third(name: str) -> None:
         return decibels(float(spectrum[abs(frequencies - harmonic) < 0.06 * harmonic].max()))
 
     assert level(5) < level(1) - 24
+
+
+def octave_levels(sound: Sound) -> dict[int, float]:
+    """How loud each octave is against the whole, dB, by its middle in Hz."""
+    frequencies, power = signal.welch(sound.mean(axis=0), RATE, nperseg=8192)
+    return {
+        middle: 10
+        * np.log10(power[(frequencies >= middle / 2**0.5) & (frequencies < middle * 2**0.5)].sum() / power.sum())
+        for middle in (1000, 2000, 4000, 8000)
+    }
+
+
+def test_techno_has_no_hole_between_its_stabs_and_its_hats() -> None:
+    score = compose(Brief(genre="Techno", seed=3, seconds=20))
+    sound = mixed(score)
+    master(score, sound)
+    levels = octave_levels(sound)
+    assert min(levels[2000], levels[4000]) > levels[8000] - 2.5
+    assert min(levels[2000], levels[4000]) > -21.5
+
+
+@pytest.mark.parametrize("genre", ["Trap", "Synthwave"])
+def test_a_mood_bends_how_bright_and_how_driven_the_sound_is(genre: str) -> None:
+    """The very same notes: only filters and saturation differ."""
+    score = compose(Brief(genre=genre, seed=3, seconds=12))
+    bright, closed = (played(score, value, 0.0) for value in (0.8, -0.8))
+    assert all(above(bright[name], 2000) > above(closed[name], 2000) + 1 for name in ("chords", "melody"))
+    driven, clean = (sum(played(score, 0.0, value).values()) for value in (0.9, -0.5))
+    assert crest(driven) < crest(clean) - 1
+
+
+def test_words_say_how_bright_and_how_driven() -> None:
+    dark, happy, calm, aggressive = (
+        compose(Brief(genre="Trap", mood=mood, seed=3, seconds=12)) for mood in ("Dark", "Happy", "Calm", "Aggressive")
+    )
+    assert dark.brightness < 0 < happy.brightness
+    assert calm.drive < 0 < aggressive.drive
+
+
+def played(score: Score, brightness: float, drive: float) -> dict[str, Sound]:
+    """The stems of a score that is to sound so."""
+    return {stem.name: stem.sound for stem in stems(structs.replace(score, brightness=brightness, drive=drive))}
+
+
+def above(sound: Sound, hertz: float) -> float:
+    """How loud everything above a frequency is against the whole, dB."""
+    frequencies, power = signal.welch(sound.mean(axis=0), RATE, nperseg=4096)
+    return float(10 * np.log10(power[frequencies > hertz].sum() / power.sum()))
+
+
+def crest(sound: Any) -> float:
+    """By how much peaks stand above the mean, dB."""
+    return decibels(float(np.abs(sound).max())) - decibels(float(np.sqrt(np.mean(sound**2))))
