@@ -62,13 +62,14 @@ def _head(connection: socket.socket) -> bytes:
 
 @contextmanager
 def held(
-    client: httpx.Client, path: str, token: str, body: bytes, kind: str = JSON, method: str = "POST"
+    client: httpx.Client, path: str, token: str | None, body: bytes, kind: str = JSON, method: str = "POST"
 ) -> Iterator[Held]:
     """The headers of a request; its reader asks for the body only after whoever asks was let in."""
+    shown = "" if token is None else f"Authorization: Bearer {token}\r\n"
     place = urlsplit(str(client.base_url))
     with socket.create_connection((place.hostname or "", place.port or 80), timeout=30) as connection:
         connection.sendall(
-            f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: Bearer {token}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {place.netloc}\r\n{shown}"
             f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
         head = _head(connection)

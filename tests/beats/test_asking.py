@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from commands.beats.settings import OPEN_WORKSPACE
+from tests.api.test_held_bodies import held
 from tests.identity.crowd import sign_in
 from tests.journeys.kit import Stack
 
@@ -45,6 +47,11 @@ def test_open_to_everybody_acts_in_one_workspace_and_on_this_surface_only(
     for path in ("/v1/analyses", "/v1/api-keys", "/v1/audit-events"):
         assert opened.get(path).status_code == 401, path
     assert OPEN_WORKSPACE not in opened.get(f"/api/beats/{made}").text
+
+
+def test_what_a_guest_sends_may_come_late(opened: httpx.Client) -> None:
+    with held(opened, "/api/generate/beat", None, json.dumps(BODY).encode()) as request:
+        assert request.late() == 200
 
 
 def test_pages_of_other_sites_have_nothing_made(opened: httpx.Client) -> None:
