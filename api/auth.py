@@ -41,7 +41,7 @@ from domain.identity.people import AccountHasChanged, email_claims, people
 from domain.identity.workspaces import ROLES, Role, RoleIsTooLow
 from domain.kernel import Forbidden, Unauthenticated, Value
 from domain.ledger import Authority, Context
-from projections.identity.credentials import Access
+from projections.identity.credentials import Access, Credential
 
 #: The cookie of a session, for browsers; it names this service, since cookies know no ports.
 COOKIE = "ledgerline_session"
@@ -276,10 +276,18 @@ async def _admitted(connection: Connection, auth: Authentication, needed: Needs)
         await auth.limits.count(connection, REFUSED, counted_address(connection))
         raise MissingOrInvalidKey
     credential = access.credential
-    await auth.limits.count(connection, surface_of(connection.scope).rate_of(connection.method), credential.subject_id)
+    await auth.limits.count(connection, surface_of(connection.scope).rate_of(connection.method), _counted(credential))
     if credential.kind != "outside":
         auth.uses.note(credential.subject_id)
     return _asker(connection, auth, token, needed, access)
+
+
+def _counted(credential: Credential) -> str:
+    """Under what a request counts: each key has a limit of its own, a person has one in all of their sessions.
+
+    Anybody can have another session as often as they like.
+    """
+    return credential.subject_id if credential.kind == "api_key" else f"person/{credential.person_id}"
 
 
 async def _guest(connection: Connection, auth: Authentication, needed: Needs) -> Asker:

@@ -11,5 +11,5 @@ class StudioRates(Section, frozen=True):
     """How often the plug-in studio may be asked."""
 
     studio_limit_per_minute: Annotated[
-        Count, says("Requests of one key or session to the plug-in studio in 60 seconds")
+        Count, says("Requests of one key or person to the plug-in studio in 60 seconds")
     ] = 100

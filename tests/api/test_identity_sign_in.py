@@ -355,6 +355,23 @@ def test_so_many_accounts_and_workspaces_are_begun_from_one_address_in_an_hour_a
         assert int(refused.headers["retry-after"]) > 7200
 
 
+def test_a_person_has_one_limit_in_all_their_sessions_and_each_key_its_own(stack: Stack) -> None:
+    """Anybody can have another session as often as they like."""
+    with stack.door(rate_limit_per_minute=6) as url, httpx.Client(base_url=url, timeout=30) as http:
+        me = sign_in(http)
+
+        def left(token: str) -> int:
+            answer = http.get("/v1/auth/session", headers={"Authorization": f"Bearer {token}"})
+            return int(answer.headers["x-ratelimit-remaining"])
+
+        first = left(me.token)
+        other = me.post(f"/v1/account/workspaces/{me.workspace_id}/session").json()["session_token"]
+        key = me.post("/v1/api-keys", {"name": "own", "scopes": ["usage:read"]}).json()["plaintext_key"]
+        assert left(other) == first - 3
+        usage = http.get("/v1/usage", headers={"X-API-Key": key})
+        assert usage.headers["x-ratelimit-remaining"] == "5"
+
+
 def test_one_place_may_try_so_often_an_hour(stack: Stack) -> None:
     with stack.door(sign_in_limit_per_hour=1) as url, httpx.Client(base_url=url, timeout=30) as http:
         # All tests share an address and its count, so this place has had enough already.
