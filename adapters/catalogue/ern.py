@@ -30,6 +30,14 @@ _WARNINGS: dict[Explicit | None, str] = {
     "none": "NotExplicit",
     None: "Unknown",
 }
+#: Who made a song, by the role of a credit, as DDEX calls them.
+_AUTHORS = {
+    each.casefold(): each
+    for each in (
+        "Adapter", "Arranger", "Author", "Composer", "ComposerLyricist", "Librettist", "Lyricist", "NonLyricAuthor",
+        "SubArranger", "Translator",
+    )
+} | {"songwriter": "ComposerLyricist", "writer": "ComposerLyricist"}  # fmt: skip
 _TYPES = {"single": "Single", "ep": "EP", "album": "Album", "compilation": "Album"}
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _PARTY_ID = re.compile(r"PADPIDA[0-9]{10}[0-9A-Z]")
@@ -104,7 +112,8 @@ def written(message: Message) -> bytes:
     )
     _header(root, message)
     label = details.label or details.artist
-    names = list(dict.fromkeys([label, details.artist, *(each.recording.artist for each in message.tracks)]))
+    artists = [label, details.artist, *(each.recording.artist for each in message.tracks)]
+    names = dict.fromkeys([*artists, *(name for each in message.tracks for name in _authors(each.said))])
     parties = {name: f"P{number}" for number, name in enumerate(names, 1)}
     listed = SubElement(root, "PartyList")
     for name, reference in parties.items():
@@ -140,6 +149,11 @@ def _resources(root: Element, message: Message, parties: dict[str, str]) -> None
             )
         _titles(recording, track.recording.title, track.said.version)
         _artists(recording, track.recording.artist, parties)
+        for place, (name, roles) in enumerate(_authors(track.said).items(), 1):
+            author = SubElement(recording, "Contributor", SequenceNumber=str(place))
+            _with(author, ContributorPartyReference=parties[name])
+            for role in roles:
+                _with(author, Role=role)
         if track.recording.duration_ms:
             _with(recording, Duration=duration(track.recording.duration_ms))
         _with(recording, ParentalWarningType=_WARNINGS[track.said.explicit])
@@ -199,7 +213,17 @@ def _titles(into: Element, title: str, version: str | None) -> None:
 
 def _artists(into: Element, artist: str, parties: dict[str, str]) -> None:
     _with(into, DisplayArtistName=artist)
-    _with(SubElement(into, "DisplayArtist"), ArtistPartyReference=parties[artist], DisplayArtistRole="MainArtist")
+    shown = SubElement(into, "DisplayArtist", SequenceNumber="1")
+    _with(shown, ArtistPartyReference=parties[artist], DisplayArtistRole="MainArtist")
+
+
+def _authors(track: ReleaseTrack) -> dict[str, dict[str, None]]:
+    """Who made the song of a track, each once, with their roles."""
+    found: dict[str, dict[str, None]] = {}
+    for each in track.credits:
+        if role := _AUTHORS.get(re.sub(r"[^a-z]", "", each.role.casefold())):
+            found.setdefault(each.name, {})[role] = None
+    return found
 
 
 def _proprietary(into: Element, message: Message, text: str) -> None:

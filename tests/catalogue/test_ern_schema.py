@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.catalogue.ern import Track, written
-from domain.catalogue.releases import ReleaseType
+from domain.catalogue.releases import Credit, ReleaseType
 from tests.catalogue.test_releases import ARTWORK, AUDIO, DETAILS, OTHER, RECORDING, TRACK, message
 
 #: Children in their order, of an element or of one within another; `?` may be left out, `*` and `+` may come again.
@@ -28,7 +28,8 @@ CHILDREN = {
     "Party": "PartyReference PartyName+ PartyId*",
     "ResourceList": "SoundRecording* Image*",
     "SoundRecording": "ResourceReference Type SoundRecordingEdition+ DisplayTitleText+ DisplayTitle+ "
-    "DisplayArtistName+ DisplayArtist+ Duration ParentalWarningType+",
+    "DisplayArtistName+ DisplayArtist+ Contributor* Duration ParentalWarningType+",
+    "Contributor": "ContributorPartyReference Role*",
     "SoundRecordingEdition": "ResourceId+ PLine* TechnicalDetails*",
     "SoundRecordingEdition/ResourceId": "ISRC? CatalogNumber? ProprietaryId*",
     "SoundRecordingEdition/TechnicalDetails": "TechnicalResourceDetailsReference DeliveryFile*",
@@ -78,6 +79,8 @@ VALUES = {
     "UseType": "OnDemandStream|PermanentDownload",
     "CommercialModelType": "SubscriptionModel|AdvertisementSupportedModel|PayAsYouGoModel",
     "DisplayArtistRole": "MainArtist",
+    "Role": "Adapter|Arranger|Author|Composer|ComposerLyricist|Librettist|Lyricist|NonLyricAuthor|SubArranger|"
+    "Translator",
     "@LanguageAndScriptCode": r"[a-zA-Z]{2,3}(-[a-zA-Z]+)?(-[a-zA-Z]{2}|-\d{3})?(-[a-zA-Z][a-zA-Z0-9]{4}[a-zA-Z0-9]*)?",
     "@ReleaseProfileVersionId": "Audio|SimpleAudioSingle",
     "@AvsVersionId": r"\d+",
@@ -90,8 +93,8 @@ NAMES = {
     "TechnicalResourceDetailsReference": "T",
 }
 POINTERS = {
-    "ArtistPartyReference": "P", "ReleaseLabelReference": "P", "ReleaseResourceReference": "A",
-    "LinkedReleaseResourceReference": "A", "DealReleaseReference": "R",
+    "ArtistPartyReference": "P", "ContributorPartyReference": "P", "ReleaseLabelReference": "P",
+    "ReleaseResourceReference": "A", "LinkedReleaseResourceReference": "A", "DealReleaseReference": "R",
 }  # fmt: skip
 
 
@@ -129,6 +132,17 @@ def problems(xml: bytes) -> list[str]:
               if not (each.text or "").startswith((NAMES | POINTERS).get(each.tag, ""))]  # fmt: skip
     if len(set(named)) != len(named) or not pointed <= set(named):
         found.append(f"of {named}, {pointed} are pointed at")
+    # What the profiles of audio releases say beside the schema.
+    parties = {each.text for each in root.iter("PartyReference")}
+    found += [f"{each} is pointed at by nobody" for each in parties - pointed]
+    for parent in root.iter():
+        for tag in ("DisplayArtist", "Contributor"):
+            places = [each.get("SequenceNumber") for each in parent.findall(tag)]
+            if places != [str(number) for number in range(1, len(places) + 1)]:
+                found.append(f"{tag} of {parent.tag} are numbered {places}")
+        who = [each.findtext("ContributorPartyReference") for each in parent.findall("Contributor")]
+        if len(set(who)) != len(who):
+            found.append(f"of {who} one contributes twice")
     return found
 
 
@@ -142,7 +156,10 @@ def test_every_message_is_one_that_the_schema_takes(release_type: ReleaseType) -
             explicit=explicit, label="A Label" if told else None,
             territories=("DE", "AT") if version else ("Worldwide",),
         )  # fmt: skip
-        first = Track(said=replace(TRACK, version=version, explicit=explicit), recording=RECORDING, audio=audio)
+        wrote = [("A. Writer", "Composer"), ("B", "Song-Writer"), ("A. Writer", "lyricist"), ("C", "Drums")]
+        authors = tuple(Credit(name=name, role=role) for name, role in (wrote if told else []))
+        said = replace(TRACK, version=version, explicit=explicit, credits=authors)
+        first = Track(said=said, recording=RECORDING, audio=audio)
         second = replace(first, said=replace(first.said, isrc=OTHER), recording=replace(RECORDING, artist="Another"))
         for tracks in ((first,), (first, second)):
             named = tuple(replace(each, filename=f"resources/{n}.flac") for n, each in enumerate(tracks))
@@ -156,3 +173,18 @@ def test_languages_are_told_as_far_as_the_schema_can(language: str | None) -> No
     xml = written(message(details=replace(DETAILS, language=language)))
     assert problems(xml) == []
     assert ElementTree.fromstring(xml).attrib["LanguageAndScriptCode"].startswith((language or "en").partition("-")[0])
+
+
+def test_whoever_made_a_song_is_told_once_with_all_they_did() -> None:
+    authors = tuple(
+        Credit(name=name, role=role)
+        for name, role in [("A", "Composer"), ("B", "Songwriter"), ("A", "Lyricist"), ("A", "composer"), ("C", "Drums")]
+    )
+    track = Track(said=replace(TRACK, credits=authors), recording=RECORDING, audio=AUDIO, filename="resources/1.flac")
+    root = ElementTree.fromstring(written(message(tracks=(track,))))
+    names = {each.findtext("PartyReference"): each.findtext("PartyName/FullName") for each in root.iter("Party")}
+    told = [
+        (names[each.findtext("ContributorPartyReference")], [role.text for role in each.findall("Role")])
+        for each in root.iter("Contributor")
+    ]
+    assert told == [("A", ["Composer", "Lyricist"]), ("B", ["ComposerLyricist"])]

@@ -213,6 +213,7 @@ def test_a_message_has_its_parts_in_their_order() -> None:
         ("PartyList", [
             ("Party", [("PartyReference", "P1"), ("PartyName", [("FullName", "A Label")])]),
             ("Party", [("PartyReference", "P2"), ("PartyName", [("FullName", "Artist Name")])]),
+            ("Party", [("PartyReference", "P3"), ("PartyName", [("FullName", "A. Writer")])]),
         ]),
         ("ResourceList", [
             ("SoundRecording", [
@@ -220,7 +221,8 @@ def test_a_message_has_its_parts_in_their_order() -> None:
                 ("SoundRecordingEdition", [
                     ("ResourceId", [("ISRC", ISRC)]), p_line, technical(1, "resources/01.flac", "cd" * 32),
                 ]),
-                *title, *artist, ("Duration", "PT3M7S"), ("ParentalWarningType", "NotExplicit"),
+                *title, *artist, ("Contributor", [("ContributorPartyReference", "P3"), ("Role", "Composer")]),
+                ("Duration", "PT3M7S"), ("ParentalWarningType", "NotExplicit"),
             ]),
             ("Image", [
                 ("ResourceReference", "A2"), ("Type", "FrontCoverImage"),
