@@ -95,9 +95,14 @@ class Relay:
                 log.info("relay.out_of_step", reason=str(reason))
                 await self._refused(str(reason))
                 await _pause(stop, 0.05)
-            except (nats.errors.Error, APIError, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
+            except (APIError, nats.errors.TimeoutError) as problem:
                 log.warning("relay.interrupted", problem=repr(problem))
                 await self._refused(repr(problem))
+                await _pause(stop, 0.2)
+            except (nats.errors.Error, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
+                # Neither a connection that is lost nor a Postgres that is away is the stream's doing.
+                self._refused_since = None
+                log.warning("relay.interrupted", problem=repr(problem))
                 await _pause(stop, 0.2)
             finally:
                 self.is_active = False
@@ -136,6 +141,8 @@ class Relay:
                 if (await cursor.fetchone() or (False,))[0]:
                     yield connection
                     return
+                # Who stands by is refused nothing, whatever it has met when it was at work.
+                self._refused_since, self._is_stuck = None, False
                 await _pause(stop, 0.5)
             yield None
 

@@ -119,6 +119,38 @@ async def test_only_one_of_two_relays_is_active_and_the_other_takes_over(house: 
             await eventually(lambda: first.is_active or second.is_active)
 
 
+async def test_a_relay_that_loses_postgres_leaves_the_stream_alone_and_stays_ready(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stands by, and loses its connection; then both do. Nothing of that is the stream's doing."""
+    monkeypatch.setattr(relays, "STUCK_SECONDS_MAX", 0.0)
+    asks = (
+        "FROM pg_stat_activity WHERE datname = current_database() "
+        "AND starts_with(query, 'SELECT pg_try_advisory_lock') "
+        "AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')"
+    )
+    holds = (
+        "FROM pg_locks WHERE locktype = 'advisory' AND granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with capture_logs() as lines:
+        async with house.relaying() as first:
+            await eventually(lambda: first.is_active)
+            await plant(house, 3)
+            await eventually(lambda: the_stream_holds_the_ledger(house))
+            async with house.relaying() as second:
+                await eventually(lambda: house.fetch(f"SELECT pg_terminate_backend(pid) {asks}"))
+                await eventually(lambda: any(line["event"] == "relay.interrupted" for line in lines))
+                await house.fetch(f"SELECT pg_terminate_backend(pid) {holds}")
+                await eventually(lambda: first.is_active or second.is_active)
+                await plant(house, 3, first=3)
+                await eventually(lambda: the_stream_holds_the_ledger(house))
+                assert first.is_ready
+                assert second.is_ready
+
+    assert not {"relay.stuck", "relay.stream_made_anew"} & {line["event"] for line in lines}
+
+
 async def test_a_relay_that_slept_through_a_change_is_refused_by_the_server(house: House) -> None:
     await plant(house, 3)
     stale = Relay(house.ledger, house.bus, house.url)
