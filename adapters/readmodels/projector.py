@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib import metadata
 from typing import Any, LiteralString, NamedTuple
@@ -41,6 +42,9 @@ SHOW_SECONDS = 2.0
 LOOK_SECONDS = 0.5
 #: How often a projector that was overtaken while rebuilding looks whether the other one got there.
 BUILDING_SECONDS = 1.0
+
+#: How long a rebuilt version waits for the live one to be held still. It is tried again from where it was.
+SWAP_LOCK_SECONDS_MAX = 5.0
 
 #: Noted with what is given up: another version may do better.
 CODE_VERSION = metadata.version("ledgerline")
@@ -102,25 +106,31 @@ class Subscription:
             self._skipped[writer.name] = {position for name, position in skipped if name == writer.name}
             self._parked[writer.name] = {row[2] for row in rows if row[:2] == (writer.name, writer.version)}
 
-    async def absorb(self, page: Sequence[Recorded | Unreadable]) -> None:
+    async def absorb(
+        self, page: Sequence[Recorded | Unreadable], within: AsyncConnection[TupleRow] | None = None
+    ) -> None:
         """Fold a page into every writer that has not seen it, and move their positions, or nothing at all.
 
-        When something in the page cannot even be written, halving the page finds it, and it is parked alone.
+        When something in the page cannot even be written, halving the page finds it, and it is parked alone. `within`
+        is a connection whose transaction it is to be part of; who rolls that back needs another subscription.
         """
         try:
-            await self._write(page, suspicious=len(page) == 1)
+            await self._write(page, within, suspicious=len(page) == 1)
         except Exception as problem:
             if len(page) == 1 or is_transient(problem):
                 raise
             half = len(page) // 2
-            await self.absorb(page[:half])
-            await self.absorb(page[half:])
+            await self.absorb(page[:half], within)
+            await self.absorb(page[half:], within)
 
-    async def _write(self, page: Sequence[Recorded | Unreadable], *, suspicious: bool) -> None:
+    async def _write(
+        self, page: Sequence[Recorded | Unreadable], within: AsyncConnection[TupleRow] | None, *, suspicious: bool
+    ) -> None:
         end = page[-1].position
         parked: list[_Parked] = []
+        to = self._pool.connection() if within is None else nullcontext(within)
         try:
-            async with self._pool.connection() as connection, connection.transaction():
+            async with to as connection, connection.transaction():
                 await self._advance(connection, end)
                 fold = self._fold_suspicious if suspicious else self._fold
                 for writer, share in self._shares(page):
@@ -318,6 +328,8 @@ class Projector:
         self._on_jobs = on_jobs
         self._on_events = on_events
         self._builders: dict[str, asyncio.Task[None]] = {}
+        #: One at a time, since each reads the log on a second connection while it holds one.
+        self._swapping = asyncio.Lock()
         self.position = 0
         self.is_ready = False
 
@@ -395,11 +407,13 @@ class Projector:
         """The live checkpoints where they are now; where there are none at all yet, ours begin as live."""
         folds = self._folds()
         async with self._pool.connection() as connection, connection.transaction():
-            await connection.execute("LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE")
+            # Who asks for the whole table makes all others queue behind it: only the very first has to.
             if not await _rows(connection, "SELECT FROM checkpoints LIMIT 1"):
+                await connection.execute("LOCK TABLE checkpoints IN SHARE ROW EXCLUSIVE MODE")
                 await connection.execute(
                     "INSERT INTO checkpoints (name, version, live, fold) "
-                    "SELECT name, 1, true, fold FROM unnest(%s::text[], %s::int[]) AS ours(name, fold)",
+                    "SELECT name, 1, true, fold FROM unnest(%s::text[], %s::int[]) AS ours(name, fold) "
+                    "WHERE NOT EXISTS (SELECT FROM checkpoints)",
                     (list(folds), list(folds.values())),
                 )
             rows = await _rows(connection, "SELECT name, version, fold, position, retries FROM checkpoints WHERE live")
@@ -465,13 +479,18 @@ class Projector:
             await ahead.close()
 
     async def _swap(self, writer: Writer, subscription: Subscription) -> None:
-        """Hold the live version where it is, fold what is left up to there, and take its place."""
-        async with self._pool.connection() as connection, connection.transaction():
+        """Hold the live version where it is, fold what is left up to there, and take its place.
+
+        All on one connection: what was written on another could queue behind somebody who waits for this one, and of a
+        circle that closes here Postgres knows nothing.
+        """
+        async with self._swapping, self._pool.connection() as connection, connection.transaction():
+            await connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWAP_LOCK_SECONDS_MAX}s",))
             old = await _rows(
                 connection, "SELECT position FROM checkpoints WHERE name = %s AND live FOR UPDATE", (writer.name,)
             )
             while old and subscription.position < old[0][0]:
-                await subscription.absorb(await self._ledger.page(subscription.position, CATCH_UP_EVENTS))
+                await subscription.absorb(await self._ledger.page(subscription.position, CATCH_UP_EVENTS), connection)
             await connection.execute(
                 "DELETE FROM checkpoints WHERE name = %s AND version <> %s AND (live OR version < %s)",
                 (writer.name, writer.version, writer.version),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
+from types import NoneType
 from typing import Any
 
 import psycopg
@@ -13,7 +15,8 @@ from msgspec import json
 from adapters.operators import parked
 from adapters.operators import parked as operators
 from adapters.operators.parked import Done, Filter
-from adapters.readmodels.projector import CODE_VERSION, CheckpointConflict, Subscription, request_rebuild
+from adapters.readmodels import projector as projectors
+from adapters.readmodels.projector import CODE_VERSION, Checkpoint, CheckpointConflict, Subscription, request_rebuild
 from adapters.readmodels.writers import DocumentWriter, TallyWriter
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
@@ -320,6 +323,82 @@ async def test_a_rebuild_on_request_heals_a_damaged_read_model_with_two_projecto
         await house.caught_up()
 
     await assert_views_equal_a_replay(house)
+
+
+async def test_a_swap_waits_for_nobody_who_waits_for_it(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the live version; a live projector waits for that, and behind it wait a second one and a migration."""
+    await gardening(house, 10)
+    page = await house.ledger.page(0, 1000)
+    builder, other = [await house.new_projector() for _ in range(2)]
+    live = await builder._live()
+    await live.absorb(page[:20])
+    async with house.pool.connection() as connection:
+        version = await request_rebuild(connection, "trees", 1)
+    writer = builder._writer("trees", version)
+    built = Subscription(house.pool, [writer], {"trees": Checkpoint(0, 0)}, live=False)
+    await built.absorb(page[:10])
+    waiting: list[asyncio.Task[Any]] = []
+
+    async def queue(statement: Coroutine[Any, Any, Any]) -> None:
+        waiting.append(asyncio.create_task(statement))
+        await eventually(lambda: _waits_or_is_done(house, len(waiting), waiting[-1]))
+
+    async def read(after: int, limit: int) -> list[Any]:
+        if not waiting:
+            await queue(live.absorb(page[20:]))
+            await queue(_lock_table(house))
+            await queue(other._live())
+        return [each for each in page if each.position > after][:5]
+
+    monkeypatch.setattr(house.ledger, "page", read)
+    try:
+        await asyncio.wait_for(builder._swap(writer, built), 20)
+        outcomes = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+    finally:
+        await house.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+    assert [type(each) for each in outcomes] == [CheckpointConflict, NoneType, Subscription]
+    monkeypatch.undo()
+    await (await other._live()).absorb(page)
+
+    await assert_views_equal_a_replay(house)
+
+
+async def _waits_or_is_done(house: House, count: int, task: asyncio.Task[Any]) -> bool:
+    rows = await house.fetch(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return len(rows) == count or task.done()
+
+
+async def _lock_table(house: House) -> None:
+    """As a migration does that changes the table."""
+    async with house.pool.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE checkpoints IN ACCESS EXCLUSIVE MODE")
+
+
+async def test_a_second_projector_asks_for_no_more_than_to_read_where_the_others_are(house: House) -> None:
+    projector = await house.new_projector()
+    await projector._live()
+    async with house.pool.connection() as connection, connection.transaction():
+        await connection.execute("UPDATE checkpoints SET moved_at = now()")
+        assert (await asyncio.wait_for(projector._live(), 20)).position == 0
+
+
+async def test_a_swap_that_cannot_have_the_live_version_is_given_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projectors, "SWAP_LOCK_SECONDS_MAX", 0.05)
+    projector = await house.new_projector()
+    await projector._live()
+    writer = projector._writer("trees", 2)
+    built = Subscription(house.pool, [writer], {"trees": Checkpoint(0, 0)}, live=False)
+    async with house.pool.connection() as connection, connection.transaction():
+        await connection.execute("UPDATE checkpoints SET moved_at = now()")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            await asyncio.wait_for(projector._swap(writer, built), 20)
 
 
 async def test_a_version_that_went_live_ahead_of_the_others_is_not_set_back(house: House) -> None:
