@@ -16,6 +16,7 @@ from commands.identity.sessions import SignIn
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import HOUSEKEEPING, REACTIONS, Command, Reaction
 from domain.discovery import modules
+from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from tests.analyses.examples import SONG, uploaded
 from tests.builds.examples import registered
@@ -56,10 +57,14 @@ class House:
         self.scene.more = outside(self.known)
         self.scene.web.files[SONG] = (b"a song", "audio/mpeg")
 
+    async def store(self, *keys: str) -> None:
+        """Lay something into the object store."""
+        for key in keys:
+            await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
+
     async def after(self, *wishes: Command) -> list[Recorded]:
         """What the last of these wishes has written down."""
-        for key in objects():
-            await self.scene.blobs.put_bytes(key, b"{}", content_type="application/json")
+        await self.store(*objects())
         for wish in wishes:
             await self.scene.when(wish)
         return self.scene.log.all[len(self.scene.log.all) - len(self.scene.news) :]
@@ -101,6 +106,8 @@ async def twice(example: Example) -> None:
     for recorded in await house.after(*example.before, example.command):
         for reaction in REACTIONS.values():
             if reaction.concerns(recorded.event):
+                if reaction.name.startswith("forget-late"):
+                    await house.store(*objects())  # what was on its way has come
                 before = await house.done()
                 due = reaction.due(recorded.event)
                 house.scene.now = max(NOW, due + timedelta(seconds=1)) if due else NOW
@@ -119,6 +126,27 @@ def test_the_law_was_put_to_every_reaction() -> None:
     for example in CASES:
         asyncio.run(twice(example))
     assert set(REACTIONS) == ACTED
+
+
+async def test_nothing_of_a_forgotten_workspace_stays_in_the_object_store_whenever_it_came() -> None:
+    house = House()
+    theirs = [key for key in objects() if "/w1/" in key or key.startswith("analyses/an-1/")]
+    others = [key.replace("w1", "w11").replace("an-1", "an-11") for key in theirs]
+    assert len(theirs) > 6
+    [recorded] = [
+        each
+        for each in await house.after(*FORGOTTEN.before, FORGOTTEN.command)
+        if isinstance(each.event, WorkspaceForgotten)
+    ]
+    reactions = [each for each in REACTIONS.values() if each.concerns(recorded.event)]
+    for comes_due in (False, True):
+        await house.store(*theirs, *others)
+        for reaction in reactions:
+            if (reaction.due(recorded.event) is not None) is comes_due:
+                await house.does(reaction, recorded)
+        kept = (await house.done()).objects
+        assert not set(kept) & set(theirs)
+        assert set(kept) >= set(others)
 
 
 #: What is outside: its answers may take as long as they like.

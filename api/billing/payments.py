@@ -293,9 +293,9 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
 async def _tell_of_two(ports: Ports, payments: Payments, workspace_id: str, found: Subscription) -> None:
     """Say loudly when a workspace pays twice: at the provider anybody can be subscribed, by hand too."""
     known = await ports.log.state(billings, workspace_id)
-    if known.subscription_id in (None, found.id) or known.status not in PAYING or found.status not in PAYING:
+    if known.subscription_id is None or known.subscription_id == found.id or found.status not in PAYING:
         return
-    assert known.subscription_id is not None
+    # What is known of the other may be old: whether it still runs, or runs again, is asked.
     other = await payments.subscription(known.subscription_id)
     if other is not None and other.status in PAYING:
         log.error("billing.paid_twice", workspace_id=workspace_id, subscription_ids=[other.id, found.id])

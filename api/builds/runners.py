@@ -674,6 +674,8 @@ async def upload_artifact(
             yield piece
         if received != size:
             raise NotTheArtifact(problem=f"{size} bytes were announced")
+        # It may have been hours: what nobody waits for any more does not stay.
+        (await ports.log.state(builds, build_id)).is_held(platform, fence)
 
     key = keys.artifact(build.workspace_id, build_id, artifact_id, name)
     content_type = request.headers.get("content-type", "application/octet-stream")

@@ -218,6 +218,12 @@ async def forget_objects(recorded: Recorded, ports: Ports) -> None:
         await _delete_below(keys.reports(analysis_id), ports)
 
 
+@reacts_to(WorkspaceForgotten, name="forget-late-objects", due=lambda forgotten: forgotten.stragglers_until)
+async def forget_late_objects(recorded: Recorded, ports: Ports) -> None:
+    """The same once more, for what somebody stored who died before they looked."""
+    await forget_objects.handler(recorded, ports)
+
+
 async def _delete_below(prefix: str, ports: Ports) -> None:
     async for stored in ports.blobs.list(prefix):
         await ports.blobs.delete(stored.key)

@@ -231,6 +231,12 @@ async def forget_beats(recorded: Recorded, ports: Ports) -> None:
     await _delete_below(keys.of_workspace(event.workspace_id), ports)
 
 
+@reacts_to(WorkspaceForgotten, name="forget-late-beats", due=lambda forgotten: forgotten.stragglers_until)
+async def forget_late_beats(recorded: Recorded, ports: Ports) -> None:
+    """The same once more, for what somebody stored who died before they looked."""
+    await forget_beats.handler(recorded, ports)
+
+
 # --- a provider elsewhere ---------------------------------------------------------------------------------------------
 
 PROVIDERS = Queue("providers", concurrency=16, timeout=300.0, attempts=12)

@@ -174,6 +174,14 @@ async def forget_builds(recorded: Recorded, ports: Ports) -> None:
     await ports.jobs.forget(event.workspace_id)
 
 
+@reacts_to(
+    WorkspaceForgotten, name="forget-late-builds", queue=BUILDS, due=lambda forgotten: forgotten.stragglers_until
+)
+async def forget_late_builds(recorded: Recorded, ports: Ports) -> None:
+    """The same once more, for artifacts and logs that were on their way."""
+    await forget_builds.handler(recorded, ports)
+
+
 # --- builds that GitHub makes -----------------------------------------------------------------------------------------
 
 #: An hour and more of attempts, because so long may a limit of GitHub's last; downloads take a while too.

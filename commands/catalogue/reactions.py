@@ -120,6 +120,12 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     await ports.cookies.forget(workspace_id)
 
 
+@reacts_to(WorkspaceForgotten, name="forget-late-catalogue", due=lambda forgotten: forgotten.stragglers_until)
+async def forget_late_catalogue(recorded: Recorded, ports: Ports) -> None:
+    """The same once more, for reports, artwork and audio that were on their way."""
+    await forget_catalogue.handler(recorded, ports)
+
+
 @reacts_to(UploadSessionStarted, UploadStepReported, name="expire-upload", due=lambda event: event.expires_at)
 async def expire_upload(recorded: Recorded, ports: Ports) -> None:
     """End a session of which nothing more was heard."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import field
@@ -131,6 +131,11 @@ class WorkspaceForgotten(Event):
 
     workspace_id: str
     forgotten_at: datetime
+
+    @property
+    def stragglers_until(self) -> datetime:
+        """When nothing that had begun before is still on its way, so that all it has stored can be found."""
+        return self.forgotten_at + timedelta(days=1)
 
 
 InvitationOutcome = Literal["accepted", "declined", "revoked"]

@@ -330,6 +330,36 @@ def test_one_mailbox_gets_so_many_codes_an_hour_known_or_not(client: httpx.Clien
         assert last["x-ratelimit-reset"] == last["retry-after"]
 
 
+def test_no_letter_is_sent_off_for_what_is_refused(client: httpx.Client, strict: httpx.Client, stack: Stack) -> None:
+    """Letters follow from what is in the log, so nothing is written there for them."""
+    owner, email = sign_in(client), new_email()
+    owner.http = strict
+
+    def letters() -> int:
+        kinds = ["identity.ChallengeIssued", "identity.InvitationSent"]
+        with psycopg.connect(stack.settings[Postgres].postgres_url) as database:
+            [[written]] = database.execute("SELECT count(*) FROM ledger_events WHERE topic = ANY(%s)", [kinds])
+        return int(written)
+
+    def invite() -> int:
+        made = owner.post("/v1/account/team/invitations", {"email": email})
+        if made.status_code == 201:
+            owner.delete(f"/v1/account/team/invitations/{made.json()['id']}")
+        return made.status_code
+
+    def ask(http: httpx.Client, body: dict[str, str]) -> int:
+        return http.post("/v1/auth/email/start", json=body).status_code
+
+    before = letters()
+    assert [ask(strict, {"email": email}) for _ in range(6)] == [200] * 3 + [429] * 3
+    assert letters() == before + 3
+    assert [invite() for _ in range(5)] == [201] * 3 + [429] * 2
+    assert ask(client, {"email": "nobody"}) == 422
+    with stack.door(env="production") as url, httpx.Client(base_url=url, timeout=30) as mute:
+        assert ask(mute, {"email": new_email()}) == 503
+    assert letters() == before + 6
+
+
 def test_so_many_accounts_and_workspaces_are_begun_from_one_address_in_an_hour_and_in_a_day(stack: Stack) -> None:
     """Each is a share of its own of everything that workspaces compete for."""
     limits = {"register_limit_per_hour": 2, "register_limit_per_day": 3}

@@ -538,18 +538,41 @@ def test_an_upload_that_breaks_off_or_is_something_else_is_no_artifact(workshop:
     place = runner.tell("artifacts", **about).json()
     complete = f"artifacts/{place['artifact_id']}/complete"
     assert refusal(runner.tell(complete, **about)) == (409, "conflict")
-    broken = who.http.put(place["upload_url"], content=data[:500])
-    assert broken.status_code == 400
-    assert refusal(runner.tell(complete, **about))[0] == 409
+    for other in (data[:500], data + b"x"):
+        assert who.http.put(place["upload_url"], content=other).status_code == 400
+        assert refusal(runner.tell(complete, **about))[0] == 409
     assert who.http.put(place["upload_url"], content=b"y" * 1000).status_code == 200
     assert refusal(runner.tell(complete, **about)) == (400, "bad_request")
     assert who.http.put(place["upload_url"].replace("size=1000", "size=9999"), content=data).status_code == 403
+    for lie in ({"file_size": 999}, {"file_size": 1001}, {"file_name": "Other.clap"}):
+        assert who.http.put(place["upload_url"], content=data).status_code == 200
+        assert refusal(runner.tell(complete, **{**about, **lie})) == (400, "bad_request"), lie
+    assert refusal(runner.tell("artifacts", **{**about, "file_size": (2 << 30) + 1}))[0] == 413
     assert who.http.put(place["upload_url"], content=data).status_code == 200
     assert runner.tell(complete, **about).status_code == 201
     assert runner.tell(complete, **about).status_code == 201
     assert len(who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]) == 1
     for name in ("../x", "a/b", "a\\b", "", ".", "x\0y", "-" * 201, "CON:"):
         assert runner.tell("artifacts", **{**about, "file_name": name}).status_code == 400, name
+
+
+def test_an_artifact_that_arrives_when_its_build_is_over_is_not_kept(workshop: Workshop, stack: Stack) -> None:
+    who, runner, project_id = workshop
+    build = asked(who, project_id)
+    runner.claim()
+    runner.tell("steps", current_step="uploading")
+    data = b"x" * 1000
+    about = {"file_size": 1000, "checksum_sha256": hashlib.sha256(data).hexdigest()}
+    place = urlsplit(runner.tell("artifacts", format="clap", file_name="Tiny.clap", **about).json()["upload_url"])
+    with socket.create_connection((place.hostname or "", place.port or 80), timeout=20) as slow:
+        head = f"PUT {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 1000\r\n"
+        slow.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert b" 100 " in slow.recv(1024)
+        slow.sendall(data[:500])
+        who.post(f"{BUILDS}/{build['id']}/cancel")
+        slow.sendall(data[500:])
+        assert b" 409 " in slow.recv(4096).partition(b"\r\n")[0]
+    assert not stack.objects(f"builds/{who.workspace_id}/")
 
 
 def test_artifacts_take_a_place_among_the_uploads_of_their_workspace(workshop: Workshop, stack: Stack) -> None:
