@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from adapters.band.worker import can_shut_in
 from adapters.log.eventlog import EventLog
-from adapters.postgres.retrying import Pool
+from adapters.postgres.retrying import Pool, hanging_up
 from adapters.provides import provides
 from adapters.readmodels.condition import Condition, condition
 from adapters.storage.blobs import Blobs
@@ -93,8 +93,9 @@ class Readiness:
 
     async def _condition(self) -> Condition | None:
         try:
-            async with asyncio.timeout(2 * SECONDS_MAX), self._pool.connection(timeout=SECONDS_MAX) as connection:
-                return await condition(connection)
+            async with self._pool.connection(timeout=SECONDS_MAX) as connection:
+                with hanging_up(connection, SECONDS_MAX):
+                    return await condition(connection)
         except Exception:  # noqa: BLE001 - readiness reports, whatever it is
             return None
 

@@ -37,6 +37,13 @@ class Trouble:
             self._is_said = True
             log.error("dependency.refuses", part=self._part, problem=problem, seconds=round(now - self._since, 1))
 
+    def seen(self, state: str) -> None:
+        """It was looked at: `ok`, or what is the matter with it."""
+        if state == "ok":
+            self.over()
+        else:
+            self.note(state)
+
     def over(self) -> None:
         """It was taken."""
         if self._since is None:

@@ -181,11 +181,14 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.identity.last_uses import KEPT_DAYS, Uses
     from adapters.identity.origins import Origins
     from adapters.identity.settings import Origins as OriginSettings
+    from adapters.log.eventlog import LedgerUnavailable
     from adapters.log.seals import Sealer
     from adapters.operators.metrics import SERVICE
     from adapters.operators.status import status
+    from adapters.postgres.retrying import SILENT_SECONDS_MAX, asking
     from adapters.readmodels.condition import Bulletin, condition
     from adapters.storage.blobs import Blobs
+    from adapters.trouble import Trouble
 
     async with container(settings) as here:
         blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
@@ -197,11 +200,13 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             **{each.name: partial(each.handler, await here.get(each.ports)) for each in SWEEPS.values()},
         }
         swept_at, bulletin = -SWEEP_SECONDS, Bulletin()
+        # Said by the one role that looks at all of them, whoever else suffers.
+        troubles = {name: Trouble(name) for name in ("postgres", "nats", "objects")}
         sealing = asyncio.create_task((await here.get(Sealer)).run(stop), name="sealer")
         ready(True)
         while not stop.is_set():
             try:
-                async with pool.connection() as connection:
+                async with asking(pool, LedgerUnavailable, SILENT_SECONDS_MAX) as connection:
                     cursor = await connection.execute(
                         "SELECT DISTINCT reaction FROM jobs WHERE state IN ('ready', 'waiting') AND due_at <= now()"
                     )
@@ -212,7 +217,10 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     SERVICE.saw(seen)
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
+                troubles["postgres"].note(str(problem))
             else:
+                for store in seen.stores:
+                    troubles[store.name].seen(store.state)
                 bulletin.tell(how, seen.waiting, asyncio.get_running_loop().time())
                 for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -31,7 +32,7 @@ from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
 from adapters.web.settings import OutboundRequests
-from commands.kernel import queues
+from commands.kernel import REACTIONS, queues
 from commands.settings import Service
 from domain.discovery import modules
 from domain.kernel import Value
@@ -446,14 +447,19 @@ class Supervisor:
                     process.kill()
             await asyncio.sleep(0.02)
 
-    def _jobs_running(self) -> int | None:
-        """How many jobs are being done now; None where Postgres does not say."""
-        try:
-            with psycopg.connect(self.settings[Postgres].postgres_url, connect_timeout=2) as connection:
-                row = connection.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()
-        except psycopg.Error:
-            return None
-        return row[0] if row else None
+    def _jobs_running(self) -> dict[str, int]:
+        """How many jobs are being done now, by their queues; none where Postgres does not say."""
+        found: Counter[str] = Counter()
+        with (
+            suppress(psycopg.Error),
+            psycopg.connect(self.settings[Postgres].postgres_url, connect_timeout=2) as connection,
+        ):
+            for reaction, number in connection.execute(
+                "SELECT reaction, count(*) FROM jobs WHERE state = 'running' AND lease_until > now() GROUP BY reaction"
+            ):
+                # A name that is not known here is of an extension that is gone.
+                found[REACTIONS[reaction].queue.name if reaction in REACTIONS else reaction] += number
+        return found
 
 
 #: Settings that replace a server of our own, by the server's name, and what people call it.
@@ -490,12 +496,22 @@ async def _to_the_end(work: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(BACKOFF_SECONDS)
 
 
-def waiting_for(names: Sequence[str], jobs: int | None) -> str:
-    """What somebody reads who has asked for the end and does not get it at once."""
-    singular, plural = ("analysis", "analyses") if list(names) == ["analyses"] else ("job", "jobs")
-    number = f"{jobs} {singular if jobs == 1 else plural}" if jobs else "work in progress"
+def waiting_for(names: Sequence[str], jobs: Mapping[str, int]) -> str:
+    """What somebody reads who has asked for the end and does not get it at once.
+
+    `names` are the processes that have not ended, `jobs` how many are being done by their queues. Who does none closes
+    connections and may take a moment longer for it.
+    """
+    if not jobs:
+        return f"Waiting for {', '.join(names)} to end; press Ctrl-C again to stop now."
+    number = sum(jobs.values())
+    if list(jobs) == ["analyses"]:
+        what = "1 analysis" if number == 1 else f"{number} analyses"
+    else:
+        parts = ", ".join(f"{count} of {name}" for name, count in sorted(jobs.items()))
+        what = f"{number} {'job' if number == 1 else 'jobs'} ({parts})"
     return (
-        f"Waiting for {number} to end ({', '.join(names)}); press Ctrl-C again to stop now.\n"
+        f"Waiting for {what} to end; press Ctrl-C again to stop now.\n"
         "What is stopped is done again after the next start."
     )
 

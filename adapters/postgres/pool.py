@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.log.canary import Canary
 from adapters.postgres import arrays
+from adapters.postgres.prepared import CONNECTING
 from adapters.postgres.retrying import Pool
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
@@ -31,7 +32,7 @@ async def pool(settings: Postgres, canary: Canary) -> Pool:
         max_size=settings.postgres_connections_max,
         timeout=5.0,
         reconnect_timeout=RECONNECT_SECONDS_MAX,
-        kwargs={"autocommit": True},
+        kwargs=CONNECTING,
         configure=configure,
         open=False,
     )

@@ -18,7 +18,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.rows import TupleRow
 
 #: A dead server is noticed after seconds, not after the hours TCP would grant it.
-_CONNECTING: dict[str, Any] = {
+CONNECTING: dict[str, Any] = {
     "autocommit": True,
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -86,7 +86,7 @@ class _Connection:
     @classmethod
     async def open(cls, postgres_url: str, statement: bytes, types: Sequence[int]) -> _Connection:
         """Connect and prepare; raises OperationalError when the server is away."""
-        connection = await AsyncConnection.connect(postgres_url, **_CONNECTING)
+        connection = await AsyncConnection.connect(postgres_url, **CONNECTING)
         try:
             await connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS_MAX}s'".encode())
         except BaseException:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import TypeVar
 
@@ -19,19 +22,60 @@ RETRY_SECONDS = 3.0
 
 Pool = AsyncConnectionPool[AsyncConnection[TupleRow]]
 
+#: A server that holds the connection and says nothing is as good as dead; whoever asked asks again, or says so. No
+#: question of a request takes as long.
+SILENT_SECONDS_MAX = 11.0
+#: Questions of operators may go through the whole log.
+LOOKED_SECONDS_MAX = 60.0
+
 #: Between two attempts; a pool hands out its broken connections one by one, so there may be many.
 PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def hanging_up(connection: AsyncConnection[TupleRow], seconds: float) -> Iterator[None]:
+    """Cut the connection when the block takes longer: whoever awaits an answer then hears that it is lost.
+
+    Cancelling would ask the same server to stop, and wait ten seconds more for it to say so.
+    """
+
+    def hang_up() -> None:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    end = asyncio.get_running_loop().call_later(seconds, hang_up)
+    try:
+        yield
+    finally:
+        end.cancel()
+
+
+@asynccontextmanager
+async def asking(
+    pool: Pool, refusal: type[Unavailable], seconds: float = LOOKED_SECONDS_MAX
+) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    """A connection for what is asked once; raises `refusal` where Postgres is away, or silent for so long."""
+    try:
+        async with pool.connection(RETRY_SECONDS) as connection:
+            with hanging_up(connection, seconds):
+                yield connection
+    except (PoolTimeout, OperationalError) as problem:
+        raise refusal from problem
 
 
 async def retrying(
     pool: Pool, ask: Callable[[AsyncConnection[TupleRow]], Awaitable[T]], *, seconds: float, refusal: type[Unavailable]
 ) -> T:
-    """What Postgres answers, asked again while connections break; raises `refusal` when it stays away for `seconds`."""
+    """What Postgres answers, asked again while connections break; raises `refusal` when it stays away for `seconds`.
+
+    One that is there and says nothing is away, too.
+    """
     deadline = monotonic() + seconds
     while True:
         try:
             async with pool.connection(max(deadline - monotonic(), 0.1)) as connection:
-                return await ask(connection)
+                with hanging_up(connection, SILENT_SECONDS_MAX):
+                    return await ask(connection)
         except (PoolTimeout, OperationalError) as problem:
             if monotonic() > deadline:
                 raise refusal from problem

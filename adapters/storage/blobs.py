@@ -19,7 +19,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -55,6 +56,31 @@ _PAGE = 1000
 PACE_BYTES_MIN = 256 * 1024
 #: So much later than whoever waits has given up, the connection is cut.
 _CUT_SECONDS = 0.1
+
+
+class _Retry(urllib3.Retry):
+    """Asks again whoever broke off or refused, and not who says nothing: that has taken all the time there is."""
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        """What is left of the attempts."""
+        if error is not None and _is_silence(error):
+            raise error
+        return super().increment(method, url, response, error, _pool, _stacktrace)
+
+
+def _is_silence(problem: BaseException | None) -> bool:
+    # To the library a connection that is refused is one that timed out, too.
+    return isinstance(problem, TimeoutError | urllib3.exceptions.TimeoutError) and not isinstance(
+        problem, urllib3.exceptions.NewConnectionError
+    )
 
 
 class NoSuchObject(NotFound):
@@ -301,9 +327,7 @@ class Blobs(ports.Blobs):
             num_pools=4,
             maxsize=workers,
             timeout=urllib3.Timeout(connect=connect_seconds_max, read=read_seconds_max),
-            retries=urllib3.Retry(
-                total=2, read=1, redirect=0, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]
-            ),
+            retries=_Retry(total=2, read=1, redirect=0, backoff_factor=0.1, status_forcelist=[500, 502, 503, 504]),
             cert_reqs="CERT_REQUIRED",
             ca_certs=certifi.where(),
         )
@@ -347,8 +371,12 @@ class Blobs(ports.Blobs):
                     await upload.add(chunk)
             with self._storing():
                 return await upload.finish()
-        except BaseException:
-            await upload.abandon()
+        except BaseException as problem:
+            if _is_silence(problem.__cause__):
+                # Who says nothing is not asked to forget either: what it may have taken the sweep finds.
+                log.warning("blob.left_unfinished", key=key)
+            else:
+                await upload.abandon()
             raise
 
     @contextmanager
@@ -375,7 +403,10 @@ class Blobs(ports.Blobs):
             path = Path(folder) / "object"
             try:
                 await self._download(key, path, size_max)
-            except BlobsUnavailable:  # once more, from the beginning: a connection may break while it is read
+            except BlobsUnavailable as refusal:
+                if _is_silence(refusal.__cause__):
+                    raise
+                # Once more, from the beginning: a connection may break while it is read.
                 await self._download(key, path, size_max)
             yield path
 
@@ -424,7 +455,9 @@ class Blobs(ports.Blobs):
             size = min(READ_BYTES, end - offset)
             try:
                 piece = await self._call(self._piece, found, offset, size)
-            except BlobsUnavailable:
+            except BlobsUnavailable as refusal:
+                if _is_silence(refusal.__cause__):
+                    raise
                 piece = await self._call(self._piece, found, offset, size)
             yield piece
             offset += size

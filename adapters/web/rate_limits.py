@@ -37,6 +37,8 @@ SHARE = 8
 IDLE_SECONDS = 0.5
 #: How long a request waits to be counted; whatever it needs of Postgres afterwards it waits for anyway.
 DRAW_SECONDS_MAX = 1.0
+#: A Postgres that says nothing for so long is as good as away, and is not asked again for as long.
+SILENT_SECONDS_MAX = 4.0
 
 # What is drawn from an open window: as much as is wanted, but no more than a part of what is left in it.
 _SHARE = f"""greatest(0, least(
@@ -170,6 +172,8 @@ class Limiter:
         self._ending: list[tuple[float, str]] = []
         self._holding: dict[str, _Window] = {}
         self._returning: asyncio.Task[None] | None = None
+        #: While Postgres says nothing, not every limit of every request waits for it.
+        self._silent_until = 0.0
 
     def spend(self, key: str, limit: int, window_seconds: int) -> Verdict | None:
         """Count one request of those this process holds already; None when it holds none, and `take` is to be asked."""
@@ -209,10 +213,8 @@ class Limiter:
     async def _draw(self, key: str, window: _Window, limit: int, window_seconds: int, now: float) -> None:
         # Most keys ask now and then; what they would not spend soon would only have to go back.
         want = max(1, limit // SHARE) if now - window.drawn_at <= IDLE_SECONDS else 1
-        try:
-            drawn = await self._draws.ask(_Draw(self._name(key), int(now), window_seconds, limit, want))
-        except (Error, LimitsUnavailable) as problem:
-            log.warning("limits.unavailable", problem=str(problem).strip())
+        drawn = await self._ask_for(_Draw(self._name(key), int(now), window_seconds, limit, want))
+        if drawn is None:
             window.ends_at, window.held, window.left = now + 1.0, 1, 0
         else:
             window.ends_at, window.held = float(drawn.ends_at), drawn.drawn
@@ -224,6 +226,19 @@ class Limiter:
                 # Others may give something back before the window ends, so ask again before long.
                 window.empty_until = min(window.ends_at, now + IDLE_SECONDS)
         heappush(self._ending, (window.ends_at, key))
+
+    async def _ask_for(self, draw: _Draw) -> _Drawn | None:
+        """What is drawn; None while Postgres is away, or has said nothing a moment ago."""
+        if self._now() < self._silent_until:
+            return None
+        try:
+            async with asyncio.timeout(SILENT_SECONDS_MAX):
+                return await self._draws.ask(draw)
+        except (Error, LimitsUnavailable, TimeoutError) as problem:
+            if isinstance(problem, TimeoutError):
+                self._silent_until = self._now() + SILENT_SECONDS_MAX
+            log.warning("limits.unavailable", problem=str(problem).strip() or "no answer")
+            return None
 
     async def _give_back_for_ever(self) -> None:
         while True:

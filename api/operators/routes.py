@@ -23,8 +23,9 @@ from adapters.operators.apart import verified_apart
 from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
 from adapters.operators.status import Status, status
-from adapters.postgres.retrying import Pool
+from adapters.postgres.retrying import Pool, asking
 from adapters.readmodels.projector import request_rebuild
+from adapters.readmodels.views import ReadsUnavailable
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
 from api.answers import Answer
@@ -92,7 +93,7 @@ class Rotation(Struct, forbid_unknown_fields=True):
 @get("/admin/status", opt=operator_only(), include_in_schema=False)
 async def get_status(ports: NamedDependency[Ports]) -> Response[Status]:
     """How everything is that runs: `ledgerline status`."""
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer(await status(connection, ports.bus, ports.blobs))
 
 
@@ -128,7 +129,7 @@ async def search_log(
         before=before,
     )
     find = log.newest if newest else log.oldest
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer([each.plain for each in await find(connection, search, limit)])
 
 
@@ -137,7 +138,7 @@ async def show_event(ports: NamedDependency[Ports], position: FromPath[int]) -> 
     """One event with everything that it says."""
     if not 0 < position < 2**62:
         raise NoSuchEvent
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         found = await log.oldest(connection, log.Search(after=position - 1, before=position + 1), 1)
     if not found:
         raise NoSuchEvent
@@ -149,7 +150,7 @@ async def explain(ports: NamedDependency[Ports], name: FromPath[str]) -> Respons
     """What one request, event or correlation has led to."""
     if not name.isprintable():
         raise explaining.NothingToExplain(name="this")
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer(explaining.plain(await explaining.explain(connection, name)))
 
 
@@ -175,14 +176,14 @@ async def list_parked(
         problem=problem,
         code_version=code_version,
     )
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer(await given_up.parked(connection, meant, limit))
 
 
 @post("/admin/parked/retry", opt=operator_only(), include_in_schema=False, status_code=200)
 async def retry_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[given_up.Done]:
     """Give what was given up another set of attempts."""
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer(await given_up.retry(connection, data.meant))
 
 
@@ -191,7 +192,7 @@ async def skip_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> 
     """Leave out for good what was given up."""
     if data == Filter():
         raise NothingNamed
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         return Answer(await given_up.skip(connection, data.meant))
 
 
@@ -201,7 +202,7 @@ async def replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response
     found = PROJECTIONS.get(name) or TALLIES.get(name)
     if found is None:
         raise NoSuchReadModel(name=name if name.isprintable() else "this")
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         version = await request_rebuild(connection, found.name, found.version)
     if not version:
         raise BeingFolded(name=found.name)
@@ -213,7 +214,7 @@ async def list_seals(
     ports: NamedDependency[Ports], limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 10
 ) -> Response[dict[str, Any]]:
     """The newest seals over the log, newest first, and the key that they are signed with."""
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         cursor = await connection.execute(
             "SELECT statement, encode(signature, 'hex'), encode(sha256(convert_to(statement, 'UTF8')), 'hex') "
             "FROM log_seals ORDER BY number DESC LIMIT %s",
@@ -249,7 +250,7 @@ async def verify(ports: NamedDependency[Ports], data: JSONBody[Look]) -> Stream:
 async def rotate_credential(ports: NamedDependency[Ports], data: JSONBody[Rotation]) -> Response[dict[str, str]]:
     """Make another operator's credential, shown once; the one before ends now, or after some hours."""
     token = new_token()
-    async with ports.pool.connection() as connection:
+    async with asking(ports.pool, ReadsUnavailable) as connection:
         await rotate(connection, token, grace=timedelta(hours=data.grace_hours))
     return Answer({"token": token})
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, cycle, repeat
 from pathlib import Path
@@ -255,6 +256,41 @@ async def test_whoever_drips_is_left_when_the_time_for_the_whole_answer_is_over(
 
     await asyncio.gather(*map(asked, DRIPS))
     assert files_in(tmp_path) == []
+
+
+async def test_a_store_that_says_nothing_is_asked_once_and_no_more() -> None:
+    async def silent(_head: bytes, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(PATIENCE)
+
+    async def fetch(blobs: Blobs) -> None:
+        async with blobs.fetch("k"):
+            pytest.fail("nothing can be fetched")
+
+    async def read(blobs: Blobs) -> None:
+        found = Found(key="k", size=9000, etag="", content_type="", modified_at=datetime.now(UTC))
+        async for _ in blobs.read(found):
+            pytest.fail("nothing can be read")
+
+    async def store(blobs: Blobs) -> None:
+        async def body() -> AsyncIterator[bytes]:
+            yield b"music"
+
+        await blobs.put_stream("k", body(), content_type="audio/wav", size_max=10)
+
+    async def asked(how: Callable[[Blobs], Awaitable[None]]) -> int:
+        async with serving(silent) as peer:
+            blobs = Blobs(
+                f"http://127.0.0.1:{peer.port}", access_key="a", secret_key="b" * 8, bucket="bucket",
+                read_seconds_max=SECONDS,
+            )  # fmt: skip
+            try:
+                with pytest.raises(BlobsUnavailable):
+                    await how(blobs)
+            finally:
+                await blobs.close()
+            return len(peer.heads)
+
+    assert await asyncio.gather(*map(asked, (fetch, read, store))) == [1, 1, 1]
 
 
 async def test_a_mail_server_that_answers_each_word_just_in_time_is_left_as_well() -> None:

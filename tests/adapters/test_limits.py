@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.prepared import PreparedStatement
+from adapters.web import rate_limits
 from adapters.web.rate_limits import IDLE_SECONDS, Limiter, draws
 from infra.migrate import migrate
 from tests.conftest import Databases
@@ -212,3 +214,28 @@ async def test_while_postgres_is_away_requests_pass(pool: Pool, clock: Clock) ->
     gone = draws("postgresql://127.0.0.1:1/none?connect_timeout=1")
     assert (await Limiter(pool, gone, clock).take("key", 5, 60)).allowed
     await gone.close()
+
+
+async def test_while_postgres_says_nothing_requests_pass_and_not_all_of_them_wait(
+    pool: Pool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "SILENT_SECONDS_MAX", 0.2)
+    asked = []
+
+    class Silent:
+        async def ask(self, draw: object) -> None:
+            asked.append(draw)
+            await asyncio.Event().wait()
+
+        async def close(self) -> None:
+            return
+
+    silent: Any = Silent()
+    limiter = Limiter(pool, silent, clock)
+    for key in ("one", "another", "a third"):
+        assert (await limiter.take(key, 5, 60)).allowed
+    assert len(asked) == 1
+    clock.now += 1
+    assert (await limiter.take("a fourth", 5, 60)).allowed
+    assert len(asked) == 2, "it may have come back"
+    await limiter.close()

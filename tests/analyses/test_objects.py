@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from commands.analyses.analyses import Item, RequestAnalyses
+from commands.analyses.analyses import FailAnalysis, Item, RequestAnalyses
 from commands.analyses.objects import ExpireObject, OfferUpload
-from commands.analyses.reactions import draw_report, expire_object, forget_objects
-from domain.analyses.analyses import AnalysisCompleted, AnalysisRequested, analyses
+from commands.analyses.reactions import delete_source, draw_report, expire_object, forget_objects
+from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested, analyses
 from domain.analyses.findings import Findings
 from domain.analyses.objects import (
     ContentTypeNotTaken,
@@ -145,6 +145,15 @@ async def test_an_object_in_use_does_not_expire_and_what_came_again_after_its_an
         analyses, "A", AnalysisCompleted(analysis_id="A", findings=Findings(), detail_key=None, completed_at=NOON)
     )
     (await scene.follows(expire_object, timer)).then()
+    assert not await scene.blobs.exists(KEY)
+
+
+async def test_an_uploaded_recording_is_kept_no_longer_than_its_analysis() -> None:
+    scene = known()
+    await scene.when(asks())
+    await scene.blobs.put_bytes(KEY, b"music", content_type="audio/mpeg")
+    await scene.when(FailAnalysis(analysis_id="A", reason="No song."))
+    await scene.follows(delete_source, scene.last(AnalysisFailed))
     assert not await scene.blobs.exists(KEY)
 
 

@@ -85,6 +85,31 @@ def test_a_document_that_has_changed_is_sent(me: Visitor, things: dict[str, str]
     assert after.headers["etag"] != before.headers["etag"]
 
 
+#: For each contract: what is read, and what changes it.
+CHANGED = {
+    "/v1/account/profile": ("PATCH", "/v1/account/profile", {"workspace_name": "Another"}),
+    "/v1/usage": ("POST", "/v1/analyze/url", {"url": "https://example.com/a.mp3"}),
+    "/functions/v1/projects": ("POST", "/functions/v1/projects", {"name": "Kept"}),
+    "/api/beats": ("POST", "/api/generate/beat", {"categoryName": "LoFi - Melodic/Calm", "mode": "metadata_only"}),
+    "/api/v1/tracks": ("POST", "/api/v1/tracks", {"isrc": "QZKPT2500001", "title": "Kept", "artist": "Ada"}),
+}
+
+
+@pytest.mark.parametrize("path", CHANGED)
+def test_a_tag_is_that_of_one_workspace_as_it_is_now(client: httpx.Client, path: str) -> None:
+    mine, theirs = sign_in(client), sign_in(client)
+    method, where, body = CHANGED[path]
+    empty = mine.get(path).headers["etag"]
+    assert mine.get(path, headers={"If-None-Match": empty}).status_code == 304
+    assert mine.request(method, where, json=body).status_code < 300
+    now = mine.get(path, headers={"If-None-Match": empty})
+    assert now.status_code == 200, "what has changed is sent"
+    assert (now.headers["etag"] != empty, now.content) == (True, mine.get(path).content)
+    asked = theirs.get(path, headers={"If-None-Match": now.headers["etag"]})
+    assert (asked.status_code, asked.content) == (200, theirs.get(path).content), "others are told what is theirs"
+    assert asked.headers["etag"] != now.headers["etag"]
+
+
 def test_documents_may_be_kept_by_their_client_and_secrets_by_nobody(me: Visitor, things: dict[str, str]) -> None:
     for path in ("/v1/analyses", f"/v1/analyses/{things['job_id']}", "/v1/webhook-deliveries?limit=1"):
         assert me.get(path).headers.get_list("cache-control") == ["private, no-cache"], path

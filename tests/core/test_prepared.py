@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 
 import psycopg
 import pytest
-from psycopg import OperationalError
+from psycopg import AsyncConnection, OperationalError
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres import prepared as prepared_statements
+from adapters.postgres import retrying
 from adapters.postgres.prepared import PreparedStatement
+from domain.kernel import Unavailable
 from infra.embedded.postgres import EmbeddedPostgres
 
 _WHO = "SELECT $1::int8, pg_backend_pid()::int8"
@@ -80,6 +85,51 @@ async def test_a_server_that_says_nothing_is_given_up_and_another_connection_is_
     finally:
         os.kill(backend, signal.SIGCONT)
     await prepared.close()
+
+
+class Away(Unavailable):
+    """It is away."""
+
+
+@pytest.mark.parametrize("how", ["retrying", "asking"])
+async def test_a_server_that_says_nothing_to_a_pool_is_away_within_its_time(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(retrying, "SILENT_SECONDS_MAX", 0.2)
+
+    async def backend_of(connection: AsyncConnection[TupleRow]) -> int:
+        cursor = await connection.execute("SELECT pg_backend_pid()")
+        return int((await cursor.fetchone() or (0,))[0])
+
+    async with AsyncConnectionPool[AsyncConnection[TupleRow]](
+        postgres.url, min_size=1, max_size=1, kwargs=prepared_statements.CONNECTING, open=False
+    ) as pool:
+
+        async def ask() -> int:
+            if how == "retrying":
+                return await retrying.retrying(pool, backend_of, seconds=0.0, refusal=Away)
+            async with retrying.asking(pool, Away, 0.2) as connection:
+                return await backend_of(connection)
+
+        silent = await ask()
+        os.kill(silent, signal.SIGSTOP)
+        try:
+            # Not so long as it takes to wait for the server to say that it has stopped.
+            async with asyncio.timeout(4.5):
+                with pytest.raises(Away):
+                    await ask()
+        finally:
+            os.kill(silent, signal.SIGCONT)
+        async with asyncio.timeout(20):
+            while await _answer_of(ask) in (None, silent):
+                pass
+
+
+async def _answer_of(ask: Callable[[], Awaitable[int]]) -> int | None:
+    try:
+        return await ask()
+    except Away:
+        return None
 
 
 async def test_what_nobody_waits_for_any_more_the_server_does_not_do_either(

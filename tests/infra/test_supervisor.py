@@ -25,7 +25,7 @@ import pytest
 from domain.sections import Url
 from infra.embedded.processes import free_ports
 from infra.settings import Settings
-from infra.supervisor import all_parts, ledgerline, welcome
+from infra.supervisor import all_parts, ledgerline, waiting_for, welcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -373,6 +373,21 @@ def test_all_reactions_run_somewhere_and_none_twice() -> None:
         REACT,
         *(("react", "--only", name) for name in APART),
     ]
+
+
+def test_whoever_waits_for_the_end_is_told_what_for() -> None:
+    """Roles that are merely slow to end are no jobs."""
+    assert waiting_for(["serve", "tick"], {}) == "Waiting for serve, tick to end; press Ctrl-C again to stop now."
+    again = "\nWhat is stopped is done again after the next start."
+    for jobs, said in (
+        ({"analyses": 1}, "1 analysis"),
+        ({"analyses": 3}, "3 analyses"),
+        ({"mail": 1}, "1 job (1 of mail)"),
+        ({"mail": 1, "analyses": 2}, "3 jobs (2 of analyses, 1 of mail)"),
+    ):
+        assert waiting_for(["serve", "analyses"], jobs) == (
+            f"Waiting for {said} to end; press Ctrl-C again to stop now.{again}"
+        )
 
 
 def test_the_welcome_names_the_public_address() -> None:
