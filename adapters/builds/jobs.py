@@ -95,12 +95,13 @@ class Jobs(ports.Jobs):
             (holder, fence, build_id),
         )
 
-    async def extend(self, build_id: str, platform: str, fence: int, lease: float) -> datetime | None:
+    async def extend(self, build_id: str, platform: str, runner_id: str, fence: int, lease: float) -> datetime | None:
         """Keep a job for longer; None when somebody else has it, or it is over."""
         rows = await self._rows(
             "UPDATE build_jobs SET lease_until = now() + %s * interval '1 second' "
-            "WHERE build_id = %s AND platform = %s AND fence = %s AND state = 'claimed' RETURNING lease_until",
-            (lease, build_id, platform, fence),
+            "WHERE build_id = %s AND platform = %s AND runner_id = %s AND fence = %s AND state = 'claimed' "
+            "RETURNING lease_until",
+            (lease, build_id, platform, runner_id, fence),
         )
         return rows[0][0] if rows else None
 

@@ -503,7 +503,7 @@ async def beat(
     if not is_text(job_id):
         raise NoSuchBuild
     build_id, _, platform = job_id.rpartition("-")
-    until = await ports.jobs.extend(build_id, platform, data.fence, ports.settings.build_lease_seconds)
+    until = await ports.jobs.extend(build_id, platform, runner_id, data.fence, ports.settings.build_lease_seconds)
     if until is not None:
         return Alive(cancel=False, lease_until=seconds(until))
     run = (await ports.log.state(builds, build_id)).run(platform)

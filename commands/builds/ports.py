@@ -59,7 +59,7 @@ class Jobs(Protocol):
     async def assign(self, build_id: str, holder: str, fence: int) -> None:
         """Let somebody who is no runner have all jobs of a build that wait, for as long as it takes."""
 
-    async def extend(self, build_id: str, platform: str, fence: int, lease: float) -> datetime | None:
+    async def extend(self, build_id: str, platform: str, runner_id: str, fence: int, lease: float) -> datetime | None:
         """Keep a job for longer; None when somebody else has it, or it is over."""
 
     async def note(self, build_id: str, platform: str, fence: int, step: str, progress: int) -> bool:

@@ -75,3 +75,11 @@ async def test_what_has_ended_of_a_workspace_is_not_ended_again_when_it_is_forgo
 
     await jobs.forget("one")
     assert [await jobs.unfinished(each) for each in ("one", "two")] == [[], ["3"]]
+
+
+async def test_only_the_runner_that_has_a_job_keeps_it(jobs: Jobs) -> None:
+    await put(jobs, "one", "1")
+    assert await claim(jobs) == "1"
+
+    assert await jobs.extend("1", "linux", "another", 1, 60.0) is None
+    assert await jobs.extend("1", "linux", "runner", 1, 60.0) is not None

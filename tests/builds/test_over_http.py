@@ -611,6 +611,7 @@ def test_nobody_but_runners_and_only_of_the_right_workspace_claims(workshop: Wor
     runner.claim()
     stranger.http, stranger.job = who.http, runner.job
     assert refusal(stranger.tell("steps", current_step="x"))[0] == 409
+    assert refusal(stranger.tell("heartbeat"))[0] == 409
     for token in (
         "",
         "lrn_x.y",
