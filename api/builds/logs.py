@@ -83,7 +83,8 @@ async def _text(ports: Ports, build_id: str, platform: str, first: int) -> Async
 async def _bytes(ports: Ports, chunk: Chunk, first: int) -> bytes:
     found = await ports.blobs.stat(chunk.object_key)
     skipped = max(first - chunk.start, 0)
-    return b"".join([piece async for piece in ports.blobs.read(found, offset=skipped)])
+    length = chunk.size - skipped
+    return b"".join([piece async for piece in ports.blobs.read(found, offset=skipped, length=length)])
 
 
 async def _events(ports: Ports, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:

@@ -596,7 +596,7 @@ async def append_log(
         return LogSize(size=size)
     if size + len(fresh) > ports.settings.build_log_bytes_max:
         raise LogIsFull
-    key = keys.log_chunk(build.workspace_id, build_id, platform, fence, size)
+    key = keys.log_chunk(build.workspace_id, build_id, platform, fence, size, fresh)
     await ports.blobs.put_bytes(key, fresh, content_type="text/plain")
     after = await ports.jobs.add_chunk(build_id, platform, fence, Chunk(start=size, size=len(fresh), object_key=key))
     if after is None:

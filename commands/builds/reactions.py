@@ -376,8 +376,8 @@ async def _keep_log(build_id: str, build: Build, printed: bytes, ports: Ports) -
     platform = build.platforms[0]
     if not printed or any(row.log_bytes for row in await ports.jobs.of(build_id)):
         return
-    key = keys.log_chunk(build.workspace_id, build_id, platform, FENCE, 0)
     kept = printed[: min(LOG_BYTES_MAX, ports.settings.build_log_bytes_max)]
+    key = keys.log_chunk(build.workspace_id, build_id, platform, FENCE, 0, kept)
     await ports.blobs.put_bytes(key, kept, content_type="text/plain")
     await ports.jobs.add_chunk(build_id, platform, FENCE, Chunk(start=0, size=len(kept), object_key=key))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 
 def artifact(workspace_id: str, build_id: str, artifact_id: str, file_name: str) -> str:
     """An artifact, named as it is downloaded."""
     return f"{of_workspace(workspace_id)}{build_id}/{artifact_id}/{file_name}"
 
 
-def log_chunk(workspace_id: str, build_id: str, platform: str, fence: int, start: int) -> str:
-    """A piece of a log."""
-    return f"{of_workspace(workspace_id)}{build_id}/log/{platform}/{start:012d}-{fence}"
+def log_chunk(workspace_id: str, build_id: str, platform: str, fence: int, start: int, text: bytes) -> str:
+    """A piece of a log. Of two that are sent at once for one place, each lies under a key of its own."""
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    return f"{of_workspace(workspace_id)}{build_id}/log/{platform}/{start:012d}-{fence}-{digest}"
 
 
 def secret(workspace_id: str, secret_id: str) -> str:
