@@ -620,7 +620,7 @@ async def announce_artifact(
     artifact_id = _artifact_id(build_id, platform, data.fence, data.file_name, data.checksum_sha256)
     headers: dict[str, str] = {"Content-Type": data.content_type}
     if ports.links.store.s3_public_url:
-        key = keys.artifact(build.workspace_id, build_id, artifact_id, data.file_name)
+        key = keys.upload(build.workspace_id, build_id, artifact_id)
         url = await ports.blobs.presigned_put(key, content_type=data.content_type, seconds=3600, size=data.file_size)
         return ArtifactUpload(artifact_id=artifact_id, upload_url=url, headers=headers)
     expires = int(ports.now().timestamp()) + 3600
@@ -677,7 +677,7 @@ async def upload_artifact(
         # It may have been hours: what nobody waits for any more does not stay.
         (await ports.log.state(builds, build_id)).is_held(platform, fence)
 
-    key = keys.artifact(build.workspace_id, build_id, artifact_id, name)
+    key = keys.upload(build.workspace_id, build_id, artifact_id)
     content_type = request.headers.get("content-type", "application/octet-stream")
     kind = "application/zip" if content_type == "application/zip" else "application/octet-stream"
     async with ports.uploads.place(request.stream(), build.workspace_id) as body:
@@ -702,18 +702,27 @@ async def complete_artifact(
     build_id, platform, build, context = await _held(request, ports, job_id, data.fence)
     if artifact_id != _artifact_id(build_id, platform, data.fence, data.file_name, data.checksum_sha256):
         raise NotTheArtifact(problem="it has another name or digest")
+    if artifact_id in build.artifacts:
+        there = await ports.blobs.stat(build.artifacts[artifact_id].object_key)
+        if there.size != data.file_size:
+            raise NotTheArtifact(problem=f"it has {there.size} bytes")
+        return LogSize(size=there.size)
+    sent = keys.upload(build.workspace_id, build_id, artifact_id)
+    # Kept apart from where it was sent to: whoever has the link for an hour may send something else.
     key = keys.artifact(build.workspace_id, build_id, artifact_id, data.file_name)
     try:
-        found = await ports.blobs.stat(key)
+        found = await ports.blobs.stat(sent)
+        await ports.blobs.put_stream(
+            key,
+            _announced(ports.blobs.read(found), data.file_size, data.checksum_sha256),
+            content_type=data.content_type,
+            size_max=found.size,
+        )
     except NotFound as nothing:
         raise NothingUploaded from nothing
-    digest, size = hashlib.sha256(), 0
-    async for piece in ports.blobs.read(found):
-        digest.update(piece)
-        size += len(piece)
-    if (size, digest.hexdigest()) != (data.file_size, data.checksum_sha256):
-        await ports.blobs.delete(key)
-        raise NotTheArtifact(problem=f"the store holds {size} bytes with the SHA-256 {digest.hexdigest()}")
+    except NotTheArtifact:
+        await ports.blobs.delete(sent)
+        raise
     await ports.execute(
         StoreArtifact(
             build_id=build_id,
@@ -722,8 +731,8 @@ async def complete_artifact(
             fence=data.fence,
             format=data.format,
             file_name=data.file_name,
-            file_size=size,
-            checksum_sha256=digest.hexdigest(),
+            file_size=data.file_size,
+            checksum_sha256=data.checksum_sha256,
             content_type=data.content_type,
             object_key=key,
             is_signed=data.is_signed,
@@ -732,7 +741,18 @@ async def complete_artifact(
         ),
         context,
     )
-    return LogSize(size=size)
+    return LogSize(size=data.file_size)
+
+
+async def _announced(body: AsyncIterator[bytes], size: int, sha256: str) -> AsyncIterator[bytes]:
+    """The bytes, if they are those that were announced; otherwise NotTheArtifact before the last of them is kept."""
+    digest, received = hashlib.sha256(), 0
+    async for piece in body:
+        digest.update(piece)
+        received += len(piece)
+        yield piece
+    if (received, digest.hexdigest()) != (size, sha256):
+        raise NotTheArtifact(problem=f"the store holds {received} bytes with the SHA-256 {digest.hexdigest()}")
 
 
 @post(

@@ -100,6 +100,16 @@ async def close_build(recorded: Recorded, ports: Ports) -> None:
     await ports.jobs.close(event.build_id, event.platform if isinstance(event, BuildCompleted) else None)
 
 
+@reacts_to(BuildSucceeded, BuildFailed, BuildCancelled, name="drop-uploads", queue=BUILDS)
+async def drop_uploads(recorded: Recorded, ports: Ports) -> None:
+    """What runners have sent is of no use any more: what counts of it lies elsewhere."""
+    event = recorded.event
+    assert isinstance(event, BuildSucceeded | BuildFailed | BuildCancelled)
+    build = await ports.log.state(builds, event.build_id)
+    async for sent in ports.blobs.list(keys.uploads(build.workspace_id, event.build_id)):
+        await ports.blobs.delete(sent.key)
+
+
 @reacts_to(
     BuildClaimed,
     name="lose-build",

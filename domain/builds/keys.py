@@ -10,6 +10,16 @@ def artifact(workspace_id: str, build_id: str, artifact_id: str, file_name: str)
     return f"{of_workspace(workspace_id)}{build_id}/{artifact_id}/{file_name}"
 
 
+def upload(workspace_id: str, build_id: str, artifact_id: str) -> str:
+    """What a runner sends for an artifact, until it has been looked at."""
+    return f"{uploads(workspace_id, build_id)}{artifact_id}"
+
+
+def uploads(workspace_id: str, build_id: str) -> str:
+    """What all uploads for a build begin with."""
+    return f"{of_workspace(workspace_id)}{build_id}/uploads/"
+
+
 def log_chunk(workspace_id: str, build_id: str, platform: str, fence: int, start: int, text: bytes) -> str:
     """A piece of a log. Of two that are sent at once for one place, each lies under a key of its own."""
     digest = hashlib.sha256(text).hexdigest()[:16]

@@ -9,7 +9,11 @@ from commands.builds.ports import FoundSource, Jobs, Place, RunLook, RunPlace, W
 from domain.builds.builds import BuildAsked
 from tests.outside import Known
 
-OBJECTS: tuple[str, ...] = ("builds/w1/secrets/secret-1", "builds/w1/secrets/secret-2")
+OBJECTS: tuple[str, ...] = (
+    "builds/w1/secrets/secret-1",
+    "builds/w1/secrets/secret-2",
+    "builds/w1/build-1/uploads/artifact-1",
+)
 
 
 class Bench:

@@ -523,7 +523,7 @@ def test_the_log_takes_each_byte_once_and_is_read_in_parts_and_as_it_is_written(
     assert (failed["status"], failed["error_message"]) == ("failed", "x.cpp:1: error: no")
 
 
-def test_an_upload_that_breaks_off_or_is_something_else_is_no_artifact(workshop: Workshop) -> None:
+def test_an_upload_that_breaks_off_or_is_something_else_is_no_artifact(workshop: Workshop, stack: Stack) -> None:
     who, runner, project_id = workshop
     build = asked(who, project_id)
     runner.claim()
@@ -550,8 +550,19 @@ def test_an_upload_that_breaks_off_or_is_something_else_is_no_artifact(workshop:
     assert refusal(runner.tell("artifacts", **{**about, "file_size": (2 << 30) + 1}))[0] == 413
     assert who.http.put(place["upload_url"], content=data).status_code == 200
     assert runner.tell(complete, **about).status_code == 201
-    assert runner.tell(complete, **about).status_code == 201
-    assert len(who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]) == 1
+    assert runner.tell(complete, **about).json() == {"size": 1000}
+    [artifact] = who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]
+    # The link is good for an hour, and nothing that comes by it, or is said of it, changes what has been looked at.
+    assert who.http.put(place["upload_url"], content=b"z" * 1000).status_code == 200
+    assert refusal(runner.tell(complete, **{**about, "file_size": 999})) == (400, "bad_request")
+    assert runner.tell(complete, **about).json() == {"size": 1000}
+    link = who.get(f"{BUILDS}/{build['id']}/download/{artifact['id']}").json()["url"]
+    assert who.http.get(link).content == data
+    kept = {each for each in stack.objects("builds/") if build["id"] in each}
+    assert len(kept) == 2
+    runner.tell("finish", status="success")
+    eventually(lambda: {each for each in stack.objects("builds/") if build["id"] in each} < kept)
+    assert who.http.get(link).content == data
     for name in ("../x", "a/b", "a\\b", "", ".", "x\0y", "-" * 201, "CON:"):
         assert runner.tell("artifacts", **{**about, "file_name": name}).status_code == 400, name
 
