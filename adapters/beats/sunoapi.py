@@ -143,8 +143,14 @@ class SunoApi(ports.MusicProvider):
             return answer.get("data")
         why = str(answer.get("msg") or "")[:300]
         log.info("sunoapi.refused", path=path.partition("?")[0], code=code, said=why)
-        if code in _PASSING or (isinstance(code, int) and code >= 500):
+        failed = not isinstance(code, int) or code >= 500
+        if failed and method != "GET":
+            raise NoAnswer(f"The music provider has failed with {code}, and does not say whether it took this.")
+        if failed or code in _PASSING:
             raise NotTaken(_PASSING.get(code, AWAY))
+        if method == "GET" and code in _FINAL:
+            # What it took before it was out of credits, or too often asked, is made all the same.
+            raise NotTaken(_FINAL[code])
         raise Declined(_FINAL.get(code) or f"The music provider refuses this: {why or code}.")
 
 

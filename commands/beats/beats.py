@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -311,7 +312,8 @@ def fail(wish: FailGeneration, beat: Beat, now: datetime) -> list[Event]:
     """A generation ends once."""
     if beat.under_way(wish.generation_id) is None:
         return []
-    return [GenerationFailed(beat_id=wish.beat_id, generation_id=wish.generation_id, reason=wish.reason, failed_at=now)]
+    failed = GenerationFailed(beat_id=wish.beat_id, generation_id=wish.generation_id, reason=wish.reason, failed_at=now)
+    return [failed, *_stands_in(wish.beat_id, beat, [wish.generation_id], now)]
 
 
 class CancelGenerations(Command):
@@ -329,7 +331,17 @@ def cancel(wish: CancelGenerations, beat: Beat, now: datetime) -> list[Event]:
     under_way = [each.generation_id for each in beat.generations if not each.is_over]
     if not under_way and not (beat.generations and beat.generations[-1].status == "cancelled"):
         raise NothingToCancel
-    return [GenerationCancelled(beat_id=wish.beat_id, generation_id=each, cancelled_at=now) for each in under_way]
+    cancelled = [GenerationCancelled(beat_id=wish.beat_id, generation_id=each, cancelled_at=now) for each in under_way]
+    return [*cancelled, *_stands_in(wish.beat_id, beat, under_way, now)]
+
+
+def _stands_in(beat_id: str, beat: Beat, ended: Sequence[str], now: datetime) -> list[Event]:
+    """A version that is there stands for the beat once the one that did is never coming."""
+    primary = beat.primary
+    there = [each for each in beat.versions if each.status == "completed"]
+    if primary is None or primary.status == "completed" or primary.generation_id not in ended or not there:
+        return []
+    return [PrimaryChosen(beat_id=beat_id, version_id=there[0].version_id, chosen_at=now)]
 
 
 class ChoosePrimary(Command):

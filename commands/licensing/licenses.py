@@ -284,12 +284,15 @@ class ForgetLicense(Command):
     """Let nobody know of a licence whose workspace is forgotten."""
 
     license_id: str
+    workspace_id: str
 
 
 @decides(ForgetLicense, licenses)
 def forget(wish: ForgetLicense, license: License, now: datetime) -> list[Event]:  # noqa: A002 - the noun
-    """What is forgotten is not forgotten again."""
-    return [LicenseForgotten(license_id=wish.license_id, forgotten_at=now)] if license.workspace_id else []
+    """What is forgotten is not forgotten again, nor what another workspace has under the same code since."""
+    if license.workspace_id != wish.workspace_id:
+        return []
+    return [LicenseForgotten(license_id=wish.license_id, forgotten_at=now)]
 
 
 class ExpireLicense(Command):

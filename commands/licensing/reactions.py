@@ -74,4 +74,5 @@ async def forget_licenses(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
     for license_id in await ports.log.begun(licenses, {event.workspace_id}):
-        await ports.execute(ForgetLicense(license_id=license_id), recorded.context())
+        wish = ForgetLicense(license_id=license_id, workspace_id=event.workspace_id)
+        await ports.execute(wish, recorded.context())

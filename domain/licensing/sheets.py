@@ -99,7 +99,7 @@ def _row(cells: Mapping[str, str], line: int) -> Row:
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read(cell: str) -> int:
-        if not (cell.isascii() and cell.isdigit() and least <= int(cell[:12]) <= most):
+        if not (cell.isascii() and cell.isdigit() and len(cell) <= 12 and least <= int(cell) <= most):
             raise ValueError(cell)
         return int(cell)
 

@@ -44,6 +44,8 @@ class LittleSuno:
     tasks: dict[str, Task] = field(default_factory=dict)
     #: Codes that the next requests are refused with; "hang up" breaks the connection after the task was taken.
     refusals: list[int | str] = field(default_factory=list)
+    #: What it refuses questions about a task with, one after the other.
+    silences: list[int] = field(default_factory=list)
     files_are_gone: bool = False
     asks: int = 0
     keys: list[str] = field(default_factory=list)
@@ -131,6 +133,9 @@ class _Handler(Answering, BaseHTTPRequestHandler):
                 self.close_connection = True
                 self.connection.close()
                 return
+            if refusal == "fail":
+                self._send(502, b"<html>Bad Gateway</html>", "text/html")
+                return
             self._say({"code": 200, "msg": "success", "data": {"taskId": task.id}})
         elif self.path == "/api/v1/wav/generate":
             self._say({"code": 200, "msg": "success", "data": {"taskId": f"wav-{body['audioId']}"}})
@@ -148,6 +153,10 @@ class _Handler(Answering, BaseHTTPRequestHandler):
             self._say({"code": 200, "msg": "success", "data": {"successFlag": "SUCCESS", "response": converted}})
             return
         suno.asks += 1
+        if suno.silences:
+            code = suno.silences.pop(0)
+            self._say({"code": code, "msg": f"refused with {code}", "data": None})
+            return
         task = suno.tasks.get(task_id)
         if task is None:
             self._say({"code": 404, "msg": "no such task", "data": None})

@@ -177,10 +177,19 @@ def test_whoever_asks_too_fast_asks_again(client_of: Client, suno: LittleSuno) -
     client_of.over(beat_id)
 
 
+def test_what_was_taken_is_waited_for_though_nothing_more_would_be(client_of: Client, suno: LittleSuno) -> None:
+    suno.silences += [429, 403]
+    beat_id = client_of.begun()
+    client_of.taken(beat_id).status = "SUCCESS"
+    client_of.over(beat_id)
+    assert not suno.silences
+
+
+@pytest.mark.parametrize("failure", ["hang up", "fail"])
 def test_what_may_have_been_taken_is_not_handed_in_twice_and_a_callback_brings_its_name(
-    client_of: Client, suno: LittleSuno
+    client_of: Client, suno: LittleSuno, failure: str
 ) -> None:
-    suno.refusals.append("hang up")
+    suno.refusals.append(failure)
     beat_id = client_of.begun()
     [task] = eventually(lambda: suno.of(beat_id), timeout=30)
     task.status = "SUCCESS"

@@ -144,6 +144,22 @@ def test_a_version_that_comes_while_the_primary_has_failed_becomes_it() -> None:
     assert After(created, failed).shown.versions[0].problem == "It took too long."
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [
+        FailGeneration(beat_id="beat-1", generation_id="gen-1", reason="It took too long."),
+        CancelGenerations(beat_id="beat-1", workspace_id="w1"),
+    ],
+    ids=["failed", "cancelled"],
+)
+def test_a_version_that_is_there_stands_for_the_beat_when_the_primary_never_comes(ending: Command) -> None:
+    after = After(created, request(2), track(2, 1), ending)
+
+    assert primary(after) == 2
+    assert after.shown.status == "completed"
+    assert primary(After(created, first_track, request(2), ending)) == 1
+
+
 @pytest.mark.parametrize("there", [[created], [created, first_track, second_track, finished]])
 def test_what_has_audio_or_is_being_made_is_not_made_for_the_first_time(there: list[Command]) -> None:
     assert type(After(*there, request(2, first=True)).refusal) is BeatHasAudio

@@ -57,7 +57,7 @@ EXAMPLES = (
         ExpireLicense(license_id="license-1"),
         [*before, SetLicenseTerms(license_id="license-1", workspace_id="w1", expires_at=NOW)],
     ),
-    Example(ForgetLicense(license_id="license-1"), before),
+    Example(ForgetLicense(license_id="license-1", workspace_id="w1"), before),
     Example(revoked, before),
     Example(ReinstateLicense(license_id="license-1", workspace_id="w1"), [*before, revoked]),
     Example(

@@ -369,8 +369,11 @@ def test_who_has_to_show_themselves_from_now_on_has_the_whole_time() -> None:
 
 def test_a_licence_that_is_forgotten_is_none_at_all() -> None:
     gone = LicenseForgotten(license_id="L", forgotten_at=NOW)
-    given(issued(), on("m1")).when(ForgetLicense(license_id="L")).then(gone)
-    given(issued(), on("m1"), gone).when(ForgetLicense(license_id="L")).then()
+    forget = ForgetLicense(license_id="L", workspace_id="w1")
+    given(issued(), on("m1")).when(forget).then(gone)
+    given(issued(), on("m1"), gone).when(forget).then()
+    # The same code is another workspace's since.
+    given(issued(), gone, replace(issued(), workspace_id="w2")).when(forget).then()
     assert state(issued(), on("m1"), gone) == License()
     given(issued(), on("m1"), gone).when(activate("m1")).refused(CodeNotFound)
 

@@ -44,6 +44,7 @@ def test_a_sheet_is_read_line_by_line() -> None:
         (f"code\n{UUID}\n{UUID.upper()}\n", 3, "line 2 already"),
         ("max_activations\n0\n", 2, "from 1 to 1000"),
         ("max_activations\n1001\n", 2, "from 1 to 1000"),
+        ("max_activations\n0000000000021000\n", 2, "from 1 to 1000"),
         ("max_activations\n١\n", 2, "from 1 to 1000"),
         ("max_activations\n" + "9" * 5000 + "\n", 2, "from 1 to 1000"),
         ("expires_at\ntomorrow\n", 2, "a day such as"),
