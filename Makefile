@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults scale studio charts drill lock readme clean
+.PHONY: help install up test bench faults scale studio charts asyncapi drill lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,13 @@ studio: $(STAMP) ## Build real plug-ins, ours and others', through the API, and 
 charts: $(STAMP) ## Render the Helm chart with Helm's library and hold it to the schemas of Kubernetes; installs both
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group charts
 	@$(BIN)/pytest -q -n0 tests/infra/charts.py
+
+asyncapi: $(STAMP) ## Hold /asyncapi.json to the parser of AsyncAPI, which npm installs into a temporary directory
+	@there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && \
+		npm install --silent --no-save --ignore-scripts --prefix "$$there" @asyncapi/parser@3.6.6 && \
+		$(BIN)/python -c 'import sys; from msgspec import json; from api.asyncapi import document; \
+			sys.stdout.buffer.write(json.encode(document("https://ledger.example")))' > "$$there/asyncapi.json" && \
+		node tests/asyncapi.mjs "$$there/node_modules" "$$there/asyncapi.json"
 
 drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/restore_drill.py

@@ -131,11 +131,6 @@ def source_of(workspace_id: str) -> str:
     return f"urn:ledgerline:workspace:{workspace_id}"
 
 
-def subject_of(workspace_id: str, type_: str, prefix: str = "ledgerline") -> str:
-    """The NATS subject of a published event: `ledgerline.<workspace>.<context>.<event>`."""
-    return f"{prefix}.{workspace_id}.{type_}"
-
-
 @provides
 def envelopes(settings: Service) -> Envelopes:
     """Writes what is published of this service."""

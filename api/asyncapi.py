@@ -126,18 +126,6 @@ def document(url: str) -> dict[str, Any]:
             "endpoint has chosen, by name or by pattern; see /v1/webhook-event-types.",
             [*(f"message.{name}" for name in messages()), *events_for_endpoints()],
         ),
-        "nats": {
-            **_channel(
-                "ledgerline.{workspace}.{context}.{event}",
-                "One subject for each type in each workspace, over NATS and JetStream.",
-                events,
-            ),
-            "parameters": {
-                "workspace": {"description": "The id of a workspace."},
-                "context": {"description": "What a type begins with: `builds`."},
-                "event": {"description": "What a type ends with: `BuildSucceeded`."},
-            },
-        },
     }
     return {
         "asyncapi": "3.1.0",

@@ -42,6 +42,7 @@ LOOKS_BACK = frozenset(
         "get_webhook_delivery",
         "get_webhook_endpoint",
         "get_webhook_log",
+        "get_webhook_replay",
         "list_activations",
         "list_analyses",
         "list_artifacts",
@@ -58,6 +59,7 @@ LOOKS_BACK = frozenset(
         "list_versions",
         "list_webhook_deliveries",
         "list_webhook_endpoints",
+        "list_webhook_replays",
         "query_beats",
     }
 )

@@ -314,6 +314,10 @@ class Views:
         rows = await self._rows(_SUMS, (workspace_id, list(keys), tally.name))
         return dict.fromkeys(keys, 0) | {row[3]: row[4] for row in rows if row[3] is not None}
 
+    async def position_at(self, moment: datetime) -> int:
+        """The position of the newest event that was recorded by then (0: there was none)."""
+        return await self._past.position_at(moment)
+
     async def look_back(self, workspace_id: str, to: int | datetime) -> AsOf:
         """Have the request at hand read what was there at a position, or at a moment.
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
+from adapters.readmodels.subscriptions import Subscriptions
 from adapters.readmodels.views import Views
 from api.kernel import Execute
 from api.paging import Pages
 from commands.kernel import Now
-from commands.ports import Web
+from commands.ports import Published, Web
 from commands.settings import Service
 from commands.webhooks import ports as sending
 
@@ -28,3 +29,5 @@ class Ports:
     web: Web
     sending: sending.Ports
     service: Service
+    published: Published
+    subscriptions: Subscriptions

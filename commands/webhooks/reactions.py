@@ -109,6 +109,9 @@ def _awaits_another(event: Event) -> bool:
 
 
 def _due(event: Event) -> datetime | None:
+    if isinstance(event, DeliveryQueued) and event.replay_id is not None:
+        # Its replay sends it, and only where that died in between nobody would.
+        return event.queued_at + ABANDONED_AFTER
     return event.next_attempt_at if isinstance(event, DeliveryAttempted) else None
 
 

@@ -14,6 +14,7 @@ from msgspec import json
 
 from adapters.postgres.settings import Postgres
 from domain.published import published_events
+from domain.webhooks.endpoints import events_for_endpoints
 from domain.webhooks.messages import messages
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
@@ -108,7 +109,12 @@ def test_whatever_is_pointed_at_is_there_and_whatever_is_declared_is_told(docume
     sent = set(document["components"]["messages"])
     assert sent == {*published_events(), "Unreadable", "Feed", *(f"message.{name}" for name in messages())}
     assert set(document["operations"]) == {f"send_{name}" for name in document["channels"]}
-    assert document["channels"]["nats"]["address"] == "ledgerline.{workspace}.{context}.{event}"
+    # Ways that there are: nobody has credentials for NATS but this service.
+    assert set(document["channels"]) == {"stream", "long_poll", "webhooks"}
+    assert set(document["channels"]["webhooks"]["messages"]) == {
+        *(f"message.{name}" for name in messages()),
+        *events_for_endpoints(),
+    }
     assert document["channels"]["stream"]["address"] == "/v1/events/stream"
 
 

@@ -353,6 +353,9 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "runner_id": lambda them, _: _runner(them),
     "endpoint_id": _endpoint,
     "delivery_id": _delivery,
+    "replay_id": lambda them, near: _made(
+        them, f"/v1/webhook-endpoints/{_endpoint(them, near)}/replay", {"after": 0, "event_types": ["webhooks.*"]}
+    ),
 }
 
 
@@ -379,6 +382,7 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/account/workspaces/{workspace_id}": {"workspace_name": "Theirs"},
     "POST /v1/account/team/invitations/{invitation_id}/accept": {"token": "bzi_x"},
     "POST /v1/api-keys/{api_key_id}/rotate": {},
+    "POST /v1/webhook-endpoints/{endpoint_id}/replay": {"after": 0},
     "POST /api/v1/unresolved/{title_id}/resolve": {"isrc": "ZZZZZ0000001"},
     "PUT /functions/v1/projects/{project_id}/secrets/{name}": {"value": "correct horse"},
     "PUT /api/v1/tracks/{isrc}/analysis": {"analysis_id": None},

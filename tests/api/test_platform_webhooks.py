@@ -462,6 +462,100 @@ def test_a_type_that_nobody_publishes_is_refused_with_those_that_there_are(me: A
     assert not listed & {"webhooks.EndpointFailing", "webhook.ping"}
 
 
+# --- replays --------------------------------------------------------------------------------------------------------
+
+
+def replayed(who: Account, path: str, key: str | None = None, **wish: Any) -> dict[str, Any]:
+    """A replay that was asked for."""
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = who.post(f"{path}/replay", json={"after": 0, **wish}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    replay: dict[str, Any] = answer.json()
+    return replay
+
+
+def ended(who: Account, replay: dict[str, Any]) -> dict[str, Any]:
+    """A replay once it is over."""
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = who.get(f"/v1/webhook-replays/{replay['id']}").json()
+        return found if found["status"] != "running" else None
+
+    found = eventually(look)
+    assert found is not None
+    return found
+
+
+def test_an_endpoint_is_told_a_range_of_the_past_once_whoever_asks_however_often(
+    account: Register, receiver: Neighbour, place: str
+) -> None:
+    me, other = account(), account()
+    first = made(me, receiver.at("elsewhere"))
+    for number in range(3):
+        me.request("PATCH", f"/v1/webhook-endpoints/{first['id']}", json={"description": f"{number}"})
+    endpoint = made(me, receiver.at(place), event_types=["webhooks.EndpointDescribed"])
+    path = f"/v1/webhook-endpoints/{endpoint['id']}"
+    counted = me.post(f"{path}/replay?dry_run=true", json={"after": 0})
+    assert (counted.status_code, counted.json()["events"]) == (200, 3)
+    assert counted.json()["event_types"] == ["webhooks.EndpointDescribed"]
+    assert me.get("/v1/webhook-replays").json() == []
+
+    replay = replayed(me, path, "the same")
+    assert (replay["endpoint_id"], replay["events"], replay["only"]) == (endpoint["id"], 3, "missed")
+    done = ended(me, replay)
+    assert (done["status"], done["delivered"], done["skipped"], done["failed"]) == ("done", 3, 0, 0)
+    assert done["position"] == done["until"]
+    assert replayed(me, path, "the same", event_types=["*"]) == done
+    again = ended(me, replayed(me, path))
+    assert (again["status"], again["delivered"], again["skipped"]) == ("done", 0, 3)
+    assert [each["id"] for each in me.get("/v1/webhook-replays").json()] == [again["id"], done["id"]]
+
+    messages = receiver.received(place)
+    expected = streamed(me)
+    bodies = [verified(each, endpoint["signing_secret"]) for each in messages]
+    assert [each.body for each in messages] == [expected[body["id"]] for body in bodies]
+    assert sorted(body["data"]["endpoint_id"] for body in bodies) == [first["id"]] * 3
+    assert len({body["id"] for body in bodies}) == len({each.headers["webhook-id"] for each in messages}) == 3
+
+    assert me.post(f"/v1/webhook-replays/{done['id']}/cancel").json() == done
+    for answer in (
+        other.post(f"{path}/replay", json={"after": 0}),
+        other.get(f"/v1/webhook-replays/{done['id']}"),
+        other.post(f"/v1/webhook-replays/{done['id']}/cancel"),
+        me.post("/v1/webhook-replays/nothing/cancel"),
+    ):
+        told(answer, 404)
+    assert other.get("/v1/webhook-replays").json() == []
+
+
+def test_a_replay_that_cannot_be_is_refused(me: Account, receiver: Neighbour, place: str) -> None:
+    chosen = made(me, receiver.at(place), event_types=["webhooks.*"], enabled=False)
+    path = f"/v1/webhook-endpoints/{chosen['id']}/replay"
+    far = 10**18 - 1
+    for body, where in (
+        ({}, ["body", "after"]),
+        ({"after": -1}, ["body", "after"]),
+        ({"after": 10**30}, ["body", "after"]),
+        ({"after": True}, ["body", "after"]),
+        ({"after": "yesterday"}, ["body", "after"]),
+        ({"after": "2026-01-01T00:00:00"}, ["body", "after"]),
+        ({"after": 5, "until": 3}, ["body", "until"]),
+        ({"after": 0, "event_types": ["moon.*"]}, ["body", "event_types"]),
+        ({"after": 0, "event_types": ["analysis.failed"]}, ["body", "event_types"]),
+        ({"after": 0, "event_types": []}, ["body", "event_types"]),
+        ({"after": 0, "only": "some"}, ["body", "only"]),
+        ({"after": 0, "more": 1}, ["body", "more"]),
+    ):
+        assert pointed_at(me.post(path, json=body)) == where, body
+    told(me.post(path, json={"after": far}), 409)
+    told(me.post(path, json={"after": 0, "until": far}), 409)
+    told(me.post(path, json={"after": 0}), 409)
+    dry = me.post(f"{path}?dry_run=true", json={"after": "2020-01-01T00:00:00Z", "until": "2021-01-01T00:00:00Z"})
+    assert (dry.json()["events"], dry.json()["after"], dry.json()["until"]) == (0, 0, 0)
+    dry = me.post(f"{path}?dry_run=true", json={"after": "2020-01-01T00:00:00Z"})
+    assert dry.json()["events"] == 1
+
+
 # --- failing endpoints ----------------------------------------------------------------------------------------------
 
 

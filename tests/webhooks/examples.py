@@ -8,6 +8,7 @@ from msgspec.structs import asdict, replace
 
 from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
+from commands.webhooks.replays import AdvanceReplay, AskForReplay, EndReplay
 from commands.webhooks.secrets import RotateSigningSecret
 from tests.examples import Example
 from tests.identity.examples import ada
@@ -23,9 +24,23 @@ queued = QueueDelivery(
     body="{}",
 )
 begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", timeout=timedelta(minutes=1))
+replayed = AskForReplay(
+    replay_id="rep-1",
+    workspace_id="w1",
+    endpoint_id="end-1",
+    after=0,
+    until=2,
+    event_types=("webhooks.EndpointRegistered",),
+    events=1,
+)
 
 EXAMPLES = (
     Example(endpoint),
+    Example(replayed, [endpoint]),
+    Example(
+        AdvanceReplay(replay_id="rep-1", after=0, position=1, delivered=1, failed=0, skipped=0), [endpoint, replayed]
+    ),
+    Example(EndReplay(replay_id="rep-1", because="cancelled"), [endpoint, replayed]),
     Example(ChangeEndpoint(endpoint_id="end-1", workspace_id="w1", description="Ours"), [endpoint]),
     Example(
         RotateEndpointSecret(endpoint_id="end-1", workspace_id="w1", secret_id="sec-2", overlap=timedelta(hours=1)),
