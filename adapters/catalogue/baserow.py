@@ -173,7 +173,7 @@ class Baserow(WorkspaceTables):
                 changed.append({"id": before["id"], **differing})
             else:
                 same += 1
-        at = f"/api/database/rows/table/{table}/batch/?user_field_names=true"
+        at = f"/api/database/rows/table/{table}/batch/?user_field_names=true&send_webhook_events=false"
         for method, items in (("POST", new), ("PATCH", changed)):
             for start in range(0, len(items), BATCH):
                 await self._ask(place, method, at, {"items": items[start : start + BATCH]})
@@ -216,6 +216,9 @@ class Baserow(WorkspaceTables):
                 ) from problem
             if answer.status < 300:
                 return answer.body
+            if answer.status in (502, 504) and method == "POST":
+                # Rows may have been made; whoever looks again will see.
+                raise TablesFailed("Baserow has lost an answer on its way.", final=False)
             if answer.status not in (429, 502, 503, 504):
                 raise _refused(answer.status, answer.body)
             wait = answer.retry_after_seconds

@@ -113,7 +113,9 @@ def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for e
         case TablesPushBegun():
             return replace(tables, waiting="", running=event.push_id)
         case TablesPushed() | TablesNotPushed():
-            return replace(tables, running="")
+            # One that was given up may never have begun.
+            waiting = "" if tables.waiting == event.push_id else tables.waiting
+            return replace(tables, running="", waiting=waiting)
         case TablesRowsChanged():
             return replace(tables, delivery_id=event.delivery_id)
         case TablesDisconnected():

@@ -40,6 +40,10 @@ class LittleBaserow:
         self.asked: list[tuple[str, str]] = []
         #: Answers that are given first, one for each request.
         self.first: list[tuple[int, Any, dict[str, str]]] = []
+        #: Answers that are given instead, once a batch was written.
+        self.lost: list[tuple[int, Any]] = []
+        #: The batches of which its webhooks tell.
+        self.told: list[int] = []
         #: Done before a batch is changed.
         self.meanwhile: Callable[[], None] = lambda: None
         self._next = 0
@@ -83,7 +87,10 @@ class LittleBaserow:
             return 200, self.fields[table]
         assert asked["user_field_names"] == "true"
         if which == "batch":
-            return self._batch(method, table, json.loads(body)["items"])
+            written = self._batch(method, table, json.loads(body)["items"])
+            if asked.get("send_webhook_events") != "false":
+                self.told.append(table)
+            return self.lost.pop() if self.lost else written
         if which is not None:
             row = self.rows[table].get(int(which))
             gone = {"error": "ERROR_ROW_DOES_NOT_EXIST", "detail": f"The rows [{which}] do not exist."}

@@ -64,6 +64,9 @@ def test_a_push_begins_and_ends_once() -> None:
     given(connected, asked, begun).when(end).then(pushed)
     given(connected, asked, begun, pushed).when(end).then()
     given(connected, asked, begun).when(replace(end, reason="No.")).then(failed)
+    # Given up before it began, it keeps no other from being asked for.
+    given(connected, asked).when(replace(end, reason="No.")).then(failed)
+    given(connected, asked, failed).when(replace(ask, push_id="p2")).then(replace(asked, push_id="p2"))
 
 
 def test_a_delivery_is_told_once_and_only_by_the_tables_that_are_connected() -> None:
@@ -233,6 +236,29 @@ async def test_what_a_field_shows_otherwise_than_it_was_written_is_not_written_a
     [first, _] = baserow.shown(TRACKS)
     assert (first["Release date"], first["Duration (ms)"]) == ("2026-03-01T00:00:00Z", "187000.00")
     assert await push.push(tables(url), "w1") == Pushed(0, 0, 2)
+
+
+async def test_rows_that_were_made_though_the_answer_was_lost_are_not_made_again(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    push = pusher(web, Catalogue([track(1), track(2)]))
+    baserow.lost = [(502, b"<html>")]
+    with pytest.raises(TablesFailed) as problem:
+        await push.push(tables(url), "w1")
+    assert not problem.value.final
+    assert await push.push(tables(url), "w1") == Pushed(0, 0, 2)
+    assert len(baserow.shown(TRACKS)) == 2
+
+
+async def test_nobody_is_told_of_what_we_write_there(there: tuple[str, LittleBaserow], web: Outbound) -> None:
+    """We would be, and take for a person's wish what was said here before another was."""
+    url, baserow = there
+    catalogue = Catalogue([track(1)])
+    await pusher(web, catalogue).push(tables(url), "w1")
+    catalogue.documents["tracks"] = [track(1, title="Another"), track(2)]
+    assert await pusher(web, catalogue).push(tables(url), "w1") == Pushed(1, 1, 0)
+    assert baserow.told == []
 
 
 async def test_too_many_requests_are_waited_for(there: tuple[str, LittleBaserow], web: Outbound) -> None:
