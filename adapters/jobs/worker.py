@@ -218,9 +218,20 @@ class Worker:
         self.is_ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until told to stop, then finish what is begun."""
+        """Work until told to stop, then finish what is begun; when cancelled, hand back what is not finished."""
         for queue in self._places:
             await self._bus.on(f"{self._bus.prefix}.jobs.{queue}", self._wake)
+        try:
+            await self._work_until(stop)
+            if self._running:
+                await asyncio.wait(self._running)
+        finally:
+            for task in self._running:
+                task.cancel()
+            if self._running:
+                await asyncio.wait(self._running)
+
+    async def _work_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._rung.clear()
             try:
@@ -237,8 +248,6 @@ class Worker:
             if not claimed and not any(each.after and each.free for each in self._places.values()):
                 await self._wait(stop)
         self.is_ready = False
-        if self._running:
-            await asyncio.wait(self._running)
 
     async def _wake(self, _: bytes) -> None:
         self._rung.set()
@@ -316,18 +325,32 @@ class Worker:
         heartbeat = asyncio.create_task(self._keep(job, asyncio.current_task()))
         outcome = "taken"
         try:
-            with JOB_SECONDS.labels(job.reaction.name).time():
-                await self._do(job)
-        except Exception as problem:  # noqa: BLE001 - whatever goes wrong is written down and tried again
-            outcome = await self._failed(job, problem)
-        else:
-            await self._settle(f"DELETE FROM jobs {_MINE}", job)
-            outcome = "done"
+            outcome = await self._attempt(job)
+        except asyncio.CancelledError:
+            # Either another worker has it, or this one has to end before the job does: that costs it no attempt.
+            heartbeat.cancel()
+            if await self._settle(
+                f"UPDATE jobs SET state = 'ready', attempts = attempts - 1, owner = NULL, lease_until = NULL {_MINE}",
+                job,
+            ):
+                outcome = "handed_back"
+                log.info("job.handed_back", reaction=job.reaction.name, position=job.position)
+            raise
         finally:
             JOBS.labels(job.reaction.name, outcome).inc()
             heartbeat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await heartbeat
+
+    async def _attempt(self, job: _Job) -> str:
+        """Do it, and write down what came of it; that in a word, for those who count."""
+        try:
+            with JOB_SECONDS.labels(job.reaction.name).time():
+                await self._do(job)
+        except Exception as problem:  # noqa: BLE001 - whatever goes wrong is written down and tried again
+            return await self._failed(job, problem)
+        await self._settle(f"DELETE FROM jobs {_MINE}", job)
+        return "done"
 
     async def _do(self, job: _Job) -> None:
         if job.attempt > job.reaction.queue.attempts:
@@ -419,19 +442,24 @@ class Worker:
             CODE_VERSION,
         )
 
-    async def _settle(self, statement: str, job: _Job, *values: Any) -> None:
-        """Write what became of a job, for as long as it takes Postgres to come back within the lease."""
+    async def _settle(self, statement: str, job: _Job, *values: Any) -> bool:
+        """Write what became of a job, for as long as it takes Postgres to come back within the lease.
+
+        Returns whether the job was still ours.
+        """
         deadline = asyncio.get_running_loop().time() + self._lease_seconds
         while True:
             try:
                 async with self._pool.connection() as connection:
-                    await connection.execute(statement.encode(), (*values, job.reaction.name, job.position, job.owner))
+                    cursor = await connection.execute(
+                        statement.encode(), (*values, job.reaction.name, job.position, job.owner)
+                    )
             except (OperationalError, PoolTimeout):
                 if asyncio.get_running_loop().time() > deadline:
-                    return  # the lease runs out and somebody does it again, which they must be able to
+                    return False  # the lease runs out and somebody does it again, which they must be able to
                 await asyncio.sleep(0.1)
             else:
-                return
+                return cursor.rowcount > 0
 
 
 def _told(problem: Exception) -> str:

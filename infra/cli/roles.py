@@ -36,6 +36,9 @@ from infra.temporary import own_temporary_directory
 
 log = structlog.get_logger()
 
+#: How long work that is broken off has to hand back what it holds; less than the supervisor adds to the drain.
+HAND_BACK_SECONDS_MAX = 3.0
+
 #: One kind of process; see the top of this file. `react` takes more than the others, hence the dots.
 Role = Callable[..., Coroutine[Any, Any, None]]
 
@@ -156,7 +159,7 @@ async def _ended(work: asyncio.Future[None], stop: asyncio.Event, drain_seconds_
     if not done:
         log.error("role.drained_too_long", seconds=drain_seconds_max)
         work.cancel()
-        await asyncio.wait((work,), timeout=1.0)
+        await asyncio.wait((work,), timeout=HAND_BACK_SECONDS_MAX)
         return 1
     if isinstance(error := work.exception(), CannotStart):
         raise error

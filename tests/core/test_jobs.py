@@ -389,6 +389,33 @@ async def test_a_worker_told_to_stop_finishes_what_it_has_begun(house: House) ->
     assert await nothing_left(house)
 
 
+async def test_a_worker_that_may_not_wait_hands_back_what_it_has_begun_and_that_is_no_attempt(house: House) -> None:
+    begun: list[int] = []
+
+    async def work(recorded: Recorded, world: Any) -> None:
+        begun.append(recorded.position)
+        if len(begun) <= 3:
+            await asyncio.Event().wait()
+
+    reaction = Hasty(name="long", kinds=(TreeWatered,), handler=work, due=lambda _: None,
+                     queue=Queue("slow", attempts=2))  # fmt: skip
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    for n in range(1, 4):
+        worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction], settings=Settings())
+        running = asyncio.create_task(worker.run(asyncio.Event()))
+        await eventually(lambda n=n: len(begun) == n)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        rows = await house.fetch("SELECT state, attempts, owner, lease_until FROM jobs")
+        assert rows == [("ready", 0, None, None)]
+
+    async with house.working(reaction):
+        await eventually(lambda: nothing_left(house))
+    assert begun == [1] * 4
+
+
 async def test_jobs_survive_a_bell_that_is_never_heard(house: House) -> None:
     """The worker's bus is connected to nothing."""
     diary = Diary()
