@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -404,7 +405,7 @@ async def test_a_worker_that_may_not_wait_hands_back_what_it_has_begun_and_that_
     for n in range(1, 4):
         worker = Worker(house.ledger, house.pool, house.bus, lambda _: None, [reaction], settings=Settings())
         running = asyncio.create_task(worker.run(asyncio.Event()))
-        await eventually(lambda n=n: len(begun) == n)
+        await eventually(partial(_has, begun, n))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
@@ -414,6 +415,10 @@ async def test_a_worker_that_may_not_wait_hands_back_what_it_has_begun_and_that_
     async with house.working(reaction):
         await eventually(lambda: nothing_left(house))
     assert begun == [1] * 4
+
+
+def _has(found: list[int], count: int) -> bool:
+    return len(found) == count
 
 
 async def test_jobs_survive_a_bell_that_is_never_heard(house: House) -> None:
