@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from importlib import metadata
 from typing import Any, LiteralString, NamedTuple
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
+from psycopg import Error as PostgresError
 from psycopg.errors import ProgramLimitExceeded
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -40,6 +41,8 @@ REST_SECONDS_MAX = 0.02
 SHOW_SECONDS = 2.0
 #: How often parked events are looked at, whether somebody asked to try them again, and new versions looked for.
 LOOK_SECONDS = 0.5
+#: How often it is looked for what belongs to versions that are gone; besides when one takes another's place.
+DISCARD_SECONDS = 60.0
 #: How often a projector that was overtaken while rebuilding looks whether the other one got there.
 BUILDING_SECONDS = 1.0
 
@@ -330,11 +333,13 @@ class Projector:
         self._builders: dict[str, asyncio.Task[None]] = {}
         #: One at a time, since each reads the log on a second connection while it holds one.
         self._swapping = asyncio.Lock()
+        self._swapped = asyncio.Event()
         self.position = 0
         self.is_ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the log until told to stop, over every interruption."""
+        discarding = asyncio.create_task(self._discard_for_ever(), name="discard-versions")
         try:
             while not stop.is_set():
                 try:
@@ -347,9 +352,10 @@ class Projector:
                     log.warning("projector.interrupted", problem=str(problem).strip())
                     await asyncio.sleep(0.2)
         finally:
-            for task in self._builders.values():
+            tasks = [discarding, *self._builders.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._builders.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._feed.close()
 
     async def _follow(self, stop: asyncio.Event) -> None:
@@ -503,13 +509,45 @@ class Projector:
             if cursor.rowcount != 1:
                 raise CheckpointConflict
         log.info("rebuild.live", projection=writer.name, version=writer.version, position=subscription.position)
-        await self._discard(writer.name, writer.version)
+        self._swapped.set()
 
-    async def _discard(self, name: str, version: int) -> None:
-        """Remove what belonged to the versions before this one."""
+    async def _discard_for_ever(self) -> None:
+        """Remove what belongs to versions that are gone, whoever has left it: nothing else would ever look at it."""
+        while True:
+            self._swapped.clear()
+            try:
+                await self._discard()
+            except (PostgresError, *_TRANSIENT) as problem:
+                log.warning("discard.interrupted", problem=str(problem).strip())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._swapped.wait(), DISCARD_SECONDS)
+
+    async def _discard(self) -> None:
         async with self._pool.connection() as connection:
             for table, owner in (("documents", "projection"), ("tallies", "projection"), ("parked", "subscription")):
-                await connection.execute(f"DELETE FROM {table} WHERE {owner} = %s AND version < %s", (name, version))
+                cursor = await connection.execute(_VERSIONS_THERE.format(table=table, owner=owner).encode())
+                for name, version in await cursor.fetchall():
+                    # Asked again, since what has been there before is not always what is there now.
+                    await connection.execute(
+                        f"DELETE FROM {table} WHERE {owner} = %(name)s AND version = %(version)s AND NOT EXISTS "
+                        "(SELECT FROM checkpoints WHERE name = %(name)s AND version = %(version)s)".encode(),
+                        {"name": name, "version": version},
+                    )
+
+
+# Which versions of a table have no checkpoint, going from one version to the next in the index.
+_VERSIONS_THERE = """
+WITH RECURSIVE there(name, version) AS (
+    (SELECT {owner}, version FROM {table} ORDER BY {owner}, version LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM there CROSS JOIN LATERAL (
+        SELECT {owner}, version FROM {table} WHERE ({owner}, version) > (there.name, there.version)
+        ORDER BY {owner}, version LIMIT 1
+    ) AS next
+)
+SELECT name, version FROM there
+WHERE NOT EXISTS (SELECT FROM checkpoints c WHERE c.name = there.name AND c.version = there.version)
+"""
 
 
 async def _rows(connection: AsyncConnection[TupleRow], query: LiteralString, parameters: Any = ()) -> list[TupleRow]:

@@ -419,6 +419,27 @@ async def test_a_version_that_went_live_ahead_of_the_others_is_not_set_back(hous
     await assert_views_equal_a_replay(house)
 
 
+async def test_what_a_projector_that_was_stopped_left_of_a_version_is_removed_by_the_next(house: House) -> None:
+    async with house.projecting():
+        await gardening(house, 5)
+        await house.record("tree-1", TreePlanted(tree_id="1"), TreeCursed(tree_id="1"))
+        await house.caught_up()
+    # Stopped after version 2 had taken the place of version 1, and before anything was removed.
+    await house.fetch("UPDATE checkpoints SET version = 2, position = 0 WHERE name <> 'jobs'")
+    for table in ("documents", "tallies", "parked"):
+        assert await house.fetch(f"SELECT 1 FROM {table} WHERE version = 1")
+    async with house.projecting():
+        await house.caught_up()
+        await eventually(lambda: _only_versions(house, {2}))
+        await eventually(lambda: _nothing_parked_before(house, 2))
+
+    assert await house.fetch("SELECT 1 FROM parked WHERE version = 2")
+
+
+async def _nothing_parked_before(house: House, version: int) -> bool:
+    return await house.fetch("SELECT 1 FROM parked WHERE version < %s", version) == []
+
+
 async def test_older_software_leaves_a_newer_read_model_alone(house: House) -> None:
     await gardening(house, 5)
     async with house.projecting([forest(version=2)], []):
