@@ -96,6 +96,8 @@ def _template(facts: dict[str, str]) -> Template:
     except UnknownGenre as unknown:
         raise ValueError(str(unknown)) from None
     tags = [tag.strip().lower() for tag in facts.get("tags", "").replace(";", ",").split(",")]
+    if any(len(tag) > WORD_MAX for tag in tags):
+        raise ValueError(f"A tag is longer than {WORD_MAX} characters.")
     return Template(
         category=facts["category"],
         genre=genre,

@@ -339,7 +339,8 @@ async def put_release_audio(
 ) -> Response[bytes]:
     """Send the audio of a track as the body: WAV, FLAC or AIFF where it is to be delivered."""
     known = in_path(isrc)
-    await _known(ports, asker, release_id)
+    # Before the first byte is kept; what is said about a release meanwhile is seen when it is decided.
+    (await _known(ports, asker, release_id)).demand_track(known)
     prefix = objects_of(asker.workspace_id, release_id)
     audio = await ports.media.keep_audio(request.stream(), asker.workspace_id, prefix)
     wish = KeepReleaseAudio(release_id=release_id, workspace_id=asker.workspace_id, isrc=known, audio=audio)

@@ -18,7 +18,6 @@ from domain.catalogue.releases import (
     Artwork,
     Audio,
     Explicit,
-    NoSuchReleaseTrack,
     Release,
     ReleaseArtworkKept,
     ReleaseAssigned,
@@ -149,9 +148,8 @@ def keep_artwork(wish: KeepReleaseArtwork, release: Release, now: datetime) -> l
 @decides(KeepReleaseAudio, releases)
 def keep_audio(wish: KeepReleaseAudio, release: Release, now: datetime) -> list[Event]:
     """A recording has one audio, the last that was sent; only recordings that are on the release have any."""
-    found = _own(release, wish.workspace_id)
-    if all(each.isrc != wish.isrc for each in found.tracks):
-        raise NoSuchReleaseTrack
+    _own(release, wish.workspace_id)
+    release.demand_track(wish.isrc)
     if release.audio.get(wish.isrc) == wish.audio:
         return []
     return [ReleaseAudioKept(release_id=wish.release_id, isrc=wish.isrc, audio=wish.audio, kept_at=now)]

@@ -145,6 +145,11 @@ class Release(State):
     audio: dict[str, Audio] = field(default_factory=dict)
     account_id: str | None = None
 
+    def demand_track(self, isrc: str) -> None:
+        """Refuse a recording that is not on the release: NoSuchReleaseTrack."""
+        if self.details is None or all(each.isrc != isrc for each in self.details.tracks):
+            raise NoSuchReleaseTrack
+
 
 def evolve(release: Release, event: Event) -> Release:  # noqa: PLR0911 - one for each event
     """A release after one more event."""

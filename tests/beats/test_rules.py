@@ -245,10 +245,17 @@ def test_a_spreadsheet_is_read_by_its_header_whatever_the_order() -> None:
 
 
 def test_rows_that_are_no_template_are_told_with_the_reason() -> None:
-    found = read(spreadsheet(STUDY, ("Polka Party", "Polka", "", "", "", "", ""), ("", "Trap", "", "", "", "", "")))
+    found = read(
+        spreadsheet(
+            STUDY,
+            ("Polka Party", "Polka", "", "", "", "", ""),
+            ("", "Trap", "", "", "", "", ""),
+            ("Long Tag", "Trap", "", "", "", f"short, {'拍' * 101}", ""),
+        )
+    )
 
     assert [each.category for each in found.templates] == ["Lofi Chill Study Beat"]
-    assert [each.row for each in found.refused] == [3, 4]
+    assert [each.row for each in found.refused] == [3, 4, 5]
     assert "Polka" in found.refused[0].reason
 
 

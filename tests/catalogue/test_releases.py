@@ -376,7 +376,9 @@ def test_a_release_from_its_draft_to_its_delivery(label: Visitor, stack: Stack) 
     eventually(lambda: stack.objects(f"releases/{label.workspace_id}/") == [])
 
 
-def test_what_is_no_release_no_picture_and_no_sound_is_refused(label: Visitor, client: httpx.Client) -> None:
+def test_what_is_no_release_no_picture_and_no_sound_is_refused(
+    label: Visitor, client: httpx.Client, stack: Stack
+) -> None:
     made = label.post("/api/v1/releases", NEW).json()["data"]
     where = f"/api/v1/releases/{made['release_id']}"
     for body in ({}, {"title": "", "artist": "A"}, NEW | {"explicit": "yes"}, NEW | {"territories": ["Narnia"]},
@@ -387,6 +389,7 @@ def test_what_is_no_release_no_picture_and_no_sound_is_refused(label: Visitor, c
         refused(put(label, f"{where}/artwork", content), 400, "not_an_image")
     refused(put(label, f"{where}/tracks/{ISRC}/audio", b"no sound"), 400, "not_audio")
     refused(put(label, f"{where}/tracks/{OTHER}/audio", wav()), 404, "no_such_release_track")
+    assert stack.objects(f"releases/{label.workspace_id}/{made['release_id']}/audio/") == [], "nothing is kept"
     refused(put(label, f"{where}/tracks/nonsense/audio", wav()), 400, "bad_isrc")
     stranger = sign_in(client)
     for path in ("", "/versions", "/validation"):
