@@ -9,8 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from adapters.band.files import wav_header
-from adapters.band.waves import RATE
+from adapters.band.wav import RATE, wav_header
 
 #: What fits into the sizes of a WAV, less its header.
 SAMPLES_MAX = (2**32 - 1024) // 4

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.band.score import BEATS_PER_BAR, Score
-from adapters.band.waves import RATE, Sound
+from adapters.band.wav import RATE, wav_header
+from adapters.band.waves import Sound
 from domain.kernel import Value
 
 PREVIEW_SECONDS = 30.0
@@ -59,17 +60,6 @@ def write_float_wav(path: Path, sound: Sound) -> None:
         file.write(wav_header(3, 32, sound.shape[1]))
         for start in range(0, sound.shape[1], PIECE):
             file.write(np.ascontiguousarray(sound[:, start : start + PIECE].T).astype("<f4").tobytes())
-
-
-def wav_header(kind: int, bits: int, count: int) -> bytes:
-    """What stands before so many stereo samples: of `kind` 1 (whole numbers) or 3 (floats)."""
-    frame = 2 * bits // 8
-    size = count * frame
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, kind, 2, RATE, RATE * frame, frame, bits)
-    # Floats want a "fact" chunk.
-    fact = struct.pack("<4sII", b"fact", 4, count) if kind == 3 else b""
-    body = form + fact + struct.pack("<4sI", b"data", size)
-    return struct.pack("<4sI4s", b"RIFF", 4 + len(body) + size, b"WAVE") + body
 
 
 def write_flac(path: Path, sound: Sound, tags: Tags, *, seed: int = 0) -> None:

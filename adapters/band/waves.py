@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-RATE = 44_100
+from adapters.band import wav
+
+RATE = wav.RATE
 #: Nothing is made above it (Hz), so that even a note bent up by a tone stays below half the rate.
 HIGHEST = 18_500.0
 TABLE = 4096
