@@ -80,12 +80,14 @@ ORDER BY 3 DESC, 4, 2
 
 _PROGRESS = "SELECT rows_read, bytes_read, bytes_total FROM catalogue_progress WHERE import_id = %s"
 
+# Files of an archive have lines of the same number: those come together, or a page that ends among them would lose
+# some.
 _ODD_ROWS = """
 SELECT o.line, o.kind, o.reason, o.cells, i.header
 FROM catalogue_imports i JOIN catalogue_workspaces w ON w.number = i.workspace
 LEFT JOIN LATERAL (
     SELECT * FROM catalogue_odd_rows o WHERE o.import = i.number AND o.kind = ANY(%(kinds)s) AND o.line > %(after)s
-    ORDER BY o.line LIMIT %(limit)s
+    ORDER BY o.line FETCH FIRST %(limit)s ROWS WITH TIES
 ) o ON true
 WHERE i.import_id = %(import_id)s AND w.workspace_id = %(workspace_id)s
 """
@@ -225,7 +227,7 @@ class Books:
     async def odd_rows(
         self, workspace_id: str, import_id: str, kinds: Sequence[str], *, after: int, limit: int
     ) -> tuple[list[str], list[OddRow]]:
-        """The header of an import, and rows of these kinds after a line."""
+        """The header of an import, and rows of these kinds after a line: so many, and others of the last one's line."""
         rows = await self._reads.ask(
             _ODD_ROWS,
             {

@@ -346,7 +346,7 @@ async def list_import_rows(
     if format == "csv":
         return Response(_csv(header, rows).encode(), media_type="text/csv; charset=utf-8")
     shown = [ImportedRow(row.line, row.kind, row.reason, _named(header, row.cells)) for row in rows]
-    return Answer(ImportedRows(shown, rows[-1].line if len(rows) == limit else None))
+    return Answer(ImportedRows(shown, rows[-1].line if len(rows) >= limit else None))
 
 
 def _named(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zipfile
 from typing import Any
 
 import httpx
@@ -131,6 +132,24 @@ def test_rows_that_are_wrong_can_be_corrected_and_imported_again(label: Visitor)
     assert (again["counts"]["accepted"], again["counts"]["missing"]) == (1, 1)
     refused(label.get(f"{where}?kind=odd"), 400)
     refused(sign_in(label.http).get(where), 404, "no_such_import")
+
+
+def test_odd_rows_of_several_files_in_an_archive_are_told_page_by_page(label: Visitor) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        for number in range(3):
+            wrong = ({"Quantity": f"{word}-{number}"} for word in ("ten", "eleven"))
+            packed.writestr(f"bank-{number}.tsv", bank(*wrong))
+    found = sent(label, archive.getvalue(), filename="bank.zip")
+    assert found["counts"]["rejected"] == 6
+
+    told: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        page = label.get(f"/api/v1/imports/{found['id']}/rows", params={"limit": 1, "after": after}).json()
+        told += [each["cells"]["Quantity"] for each in page["data"]]
+        after = page["next"]
+    assert sorted(told) == sorted(f"{word}-{number}" for word in ("ten", "eleven") for number in range(3))
 
 
 def test_what_a_report_says_about_buyers_is_not_kept(label: Visitor, stack: Stack) -> None:
