@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -24,8 +25,10 @@ from adapters.readmodels.writers import DocumentWriter, JobWriter, TallyWriter, 
 from adapters.stream.bus import Bus
 from adapters.stream.feed import Ahead, Feed
 from commands.kernel import REACTIONS, Reaction
+from domain.identity.workspaces import WorkspaceForgotten
 from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded, Unreadable
+from domain.vocabulary import name_of
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
 log = structlog.get_logger(__name__)
@@ -65,6 +68,11 @@ _TRANSIENT = (CheckpointConflict, OperationalError, PoolTimeout, Unavailable, OS
 def is_transient(problem: Exception) -> bool:
     """Whether a problem says nothing about the event at hand, so that trying again is the answer."""
     return isinstance(problem, _TRANSIENT) and not isinstance(problem, ProgramLimitExceeded)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """A version of the software in a form in which later ones are greater."""
+    return tuple(int(part) for part in re.findall("[0-9]+", version))
 
 
 class Checkpoint(NamedTuple):
@@ -224,16 +232,36 @@ class Subscription:
             return [found]
 
     async def retry_parked(self, ledger: EventLog) -> None:
-        """Fold again, from the first one that failed, the streams that somebody asked to try again."""
+        """Fold again, from the first one that failed, the streams that somebody asked to try again.
+
+        So are those that an earlier release has parked: it may not have known an event that this one knows.
+        """
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "SELECT subscription, version, stream, position, skip FROM parked WHERE retry"
+                "SELECT subscription, version, stream, position, skip, retry, code_version FROM parked "
+                "WHERE retry OR code_version <> %s",
+                (CODE_VERSION,),
             )
-            asked = await cursor.fetchall()
+            found = await cursor.fetchall()
+        ours = _release(CODE_VERSION)
+        asked = [row for row in found if row[5] or _release(row[6]) < ours]
         for writer in self.writers:
-            for _, _, stream, first, skip in (row for row in asked if row[:2] == (writer.name, writer.version)):
-                missed = await ledger.passage(stream, first, self.checkpoints[writer.name].position)
+            for _, _, stream, first, skip, _, _ in (row for row in asked if row[:2] == (writer.name, writer.version)):
+                missed = await self._missed(ledger, writer, stream, first)
                 await self._retry(writer, stream, missed, skipped=first if skip else None)
+
+    async def _missed(
+        self, ledger: EventLog, writer: Writer, stream: str, first: int
+    ) -> Sequence[Recorded | Unreadable]:
+        """What a writer has left out of a stream since it was parked, but for what was forgotten meanwhile."""
+        last = self.checkpoints[writer.name].position
+        if WorkspaceForgotten in writer.kinds:
+            for parked in await ledger.earlier(first - 1, first, 1, streams=[stream], names=(), home=""):
+                name, home = name_of(WorkspaceForgotten), parked[7]
+                for forgotten in await ledger.earlier(first, last, PAGE_EVENTS, streams=None, names=[name], home=home):
+                    # All that came before it was dropped there, and would be made anew.
+                    first = forgotten[0]
+        return await ledger.passage(stream, first, last)
 
     async def _retry(
         self, writer: Writer, stream: str, missed: Sequence[Recorded | Unreadable], *, skipped: int | None

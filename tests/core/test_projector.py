@@ -18,8 +18,10 @@ from adapters.operators.parked import Done, Filter
 from adapters.readmodels import projector as projectors
 from adapters.readmodels.projector import CODE_VERSION, Checkpoint, CheckpointConflict, Subscription, request_rebuild
 from adapters.readmodels.writers import DocumentWriter, TallyWriter
+from domain.identity.workspaces import WorkspaceForgotten
 from tests.core.conftest import House, eventually
 from tests.core.orchard import (
+    NOW,
     Diary,
     PlantTree,
     TreeCursed,
@@ -238,6 +240,40 @@ async def test_an_event_that_is_skipped_is_left_out_for_good_and_what_came_after
         assert json.decode((await house.documents())["1"], type=TreeView).litres == 7
         assert await house.sums() == {"trees": 1, "litres": 7, "litres/1": 7}
         assert await house.fetch("SELECT 1 FROM parked") == []
+
+
+async def test_what_was_forgotten_meanwhile_is_not_made_anew(house: House) -> None:
+    async with house.projecting():
+        await house.record("tree-1", TreeCursed(tree_id="1"), TreePlanted(tree_id="1"))
+        await house.record("tree-2", TreeCursed(tree_id="2"), TreePlanted(tree_id="2"), workspace_id="w2")
+        await house.record("workspace-w1", WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW))
+        await house.record("tree-2", TreeWatered(tree_id="2"), workspace_id="w2")
+        await house.caught_up()
+        await house.fetch("UPDATE ledger_events SET state = %s WHERE originator_id = 'tree-1' "
+                          "AND originator_version = 1", b'{"tree_id":"1","manner":"harmless"}')  # fmt: skip
+        await house.fetch("UPDATE ledger_events SET state = %s WHERE originator_id = 'tree-2' "
+                          "AND originator_version = 1", b'{"tree_id":"2","manner":"harmless"}')  # fmt: skip
+        async with house.pool.connection() as connection:
+            await parked.retry(connection, Filter(name="trees"))
+        await eventually(lambda: _nobody_asks(house))
+        assert set(await house.documents()) == {"2"}
+
+
+@pytest.mark.parametrize(("code_version", "is_tried"), [("0.0.9", True), ("", True), ("99.0.0", False)])
+async def test_what_an_earlier_release_has_parked_is_tried_again(
+    house: House, code_version: str, is_tried: bool
+) -> None:
+    await house.record("tree-1", TreePlanted(tree_id="1"), TreeCursed(tree_id="1"), TreeWatered(tree_id="1"))
+    async with house.projecting():
+        await house.caught_up()
+    await _lift_the_curse(house)
+    await house.fetch("UPDATE parked SET code_version = %s", code_version)
+    projector = await house.new_projector()
+    subscription = await projector._live()
+    await subscription.recall()
+    await subscription.retry_parked(house.ledger)
+
+    assert await _nothing_parked(house) == is_tried
 
 
 async def _lift_the_curse(house: House) -> None:
