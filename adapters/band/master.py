@@ -64,6 +64,9 @@ def master(score: Score, mix: Sound) -> Levels:
         # What the limiter took is given back, and it takes a little again.
         mix *= np.float32(10 ** (min(short * 1.15, 3.0) / 20))
         ceiling -= max(0.0, read.true_peak - CEILING_DBTP) + 0.02 if read.true_peak > CEILING_DBTP else 0.0
+    else:
+        # What was given back last has met no limiter.
+        read = measure(mix)
     if read.true_peak is not None and read.true_peak > CEILING_DBTP:
         # The tries are used up; a hundredth less of loudness is nothing, a peak too high is one.
         mix *= np.float32(10 ** ((CEILING_DBTP - 0.01 - read.true_peak) / 20))

@@ -133,8 +133,16 @@ def test_the_master_is_as_loud_as_it_should_be(genre: str) -> None:
     assert all(decibels(abs(float(side.mean()))) < -80 for side in sound)
 
 
-def test_no_master_leaves_a_peak_when_its_tries_are_used_up() -> None:
-    score = compose(Brief(genre="Trap", seed=15, seconds=45, take=2))
+@pytest.mark.parametrize(
+    "brief",
+    [
+        Brief(genre="Trap", seed=15, seconds=45, take=2),
+        Brief(genre="Drill", style="Energetic", mood="Happy", seed=3, seconds=45),
+    ],
+    ids=lambda brief: brief.genre,
+)
+def test_no_master_leaves_a_peak_when_its_tries_are_used_up(brief: Brief) -> None:
+    score = compose(brief)
     levels = master(score, mixed(score))
     assert levels.true_peak_dbtp <= -1.0
     assert abs(levels.lufs + 14) <= 0.5
