@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from litestar import Request
 
-from adapters.web.rate_limits import Limiter
+from adapters.web.rate_limits import DrawOne, Limiter
 from api.settings import Rates
 from domain.kernel import Exhausted, Value
 from domain.sections import Section, Sections
@@ -99,25 +99,25 @@ class Limits:
             if each.by == "source":
                 await self.count(connection, each, source)
 
-    async def take(self, connection: Connection, subject: str, source: str = "") -> None:
+    async def take(self, connection: Connection, subject: str, source: str = "", draw: DrawOne | None = None) -> None:
         """Count a request under those limits of its route that go by a subject, which is known now.
 
         `source` is where it comes from, for limits that go by both. They are counted in the order in which the route
-        names them: what one has stopped is not counted under the next.
+        names them: what one has stopped is not counted under the next. `draw` is as in `Limiter.take`.
         """
         for each in connection.route_handler.opt["rates"]:
             if each.by == "subject":
-                await self.count(connection, each, subject)
+                await self.count(connection, each, subject, draw)
             elif each.by == "both":
-                await self.count(connection, each, f"{subject}/{source}")
+                await self.count(connection, each, f"{subject}/{source}", draw)
 
-    async def count(self, connection: Connection, limit: Rate, subject: str) -> None:
+    async def count(self, connection: Connection, limit: Rate, subject: str, draw: DrawOne | None = None) -> None:
         """Count a request, note what to tell about it, and refuse it when it is one too many."""
         key, most = limit.key(subject), limit.limit(self.sections[limit.section])
         # What can be decided without asking anybody is not waited for.
         verdict = self.limiter.spend(key, most, limit.window_seconds)
         if verdict is None:
-            verdict = await self.limiter.take(key, most, limit.window_seconds)
+            verdict = await self.limiter.take(key, most, limit.window_seconds, draw)
         connection.scope["state"][VERDICT] = verdict
         if not verdict.allowed:
             raise RateLimitExceeded(

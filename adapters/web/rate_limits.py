@@ -10,7 +10,7 @@ limit can be used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
 from time import time
@@ -44,9 +44,10 @@ SILENT_SECONDS_MAX = 4.0
 _SHARE = f"""greatest(0, least(
     excluded.most - w.used, greatest(1, least(excluded.want, (excluded.most - w.used) / {SHARE}))
 ))"""
-# For each key draws a share from the window that is open, or opens one; says when it ends, what was drawn and what is
-# left. In the order of the keys, so that two processes do not wait for each other in a circle.
-_DRAW = f"""
+#: For each key draws a share from the window that is open, or opens one; says when it ends, what was drawn and what is
+#: left. Whoever asks something else as well goes on with it in the same statement.
+# In the order of the keys, so that two processes do not wait for each other in a circle.
+DRAWING = f"""
 WITH asked AS (
     SELECT * FROM unnest($1, $2, $3, $4, $5) AS a(key, now, seconds, most, want)
 ), target AS (
@@ -55,12 +56,16 @@ WITH asked AS (
         a.now + a.seconds
     ) AS ends_at
     FROM asked a
+), drawn AS (
+    INSERT INTO rate_windows AS w (key, ends_at, used, drawn, most, want)
+    SELECT key, ends_at, least(want, most), least(want, most), most, want FROM target ORDER BY key
+    ON CONFLICT (key, ends_at) DO UPDATE SET drawn = {_SHARE}, used = w.used + {_SHARE}
+    RETURNING key, ends_at, used, drawn
 )
-INSERT INTO rate_windows AS w (key, ends_at, used, drawn, most, want)
-SELECT key, ends_at, least(want, most), least(want, most), most, want FROM target ORDER BY key
-ON CONFLICT (key, ends_at) DO UPDATE SET drawn = {_SHARE}, used = w.used + {_SHARE}
-RETURNING key, ends_at, used, drawn
 """
+_DRAW = f"{DRAWING} SELECT key, ends_at, used, drawn FROM drawn"
+#: The types of the parameters of `DRAWING`.
+DRAWING_TYPES = (arrays.TextColumn.array_oid, *[arrays.Int8Column.array_oid] * 4)
 
 _GIVE_BACK = """
 WITH idle AS (
@@ -98,7 +103,7 @@ class _Window:
         self.empty_until = 0.0
 
 
-class _Drawn(NamedTuple):
+class Drawn(NamedTuple):
     """What a draw has brought."""
 
     ends_at: int
@@ -106,7 +111,7 @@ class _Drawn(NamedTuple):
     drawn: int
 
 
-class _Draw(NamedTuple):
+class Draw(NamedTuple):
     """What is asked for."""
 
     key: str
@@ -120,7 +125,8 @@ class LimitsUnavailable(Unavailable):
     """Nobody can say at the moment how often this was asked."""
 
 
-Draws = BatchLoader[_Draw, _Drawn]
+Draws = BatchLoader[Draw, Drawn]
+DrawOne = Callable[[Draw], Awaitable[Drawn]]
 
 
 def draws(postgres_url: str) -> Draws:
@@ -128,8 +134,8 @@ def draws(postgres_url: str) -> Draws:
     return BatchLoader(
         postgres_url,
         _DRAW,
-        [arrays.TextColumn.array_oid, *[arrays.Int8Column.array_oid] * 4],
-        _asked,
+        DRAWING_TYPES,
+        asked_of,
         _drawn,
         retry_seconds=DRAW_SECONDS_MAX,
         refusal=LimitsUnavailable,
@@ -137,7 +143,8 @@ def draws(postgres_url: str) -> Draws:
     )
 
 
-def _asked(asked: Sequence[_Draw]) -> list[bytes]:
+def asked_of(asked: Sequence[Draw]) -> list[bytes]:
+    """The parameters of `DRAWING`."""
     keys, *numbers = zip(*asked, strict=True)
     return [
         arrays.TextColumn(list(map(arrays.text, keys))).data,
@@ -145,14 +152,16 @@ def _asked(asked: Sequence[_Draw]) -> list[bytes]:
     ]
 
 
-def _drawn(result: PGresult, asked: Sequence[_Draw]) -> list[_Drawn]:
-    def number(row: int, column: int) -> int:
-        return int.from_bytes(result.get_value(row, column) or b"", "big", signed=True)
+def drawn_in(result: PGresult, row: int) -> Drawn:
+    """What a draw has brought, in a row that begins with its key."""
+    ends_at, used, drawn = (
+        int.from_bytes(result.get_value(row, column) or b"", "big", signed=True) for column in (1, 2, 3)
+    )
+    return Drawn(ends_at, used, drawn)
 
-    found = {
-        (result.get_value(row, 0) or b"").decode(): _Drawn(number(row, 1), number(row, 2), number(row, 3))
-        for row in range(result.ntuples)
-    }
+
+def _drawn(result: PGresult, asked: Sequence[Draw]) -> list[Drawn]:
+    found = {(result.get_value(row, 0) or b"").decode(): drawn_in(result, row) for row in range(result.ntuples)}
     return [found[each.key] for each in asked]
 
 
@@ -187,8 +196,11 @@ class Limiter:
         left = window.left + window.held
         return Verdict(True, limit, left, max(1, round(window.ends_at - now)), window_seconds)
 
-    async def take(self, key: str, limit: int, window_seconds: int) -> Verdict:
-        """Count one request; Postgres being away lets it pass, since a limit protects nothing that is down."""
+    async def take(self, key: str, limit: int, window_seconds: int, draw: DrawOne | None = None) -> Verdict:
+        """Count one request; Postgres being away lets it pass, since a limit protects nothing that is down.
+
+        Whoever has another question for Postgres draws with it, with a `draw` of their own.
+        """
         if self._returning is None or self._returning.done():
             self._returning = asyncio.create_task(self._give_back_for_ever(), name="rate-limits")
         window = self._windows.get(key)
@@ -198,7 +210,7 @@ class Limiter:
         if window.ends_at <= now or not window.held:
             async with window.lock:
                 if (window.ends_at <= now or not window.held) and window.empty_until <= now:
-                    await self._draw(key, window, limit, window_seconds, now)
+                    await self._draw(key, window, limit, window_seconds, now, draw or self._draws.ask)
         allowed = window.held > 0 and window.ends_at > now
         if allowed:
             window.held -= 1
@@ -210,10 +222,12 @@ class Limiter:
             window_seconds=window_seconds,
         )
 
-    async def _draw(self, key: str, window: _Window, limit: int, window_seconds: int, now: float) -> None:
+    async def _draw(
+        self, key: str, window: _Window, limit: int, window_seconds: int, now: float, draw: DrawOne
+    ) -> None:
         # Most keys ask now and then; what they would not spend soon would only have to go back.
         want = max(1, limit // SHARE) if now - window.drawn_at <= IDLE_SECONDS else 1
-        drawn = await self._ask_for(_Draw(self._name(key), int(now), window_seconds, limit, want))
+        drawn = await self._ask_for(Draw(self._name(key), int(now), window_seconds, limit, want), draw)
         if drawn is None:
             window.ends_at, window.held, window.left = now + 1.0, 1, 0
         else:
@@ -227,13 +241,13 @@ class Limiter:
                 window.empty_until = min(window.ends_at, now + IDLE_SECONDS)
         heappush(self._ending, (window.ends_at, key))
 
-    async def _ask_for(self, draw: _Draw) -> _Drawn | None:
+    async def _ask_for(self, asked: Draw, draw: DrawOne) -> Drawn | None:
         """What is drawn; None while Postgres is away, or has said nothing a moment ago."""
         if self._now() < self._silent_until:
             return None
         try:
             async with asyncio.timeout(SILENT_SECONDS_MAX):
-                return await self._draws.ask(draw)
+                return await draw(asked)
         except (Error, LimitsUnavailable, TimeoutError) as problem:
             if isinstance(problem, TimeoutError):
                 self._silent_until = self._now() + SILENT_SECONDS_MAX

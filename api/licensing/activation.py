@@ -335,12 +335,15 @@ async def _validated(request: Connection, data: Validating, ports: Ports) -> Res
     machine_id = check_machine_id(data.machine_id)
     components = check_fingerprints(data.fingerprints)
     try:
-        license_id = await counted(request, ports, data.code)
+        license_id = ports.vault.license_id(normal_code(data.code))
     except InvalidCode:
         # What is no code exists nowhere, and this route answers 200 to whatever is one or not.
         await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
         return await _told(ports, data, "code_not_found", None)
-    found = await ports.states.state(licenses, license_id)
+    # What every plug-in asks that starts: counted and looked up in one query.
+    asking = ports.counted.about(licenses, license_id)
+    await ports.limits.take(request, license_id, counted_address(request), draw=asking.draw)
+    found = await asking.state()
     if not found.workspace_id:
         await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
     machine, fingerprints = ports.vault.machine_digest(license_id, machine_id), digests(ports, license_id, components)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.identity.vault import Vault
+from adapters.licensing.counted import CountedStates
 from adapters.licensing.signing import Signer
 from adapters.log.eventlog import EventLog
 from adapters.log.states import States
@@ -23,6 +24,7 @@ class Ports:
     execute: Execute
     log: EventLog
     states: States
+    counted: CountedStates
     views: Views
     vault: Vault
     signer: Signer

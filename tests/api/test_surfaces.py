@@ -96,7 +96,7 @@ class OneByOne:
         """Knows nothing without asking."""
         return None
 
-    async def take(self, key: str, limit: int, window_seconds: int) -> Verdict:
+    async def take(self, key: str, limit: int, window_seconds: int, draw: object = None) -> Verdict:
         """Count one."""
         self.counted.append(key)
         left = 2 - len(self.counted)

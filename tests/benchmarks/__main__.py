@@ -17,6 +17,7 @@ EVERYTHING = (
     "licensing",
     "catalogue",
     "verify",
+    "operators",
 )
 
 
