@@ -346,7 +346,7 @@ async def _runner(request: Request[Any, Any, Any], ports: Ports) -> tuple[str, R
     if not proof or not ports.vault.same(ports.vault.token("runner", runner_id), proof):
         raise NotARunner
     runner = await ports.log.state(runners, runner_id)
-    if not runner.workspace_id:
+    if not runner.workspace_id or runner.removed:
         raise NotARunner
     return runner_id, runner
 
@@ -355,6 +355,15 @@ async def _held(
     request: Request[Any, Any, Any], ports: Ports, job_id: str, fence: int
 ) -> tuple[str, Platform, Build, Context]:
     """The build that a runner speaks of, when it is the one that has it; raises JobIsNotYours and JobIsOver."""
+    build_id, platform, build, context = await _claimed_by(request, ports, job_id)
+    build.is_held(platform, fence)
+    return build_id, platform, build, context
+
+
+async def _claimed_by(
+    request: Request[Any, Any, Any], ports: Ports, job_id: str
+) -> tuple[str, Platform, Build, Context]:
+    """The build that a runner speaks of, when nobody has claimed it since, also when it is over."""
     runner_id, _ = await _runner(request, ports)
     build_id, _, name = job_id.rpartition("-")
     platform = next((each for each in PLATFORMS if each == name), None)
@@ -365,7 +374,6 @@ async def _held(
         if not build.run(platform).fence:
             raise NoSuchBuild
         raise JobIsNotYours
-    build.is_held(platform, fence)
     return build_id, platform, build, _context(build.workspace_id, runner_id)
 
 
@@ -764,8 +772,8 @@ async def _announced(body: AsyncIterator[bytes], size: int, sha256: str) -> Asyn
 async def finish_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Finish], ports: NamedDependency[Ports]
 ) -> Finished:
-    """Say how a job ended."""
-    build_id, platform, _, context = await _held(request, ports, job_id, data.fence)
+    """Say how a job ended. Said again it is as it was."""
+    build_id, platform, _, context = await _claimed_by(request, ports, job_id)
     if data.status == "success":
         await ports.execute(CompleteBuild(build_id=build_id, platform=platform, fence=data.fence), context)
     else:

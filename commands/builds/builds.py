@@ -356,7 +356,7 @@ async def complete(wish: CompleteBuild, transaction: Transaction) -> None:
     """Nothing made of a platform is no success."""
     build = await transaction.load(builds, wish.build_id)
     run, now = build.run(wish.platform), transaction.now
-    if run.completed and run.fence == wish.fence:
+    if (run.completed or run.failed) and run.fence == wish.fence:
         return
     build.is_held(wish.platform, wish.fence)
     if not any(each.platform == wish.platform for each in build.artifacts.values()):

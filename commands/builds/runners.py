@@ -25,7 +25,7 @@ class RegisterRunner(Command):
 @decides(RegisterRunner, runners, creates=True)
 def register(wish: RegisterRunner, runner: Runner, now: datetime) -> list[Event]:
     """A runner is registered once, under an id of its own."""
-    if runner.workspace_id or runner.removed:
+    if runner.workspace_id:
         return []
     return [
         RunnerRegistered(
@@ -51,8 +51,8 @@ class RemoveRunner(Command):
 @decides(RemoveRunner, runners)
 def remove(wish: RemoveRunner, runner: Runner, now: datetime) -> list[Event]:
     """A workspace removes its own."""
-    if runner.removed:
-        return []
     if runner.workspace_id != wish.workspace_id:
         raise NoSuchRunner
+    if runner.removed:
+        return []
     return [RunnerRemoved(runner_id=wish.runner_id, removed_at=now)]

@@ -197,6 +197,7 @@ class Run(Value):
     runner_id: str = ""
     started: bool = False
     completed: bool = False
+    failed: bool = False
 
 
 class Build(State):
@@ -306,7 +307,8 @@ def evolve(build: Build, event: Event) -> Build:  # noqa: C901, PLR0911, PLR0912
         case BuildSucceeded():
             return replace(build, status="success")
         case BuildFailed():
-            return replace(build, status="failed")
+            failed = build.with_run(event.platform, failed=True) if event.platform else build
+            return replace(failed, status="failed")
         case BuildCancelled():
             return replace(build, status="cancelled")
     return build

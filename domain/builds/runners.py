@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from msgspec.structs import replace
+
 from domain.kernel import Category, Event, NotFound, State, Unauthenticated
 from domain.studio.projects import Format, Platform
 
@@ -52,7 +54,7 @@ def evolve(runner: Runner, event: Event) -> Runner:
                 isolation=event.isolation,
             )
         case RunnerRemoved():
-            return Runner(removed=True)
+            return replace(runner, removed=True)
     return runner
 
 

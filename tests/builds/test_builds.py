@@ -17,6 +17,7 @@ from api.repositories.repos import Place, place_of
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
 from commands.builds.reactions import forget_builds, queue_build, source_builds, time_out_build
+from commands.builds.runners import RemoveRunner
 from commands.kernel import REACTIONS, execute
 from domain.builds.builds import (
     BuildAsked,
@@ -42,6 +43,7 @@ from domain.builds.builds import (
     builds,
     month_id,
 )
+from domain.builds.runners import NoSuchRunner
 from domain.builds.versions import following, of_source
 from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.ledger import Context, Recorded
@@ -431,3 +433,20 @@ async def test_a_build_whose_project_is_linked_before_it_waits_has_its_source() 
 def test_a_repository_at_github_is_called_there_as_its_pushes_call_it(name: str) -> None:
     ports: Any = SimpleNamespace(github=GithubApp(Github()))
     assert place_of(name, ports) == Place(full_name="ada/warm-tube", url="https://github.com/ada/warm-tube")
+
+
+def test_a_removed_runner_is_removed_once_and_unknown_to_others() -> None:
+    remove = RemoveRunner(runner_id="runner-1", workspace_id="w1")
+    given().when(examples.registered, remove, remove).then()
+    given().when(examples.registered, remove, replace(remove, workspace_id="w2")).refused(NoSuchRunner)
+    given().when(examples.registered, replace(remove, workspace_id="w2")).refused(NoSuchRunner)
+    given().when(examples.registered, remove, examples.registered).then()
+
+
+def test_how_a_job_ended_may_be_said_twice() -> None:
+    complete = CompleteBuild(build_id="B", platform="linux", fence=1)
+    given(asked, queued, claimed(), started, begun(), stored()).when(complete, complete).then()
+    given(asked, queued, claimed(), started, begun()).when(complete, complete).then()
+    given(asked, queued, claimed(), started, begun(), stored()).when(complete, replace(complete, fence=2)).refused(
+        JobIsNotYours
+    )
