@@ -6,14 +6,14 @@ from base64 import b64encode
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from litestar import Response, get, post
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json
 
 from adapters.licensing.signing import certificate
 from api.auth import Asker, needs
-from api.kernel import stored
+from api.kernel import IdempotencyKey, stored
 from api.licensing.activation import (
     LIMITED,
     Activating,
@@ -179,10 +179,12 @@ async def get_public_key(
     opt=needs("licences:manage", "admin"),
 )
 async def rotate_signing_key(
+    request: Request[Any, Any, Any],
     project_id: FromPath[str],
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     data: JSONBody[Rotation | None] = None,
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `claims`, declared here for the contract
 ) -> PublicKeys:
     """Sign with a new key. Plug-ins that were compiled with an old one name it, and are answered with it as long as it
     has not ended."""
@@ -194,6 +196,7 @@ async def rotate_signing_key(
             workspace_id=asker.workspace_id,
             number=keys.newest + 1,
             old_end_after=None if days is None else timedelta(days=days),
+            once=ports.claims.of(request, asker.tenant, data),
         ),
         asker.context,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, handles
 from domain.licensing.signing_keys import KeyWasRotated, SigningKeyRotated, signing_keys
 from domain.studio.projects import projects
@@ -16,12 +17,15 @@ class RotateSigningKey(Command):
     workspace_id: str
     number: int
     old_end_after: timedelta | None = None
+    once: Once | None = None
 
 
 @handles(RotateSigningKey)
 async def rotate(wish: RotateSigningKey, transaction: Transaction) -> None:
     """A key is new once."""
     (await transaction.load(projects, wish.project_id)).belongs_to(wish.workspace_id)
+    if not await claim(transaction, wish.once, wish.project_id):
+        return
     keys = await transaction.find(signing_keys, wish.project_id)
     if wish.number == keys.newest:
         return

@@ -261,6 +261,18 @@ def test_old_keys_end_when_they_were_to_and_no_later() -> None:
     assert ended.valid(NOW + 2 * DAY) == [3]
 
 
+def test_a_rotation_that_is_asked_for_again_is_done_once(client: httpx.Client, developer: Visitor) -> None:
+    project = new_project(developer)
+    place = f"{ACTIVATION}/project/{project}/signing-keys"
+    again = {"Idempotency-Key": uuid4().hex}
+    answers = [developer.post(place, {}, headers=again) for _ in range(2)]
+    assert [each.status_code for each in answers] == [201, 201]
+    assert answers[0].json() == answers[1].json()
+    assert refusal(developer.post(place, {"old_keys_end_after_days": 1}, headers=again))[0] == 409
+    # Two that come without a key are two.
+    assert len(developer.post(place, {}).json()["keys"]) == 3
+
+
 def test_after_a_rotation_plug_ins_of_old_are_answered_with_their_own_key(
     client: httpx.Client, developer: Visitor
 ) -> None:
