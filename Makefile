@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults scale studio charts asyncapi drill lock readme clean
+.PHONY: help install up test bench faults scale studio charts asyncapi drill tour lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ asyncapi: $(STAMP) ## Hold /asyncapi.json to the parser of AsyncAPI, which npm i
 
 drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/restore_drill.py
+
+tour: $(STAMP) ## Type the tour of README.md as it is written, against a running stack
+	@nice -n 5 $(BIN)/pytest -q -n0 tests/journeys/readme.py
 
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
