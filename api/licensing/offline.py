@@ -107,8 +107,9 @@ async def activate_offline(
     number = await signing_number(ports, found.project_id, data.key_id)
     issued_at = ports.now()
     expires_at = issued_at + timedelta(seconds=data.ttl_seconds)
-    if found.ends_at is not None:
-        expires_at = min(expires_at, found.ends_at)
+    # Where machines must show themselves, one that does not loses its seat: its files are good no longer than that.
+    for end in (found.ends_at, found.dead_at(issued_at)):
+        expires_at = expires_at if end is None else min(expires_at, end)
     meta = {"issued": seconds(issued_at), "expiry": seconds(expires_at), "ttl": data.ttl_seconds}
     license_data = _license(license_id, code, found)
     machine_data = {

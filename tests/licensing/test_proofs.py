@@ -141,6 +141,14 @@ def test_a_nonce_is_8_to_128_characters(client: httpx.Client, code: str, nonce: 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
+def test_files_of_a_machine_that_must_show_itself_are_good_no_longer_than_its_seat(
+    client: httpx.Client, developer: Visitor, project: str
+) -> None:
+    files = offline(client, new_code(developer, project, heartbeat_seconds=7_200), ttl_seconds=86_400)
+    issued, expires = (datetime.fromisoformat(files[name]) for name in ("issued_at", "expires_at"))
+    assert expires - issued == timedelta(seconds=9_000)
+
+
 def test_files_prove_a_license_on_a_machine_without_a_network(
     client: httpx.Client, code: str, project: str, key: str
 ) -> None:
