@@ -57,10 +57,9 @@ def small_disk(directory: Path, megabytes: int) -> Iterator[Path]:
 def fill(directory: Path) -> Path:
     """Take all the room that is left."""
     ballast = directory / "ballast"
-    with ballast.open("wb") as file, suppress(OSError):
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(64 * 1024))
-            file.flush()
     with ballast.open("ab", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(512))
