@@ -450,6 +450,13 @@ class Projector:
                     "WHERE NOT EXISTS (SELECT FROM checkpoints)",
                     (list(folds), list(folds.values())),
                 )
+            # Jobs are taken on where they are. Counted as a retry, so that older software comes into conflict with it,
+            # and then lets go of them: it would pass by what only newer reactions have something to do for.
+            await connection.execute(
+                "UPDATE checkpoints SET fold = %(fold)s, retries = retries + 1 "
+                "WHERE name = %(name)s AND live AND fold < %(fold)s",
+                {"name": self._jobs.name, "fold": self._jobs.fold},
+            )
             rows = await _rows(connection, "SELECT name, version, fold, position, retries FROM checkpoints WHERE live")
         # What a newer version of the software folds is not ours to touch.
         ours = {row[0]: row for row in rows if row[0] in folds and row[2] <= folds[row[0]]}

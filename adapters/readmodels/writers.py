@@ -245,7 +245,8 @@ class JobWriter:
     """What reactions have to do. Written once for each event and reaction, never on a replay: it has no versions."""
 
     name = "jobs"
-    fold = 1
+    #: Raised whenever reactions, or the kinds of events they listen to, are others: software with a lower one lets go.
+    fold = 2
     version = 1
 
     def __init__(self, reactions: Iterable[Reaction]) -> None:

@@ -476,6 +476,28 @@ async def _nothing_parked_before(house: House, version: int) -> bool:
     return await house.fetch("SELECT 1 FROM parked WHERE version < %s", version) == []
 
 
+async def test_older_software_lets_go_of_jobs_as_soon_as_there_is_newer(house: House) -> None:
+    diary = Diary()
+    older, newer = await house.new_projector(), await house.new_projector(reactions=[diary.reaction()])
+    newer._jobs.fold += 1
+    await house.ask(PlantTree(tree_id="1"))
+    passes_by = await older._live()
+    await passes_by.absorb(await house.ledger.page(0, 10))
+    await newer._live()
+    await house.ask(WaterTree(tree_id="1"))
+    page = await house.ledger.page(passes_by.position, 10)
+
+    with pytest.raises(CheckpointConflict):
+        await passes_by.absorb(page)
+    lets_go = await older._live()
+    await lets_go.absorb(page)
+    assert set(lets_go.checkpoints) == {"trees", "figures"}
+    takes = await newer._live()
+    await takes.absorb(page)
+    assert [row[0] for row in await house.fetch("SELECT reaction FROM jobs")] == ["diary"]
+    await assert_views_equal_a_replay(house)
+
+
 async def test_older_software_leaves_a_newer_read_model_alone(house: House) -> None:
     await gardening(house, 5)
     async with house.projecting([forest(version=2)], []):
