@@ -199,10 +199,11 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             "last-uses": lambda _: uses.sweep(KEPT_DAYS),
             **{each.name: partial(each.handler, await here.get(each.ports)) for each in SWEEPS.values()},
         }
-        swept_at, bulletin = -SWEEP_SECONDS, Bulletin()
+        bulletin = Bulletin()
         # Said by the one role that looks at all of them, whoever else suffers.
         troubles = {name: Trouble(name) for name in ("postgres", "nats", "objects")}
-        sealing = asyncio.create_task((await here.get(Sealer)).run(stop), name="sealer")
+        sealing = asyncio.create_task(over_and_over("sealer", (await here.get(Sealer)).run, stop))
+        sweeping = asyncio.create_task(over_and_over("sweeps", partial(_sweep, sweeps), stop))
         ready(True)
         while not stop.is_set():
             try:
@@ -224,17 +225,35 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 bulletin.tell(how, seen.waiting, asyncio.get_running_loop().time())
                 for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")
-            now = asyncio.get_running_loop().time()
-            if now - swept_at >= SWEEP_SECONDS:
-                swept_at = now
-                for name, sweep in sweeps.items():
-                    try:
-                        if count := await sweep(datetime.now(UTC) - LEFT_BEHIND):
-                            log.info("swept", sweep=name, count=count)
-                    except Exception as problem:  # noqa: BLE001 - likewise
-                        log.warning("sweep.interrupted", sweep=name, problem=str(problem))
             await _pause(stop, TICK_SECONDS)
-        await sealing
+        # What is swept is swept again another time; a seal is brought to its end.
+        sweeping.cancel()
+        await asyncio.gather(sealing, sweeping, return_exceptions=True)
+
+
+async def _sweep(sweeps: dict[str, Callable[[datetime], Awaitable[int]]], stop: asyncio.Event) -> None:
+    """Sweep now and then, apart from the ticks: a large sweep takes longer than one."""
+    while not stop.is_set():
+        for name, sweep in sweeps.items():
+            try:
+                if count := await sweep(datetime.now(UTC) - LEFT_BEHIND):
+                    log.info("swept", sweep=name, count=count)
+            except Exception as problem:  # noqa: BLE001 - the next time tries again
+                log.warning("sweep.interrupted", sweep=name, problem=str(problem))
+        await _pause(stop, SWEEP_SECONDS)
+
+
+async def over_and_over(name: str, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+    """Run something that goes on until it is told to stop, and begin it again when it ends before, for whatever reason.
+
+    A task that only runs beside others is looked at by nobody: it would be missed when the process ends.
+    """
+    while not stop.is_set():
+        try:
+            await run(stop)
+        except Exception:
+            log.exception("task.begun_again", task=name)
+        await _pause(stop, TICK_SECONDS)
 
 
 async def replay(settings: Settings, name: str) -> tuple[int, int]:
