@@ -44,6 +44,9 @@ V = TypeVar("V")
 
 #: As many events as one transaction may carry; a bigger one holds everybody up without saving much more.
 BATCH_EVENTS_MAX = 2_000
+#: How much the facts of one page may come to; the one that goes beyond is its last. A page is held whole, and the next
+#: one beside it.
+PAGE_BYTES_MAX = 16 * 1024 * 1024
 #: Numbers for the authorities in a batch; there are no more of them than appends, each of at least one event.
 _NUMBERS = [arrays.int8(number) for number in range(BATCH_EVENTS_MAX)]
 
@@ -155,6 +158,15 @@ _FIND: LiteralString = f"""
 SELECT t.originator_id, t.originator_version, t.event_id, t.notification_id
 FROM {TABLE} t JOIN unnest(%s, %s) AS e(stream, version)
 ON t.originator_id = e.stream AND t.originator_version = e.version
+"""
+
+# At least one, however large it is.
+_PAGE: LiteralString = f"""
+SELECT {COLUMNS} FROM (
+    SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id ROWS UNBOUNDED PRECEDING)
+              - octet_length(state) AS bytes_before
+    FROM (SELECT {COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s) AS next
+) AS sized WHERE bytes_before < %s ORDER BY notification_id
 """
 
 # From the log itself: a read model may have parked what it should list.
@@ -542,7 +554,10 @@ class EventLog(Log):
         return int(rows[0][0])
 
     async def raw_page(self, after: int, limit: int) -> list[StoredRow]:
-        """Stored rows in order of position: all there will ever be between `after` and the last one returned."""
+        """Stored rows in order of position: all there will ever be between `after` and the last one returned.
+
+        There may be fewer than `limit` although more follow, when they are large; none only when none follow.
+        """
         rows = await self._page_rows(after, limit)
         if self._has_open_hole(after, rows):
             frontier = await self._await_writers()
@@ -587,10 +602,7 @@ class EventLog(Log):
         return opened
 
     async def _page_rows(self, after: int, limit: int) -> list[StoredRow]:
-        return await self._fetch(
-            f"SELECT {COLUMNS} FROM {TABLE} WHERE notification_id > %s ORDER BY notification_id LIMIT %s",
-            (after, limit),
-        )
+        return await self._fetch(_PAGE, (after, limit, PAGE_BYTES_MAX))
 
     def _has_open_hole(self, after: int, rows: Sequence[StoredRow]) -> bool:
         if not rows:

@@ -28,7 +28,7 @@ from commands.kernel import REACTIONS, Reaction
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.kernel import Event, Unavailable
 from domain.ledger import Recorded, Unreadable
-from domain.vocabulary import name_of
+from domain.vocabulary import names_of
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
 log = structlog.get_logger(__name__)
@@ -257,8 +257,8 @@ class Subscription:
         last = self.checkpoints[writer.name].position
         if WorkspaceForgotten in writer.kinds:
             for parked in await ledger.earlier(first - 1, first, 1, streams=[stream], names=(), home=""):
-                name, home = name_of(WorkspaceForgotten), parked[7]
-                for forgotten in await ledger.earlier(first, last, PAGE_EVENTS, streams=None, names=[name], home=home):
+                names, home = list(names_of(WorkspaceForgotten)), parked[7]
+                for forgotten in await ledger.earlier(first, last, PAGE_EVENTS, streams=None, names=names, home=home):
                     # All that came before it was dropped there, and would be made anew.
                     first = forgotten[0]
         return await ledger.passage(stream, first, last)
@@ -512,10 +512,13 @@ class Projector:
     async def _catch_up(self, subscription: Subscription) -> None:
         ahead = Ahead(self._ledger)
         try:
+            head = await self._ledger.head()
             while page := await ahead.page(subscription.position, CATCH_UP_EVENTS):
                 await subscription.absorb(page)
-                if len(page) < CATCH_UP_EVENTS:
+                # Not how many there are: a page of large events ends before it is full.
+                if page[-1].position >= head and len(page) < CATCH_UP_EVENTS:
                     return
+                head = await self._ledger.head()
         finally:
             await ahead.close()
 

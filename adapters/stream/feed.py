@@ -102,7 +102,8 @@ class Feed:
             return await self._log.open([from_wire(wire) for wire in run])
         page = await self._ahead.page(after, limit)
         self.from_postgres += len(page)
-        self._is_behind = len(page) == limit
+        # A page of large events ends before it is full: only an empty one says that there are no more.
+        self._is_behind = bool(page)
         if not page:
             # Messages from beyond the end of the ledger are another ledger's.
             self._waiting.clear()

@@ -318,3 +318,20 @@ async def test_closing_finishes_what_has_been_begun(house: House) -> None:
 
     async with asyncio.timeout(10):
         assert all(isinstance(position, int) for position in await asyncio.gather(*appends))
+
+
+async def test_a_page_ends_where_it_has_become_large_and_none_is_left_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.log.eventlog.PAGE_BYTES_MAX", 1_000)
+    for n in range(6):
+        await house.record(f"tree-{n}", TreePlanted(tree_id=str(n), kind="x" * (2_000 if n == 3 else 400)))
+    sizes, position = [], 0
+    while page := await house.ledger.raw_page(position, 100):
+        sizes.append(len(page))
+        position = page[-1][0]
+
+    assert sizes == [3, 1, 2]
+    async with house.projecting():
+        await house.caught_up()
+    assert len(await house.documents()) == 6
