@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Annotated, Literal
 
 from litestar import delete, get, post
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
-from msgspec import Struct
+from litestar.params import JSONBody, QueryParameter
+from msgspec import DecodeError, Meta, Struct, json
 
 from adapters.github.app import Repo, is_code
-from api.auth import Asker, anonymous, needs
+from api.auth import Asker, needs
 from api.kernel import whole
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from domain.identity.workspaces import workspaces
 from domain.kernel import Forbidden, Unavailable
-from domain.ledger import Context
 from domain.repositories.connections import Connection, GithubNotConnected, connections
 from projections.kernel import seconds
 
@@ -57,6 +57,31 @@ class Installing(Struct):
     install_url: str
 
 
+class Installed(Struct):
+    """The app is installed in this account. Whoever has begun it connects it with `confirmation`, within an hour."""
+
+    connected: bool
+    account_login: str
+    account_type: Literal["User", "Organization"]
+    confirmation: str
+
+
+class Confirmed(Struct, forbid_unknown_fields=True):
+    """What GitHub led to has shown."""
+
+    confirmation: Annotated[str, Meta(min_length=1, max_length=2048, examples=["eyJpbnN0YWxsYXRpb25faWQiOjd9.c2lnbg"])]
+
+
+class _Seen(Struct):
+    """What GitHub has said of an installation, and for which workspace it was begun until when."""
+
+    workspace_id: str
+    expires: int
+    installation_id: int
+    account_login: str
+    account_type: Literal["User", "Organization"]
+
+
 class Repos(Struct):
     """Repositories that may be linked."""
 
@@ -86,8 +111,11 @@ async def end_installation(
     given: Annotated[str, QueryParameter(name="state", max_length=256, description="As it was given to GitHub")] = "",
     code: Annotated[str, QueryParameter(max_length=128, description="What proves who installed it")] = "",
     setup_action: Annotated[str, QueryParameter(max_length=32, description="What was done")] = "install",  # noqa: ARG001
-) -> Status:
-    """Where GitHub leads people who have installed the app: it is asked whether they may see that installation."""
+) -> Installed:
+    """Where GitHub leads people who have installed the app: it is asked whether they may see that installation.
+
+    It is not connected by that: whoever has sent somebody else the link would read their repositories.
+    """
     if not ports.github.is_set_up:
         raise GithubIsOff
     workspace_id, *numbers = given.split(".")[:3]
@@ -101,15 +129,43 @@ async def end_installation(
     account = await ports.github.account_of(installation_id, code)
     if account is None:
         raise BadInstallation
-    wish = ConnectGithub(
+    seen = _Seen(
         workspace_id=workspace_id,
+        expires=int(ports.now().timestamp()) + STATE_SECONDS,
         installation_id=installation_id,
         account_login=account.login,
         account_type="Organization" if account.type == "Organization" else "User",
     )
-    context = Context(workspace_id=workspace_id, actor="github", correlation_id=anonymous().correlation_id)
-    await ports.execute(wish, context)
-    return _status(await ports.log.state(connections, workspace_id))
+    return Installed(False, seen.account_login, seen.account_type, _confirmation(ports, seen))
+
+
+@post(
+    "/functions/v1/github-app-callback/confirm",
+    status_code=200,
+    tags=["studio"],
+    opt=MANAGE | {"statuses": ("403", "409")},
+)
+async def confirm_installation(
+    data: JSONBody[Confirmed], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
+) -> Status:
+    """Connect the workspace with the installation that GitHub has led back from."""
+    text, _, _ = data.confirmation.partition(".")
+    try:
+        seen = json.decode(urlsafe_b64decode(text + "=="), type=_Seen)
+    except (ValueError, DecodeError, RecursionError) as nonsense:
+        raise BadInstallation from nonsense
+    if not ports.vault.same(_confirmation(ports, seen), data.confirmation):
+        raise BadInstallation
+    if seen.workspace_id != asker.workspace_id or ports.now().timestamp() > seen.expires:
+        raise BadInstallation
+    wish = ConnectGithub(
+        workspace_id=asker.workspace_id,
+        installation_id=seen.installation_id,
+        account_login=seen.account_login,
+        account_type=seen.account_type,
+    )
+    await ports.execute(wish, asker.context)
+    return _status(await ports.log.state(connections, asker.workspace_id))
 
 
 @delete("/functions/v1/github-app-callback/disconnect", status_code=200, tags=["studio"], opt=MANAGE)
@@ -137,6 +193,11 @@ def _state(ports: Ports, workspace_id: str, expires: int, tenancy: int) -> str:
     """What GitHub gives back, by which it is known for whom somebody has installed the app."""
     proof = ports.vault.token("github installation", f"{workspace_id}/{expires}/{tenancy}")
     return f"{workspace_id}.{expires}.{tenancy}.{proof}"
+
+
+def _confirmation(ports: Ports, seen: _Seen) -> str:
+    text = urlsafe_b64encode(json.encode(seen)).decode().rstrip("=")
+    return f"{text}.{ports.vault.token('github confirmation', text)}"
 
 
 def _status(connection: Connection) -> Status:

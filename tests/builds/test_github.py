@@ -53,6 +53,32 @@ def state_of(who: Visitor, door: httpx.Client) -> str:
     return str(parse_qs(urlsplit(begun.json()["install_url"]).query)["state"][0])
 
 
+def installed(door: httpx.Client, **params: Any) -> str:
+    """What GitHub leads back to, in whichever browser: proof that somebody has installed the app."""
+    answer = door.get(CALLBACK, params={"installation_id": 7, "code": "code-of-ada", **params})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body.keys() == {"connected", "account_login", "account_type", "confirmation"}
+    assert (body["connected"], body["account_login"], body["account_type"]) == (False, "ada", "User")
+    return str(body["confirmation"])
+
+
+def confirmed(door: httpx.Client, who: Visitor, confirmation: str) -> httpx.Response:
+    return door.post(f"{CALLBACK}/confirm", json={"confirmation": confirmation}, headers=who.headers)
+
+
+def test_who_was_sent_the_link_of_another_gives_them_nothing(door: httpx.Client, developer: Visitor) -> None:
+    """Their browser is led back; only whoever has begun it can connect it, with what that browser was shown."""
+    confirmation = installed(door, state=state_of(developer, door))
+    assert developer.get(f"{CALLBACK}/status").json()["connected"] is False
+    stranger = sign_in(developer.http)
+    assert refusal(confirmed(door, stranger, confirmation))[0] == 403
+    text, _, proof = confirmation.partition(".")
+    for made_up in (f"{text}.{proof[::-1]}", text, ".", "x", f"e30.{proof}", "\u0661", f"{text}=.{proof}"):
+        assert refusal(confirmed(door, developer, made_up))[0] == 403, made_up
+    assert developer.get(f"{CALLBACK}/status").json()["connected"] is False
+
+
 def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client, developer: Visitor) -> None:
     nothing = {"connected": False, "account_login": None, "account_type": None, "connected_at": None}
     assert developer.get(f"{CALLBACK}/status").json() == nothing
@@ -71,10 +97,11 @@ def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client,
         assert refusal(door.get(CALLBACK, params=wrong))[0] == 403, wrong
     assert developer.get(f"{CALLBACK}/status").json() == nothing
 
-    right: dict[str, Any] = {"installation_id": 7, "state": state, "code": "code-of-ada", "setup_action": "install"}
-    connected = door.get(CALLBACK, params=right)
+    proof = installed(door, state=state, setup_action="install")
+    connected = confirmed(door, developer, proof)
     assert connected.status_code == 200
     status = developer.get(f"{CALLBACK}/status").json()
+    assert connected.json() == status
     assert MOMENT.fullmatch(status.pop("connected_at"))
     assert status == {"connected": True, "account_login": "ada", "account_type": "User"}
     found = door.get(DISCOVER, headers=developer.headers).json()
@@ -94,13 +121,13 @@ def test_github_is_connected_looked_through_and_disconnected(door: httpx.Client,
     assert [each["name"] for each in every["repos"]] == ["my-plugin", "notes"]
 
     stranger = sign_in(developer.http)
-    taken = {**right, "state": state_of(stranger, door)}
-    assert refusal(door.get(CALLBACK, params=taken)) == (409, "conflict")
+    taken = installed(door, state=state_of(stranger, door))
+    assert refusal(confirmed(door, stranger, taken)) == (409, "conflict")
     for _ in range(2):
         gone = developer.request("DELETE", f"{CALLBACK}/disconnect")
         assert (gone.status_code, gone.json()) == (200, {"success": True, "message": "GitHub disconnected"})
     assert developer.get(f"{CALLBACK}/status").json() == nothing
-    assert door.get(CALLBACK, params=taken).status_code == 200
+    assert confirmed(door, stranger, taken).status_code == 200
     # Taken out of the account at GitHub it is not connected here either.
     assert deliver(door, "installation", {"action": "suspend", "installation": {"id": 7}}).status_code == 202
     assert stranger.get(f"{CALLBACK}/status").json()["connected"] is True
@@ -143,8 +170,7 @@ def test_other_systems_ask_for_builds_with_the_webhooks_secret(developer: Visito
 def connected(door: httpx.Client) -> Iterator[Visitor]:
     """Somebody whose workspace is connected with installation 7, for as long as the test takes."""
     who = sign_in(door)
-    params: dict[str, Any] = {"installation_id": 7, "state": state_of(who, door), "code": "code-of-ada"}
-    assert door.get(CALLBACK, params=params).status_code == 200
+    assert confirmed(door, who, installed(door, state=state_of(who, door))).status_code == 200
     yield who
     assert who.request("DELETE", f"{CALLBACK}/disconnect").status_code == 200
 
