@@ -199,9 +199,9 @@ class Scene:
             ).json()["beat"]["id"],
             "project_id": self.owner.post("/functions/v1/projects", {"name": "Reverb"}).json()["id"],
             "isrc": "ZZZZZ0000001",
-            "release_id": self.owner.post("/api/v1/releases", {"title": "Late", "artist": "They"}).json()["data"][
-                "release_id"
-            ],
+            "release_id": self.owner.post(
+                "/api/v1/releases", {"title": "Late", "artist": "They", "tracks": [{"isrc": "ZZZZZ0000001"}]}
+            ).json()["data"]["release_id"],
             "endpoint_id": self.owner.post("/v1/webhook-endpoints", {"url": "https://example.com/a"}).json()["id"],
         }
 
