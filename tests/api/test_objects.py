@@ -44,11 +44,16 @@ def report(me: Visitor, job_id: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def picture(me: Visitor, clip: bytes) -> str:
-    """A link to a picture."""
+def files(me: Visitor, clip: bytes) -> list[str]:
+    """Links to the files of a report: its detail, then its pictures."""
     job_id = me.post("/v1/analyze/upload", files={"file": ("clip.wav", clip)}).json()["job_id"]
-    url: str = report(me, job_id)["files"][1]["url"]
-    return url
+    return [each["url"] for each in report(me, job_id)["files"]]
+
+
+@pytest.fixture(scope="module")
+def picture(files: list[str]) -> str:
+    """A link to a picture."""
+    return files[1]
 
 
 # --- where links lead -------------------------------------------------------------------------------------------------
@@ -84,6 +89,14 @@ def test_a_picture_says_what_it_is_and_that_its_reader_should_ask_again(picture:
     assert {name: head.headers[name] for name in same} == {name: answer.headers[name] for name in same}
     again = httpx.get(picture, headers={"If-None-Match": f'"other", {answer.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_tag_is_that_of_one_object(files: list[str]) -> None:
+    answers = [httpx.get(url) for url in files]
+    tags = [answer.headers["etag"] for answer in answers]
+    assert len(set(tags)) == len({answer.content for answer in answers}) > 1
+    for url, tag in zip(files, tags[1:], strict=False):
+        assert httpx.get(url, headers={"If-None-Match": tag}).status_code == 200
 
 
 def test_one_part_of_an_object_is_read(picture: str) -> None:
