@@ -267,7 +267,8 @@ def test_what_is_pushed_takes_the_place_of_what_was_pushed_there_before(door: ht
     [by_hand] = [connected.post(BUILDS, {"project_id": project_id, "ref": "main"}).json()]
     used = connected.get(f"{BUILDS}/usage").json()["used"]
     [second] = pushed("refs/heads/main", "c", 101)
-    assert (now(first), now(second)) == ("cancelled", second["status"])
+    assert now(first) == "cancelled"
+    assert now(second) in ("pending", "queued"), "its source may have been found meanwhile"
     assert connected.get(f"{BUILDS}/usage").json()["used"] == used
     # One that comes late is not built in place of the newer one.
     assert pushed("refs/heads/main", "d", 99) == []
