@@ -404,7 +404,7 @@ def test_what_was_parked_does_not_outlive_whom_it_is_about(http: httpx.Client, l
             return [row[0] for row in found]
 
     eventually(lambda: len(opens()) == 3)
-    assert where_is(place, agent) == {"documents/sessions", "request_origins"}
+    eventually(lambda: where_is(place, agent) == {"documents/sessions", "request_origins"})
     poison(place, f"apikey-{key['id']}")
     poison(place, f"session-{session_id}")
     assert me.delete("/v1/account/profile").status_code == 200

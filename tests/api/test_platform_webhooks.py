@@ -503,7 +503,8 @@ def test_an_endpoint_is_told_a_range_of_the_past_once_whoever_asks_however_often
     replay = replayed(me, path, "the same")
     assert (replay["endpoint_id"], replay["events"], replay["only"]) == (endpoint["id"], 3, "missed")
     done = ended(me, replay)
-    assert (done["status"], done["delivered"], done["skipped"], done["failed"]) == ("done", 3, 0, 0)
+    # Of what had just happened when the endpoint was made it may have been told already.
+    assert (done["status"], done["delivered"] + done["skipped"], done["failed"]) == ("done", 3, 0)
     assert done["position"] == done["until"]
     assert replayed(me, path, "the same", event_types=["*"]) == done
     again = ended(me, replayed(me, path))
