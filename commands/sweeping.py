@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
 from commands.ports import Blobs
+from domain.keeping import EARLIEST
 from domain.kernel import Value
 
 #: What was kept for ever is looked at as long as this; each look would take longer and longer otherwise.
@@ -45,13 +46,19 @@ def sweeps(name: str) -> Callable[[Callable[[Any, datetime], Awaitable[int]]], S
     return register
 
 
+async def delete_below(blobs: Blobs, prefix: str) -> None:
+    """Delete all objects whose keys begin like this."""
+    async for stored in blobs.list(prefix):
+        await blobs.delete(stored.key)
+
+
 async def sweep_objects(
     blobs: Blobs,
     prefix: str,
     before: datetime,
     is_named: Callable[[Sequence[str]], Awaitable[bool]],
     *,
-    after: datetime,
+    after: datetime = EARLIEST,
 ) -> int:
     """Delete objects that were stored between two moments and are not named, given what is between the slashes."""
     swept = 0

@@ -21,7 +21,7 @@ from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.builds.settings import BuildRates
-from api.kernel import whole
+from api.passes import new_pass, workspace_of
 from api.rates import by_address, rate
 from api.repositories.repos import FULL_NAME
 from commands.builds.builds import ClaimBuild, CompleteBuild, FailBuild, NoteSource, StartBuild, StoreArtifact
@@ -32,7 +32,6 @@ from domain.builds import keys
 from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, Verdict, builds
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
-from domain.identity.workspaces import workspaces
 from domain.keeping import is_text
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from domain.ledger import PUBLIC, Context
@@ -45,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 #: What the tokens of runners begin with, and those that make a runner.
 RUNNER_PREFIX, REGISTRATION_PREFIX = "lrn_", "lrr_"
+#: What a pass is for that makes a machine a runner.
+REGISTRATION = "runner registration"
 REGISTRATION_SECONDS = 86_400
 HEARTBEAT_SECONDS = 2.0
 LOOK_SECONDS = 0.4
@@ -266,12 +267,8 @@ class RunnerList(Struct):
 
 
 def registration_token(vault: Vault, workspace_id: str, expires: int, tenancy: int = 0) -> str:
-    """What makes a machine a runner of a workspace, or of everybody's (`public`), until then.
-
-    It is void once the workspace has begun anew, of which `tenancy` says how often it has.
-    """
-    proof = vault.token("runner registration", f"{workspace_id}/{expires}/{tenancy}")
-    return f"{REGISTRATION_PREFIX}{workspace_id}.{expires}.{tenancy}.{proof}"
+    """What makes a machine a runner of a workspace, or of everybody's (`public`), until then."""
+    return REGISTRATION_PREFIX + new_pass(vault, REGISTRATION, workspace_id, expires, tenancy)
 
 
 @post("/functions/v1/runners/registration-token", status_code=201, tags=["studio"], opt=needs("builds:write", "admin"))
@@ -303,13 +300,11 @@ async def remove_runner(runner_id: FromPath[str], ports: NamedDependency[Ports],
 )
 async def register_runner(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Become a runner. The token is shown this once, and shown from then on as `Authorization: Bearer`."""
-    workspace_id, *numbers = data.token.removeprefix(REGISTRATION_PREFIX).split(".")[:3]
-    expires, tenancy = (*map(whole, numbers), None, None)[:2]
-    if expires is None or tenancy is None or ports.now().timestamp() > expires:
+    prefix, found, shown = data.token.partition(REGISTRATION_PREFIX)
+    if prefix or not found:
         raise NoRegistration
-    if not ports.vault.same(registration_token(ports.vault, workspace_id, expires, tenancy), data.token):
-        raise NoRegistration
-    if (await ports.log.state(workspaces, workspace_id)).tenancy != tenancy:
+    workspace_id = await workspace_of(shown, REGISTRATION, ports.vault, ports.log, ports.now())
+    if workspace_id is None:
         raise NoRegistration
     runner_id = ports.vault.new_id()
     await ports.execute(

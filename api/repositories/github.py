@@ -12,10 +12,9 @@ from msgspec import DecodeError, Meta, Struct, json
 
 from adapters.github.app import Repo, is_code
 from api.auth import Asker, needs
-from api.kernel import whole
+from api.passes import new_pass, workspace_of
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
-from domain.identity.workspaces import workspaces
 from domain.kernel import Forbidden, Unavailable
 from domain.repositories.connections import Connection, GithubNotConnected, connections
 from projections.kernel import seconds
@@ -25,6 +24,8 @@ MANAGE = needs("builds:write", "admin")
 #: What a repository calls itself that is a plug-in of ours.
 TOPIC = "beatconnect-plugin"
 STATE_SECONDS = 3600
+#: What a pass is for that GitHub gives back.
+INSTALLATION = "github installation"
 
 
 class GithubIsOff(Unavailable):
@@ -100,7 +101,7 @@ async def begin_installation(ports: NamedDependency[Ports], asker: NamedDependen
     if not ports.github.is_set_up:
         raise GithubIsOff
     expires = int(ports.now().timestamp()) + STATE_SECONDS
-    state = _state(ports, asker.workspace_id, expires, asker.tenancy)
+    state = new_pass(ports.vault, INSTALLATION, asker.workspace_id, expires, asker.tenancy)
     return Installing(install_url=ports.github.install_url(state))
 
 
@@ -118,13 +119,10 @@ async def end_installation(
     """
     if not ports.github.is_set_up:
         raise GithubIsOff
-    workspace_id, *numbers = given.split(".")[:3]
-    expires, tenancy = (*map(whole, numbers), None, None)[:2]
-    if expires is None or tenancy is None or ports.now().timestamp() > expires or not is_code(code):
+    if not is_code(code):
         raise BadInstallation
-    if not ports.vault.same(_state(ports, workspace_id, expires, tenancy), given):
-        raise BadInstallation
-    if (await ports.log.state(workspaces, workspace_id)).tenancy != tenancy:
+    workspace_id = await workspace_of(given, INSTALLATION, ports.vault, ports.log, ports.now())
+    if workspace_id is None:
         raise BadInstallation
     account = await ports.github.account_of(installation_id, code)
     if account is None:
@@ -187,12 +185,6 @@ async def discover_repositories(
         raise GithubNotConnected
     found = await ports.github.repositories(connection.installation_id)
     return Repos(repos=[each for each in found if every or TOPIC in each.topics])
-
-
-def _state(ports: Ports, workspace_id: str, expires: int, tenancy: int) -> str:
-    """What GitHub gives back, by which it is known for whom somebody has installed the app."""
-    proof = ports.vault.token("github installation", f"{workspace_id}/{expires}/{tenancy}")
-    return f"{workspace_id}.{expires}.{tenancy}.{proof}"
 
 
 def _confirmation(ports: Ports, seen: _Seen) -> str:

@@ -25,6 +25,7 @@ from commands.analyses.ports import Ports
 from commands.analyses.settings import Listening
 from commands.kernel import Queue, reacts_to
 from commands.settings import Files
+from commands.sweeping import delete_below
 from domain.analyses import keys
 from domain.analyses.analyses import (
     Analysis,
@@ -173,7 +174,7 @@ async def draw_report(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, AnalysisCompleted)
     if await _is_forgotten(recorded.workspace_id, ports):
         # It may have been forgotten while we listened.
-        await _delete_below(keys.reports(event.analysis_id), ports)
+        await delete_below(ports.blobs, keys.reports(event.analysis_id))
         return
     if event.detail_key is None or (await _known(event.analysis_id, ports)).report_drawn:
         return
@@ -186,7 +187,7 @@ async def draw_report(recorded: Recorded, ports: Ports) -> None:
         artifacts.append(Artifact(name=name, object_key=key, content_type=PICTURE_TYPE, size=len(picture)))
     await ports.execute(NoteReport(analysis_id=event.analysis_id, artifacts=tuple(artifacts)), recorded.context())
     if await _is_forgotten(recorded.workspace_id, ports):
-        await _delete_below(keys.reports(event.analysis_id), ports)
+        await delete_below(ports.blobs, keys.reports(event.analysis_id))
 
 
 @reacts_to(AnalysisCompleted, AnalysisFailed, AnalysisCancelled, name="delete-source")
@@ -213,20 +214,15 @@ async def forget_objects(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
     for prefix in keys.of_workspace(event.workspace_id):
-        await _delete_below(prefix, ports)
+        await delete_below(ports.blobs, prefix)
     for analysis_id in await ports.log.begun(analyses, {event.workspace_id}):
-        await _delete_below(keys.reports(analysis_id), ports)
+        await delete_below(ports.blobs, keys.reports(analysis_id))
 
 
 @reacts_to(WorkspaceForgotten, name="forget-late-objects", due=lambda forgotten: forgotten.stragglers_until)
 async def forget_late_objects(recorded: Recorded, ports: Ports) -> None:
     """The same once more, for what somebody stored who died before they looked."""
     await forget_objects.handler(recorded, ports)
-
-
-async def _delete_below(prefix: str, ports: Ports) -> None:
-    async for stored in ports.blobs.list(prefix):
-        await ports.blobs.delete(stored.key)
 
 
 def _kept_until(event: UploadOffered) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from commands.analyses.ports import Ports
 from commands.sweeping import sweep_objects, sweeps
@@ -19,6 +19,4 @@ async def sweep_recordings(ports: Ports, before: datetime) -> int:
         analysis = await ports.log.state(analyses, key[-1])
         return analysis.status != "absent" and not analysis.is_over
 
-    return await sweep_objects(
-        ports.blobs, keys.uploads(), before, is_waited_for, after=datetime.min.replace(tzinfo=UTC)
-    )
+    return await sweep_objects(ports.blobs, keys.uploads(), before, is_waited_for)

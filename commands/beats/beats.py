@@ -338,10 +338,10 @@ def cancel(wish: CancelGenerations, beat: Beat, now: datetime) -> list[Event]:
 def _stands_in(beat_id: str, beat: Beat, ended: Sequence[str], now: datetime) -> list[Event]:
     """A version that is there stands for the beat once the one that did is never coming."""
     primary = beat.primary
-    there = [each for each in beat.versions if each.status == "completed"]
-    if primary is None or primary.status == "completed" or primary.generation_id not in ended or not there:
+    if primary is None or primary.status == "completed" or primary.generation_id not in ended:
         return []
-    return [PrimaryChosen(beat_id=beat_id, version_id=there[0].version_id, chosen_at=now)]
+    other = beat.stand_in(primary)
+    return [] if other is None else [PrimaryChosen(beat_id=beat_id, version_id=other.version_id, chosen_at=now)]
 
 
 class ChoosePrimary(Command):

@@ -126,9 +126,9 @@ def note_not_heard(wish: NoteNotHeard, beat: Beat, now: datetime) -> list[Event]
         )
     ]
     if wish.unreadable and version.source == "upload" and beat.primary_id == version.version_id:
-        others = [each for each in beat.versions if each.status == "completed" and each is not version]
-        if others:
-            events.append(PrimaryChosen(beat_id=wish.beat_id, version_id=others[0].version_id, chosen_at=now))
+        other = beat.stand_in(version)
+        if other is not None:
+            events.append(PrimaryChosen(beat_id=wish.beat_id, version_id=other.version_id, chosen_at=now))
     return events
 
 

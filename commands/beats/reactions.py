@@ -37,6 +37,7 @@ from commands.beats.ports import Declined, NotTaken, Outcome, PlayedTrack, Ports
 from commands.beats.settings import Generation
 from commands.beats.tasks import AcceptTask, BeginSubmission, NoteAsked, NoteRefusal
 from commands.kernel import Queue, derived_id, reacts_to
+from commands.sweeping import delete_below
 from domain.analyses.findings import Detail, Unreadable
 from domain.beats import keys
 from domain.beats.beats import (
@@ -169,7 +170,7 @@ async def _make_track(recorded: Recorded, event: GenerationRequested, track: int
     there = (await _state(event.beat_id, ports)).version(version_id)
     if there is None or there.status != "completed" or await _is_forgotten(recorded.workspace_id, ports):
         # Cancelled, or forgotten with its workspace, at the last moment: nobody will ever ask for these.
-        await _delete_below(keys.of_version(event.workspace_id, event.beat_id, version_id), ports)
+        await delete_below(ports.blobs, keys.of_version(event.workspace_id, event.beat_id, version_id))
 
 
 async def _while_wanted(
@@ -218,17 +219,12 @@ async def _is_forgotten(workspace_id: str, ports: Ports) -> bool:
     return is_forgotten((await ports.log.read(workspaces.stream(workspace_id))).events)
 
 
-async def _delete_below(prefix: str, ports: Ports) -> None:
-    async for stored in ports.blobs.list(prefix):
-        await ports.blobs.delete(stored.key)
-
-
 @reacts_to(WorkspaceForgotten, name="forget-beats")
 async def forget_beats(recorded: Recorded, ports: Ports) -> None:
     """Delete every file of a forgotten workspace's beats. What is stored later looks for itself whether it may stay."""
     event = recorded.event
     assert isinstance(event, WorkspaceForgotten)
-    await _delete_below(keys.of_workspace(event.workspace_id), ports)
+    await delete_below(ports.blobs, keys.of_workspace(event.workspace_id))
 
 
 @reacts_to(WorkspaceForgotten, name="forget-late-beats", due=lambda forgotten: forgotten.stragglers_until)
@@ -463,7 +459,7 @@ async def fetch_files(recorded: Recorded, ports: Ports) -> None:
         done = StoreFiles(beat_id=event.beat_id, version_id=version_id, files=files)
         await ports.execute(done, recorded.context())
         if await _is_forgotten(recorded.workspace_id, ports):
-            await _delete_below(keys.of_version(event.workspace_id, event.beat_id, version_id), ports)
+            await delete_below(ports.blobs, keys.of_version(event.workspace_id, event.beat_id, version_id))
 
 
 async def _fetched(event: DownloadRequested, version: Version, remote: Remote, ports: Ports) -> tuple[StoredFile, ...]:
@@ -683,4 +679,4 @@ async def render_stems(recorded: Recorded, ports: Ports) -> None:
     done = StoreStems(beat_id=event.beat_id, version_id=event.version_id, stems=tuple(stems))
     await ports.execute(done, recorded.context())
     if await _is_forgotten(recorded.workspace_id, ports):
-        await _delete_below(keys.of_version(event.workspace_id, event.beat_id, event.version_id), ports)
+        await delete_below(ports.blobs, keys.of_version(event.workspace_id, event.beat_id, event.version_id))

@@ -27,6 +27,7 @@ from commands.builds.builds import (
 from commands.builds.ports import Chunk, NotDone, NotNow, Place, PlugIn, Ports, RunLook
 from commands.builds.workflows import NoteDispatch, NoteRun, NoteRunAsked
 from commands.kernel import Queue, derived_id, reacts_to
+from commands.sweeping import delete_below
 from domain.builds import keys
 from domain.builds.builds import (
     Build,
@@ -106,8 +107,7 @@ async def drop_uploads(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, BuildSucceeded | BuildFailed | BuildCancelled)
     build = await ports.log.state(builds, event.build_id)
-    async for sent in ports.blobs.list(keys.uploads(build.workspace_id, event.build_id)):
-        await ports.blobs.delete(sent.key)
+    await delete_below(ports.blobs, keys.uploads(build.workspace_id, event.build_id))
 
 
 @reacts_to(
@@ -179,8 +179,7 @@ async def forget_builds(recorded: Recorded, ports: Ports) -> None:
             await ports.execute(wish, recorded.context())
         except BuildIsOver:
             continue
-    async for stored in ports.blobs.list(keys.of_workspace(event.workspace_id)):
-        await ports.blobs.delete(stored.key)
+    await delete_below(ports.blobs, keys.of_workspace(event.workspace_id))
     await ports.jobs.forget(event.workspace_id)
 
 

@@ -13,6 +13,7 @@ from commands.catalogue.ports import Paused, Ports, Refused, Sent, TablesFailed
 from commands.catalogue.tables import AskPush, BeginPush, EndPush
 from commands.catalogue.uploads import ExpireUpload
 from commands.kernel import Queue, derived_id, reacts_to
+from commands.sweeping import delete_below
 from domain.catalogue import releases
 from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
@@ -113,9 +114,9 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     """Delete the books of a forgotten workspace and the originals that they were made from."""
     assert isinstance(recorded.event, WorkspaceForgotten)
     workspace_id = recorded.event.workspace_id
-    await _delete(objects_of(workspace_id), ports)
-    await _delete(releases.objects_of_releases(workspace_id), ports)
-    await _delete(secrets_of(workspace_id), ports)
+    await delete_below(ports.blobs, objects_of(workspace_id))
+    await delete_below(ports.blobs, releases.objects_of_releases(workspace_id))
+    await delete_below(ports.blobs, secrets_of(workspace_id))
     await ports.importing.forget(workspace_id)
     await ports.cookies.forget(workspace_id)
 
@@ -137,12 +138,7 @@ async def expire_upload(recorded: Recorded, ports: Ports) -> None:
 async def delete_release_files(recorded: Recorded, ports: Ports) -> None:
     """Delete the artwork and the audio of a release that was removed."""
     assert isinstance(recorded.event, ReleaseRemoved)
-    await _delete(releases.objects_of(recorded.event.workspace_id, recorded.event.release_id), ports)
-
-
-async def _delete(prefix: str, ports: Ports) -> None:
-    async for stored in ports.blobs.list(prefix):
-        await ports.blobs.delete(stored.key)
+    await delete_below(ports.blobs, releases.objects_of(recorded.event.workspace_id, recorded.event.release_id))
 
 
 @reacts_to(WorkspaceReclaimed, name="forget-browser-profiles")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from commands.kernel import Command, Transaction, handles
-from domain.kernel import Event
 from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 from domain.webhooks.replays import (
     REPLAYS_MAX,
@@ -80,19 +79,16 @@ async def advance(wish: AdvanceReplay, transaction: Transaction) -> None:
     replay = await transaction.load(replays, wish.replay_id)
     if replay.is_over or replay.position != wish.after:
         return
-    now = transaction.now
-    events: list[Event] = [
-        ReplayAdvanced(
-            replay_id=wish.replay_id,
-            position=wish.position,
-            delivered=wish.delivered,
-            failed=wish.failed,
-            skipped=wish.skipped,
-            advanced_at=now,
-            goes_on_at=wish.goes_on_at,
-        )
-    ]
-    transaction.record(replays, wish.replay_id, *events)
+    advanced = ReplayAdvanced(
+        replay_id=wish.replay_id,
+        position=wish.position,
+        delivered=wish.delivered,
+        failed=wish.failed,
+        skipped=wish.skipped,
+        advanced_at=transaction.now,
+        goes_on_at=wish.goes_on_at,
+    )
+    transaction.record(replays, wish.replay_id, advanced)
     if wish.position >= replay.until:
         await _end(wish.replay_id, replay.workspace_id, "done", transaction)
 

@@ -438,6 +438,10 @@ class Beat(State):
         """The version that stands for the beat."""
         return self.version(self.primary_id)
 
+    def stand_in(self, but: Version) -> Version | None:
+        """A version that is there and could stand for the beat in place of another."""
+        return next((each for each in self.versions if each.status == "completed" and each is not but), None)
+
     @property
     def next_number(self) -> int:
         """The number of the next version."""
