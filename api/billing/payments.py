@@ -167,12 +167,13 @@ async def _close_earlier(ports: Ports, payments: Payments, asker: Asker, custome
     """Close every page that was begun before this attempt and may be open; raises AlreadySubscribed.
 
     The log says which was first. One that somebody else is still about to open is ordered here, under its own key,
-    and closed: so they are given a page that is closed, however late they come.
+    and closed: so they are given a page that is closed, however late they come. Whoever has been closed like that
+    closes nobody: those who did are later, and close all that was before them.
     """
     workspace_id = asker.workspace_id
-    for page in takewhile(
-        lambda page: page.attempt_id != attempt_id, (await ports.log.state(billings, workspace_id)).pages
-    ):
+    pages = (await ports.log.state(billings, workspace_id)).pages
+    is_overtaken = all(page.attempt_id != attempt_id for page in pages)
+    for page in () if is_overtaken else takewhile(lambda page: page.attempt_id != attempt_id, pages):
         checkout_id = page.id
         # The provider ends pages by itself after a day, and forgets what orders were.
         is_old = page.begun_at < ports.now() - PAGE_LIFETIME

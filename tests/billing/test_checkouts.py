@@ -201,6 +201,28 @@ async def test_whoever_is_killed_while_they_close_what_was_before_leaves_one_pag
     assert open_pages == [page.id]
 
 
+async def test_whoever_is_overtaken_leaves_the_page_of_those_who_came_after_them(
+    scene: Scene, stripe: LittleStripe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payments = scene.more[Subscriptions]
+    create_customer = payments.create_customer
+    later: list[str] = []
+
+    async def overtaken(workspace_id: str) -> str:
+        monkeypatch.setattr(payments, "create_customer", create_customer)
+        later.append((await ask(scene)).id)
+        customer_id: str = await create_customer(workspace_id)
+        return customer_id
+
+    monkeypatch.setattr(payments, "create_customer", overtaken)
+    first = await ask(scene)
+
+    assert {first.id: "expired", later[0]: "open"} == {
+        session_id: session["status"] for session_id, session in stripe.sessions.items()
+    }
+    assert [each.id for each in (await scene.log.state(billings, WORKSPACE)).pages] == later
+
+
 async def test_a_page_that_somebody_was_sent_to_stays_open(scene: Scene, stripe: LittleStripe) -> None:
     page = await ask(scene)
     [begun] = [each for each in scene.log.all if isinstance(each.event, CheckoutBegun)]
