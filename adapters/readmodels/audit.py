@@ -200,7 +200,7 @@ class Audit:
             is_full = len(passage.entries) == limit
             # What its reader has been told is done belongs to the answer, as in every other read.
             is_fresh = passage.frontier >= needed or waited >= self._wait_seconds_max
-            is_over = waited >= wait_seconds or self._followers.is_ending
+            is_over = waited >= wait_seconds or (follower is not None and follower.is_over)
             if is_full or (is_fresh and (passage.entries or is_over)):
                 return passage.entries, passage.entries[-1].position if is_full else max(after, passage.frontier)
             if is_fresh and follower is not None:

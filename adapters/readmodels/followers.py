@@ -45,12 +45,16 @@ class NoRoomToWait(Unavailable):
 
 
 class Follower:
-    """One request that waits; `after` is the position up to which it has seen everything."""
+    """One request that waits; `after` is the position up to which it has seen everything.
 
-    __slots__ = ("_bell", "after")
+    Where `is_over`, it should wait no more: the process ends, or its place is another's now.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_bell", "after", "is_over")
+
+    def __init__(self, *, is_over: bool = False) -> None:
         self.after = 0
+        self.is_over = is_over
         self._bell = asyncio.Event()
 
     def hush(self, after: int) -> None:
@@ -62,6 +66,11 @@ class Follower:
         """Something has happened."""
         self._bell.set()
 
+    def end(self) -> None:
+        """It is answered now with what there is, and its client asks again."""
+        self.is_over = True
+        self._bell.set()
+
     async def wait(self, seconds: float) -> None:
         """Until something has happened, or so long."""
         with contextlib.suppress(TimeoutError):
@@ -71,8 +80,10 @@ class Follower:
 class Followers:
     """Everybody who waits in this process.
 
-    A workspace holds an eighth of the places at most. What happens in one workspace wakes nobody of another: with a
-    look of each of a thousand for every event of anybody, nothing else was done any more.
+    A workspace holds an eighth of the places at most. When all are taken, whoever comes with fewer than others hold
+    gets one of theirs, by max-min fairness as uploads do: a place is held for an hour and taken again at once, so
+    eight workspaces would keep everybody else out for good. What happens in one workspace wakes nobody of another: with
+    a look of each of a thousand for every event of anybody, nothing else was done any more.
     """
 
     def __init__(self, bus: Bus, pool: Pool, places: int) -> None:
@@ -81,10 +92,10 @@ class Followers:
         self._places = places
         self._each = max(1, places // SHARE)
         self._count = 0
-        self._waiting: defaultdict[str, set[Follower]] = defaultdict(set)
+        #: By workspace, in the order in which they came.
+        self._waiting: defaultdict[str, dict[Follower, None]] = defaultdict(dict)
         self._watching: asyncio.Task[None] | None = None
-        #: Whether the process ends, so that nobody should wait here any more.
-        self.is_ending = False
+        self._is_ending = False
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -93,10 +104,10 @@ class Followers:
 
     def end(self) -> None:
         """The process ends: whoever waits is answered now, and asks another one."""
-        self.is_ending = True
+        self._is_ending = True
         for waiting in self._waiting.values():
             for follower in waiting:
-                follower.wake()
+                follower.end()
 
     async def close(self) -> None:
         """Listen no more."""
@@ -109,18 +120,35 @@ class Followers:
         """A place to wait in; raises TooManyFollowers or NoRoomToWait."""
         if len(self._waiting.get(workspace_id, ())) >= self._each:
             raise TooManyFollowers(retry_after_seconds=1)
-        if self._count >= self._places:
+        if self._count >= self._places and not self._make_room(workspace_id):
             raise NoRoomToWait
-        follower = Follower()
-        self._waiting[workspace_id].add(follower)
+        follower = Follower(is_over=self._is_ending)
+        self._waiting[workspace_id][follower] = None
         self._count += 1
         try:
             yield follower
         finally:
-            self._count -= 1
-            self._waiting[workspace_id].discard(follower)
-            if not self._waiting[workspace_id]:
-                del self._waiting[workspace_id]
+            self._leave(workspace_id, follower)
+
+    def _make_room(self, workspace_id: str) -> bool:
+        """End one who waits in the workspace with most places, the one that came first; False where all hold alike."""
+        most = max(self._waiting, key=lambda each: len(self._waiting[each]))
+        if len(self._waiting[most]) <= len(self._waiting.get(workspace_id, ())) + 1:
+            return False
+        first = next(iter(self._waiting[most]))
+        self._leave(most, first)
+        first.end()
+        log.info("follower.displaced", workspace=most)
+        return True
+
+    def _leave(self, workspace_id: str, follower: Follower) -> None:
+        waiting = self._waiting.get(workspace_id, {})
+        if follower not in waiting:
+            return
+        del waiting[follower]
+        self._count -= 1
+        if not waiting:
+            del self._waiting[workspace_id]
 
     async def _hear(self, data: bytes) -> None:
         for workspace_id in json.decode(data, type=list[str]):

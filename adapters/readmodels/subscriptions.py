@@ -112,11 +112,6 @@ class Subscriptions:
         with self._followers.place(workspace_id) as follower:
             yield follower
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether nobody should wait here any more, because the process ends."""
-        return self._followers.is_ending
-
     async def newest(self) -> int:
         """The position after which comes what happens from now on."""
 
@@ -159,7 +154,7 @@ class Subscriptions:
             page = await self.page(workspace_id, after, wanted)
             after = page.upto
             left = deadline - monotonic()
-            if page.events or left <= 0 or self.is_ending:
+            if page.events or left <= 0 or follower.is_over:
                 return page
             if not page.is_full:
                 await follower.wait(left)

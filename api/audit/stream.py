@@ -124,7 +124,7 @@ async def _stream(ports: Ports, asker: Asker, wanted: Wanted, position: int, pag
                 yield _frames(page, position)
                 position = page.upto
                 left = ends_at - monotonic()
-                if subscriptions.is_ending or left <= 0:
+                if follower.is_over or left <= 0:
                     yield b": this stream ends here, come again\n\n"
                     return
                 if ahead is not None and (page := await asyncio.shield(ahead)).events:
