@@ -57,6 +57,10 @@ class Profile(Value):
     of_release: Mapping[Field, tuple[str, ...]] = {}
     #: Rows whose field has one of these words are taken back.
     voids: Mapping[Field, tuple[str, ...]] = {}
+    #: Whether it is downloaded for any stretch of days, so that two files may have parts of one month.
+    of_any_days: bool = False
+    #: Where the name of the file tells how long what it sums up was: `28day`, `1year`, `all`.
+    stretch_in_name: str | None = None
     #: Where the name of the file has the first and the last day of what it is about.
     period_in_name: str | None = None
     #: What rows above the header tell, by the label that is before it: `Start Date` and then the day.
@@ -182,11 +186,12 @@ PROFILES: tuple[Profile, ...] = (
             "sale": "Sale Start date", "sale_end": "Sale End date", "store": "DSP", "country": "Territory",
             "upc": "Product UPC", "release": "Product Title", "artist": "Asset Artist|Product Artist",
             "title": "Asset Title", "isrc": "Asset ISRC", "kind": "Asset/Product", "units": "Asset Quantity",
-            "amount": "Reported Royalty", "currency": "Currency", "reporting": "Report Run ID",
+            "amount": "Reported Royalty", "currency": "Currency",
         },
         also="Sale Store Name|Sale Type|Sale User Type|Product Reference|Product Catalog Number|Product Label|"
         "Product Artist|Asset Version|Asset Duration|Asset Reference|Product Quantity|Original Gross Income|"
-        "Original currency|Exchange Rate|Converted Gross Income|Contract deal term|Report ID|Sale ID",
+        "Original currency|Exchange Rate|Converted Gross Income|Contract deal term|Report Run ID|"
+        "Report ID|Sale ID",
         of_release={"kind": ("product",)},
     ),
     _profile(
@@ -222,7 +227,7 @@ PROFILES: tuple[Profile, ...] = (
         "additional fan contribution|collection society share|assessed revenue share|collected revenue share|"
         "sku|catalog number|item url|package|option|ship notes|ship date|country|region/state|region|city|state|"
         "referer|referer url",
-        date_order="mdy", store="Bandcamp",
+        date_order="mdy", store="Bandcamp", of_any_days=True,
         payouts={"kind": ("payout",), "title": ("payout",), "void": ("payout",)},
         of_release={"kind": ("album", "bundle")},
     ),
@@ -233,7 +238,7 @@ PROFILES: tuple[Profile, ...] = (
             "artist": "Artist", "release": "Release", "title": "Track", "units": "Quantity", "amount": "Total",
             "kind": "Source", "void": "Type",
         },
-        marks="Royalty Date", also="Amount (before split)|Split",
+        marks="Royalty Date", also="Amount (before split)|Split", voids={"void": ("debited",)},
     ),
     _profile(
         "imusician.sales", "royalties", "sale reporting isrc units amount",
@@ -347,7 +352,7 @@ PROFILES: tuple[Profile, ...] = (
     _profile(
         "spotify.songs", "songs", "title listeners spotify saves",
         {"title": "song", "listeners": "listeners", "spotify": "streams", "saves": "saves"},
-        also="release_date",
+        also="release_date", stretch_in_name=r"-songs-(\d{1,3})(day|year)s?(?=\W|$)",
     ),
     _profile(
         "spotify.audience", "songs", "date listeners spotify",
@@ -382,6 +387,7 @@ def mapped(name: str, mapping: Mapped) -> Profile:
         currency=mapping.currency,
         date_order=mapping.date_order,
         store=mapping.store or "",
+        of_any_days="reporting" not in columns,
     )
 
 

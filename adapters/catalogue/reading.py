@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Context, Decimal, Inexact
 from functools import lru_cache
 from hashlib import blake2b
@@ -20,7 +20,18 @@ from typing import IO, Any, Generic, Literal, NamedTuple, TypeVar
 
 from adapters.catalogue.files import Dialect, Row, Table, Text, Unreadable
 from adapters.catalogue.profiles import PROFILES, Field, Match, Profile, match, nearly, plain
-from adapters.catalogue.words import Period, amount, count, month_of, period, slashed
+from adapters.catalogue.words import (
+    Order,
+    Period,
+    amount,
+    bare,
+    count,
+    month_of,
+    period,
+    slashed,
+    tells_decimal_comma,
+    tells_ydm,
+)
 from domain.catalogue.codes import check_digit, find_isrc
 from domain.catalogue.imports import Counts, Options, Question, Report, Resolved
 from domain.catalogue.mappings import DateOrder
@@ -32,6 +43,8 @@ DELIMITERS = ("\t", ",", ";", "|")
 PERIODS_MAX = 20_000
 TITLES_MAX = 50_000
 BLOCK_BYTES = 128 * 1024
+#: How many rows are looked at to find out how a file writes its numbers.
+LOOKED_AT_ROWS = 500
 DUPLICATES_WATCHED = 100_000
 #: Of how many combinations of cells is remembered what they mean.
 REMEMBERED_MAX = 16_384
@@ -261,7 +274,7 @@ class Reading:
         self._make_titles = titles
         self._known_titles: Titles | None = None
         self._progress = progress
-        self._order = self.profile.date_order or options.date_order
+        self._order: Order | None = self.profile.date_order or options.date_order
         self._currency = self.profile.currency or (options.currency or "").upper()
         self._days_seen: dict[int, dict[str, int]] = {}
         self._years_seen = 0
@@ -288,12 +301,24 @@ class Reading:
         dated = [field for field in _DATED if field in places]
         if self.profile.date_order is None and self._options.date_order is None:
             self._order = self._found_order(dated)
-        self._look_at_amounts()
+        elif self.profile.first_of_month and any(map(self._tells_ydm, self.located)):
+            self._order = "ydm"
+
+    def _tells_ydm(self, located: Located) -> bool:
+        """Whether dates of a table can only have their day in the middle."""
+        at = [(place, field == "sale") for field in ("sale", "reporting") for place in located.match.places[field][:1]]
+        return any(
+            tells_ydm(row.cells[place], first_of_month=is_first)
+            for row in islice(self._data(located), LOOKED_AT_ROWS)
+            for place, is_first in at
+            if place < len(row.cells)
+        )
 
     def _stretch(self) -> tuple[date | None, date] | None:
         """What the file is about as was said beside it, as its name tells, or as it stands above the header."""
         if self._options.period_end is not None:
-            return self._options.period_start, self._options.period_end
+            ends = self._options.period_end
+            return self._options.period_start or self._begun(ends), ends
         texts: Sequence[str] = ()
         if self.profile.period_in_name and (found := re.search(self.profile.period_in_name, self._filename)):
             texts = found.groups()
@@ -308,6 +333,20 @@ class Reading:
         days = [period(text, self._order) for text in texts]
         first, last = (days[0], days[-1]) if days else (None, None)
         return None if first is None or last is None or last.end < first.start else (first.start, last.end)
+
+    def _begun(self, ends: date) -> date | None:
+        """The first day of what ends on a day, where the name of the file tells how long it was."""
+        form = self.profile.stretch_in_name
+        found = re.search(form, self._filename) if form else None
+        if found is None:
+            return None
+        number = int(found[1])
+        if found[2] == "day":
+            return ends - timedelta(days=number - 1)
+        try:
+            return ends.replace(year=ends.year - number) + timedelta(days=1)
+        except ValueError:  # the 29th of February, or before the first of all years
+            return ends.replace(year=ends.year - number, month=3, day=1) if number < ends.year else None
 
     def _found_order(self, fields: Sequence[Field]) -> DateOrder | None:
         """What the dates of the file themselves tell of their order; raises Asks, Inconsistent."""
@@ -331,15 +370,20 @@ class Reading:
             )
         return "dmy" if first_max > 12 else "mdy"
 
-    def _look_at_amounts(self) -> None:
-        """Whether commas are decimal here: where they part cells they cannot be, else the first amounts tell."""
-        for located in self.located:
-            places = located.match.places.get("amount")
-            if places is None or located.dialect.delimiter == ",":
-                continue
-            seen = [row.cells[places[0]] for row in islice(self._data(located), 500) if places[0] < len(row.cells)]
+    def _has_decimal_commas(self, located: Located) -> bool:
+        """Whether commas are decimal in a table, as its first amounts tell."""
+        places = located.match.places.get("amount")
+        if places is None:
+            return False
+        seen = [
+            row.cells[places[0]] for row in islice(self._data(located), LOOKED_AT_ROWS) if places[0] < len(row.cells)
+        ]
+        # Where commas part cells too, those of thousands are as likely as those of decimals.
+        if located.dialect.delimiter == ",":
+            with_comma = sum(map(tells_decimal_comma, seen))
+        else:
             with_comma = sum("," in each and "." not in each for each in seen)
-            self._decimal_comma = with_comma > sum("." in each and "," not in each for each in seen)
+        return with_comma > sum("." in each and "," not in each for each in seen)
 
     def _data(self, located: Located) -> Iterator[Row]:
         return islice(located.table.rows(located.dialect), located.before + 1, None)
@@ -366,6 +410,7 @@ class Reading:
         table, width = located.table, len(located.header)
         needed = max(located.match.places[field][0] for field in self.profile.required) + 1
         self._places = located.match.places
+        self._decimal_comma = self._has_decimal_commas(located)
         read = {"plays": self._plays, "royalties": self._royalties, "songs": self._songs}[self.profile.kind](width)
         line = 0
         for at, (line, cells) in enumerate(table.rows(located.dialect)):
@@ -436,7 +481,7 @@ class Reading:
     def _cell(self, cells: Sequence[str], field: Field) -> str:
         for place in self._places.get(field, ()):
             if cells[place] and not cells[place].isspace():
-                return cells[place]
+                return bare(cells[place])
         return ""
 
     def _picker(self, field: Field) -> Callable[[Sequence[str]], str]:
@@ -596,9 +641,10 @@ class Reading:
             if last is None or last.end < sale.start:
                 raise _Wrong("period_invalid")
             sale = Period(sale.start, last.end)
-        sale = month_of(sale)
-        # What is only a number is that of a run, and says nothing of when it was.
-        statement = sale if not told or (told.isdigit() and len(told) < 6) else period(told, self._order)
+        month = month_of(sale)
+        statement = period(told, self._order) if told else month
+        if told or not self.profile.of_any_days:
+            sale = month
         if statement is None:
             raise _Wrong("date_invalid")
         if statement.start > self._latest or sale.start > self._latest:
@@ -793,7 +839,7 @@ class Reading:
         for which, number in self.blocks.items():
             named = f"{which}\x1f{self.block_digests[number]}"
             digest = (digest + int.from_bytes(blake2b(named.encode(), digest_size=16).digest())) & _MASK
-        periods = sorted({_named(Period(start, end)) for _, start, end in self.blocks})
+        periods = sorted({_named(month_of(Period(start, end))) for _, start, end in self.blocks})
         return Report(
             source=self.profile.name,
             counts=counts,

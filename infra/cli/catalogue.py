@@ -17,6 +17,8 @@ from infra.running import settings_for
 @click.argument("files", nargs=-1, required=True, type=AFile())
 @click.option("--url", envvar="LEDGERLINE_URL", default="http://127.0.0.1:8000", show_default=True, help="The service.")
 @click.option("--key", envvar="LEDGERLINE_API_KEY", required=True, help="A key with the scope catalogue:write.")
+@click.option("--source", metavar="NAME", help="The kind of report that the files are, or a saved mapping of theirs.")
+@click.option("--encoding", metavar="cp1252", help="What their text is encoded as, where it should not be found out.")
 @click.option("--currency", metavar="EUR", help="What the files count in, where they do not say.")
 @click.option("--date-order", type=click.Choice(["dmy", "mdy", "ymd"]), help="How dates with slashes are read.")
 @click.option("--isrc", help="The one track that the files are about.")

@@ -38,18 +38,18 @@ class Book:
         self.workspace_id = uuid4().hex
         self._directory = directory
 
-    def add(self, content: str, import_id: str = "", **options: Any) -> Report:
+    def add(self, content: str, import_id: str = "", filename: str = "report.csv", **options: Any) -> Report:
         """Import a report."""
         path = self._directory / uuid4().hex
         path.write_text(content)
-        return asyncio.run(Importer(self.url).run(self.sent(import_id, **options), path, TODAY))
+        return asyncio.run(Importer(self.url).run(self.sent(import_id, filename, **options), path, TODAY))
 
-    def sent(self, import_id: str = "", **options: Any) -> Sent:
+    def sent(self, import_id: str = "", filename: str = "report.csv", **options: Any) -> Sent:
         """What is said about a report."""
         return Sent(
             import_id=import_id or uuid4().hex,
             workspace_id=self.workspace_id,
-            filename="report.csv",
+            filename=filename,
             options=Options(**options),
         )
 
@@ -166,6 +166,33 @@ def test_late_money_for_an_old_month_adds_to_it_and_keeps_its_statement(book: Bo
     assert book.money == "1.51"
     rows = book.ask("SELECT statement::text, sale_start::text FROM catalogue_blocks WHERE workspace = :mine ORDER BY 1")
     assert rows == [("2023-05-01", "2023-02-01"), ("2023-06-01", "2023-02-01")]
+
+
+SALE = {"item type": "track", "item name": "Song", "artist": "A", "currency": "USD", "quantity": "1", "net amount": "1"}
+
+
+def test_two_downloads_of_parts_of_a_month_are_both_there_and_overlap_in_nothing(book: Book) -> None:
+    def sold(*days: int) -> Report:
+        return book.add(table("bandcamp.raw", *(SALE | {"date": f"1/{day}/20 4:49am"} for day in days)))
+
+    assert told(sold(2, 15)) == (2, 0, 0, 0)
+    assert told(sold(16, 31)) == (2, 0, 0, 0)
+    assert told(sold(15, 16, 17)) == (1, 0, 2, 0)
+    assert book.money == "5"
+
+
+def test_a_month_and_a_year_that_end_on_one_day_are_two_figures(book: Book) -> None:
+    def songs(streams: str, name: str) -> Report:
+        return book.add(
+            table("spotify.songs", {"song": "Song", "listeners": "5", "streams": streams, "saves": "1"}),
+            filename=name,
+            period_end=date(2023, 2, 28),
+        )
+
+    songs("700", "4bF2-songs-1year.csv")
+    songs("70", "4bF2-songs-28day.csv")
+    assert book.ask("SELECT period_start::text, streams FROM catalogue_snapshots WHERE workspace = :mine "
+                    "AND replaced_by IS NULL ORDER BY 1") == [("2022-03-01", 700), ("2023-02-01", 70)]  # fmt: skip
 
 
 def test_rows_that_are_missing_are_told_and_kept_unless_they_are_to_be_replaced(book: Book) -> None:

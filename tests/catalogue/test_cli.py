@@ -31,5 +31,6 @@ def test_files_are_imported_and_reported(stack: Stack, client: httpx.Client, tmp
     assert "plays.csv: imported as own.daily" in told.stdout
     assert "line 3: duplicate_date" in told.stdout
     assert "page.csv: refused (html)" in told.stdout
+    assert "refused (unknown_format)" in run("--source", "cdbaby.sales", "--encoding", "utf-8", str(good)).stdout
     again = run("--json", str(good))
     assert json.loads(again.stdout)["counts"]["unchanged"] == 1

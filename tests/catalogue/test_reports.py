@@ -14,7 +14,7 @@ import pytest
 from adapters.catalogue.files import Unreadable
 from adapters.catalogue.profiles import PROFILES, match, personal
 from adapters.catalogue.reading import Asks, Inconsistent, Titles
-from adapters.catalogue.words import Period, amount, count, period
+from adapters.catalogue.words import Period, amount, count, inert, period
 from tests.catalogue.reports import HEADERS, columns, read, table
 
 ISRC = "QZABC2300001"
@@ -178,7 +178,9 @@ def test_bandcamp_says_who_bought_and_pays_out() -> None:
 
     assert found.counted == {"ok": 1, "bad": 0, "queued": 0, "payout_row": 1}
     assert found.report.totals == {"USD": "0.85"}
-    assert found.blocks == [(date(2020, 1, 1), date(2020, 1, 1), date(2020, 1, 31))]
+    # It is downloaded for whatever days somebody chooses, so each day is compared by itself.
+    assert found.blocks == [(date(2020, 1, 1), date(2020, 1, 2), date(2020, 1, 2))]
+    assert found.report.periods == ("2020-01",)
     assert found.report.resolved[0].isrc == ISRC
     buyers = ["buyer name", "buyer email", "buyer phone", "buyer note", "ship to name", "ship to street", "ship to zip"]
     assert personal([*columns("bandcamp.raw"), *buyers]) == {len(columns("bandcamp.raw")) + at for at in range(7)}
@@ -511,6 +513,44 @@ def test_tunecore_s_own_id_may_be_the_isrc_and_old_files_turn_day_and_month() ->
     assert found.report.periods == ("2015-03",)
 
 
+def test_a_file_that_writes_the_day_before_the_month_does_so_in_all_its_dates() -> None:
+    row = FULL["tunecore.sales"] | {"Sales Period": "2015/01/03", "Posted Date": "2015/05/04"}
+    january = row | {"Sales Period": "2015/01/01", "Posted Date": "2015/20/04"}
+    found = read(table("tunecore.sales", january, row, row | {"Posted Date": "2015-05-04"}))
+
+    assert found.odd == []
+    assert [statement for statement, *_ in found.blocks] == [date(2015, 4, 20), date(2015, 4, 5), date(2015, 5, 4)]
+    assert found.report.periods == ("2015-01", "2015-03")
+
+
+@pytest.mark.parametrize("run", ["17", "123456", "1234567", "20231301", "R-17"])
+def test_the_number_of_a_run_is_no_date(run: str) -> None:
+    found = read(table("fuga.royalty_extended", FULL["fuga.royalty_extended"] | {"Report Run ID": run}))
+
+    assert found.odd == []
+    assert [statement for statement, *_ in found.blocks] == [date(2023, 2, 1)]
+
+
+def test_what_an_account_is_debited_with_is_taken_off() -> None:
+    row = FULL["amuse.statement"]
+    debits = (row | {"Type": "debited", "Total": sign + "0.01"} for sign in ("", "-"))
+    found = read(table("amuse.statement", row | {"Total": "1"}, *debits), currency="EUR")
+
+    assert found.report.totals == {"EUR": "0.98"}
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [("4bF2-songs-28day.csv", "2024-02-02"), ("4bF2-songs-1year.csv", "2023-03-01"), ("4bF2-songs-all.csv", "\\N"),
+     ("report.csv", "\\N")],
+)  # fmt: skip
+def test_the_name_of_a_file_tells_how_long_it_sums_up(name: str, begins: str) -> None:
+    songs = table("spotify.songs", {"song": "Song", "listeners": "5", "streams": "70", "saves": "1"})
+    assert read(songs, name=name, period_end=date(2024, 2, 29)).rows[0][3:5] == [begins, "2024-02-29"]
+    told = read(songs, name=name, period_start=date(2024, 1, 1), period_end=date(2024, 2, 29))
+    assert told.rows[0][3] == "2024-01-01"
+
+
 def test_what_is_void_is_taken_back_and_a_quarter_stays_a_quarter() -> None:
     row = FULL["symphonic.royalty"]
     quarter = row | {"Activity Period": "Q118"}
@@ -528,6 +568,36 @@ def test_decimal_commas_and_thousands() -> None:
     payment = row | {"Type": "Payment"}
     with_type = [*columns("believe.sales"), "Type"]
     assert read(table("believe.sales", payment, header=with_type)).counted["payout_row"] == 1
+
+
+def test_commas_are_decimal_where_they_cannot_be_anything_else() -> None:
+    def money(*amounts: str, delimiter: str = ",") -> dict[str, str]:
+        rows = (BANK | {"Earnings (USD)": f'"{each}"', "Country of Sale": str(at)} for at, each in enumerate(amounts))
+        return dict(read(table("distrokid.bank.v1", *rows, delimiter=delimiter)).report.totals)
+
+    assert money("0,50", "12,5") == {"USD": "13.00"}
+    assert money("1,200", "0.5") == {"USD": "1200.5"}
+    # A sum of money is not a hundred times what it was because it stands in another file: it is wrong there.
+    assert money("0.50", "0.25", "0,50") == {"USD": "0.75"}
+    assert money("0,50", "0,25", "1.200", delimiter=";") == {"USD": "0.75"}
+
+
+def test_what_was_written_out_for_a_spreadsheet_is_read_as_it_was() -> None:
+    cells = {"Title": "=SUM(A1)", "Artist": "@lumen", "Quantity": "-1", "Earnings (USD)": "-$1.2", "ISRC": ""}
+    escaped = {name: inert(each) for name, each in cells.items()}
+    assert escaped != cells
+    assert read(bank(escaped)).royalties == read(bank(cells)).royalties
+    assert read(bank(escaped)).report.digest == read(bank(cells)).report.digest
+    assert read(bank(escaped)).report.totals == {"USD": "-1.2"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [("-1.2E-5", "-1.2E-5"), ("+1,200.50", "+1,200.50"), ("-", "'-"), ("-1+1", "'-1+1"), ("=1", "'=1"), ("'=1", "'=1"),
+     ("-$1", "'-$1"), ("\t=1", "'\t=1"), ("", ""), ("- 1", "'- 1")],
+)  # fmt: skip
+def test_only_what_a_spreadsheet_would_compute_is_made_inert(cell: str, written: str) -> None:
+    assert inert(cell) == written
 
 
 # --- questions --------------------------------------------------------------------------------------------------------
@@ -584,7 +654,8 @@ def test_periods_are_read_and_never_made_finer(text: str, start: str | None, end
         ("0.1", False, "0.1"), ("1,234.5", False, "1234.5"), ("1.234,5", True, "1234.5"), ("0,5", True, "0.5"),
         ("1,200", False, "1200"), ("(3.10)", False, "-3.10"), ("$1.20", False, "1.20"), ("1.2E-5", False, "0.000012"),
         ("", False, None), ("-", False, None), ("nan", False, None), ("1e400", False, None), ("0x10", False, None),
-        ("1" * 16, False, None), ("٣", False, None),
+        ("1" * 16, False, None), ("٣", False, None), ("0,50", False, None), ("1,23,456", False, "123456"),
+        ("1.234", True, None), ("1.234.567", True, "1234567"), ("0.123", True, "0.123"), ("1,2345", False, None),
     ],
 )  # fmt: skip
 def test_amounts_are_exact(text: str, comma: bool, value: str | None) -> None:
