@@ -16,7 +16,7 @@ import structlog
 from adapters.jobs.settings import Jobs
 from adapters.jobs.worker import Worker
 from adapters.log.eventlog import EventLog
-from adapters.postgres.retrying import Pool
+from adapters.postgres.retrying import Pool, answers
 from adapters.readmodels.followers import Followers
 from adapters.readmodels.projector import request_rebuild
 from adapters.stream.bus import Bus
@@ -32,6 +32,9 @@ Ready = Callable[[bool], None]
 
 #: How often a role says whether it is ready.
 LOOK_SECONDS = 0.2
+#: How often it asks whether Postgres answers, without which no role can work, and how long the answer may take.
+ASK_SECONDS = 2.0
+ANSWER_SECONDS_MAX = 1.0
 TICK_SECONDS = 5.0
 SWEEP_SECONDS = 1800.0
 #: Older than any request, so that nothing is swept from under one that is still going on.
@@ -131,7 +134,7 @@ async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     async with container(settings) as here:
         work = await here.get(Relay)
         _collect_less_often()
-        await _work(work.run(stop), work, stop, ready)
+        await _work(work.run(stop), work, await here.get(Pool), stop, ready)
 
 
 async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -141,7 +144,7 @@ async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None
     async with container(settings) as here:
         work = await here.get(Projector)
         _collect_less_often()
-        await _work(work.run(stop), work, stop, ready)
+        await _work(work.run(stop), work, await here.get(Pool), stop, ready)
 
 
 async def react(
@@ -173,7 +176,7 @@ async def react(
             settings=settings,
             lease_seconds=settings[Jobs].lease_seconds,
         )
-        await _work(work.run(stop), work, stop, ready)
+        await _work(work.run(stop), work, await here.get(Pool), stop, ready)
 
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -204,7 +207,6 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         troubles = {name: Trouble(name) for name in ("postgres", "nats", "objects")}
         sealing = asyncio.create_task(over_and_over("sealer", (await here.get(Sealer)).run, stop))
         sweeping = asyncio.create_task(over_and_over("sweeps", partial(_sweep, sweeps), stop))
-        ready(True)
         while not stop.is_set():
             try:
                 async with asking(pool, LedgerUnavailable, SILENT_SECONDS_MAX) as connection:
@@ -218,8 +220,10 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     SERVICE.saw(seen)
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))
+                ready(False)
                 troubles["postgres"].note(str(problem))
             else:
+                ready(True)
                 for store in seen.stores:
                     troubles[store.name].seen(store.state)
                 bulletin.tell(how, seen.waiting, asyncio.get_running_loop().time())
@@ -309,11 +313,18 @@ def _collect_less_often() -> None:
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
 
 
-async def _work(work: Coroutine[Any, Any, None], state: _Readiness, stop: asyncio.Event, ready: Ready) -> None:
-    """Do the work, and say all the while whether it can be done."""
+async def _work(
+    work: Coroutine[Any, Any, None], state: _Readiness, pool: Pool, stop: asyncio.Event, ready: Ready
+) -> None:
+    """Do the work, and say all the while whether it can be done: whoever waits for a Postgres that hangs is silent."""
     task = asyncio.create_task(work)
+    loop = asyncio.get_running_loop()
+    has_answered, ask_at = False, loop.time()
     while not stop.is_set() and not task.done():
-        ready(state.is_ready)
+        if loop.time() >= ask_at:
+            has_answered = await answers(pool, ANSWER_SECONDS_MAX)
+            ask_at = loop.time() + ASK_SECONDS
+        ready(has_answered and state.is_ready)
         await _pause(stop, LOOK_SECONDS)
     ready(False)
     await task

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TypeVar
 
 from psycopg import AsyncConnection, OperationalError
+from psycopg import Error as PostgresError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -61,6 +62,17 @@ async def asking(
                 yield connection
     except (PoolTimeout, OperationalError) as problem:
         raise refusal from problem
+
+
+async def answers(pool: Pool, seconds: float) -> bool:
+    """Whether Postgres answers within so long."""
+    try:
+        async with pool.connection(seconds) as connection:
+            with hanging_up(connection, seconds):
+                await connection.execute("SELECT 1")
+    except (PoolTimeout, PostgresError, OSError):
+        return False
+    return True
 
 
 async def retrying(

@@ -131,13 +131,17 @@ class Cluster:
     def await_ready(self, *names: str) -> None:
         """Wait until these roles say that they can work."""
         for name in names:
-            role = self.roles[name]
-            await_ready(
-                role,
-                role.settings[Service].url
-                if name.startswith("serve")
-                else f"http://127.0.0.1:{role.settings[Operation].health_port}",
-            )
+            await_ready(self.roles[name], self._says_ready_at(name))
+
+    def is_ready(self, name: str) -> bool:
+        """Whether this role says that it can work."""
+        return httpx.get(f"{self._says_ready_at(name)}/ready", timeout=10).status_code == 200
+
+    def _says_ready_at(self, name: str) -> str:
+        settings = self.roles[name].settings
+        if name.startswith("serve"):
+            return settings[Service].url
+        return f"http://127.0.0.1:{settings[Operation].health_port}"
 
     def _clock_of_ours(self, directory: Path) -> dict[str, str]:
         """What makes a process take the time from our clock, where it can be made."""

@@ -88,6 +88,7 @@ def test_a_postgres_that_hangs_is_said_by_every_contract_in_its_time_and_heals(c
             assert (answer.status_code, shape in answer.json()) == (503, True), (method, path, answer.text)
             assert int(answer.headers["retry-after"]) >= 1, path
         assert (ready(cluster)["postgres"], cluster.http.get("/health").status_code) == ("away", 200)
+        eventually(lambda: not any(cluster.is_ready(role) for role in ROLES), timeout=60)
         eventually(lambda: errors(cluster, "dependency.refuses", "postgres") == 1, timeout=60)
     cluster.await_ready(*ROLES)
     with crowd.handing_in(20):
