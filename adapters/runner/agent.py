@@ -238,7 +238,7 @@ def work(service: Service, shop: Workshop, stopping: threading.Event, *, once: b
         masked = (*job.secrets.values(), job.source.token, job.source.basic)
         log = Log(head=limits.log_head_bytes, tail=limits.log_tail_bytes, masked=masked)
         print(f"runner: building {facts['build_id']}", file=sys.stderr, flush=True)
-        build(Assignment(service, facts | {"lease_seconds": 60.0}, log, stopping), shop)
+        build(Assignment(service, facts, log, stopping), shop)
         shop.clear()
         if once:
             return

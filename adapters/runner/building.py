@@ -24,7 +24,6 @@ from adapters.runner.sandbox import NOT_STARTED, PATH, Limits, Rooms, Sandbox, d
 
 CHECKS = Path(__file__).with_name("checks.py")
 CHECK_SECONDS = 60.0
-CACHE_BYTES_MAX = 4 << 30
 #: How many lines at the end of a failed step's log are looked at for a reason, where no error was recognised.
 FOUND_INSTEAD_MAX = 8
 
@@ -111,7 +110,7 @@ class Workshop:
         total = 0
         for each in folders:
             total += disk_use(each)
-            if total > CACHE_BYTES_MAX:
+            if total > self.limits.cache_bytes:
                 shutil.rmtree(each, ignore_errors=True)
 
 

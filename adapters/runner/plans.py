@@ -16,6 +16,8 @@ from adapters.runner.recipes import Recipe, read_recipe
 MARKS = (("CMakeLists.txt", "cmake"), ("meson.build", "meson"), ("waf", "waf"), ("Makefile", "make"))
 LOOKED_FOR = "ledgerline-build.toml, CMakeLists.txt, meson.build, waf with wscript, Makefile"
 PREFIX = "/usr"
+#: Of compilers' results the least used go first, long before the whole cache is too large and goes at once.
+CCACHE_SIZE_MAX = "2G"
 
 #: Flags of a build by the name that CMake knows them by.
 FLAG_DEFINITIONS = {
@@ -108,6 +110,7 @@ def environment(wish: Wish, places: Places) -> dict[str, str]:
         "CCACHE_DIR": str(places.cache / "ccache"),
         "CCACHE_BASEDIR": str(places.source),
         "CCACHE_NOHASHDIR": "1",
+        "CCACHE_MAXSIZE": CCACHE_SIZE_MAX,
         "CI": "true",
     }
 
@@ -163,9 +166,11 @@ def _meson(recipe: Recipe, wish: Wish, places: Places, folder: PurePosixPath) ->
     build = str(places.build)
     options = (f"-D{name}={value}" for name, value in recipe.defines.items())
     kind = f"--buildtype={'debug' if wish.debug else 'release'}"
-    setup = ("meson", "setup", build, ".", f"--prefix={PREFIX}", kind, "--wrap-mode=nodownload", *options)
+    network = recipe.network == "prepare"
+    wraps = f"--wrap-mode={'default' if network else 'nodownload'}"
+    setup = ("meson", "setup", build, ".", f"--prefix={PREFIX}", kind, wraps, *options)
     return [
-        Step("configuring", setup, folder, network=recipe.network == "prepare"),
+        Step("configuring", setup, folder, network=network),
         Step("building", ("meson", "compile", "-C", build, "-j", str(wish.jobs), *recipe.targets), folder),
         _install(("meson", "install", "-C", build, "--no-rebuild"), folder, places),
     ]

@@ -48,6 +48,7 @@ class Limits:
     processes: int = 512
     file_bytes: int = 2 << 30
     disk_bytes: int = 8 << 30
+    cache_bytes: int = 4 << 30
     tmp_bytes: int = 1 << 30
     step_seconds: float = 1800
     total_seconds: float = 3600
@@ -324,9 +325,13 @@ class Sandbox:
 
 
 def _too_much(rooms: Rooms, limits: Limits) -> BuildFailed | None:
-    if disk_use(rooms.root) <= limits.disk_bytes:
-        return None
-    return BuildFailed("disk_full", f"The build wrote more than it may ({limits.disk_bytes >> 20} MiB).")
+    if disk_use(rooms.root) > limits.disk_bytes:
+        return BuildFailed("disk_full", f"The build wrote more than it may ({limits.disk_bytes >> 20} MiB).")
+    if disk_use(rooms.cache) > limits.cache_bytes:
+        return BuildFailed(
+            "disk_full", f"The build wrote more into its cache than it may ({limits.cache_bytes >> 20} MiB)."
+        )
+    return None
 
 
 def _look_after(

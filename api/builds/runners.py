@@ -139,6 +139,7 @@ class Job(Struct):
     project_name: str
     fence: int
     lease_until: str
+    lease_seconds: float
     heartbeat_seconds: float
     log_offset: int
     log_bytes_max: int
@@ -432,6 +433,7 @@ async def _claimed(
         project_name=project.name,
         fence=row.fence,
         lease_until=seconds(lease),
+        lease_seconds=ports.settings.build_lease_seconds,
         heartbeat_seconds=HEARTBEAT_SECONDS,
         log_offset=row.log_bytes,
         log_bytes_max=ports.settings.build_log_bytes_max,

@@ -144,7 +144,7 @@ class Key(Struct, omit_defaults=True):
     entitlements: tuple[str, ...] = ()
     updates_until: str | None = None
     heartbeat_seconds: int | None = None
-    last_activated_at: str | UnsetType = UNSET
+    last_activated_at: str | None = None
 
 
 class Keys(Struct):
@@ -548,4 +548,5 @@ def _shown(document: LicenseDocument) -> Key:
         entitlements=document.entitlements,
         updates_until=document.updates_until,
         heartbeat_seconds=document.heartbeat_seconds,
+        last_activated_at=document.last_activated_at,
     )

@@ -460,6 +460,7 @@ def test_a_dead_runners_job_is_claimed_again_and_the_resurrected_one_is_refused(
     dead.claim()
     dead.tell("steps", current_step="building")
     alive = runner_of(who)
+    assert dead.job["lease_seconds"] == 1.5, "so long a runner goes on that nobody answers"
     job = alive.claim()
     assert (job["build_id"], job["fence"]) == (build["id"], 2)
     dead.http = who.http

@@ -71,6 +71,8 @@ def test_list_project_keys(developer: Visitor, client: httpx.Client) -> None:
     assert [each["code"] for each in body["keys"]] == [newer, older]
     key = body["keys"][1]
     assert MOMENT.fullmatch(key["created_at"])
+    assert MOMENT.fullmatch(key["last_activated_at"])
+    assert "last_activated_at" not in body["keys"][0]
     assert key == {
         "code": older,
         "key_type": "project_test",
@@ -79,6 +81,7 @@ def test_list_project_keys(developer: Visitor, client: httpx.Client) -> None:
         "is_revoked": False,
         "notes": "Beta tester",
         "created_at": key["created_at"],
+        "last_activated_at": key["last_activated_at"],
     }
     assert ask(client, "deactivate", older).status_code == 200
     assert developer.get(f"{ACTIVATION}/project/{project}/keys").json()["keys"][1]["current_activations"] == 0

@@ -175,6 +175,7 @@ def test_terms_change_later_and_say_what_is_wrong_with_them(
         "is_revoked": False,
         "notes": "One only",
         "created_at": fewer["created_at"],
+        "last_activated_at": fewer["last_activated_at"],
         "entitlements": ["pro"],
     }
     assert verdict(client, code, "pc") == "valid"

@@ -318,6 +318,14 @@ def test_what_fills_the_disk_or_the_memory_is_stopped(shop: Workshop, tmp_path: 
     place = repository(tmp_path / "it", commands("while true; do head -c 8M /dev/zero > f$RANDOM$(date +%N); done"))
     assert refused(shop, job(place, "clap")).code == "disk_full"
 
+    hoarder = repository(
+        tmp_path / "hoarder", commands("while true; do head -c 8M /dev/zero > /cache/f$(date +%N); done")
+    )
+    shop = replace(shop, limits=replace(shop.limits, cache_bytes=32 << 20))
+    problem = refused(shop, job(hoarder, "clap", project_id="hoarder"))
+    assert (problem.code, "cache" in problem.sentence) == ("disk_full", True)
+    assert not (shop.room / "cache" / "hoarder").exists()
+
     hungry = repository(tmp_path / "hungry", commands("python3 -c 'x = bytearray(2 << 30)'"))
     assert refused(shop, job(hungry, "clap")).code == "step_failed"
 
@@ -538,16 +546,13 @@ def test_weaker_isolation_builds_and_sweeps_and_says_what_it_is(
         pytest.skip("this kernel has no Landlock")
     weaker = replace(sandbox, bwrap="", cgroups=(), landlock=level == "medium")
     assert weaker.level == level
-    secret = tmp_path / "secret"
+    # Not below pytest's own folder: every pytest that begins closes that to other users again.
+    secret = shop.room / f"secret-{level}"
     secret.write_text("of the machine")
-    tmp_path.chmod(0o755)
-    for each in tmp_path.parents:
-        if str(each).startswith("/tmp/pytest"):
-            each.chmod(each.stat().st_mode | 0o001)
     files = clap_with_make()
     files["Makefile"] += (
         f"\t@cat {secret} 2>/dev/null || echo read nothing\n"
-        f"\t@echo x > {tmp_path}/made 2>/dev/null || echo made nothing\n"
+        f"\t@echo x > {shop.room}/made-{level} 2>/dev/null || echo made nothing\n"
         "\t@setsid sleep 600 & setsid sleep 601 &\n"
     )
     made, log = built(replace(shop, sandbox=weaker), job(repository(tmp_path / "tiny", files), "clap"))

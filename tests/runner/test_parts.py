@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from adapters.runner.addresses import is_public
+from adapters.runner.agent import Assignment
 from adapters.runner.collecting import collect, pack
 from adapters.runner.failures import BuildFailed
 from adapters.runner.logs import Log
+from adapters.runner.service import Service
 from tests.runner.projects import MANIFEST
 
 #: As much of a shared object, and of a program with an interpreter, as is looked at.
@@ -163,3 +166,15 @@ def test_head_and_tail_are_kept() -> None:
 )
 def test_only_addresses_of_the_internet_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+def test_a_runner_gives_up_when_nobody_has_answered_for_as_long_as_its_lease_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters.runner.service.RETRY_SECONDS", ())
+    facts = {"job_id": "b-linux", "fence": 1, "heartbeat_seconds": 0.01, "lease_seconds": 0.1}
+    held = Assignment(Service("http://127.0.0.1:1"), facts, Log(), threading.Event())
+    beating = threading.Thread(target=held.beat, daemon=True)
+    beating.start()
+    beating.join(30)
+    assert (held.lost, held.stop()) == (True, True)

@@ -84,6 +84,7 @@ def test_a_recipe_lets_the_configuring_reach_others_and_never_the_building(tool:
     for network in ("none", "prepare"):
         configure, *others = plan(tool, Recipe(network=network), WISH, INSIDE)
         assert configure.network == (network == "prepare")
+        assert ("--wrap-mode=nodownload" in configure.argv) == (tool == "meson" and network == "none")
         assert not any(step.network for step in others)
 
 
