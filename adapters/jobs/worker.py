@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -39,6 +39,8 @@ SERVED_MAX = 256
 GIVING_UP_MAX = 8
 #: When something that a reaction needs is away.
 UNAVAILABLE_RETRY_DELAY = timedelta(seconds=1)
+#: How long a job is left to others at most when our clock says that it is too early.
+CLOCK_BEHIND_DELAY_MAX = timedelta(seconds=30)
 
 
 #: Noted with what is given up: another version may do better.
@@ -57,6 +59,14 @@ class TookTooLong(Exception):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"It took longer than {seconds:g} seconds.")
+
+
+class ClockBehind(Exception):
+    """A job is due by the clock of Postgres and not ours: whoever looks at the time would find it too early."""
+
+    def __init__(self, left: timedelta) -> None:
+        self.left = left
+        super().__init__(f"The clock of this machine is behind that of Postgres; by ours it is due in {left}.")
 
 
 class NotGivenUp(Exception):
@@ -357,6 +367,9 @@ class Worker:
             # Either it took its worker down with it every time, so that nobody was left to say so, or that was tried.
             raise NotGivenUp if job.has_failed else TooManyCrashes
         recorded = await self._look_up(job)
+        due = job.reaction.due(recorded.event)
+        if due is not None and (left := due - datetime.now(UTC)) > timedelta():
+            raise ClockBehind(left)
         with span(f"react {job.reaction.name}", "consumer", position=job.position, attempt=job.attempt):
             await self._in_time(job, job.reaction.handler(recorded, self._ports(job.reaction)))
 
@@ -406,7 +419,12 @@ class Worker:
                 await self._park(job, worse or problem)
                 return "parked"
             problem = worse
-        delay = UNAVAILABLE_RETRY_DELAY if _is_unavailable(problem) else reaction.retry_delay(job.attempt)
+        if isinstance(problem, ClockBehind):
+            delay = min(problem.left, CLOCK_BEHIND_DELAY_MAX)
+        elif _is_unavailable(problem):
+            delay = UNAVAILABLE_RETRY_DELAY
+        else:
+            delay = reaction.retry_delay(job.attempt)
         await self._settle(
             f"UPDATE jobs SET {_BACK.format(due='now() + %s')}, attempts = attempts - %s, problem = %s, "
             f"owner = NULL, lease_until = NULL {_MINE}",
@@ -471,7 +489,7 @@ def _told(problem: Exception) -> str:
 
 def _is_unavailable(problem: Exception) -> bool:
     """Whether it is nobody's fault, such as a dependency that is away: it costs no attempts, however long it lasts."""
-    return isinstance(problem, (Unavailable, OperationalError, PoolTimeout))
+    return isinstance(problem, (Unavailable, ClockBehind, OperationalError, PoolTimeout))
 
 
 def _noted(problem: Exception) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from psycopg import AsyncConnection
+from psycopg import Error as PostgresError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
@@ -17,12 +20,21 @@ from adapters.provides import provides
 RECONNECT_SECONDS_MAX = 4.0
 
 
+#: A server that works on an answer looks so often whether anybody still waits for it: otherwise it would go on for
+#: minutes where there is much to look through. Not every server can.
+LISTENED_FOR = b"""
+SELECT set_config(name, '2s', false) FROM pg_settings WHERE name = 'client_connection_check_interval'
+"""
+
+
 @provides
 async def pool(settings: Postgres, canary: Canary) -> Pool:
     """A pool that is open."""
 
     async def configure(connection: AsyncConnection[TupleRow]) -> None:
         arrays.register(connection)
+        with suppress(PostgresError):
+            await connection.execute(LISTENED_FOR)
         # Postgres may have been away at the start: no connection is made with a wrong key later either.
         await canary.admit(connection)
 

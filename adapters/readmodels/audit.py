@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from time import monotonic
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from msgspec import Struct
@@ -28,6 +31,10 @@ from domain.kernel import Event, Unavailable
 from domain.vocabulary import addresses
 
 log = structlog.get_logger(__name__)
+
+#: So many searches run at once in a process, one of them for a workspace: each may look through all that a workspace
+#: has done, and everybody else needs connections as well.
+SEARCHES = 2
 
 
 class AuditUnavailable(Unavailable):
@@ -73,6 +80,11 @@ class Question(Struct, frozen=True, kw_only=True):
     target_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+    @property
+    def is_search(self) -> bool:
+        """Whether events may have to be passed over, however many."""
+        return any(each is not None for each in (self.names, self.actor, self.target_id, self.since, self.until))
 
 
 # The target is in the stream's name, or, where things share a stream, in the event: as a whole JSON string, so that
@@ -134,6 +146,9 @@ class Audit:
         self._followers = followers
         self._wait_seconds_max = wait_seconds_max
         self._retry_seconds = retry_seconds
+        self._searches = asyncio.Semaphore(SEARCHES)
+        #: The line of each workspace in which its searches wait.
+        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def find(self, question: Question) -> list[Entry] | None:
         """The newest events that match, of those that were there where the request looks back to.
@@ -168,8 +183,23 @@ class Audit:
             )
             return await cursor.fetchall()
 
-        rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
+        async with AsyncExitStack() as turn:
+            if question.is_search:
+                await turn.enter_async_context(self._turn(question.workspace_id))
+            rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
         return None if rows is None else await self._opened([_entry(row) for row in rows])
+
+    @asynccontextmanager
+    async def _turn(self, workspace_id: str) -> AsyncIterator[None]:
+        """A turn to search; raises AuditUnavailable where it does not come in time."""
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._retry_seconds):
+                    await held.enter_async_context(self._lines.setdefault(workspace_id, asyncio.Lock()))
+                    await held.enter_async_context(self._searches)
+            except TimeoutError:
+                raise AuditUnavailable from None
+            yield
 
     async def follow(
         self, workspace_id: str, after: int, limit: int, wait_seconds: float

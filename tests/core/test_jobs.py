@@ -599,3 +599,36 @@ async def test_what_is_to_be_done_at_once_is_done_at_once_whatever_our_clock_say
     async with house.relaying(), house.projecting(reactions=[reaction]), house.working(reaction):
         await house.ask(PlantTree(tree_id="1"))
         await eventually(lambda: done == ["tree-1"])
+
+
+async def test_a_timer_waits_for_our_clock_where_it_is_behind_that_of_postgres(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is asked too early says "not yet", and nobody would ask again."""
+    behind = timedelta(hours=1)
+
+    class Behind:
+        @staticmethod
+        def now(tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - behind
+
+    monkeypatch.setattr("adapters.jobs.worker.datetime", Behind)
+    diary = Diary()
+    reaction = diary.reaction(AlarmSet)
+    await house.record("tree-1", AlarmSet(tree_id="1", rings_at=datetime.now(UTC)))
+    await jobs(house, [reaction])
+    async with house.working(reaction):
+        [(attempts, problem, state, seconds)] = await eventually(
+            lambda: house.fetch(
+                "SELECT attempts, problem, state, extract(epoch FROM due_at - now())::float "
+                "FROM jobs WHERE problem IS NOT NULL"
+            )
+        )
+        assert diary.entries == []
+        assert (attempts, state) == (0, "waiting")
+        assert "behind that of Postgres" in problem
+        assert 0 < seconds <= 30
+        behind = timedelta()
+        await house.fetch("UPDATE jobs SET due_at = now()")
+        await eventually(lambda: diary.entries)
+        await eventually(lambda: nothing_left(house))
