@@ -37,6 +37,8 @@ TOOLS: Mapping[str, str] = {
     "change_track": "change_track",
     "link_track": "link_track",
     "track_streams": "get_daily_plays",
+    "list_plays": "list_plays",
+    "list_snapshots": "list_snapshots",
     "catalogue_overview": "get_overview",
     "list_earnings": "list_earnings",
     "list_imports": "list_imports",

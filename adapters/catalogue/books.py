@@ -14,6 +14,8 @@ from projections.catalogue.tracks import track_counts, track_documents
 
 #: How many tracks and artists are a day's best.
 BEST = 10
+#: Of how many imports a figure says that it came from them: the newest.
+IMPORTS_SHOWN = 20
 #: Days whose best are remembered in one process, some 5 kB each.
 REMEMBERED_DAYS = 1_000
 
@@ -112,18 +114,46 @@ GROUPS = {
     "statement": "b.statement::text",
     "isrc": "coalesce(r.isrc, '')",
     "upc": "coalesce(l.upc, '')",
+    "artist": "coalesce(d.parent, t.artist, '')",
+    "currency": "''",
 }
+# Sums of each import first, of which there are few, so that each figure can say which imports it came from.
 _EARNED = """
-SELECT {group} AS what, l.currency, sum(l.amount), sum(l.units)::bigint, count(*), min(l.sale_start), max(b.sale_end)
-FROM catalogue_workspaces w
-JOIN catalogue_lines l ON l.workspace = w.number AND l.replaced_by IS NULL
-JOIN catalogue_blocks b ON b.number = l.block
-LEFT JOIN catalogue_recordings r ON r.number = l.recording
-WHERE w.workspace_id = %(workspace_id)s
-  AND (%(isrc)s::text IS NULL OR r.isrc = %(isrc)s)
-  AND (%(since)s::date IS NULL OR l.sale_start >= %(since)s)
-  AND (%(until)s::date IS NULL OR b.sale_end <= %(until)s)
+WITH earned AS (
+    SELECT {group} AS what, l.currency, l.import, sum(l.amount) AS amount, sum(l.units) AS units, count(*) AS rows,
+           min(l.sale_start) AS first, max(b.sale_end) AS last
+    FROM catalogue_workspaces w
+    JOIN catalogue_lines l ON l.workspace = w.number AND l.replaced_by IS NULL
+    JOIN catalogue_blocks b ON b.number = l.block
+    LEFT JOIN catalogue_recordings r ON r.number = l.recording
+    {beside}
+    WHERE w.workspace_id = %(workspace_id)s
+      AND (%(isrc)s::text IS NULL OR r.isrc = %(isrc)s)
+      AND (%(since)s::date IS NULL OR l.sale_start >= %(since)s)
+      AND (%(until)s::date IS NULL OR b.sale_end <= %(until)s)
+    GROUP BY 1, 2, 3
+)
+SELECT what, currency, sum(amount), sum(units)::bigint, sum(rows)::bigint, min(first), max(last),
+       coalesce(
+           (array_agg(i.import_id ORDER BY e.import DESC) FILTER (WHERE i.import_id IS NOT NULL))[1:{shown}], '{{}}'
+       )
+FROM earned e LEFT JOIN catalogue_imports i ON i.number = e.import
 GROUP BY 1, 2 ORDER BY {order} LIMIT %(limit)s
+"""
+#: What a group needs beside the lines.
+_BESIDE = {
+    "artist": """
+    LEFT JOIN catalogue_titles t ON t.number = l.title
+    LEFT JOIN documents d ON d.projection = %(tracks)s AND d.id = r.track_id
+        AND d.version = (SELECT f.version FROM checkpoints f WHERE f.name = %(tracks)s AND f.live)
+    """
+}
+# Whatever a report has said of a month: who is not in it has earned nothing there, which is not the same as no report.
+_MONTHS = """
+SELECT DISTINCT m::date FROM catalogue_workspaces w
+JOIN catalogue_blocks b ON b.workspace = w.number
+CROSS JOIN generate_series(date_trunc('month', b.sale_start::timestamp), b.sale_end::timestamp, '1 month') AS m
+WHERE w.workspace_id = %s AND b.sale_end < b.sale_start + 3660 ORDER BY 1
 """
 
 
@@ -149,6 +179,20 @@ class Earned(NamedTuple):
     rows: int
     first: date
     last: date
+    imports: list[str]
+
+
+class Standing(NamedTuple):
+    """How a workspace's books stand: the newest event and import, where its rows are, its days, and its tracks."""
+
+    head: int
+    version: int
+    workspace: int | None
+    newest: int | None
+    days: int
+    #: The day that was asked for, or the latest that anything is known of.
+    day: date | None
+    tracks: int | None
 
 
 class OddRow(NamedTuple):
@@ -173,10 +217,10 @@ class Books:
         rows = await self._reads.ask(_SERIES, (isrc, workspace_id, days))
         return [Day(day, spotify, apple, import_id or "") for day, spotify, apple, import_id in rows]
 
-    async def overview(self, workspace_id: str, day: date | None) -> Overview:
-        """A day, or the latest that anything is known of."""
+    async def standing(self, workspace_id: str, day: date | None = None) -> Standing:
+        """How the books of a workspace stand, with all that it has written."""
 
-        async def look() -> Seen[tuple[Any, ...]]:
+        async def look() -> Seen[Standing]:
             rows = await self._reads.ask(
                 _STANDING,
                 {
@@ -188,9 +232,13 @@ class Books:
             )
             if not rows:
                 raise ReadsUnavailable
-            return Seen(rows[0][0], rows[0][1], rows[0][1:])
+            return Seen(rows[0][0], rows[0][1], Standing(*rows[0][1:]))
 
-        head, version, workspace, newest, days, found, tracks = await self._reads.caught_up(look)
+        return await self._reads.caught_up(look)
+
+    async def overview(self, workspace_id: str, day: date | None) -> Overview:
+        """A day, or the latest that anything is known of."""
+        head, version, workspace, newest, days, found, tracks = await self.standing(workspace_id, day)
         if workspace is None or found is None:
             return Overview(found, tracks or 0, days, [], [])
         rows = await self._best_of(head, newest, version, workspace, found)
@@ -202,7 +250,9 @@ class Books:
             [(row[1], row[2]) for row in rows if row[0] is None],
         )
 
-    async def _best_of(self, head: int, newest: int, version: int, workspace: int, day: date) -> list[tuple[Any, ...]]:
+    async def _best_of(
+        self, head: int, newest: int | None, version: int, workspace: int, day: date
+    ) -> list[tuple[Any, ...]]:
         """The best of a day as of an event and an import, remembered for whoever asks next."""
         known = (head, newest, version, workspace, day)
         rows = self._best.get(known)
@@ -261,8 +311,13 @@ class Books:
         """Money by currency, never added across: by the month that it was earned in, or what else is in `GROUPS`."""
         order = "1 DESC, 2" if by in ("month", "statement") else "3 DESC, 1, 2"
         asked = {"workspace_id": workspace_id, "isrc": isrc, "since": since, "until": until, "limit": limit}
-        rows = await self._reads.ask(_EARNED.format(group=GROUPS[by], order=order), asked)
+        query = _EARNED.format(group=GROUPS[by], beside=_BESIDE.get(by, ""), order=order, shown=IMPORTS_SHOWN)
+        rows = await self._reads.ask(query, {**asked, "tracks": track_documents.name})
         return [Earned(*row) for row in rows]
+
+    async def months(self, workspace_id: str) -> list[date]:
+        """The first days of the months that any report of earnings is about."""
+        return [row[0] for row in await self._reads.ask(_MONTHS, (workspace_id,))]
 
 
 @provides

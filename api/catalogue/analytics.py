@@ -92,13 +92,15 @@ class OverviewAnswer(Struct):
     data: OverviewData
 
 
-class _Named(Struct):
+class Named(Struct):
+    """What a track is called."""
+
     isrc: str
     title: str
     artist: str
 
 
-_named = json.Decoder(_Named).decode
+named = json.Decoder(Named).decode
 
 
 @get(
@@ -132,12 +134,12 @@ async def get_daily_plays(
     found = await ports.books.series(asker.workspace_id, known, days)
     if format == "json":
         return Answer(HistoryAnswer(History(known, [DayOfPlays(*each[:3]) for each in found])))
-    named, oldest_first = _named(track), found[::-1]
+    shown, oldest_first = named(track), found[::-1]
     lines = [
         Line("Spotify", [each.spotify_streams for each in oldest_first]),
         Line("Apple Music", [each.apple_streams for each in oldest_first]),
     ]
-    title = f"{named.artist} - {named.title} ({known})"
+    title = f"{shown.artist} - {shown.title} ({known})"
     drawn = await ports.charts.days(title, [each.date for each in oldest_first], lines, format)
     return Response(drawn, media_type=MEDIA[format])
 
@@ -167,7 +169,7 @@ async def get_overview(
 ) -> OverviewAnswer:
     """Sum up a day: how much there is, the best tracks and the best artists, ten of each at most."""
     found = await ports.books.overview(asker.workspace_id, None if day is None else _day(day))
-    best = [(_named(body), streams) for body, streams in found.best_tracks]
+    best = [(named(body), streams) for body, streams in found.best_tracks]
     return OverviewAnswer(
         success=True,
         data=OverviewData(

@@ -10,6 +10,7 @@ from adapters.catalogue.books import Books
 from adapters.catalogue.charts import Charts
 from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.media import Media
+from adapters.catalogue.plays import Plays
 from adapters.catalogue.receiving import Receiving
 from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
@@ -28,6 +29,7 @@ class Ports:
     now: Now
     vault: Vault
     books: Books
+    plays: Plays
     charts: Charts
     receiving: Receiving
     media: Media

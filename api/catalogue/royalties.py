@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
+from calendar import monthrange
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 from litestar import Response, get, post
@@ -11,6 +15,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
+from adapters.catalogue.books import Earned
 from adapters.catalogue.charts import MEDIA, Bar
 from api.answers import Answer
 from api.auth import Asker
@@ -22,12 +27,17 @@ from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.titles import NoSuchTitle
 
 GROUPS_MAX = 1_000
+#: Of how many months is said whether they were reported, and before which year nobody is asked what was before.
+MONTHS_MAX, EARLIEST_YEAR = 600, 1900
 
-By = Literal["month", "store", "country", "source", "statement", "isrc", "upc"]
+By = Literal["month", "store", "country", "source", "statement", "isrc", "artist", "upc"]
 
 
 class Earnings(Struct):
-    """What was earned in one currency: the amount is exact, and a text so that it stays so."""
+    """What was earned in one currency: the amount is exact, and a text so that it stays so.
+
+    `imports` are those that it came from, the newest 20.
+    """
 
     group: str | None
     currency: str
@@ -36,12 +46,33 @@ class Earnings(Struct):
     rows: int
     first_day: date
     last_day: date
+    imports: list[str]
+
+
+class CurrencyTotal(Struct):
+    """All that was earned in one currency in the period, and in as many months or days before it.
+
+    `previous` is null where the period has no beginning or no end. `growth` is a share, 0.25 for a quarter more; it is
+    null where a month of either period is not reported.
+    """
+
+    currency: str
+    amount: str
+    units: int | None
+    previous: str | None = None
+    growth: float | None = None
 
 
 class EarningsAnswer(Struct):
-    """Earnings by what was asked for; of a month without rows nothing has been reported, which is not zero."""
+    """Earnings by what was asked for, and their totals by currency.
+
+    `not_reported` are the months of the period that no report is about: nothing is known of them, which is not zero.
+    The period is what was asked for, or from the first month that a report is about until now.
+    """
 
     by: str
+    totals: list[CurrencyTotal]
+    not_reported: list[str]
     data: list[Earnings]
 
 
@@ -100,29 +131,67 @@ async def list_earnings(
         raise BadIsrc(loc=("query", "isrc"))
     found = await ports.books.earned(asker.workspace_id, by, isrc=known, since=since, until=until, limit=limit)
     if format == "json":
-        return Answer(
-            EarningsAnswer(
-                by,
-                [
-                    Earnings(
-                        each.what or None,
-                        each.currency,
-                        f"{each.amount:f}",
-                        each.units,
-                        each.rows,
-                        each.first,
-                        each.last,
-                    )
-                    for each in found
-                ],
+        totals, missing = await _totals(ports, asker.workspace_id, known, since, until)
+        rows = [
+            Earnings(
+                each.what or None,
+                each.currency,
+                f"{each.amount:f}",
+                each.units,
+                each.rows,
+                each.first,
+                each.last,
+                each.imports,
             )
-        )
+            for each in found
+        ]
+        return Answer(EarningsAnswer(by, totals, missing, rows))
     panels: dict[str, list[Bar]] = {}
     # Time goes from left to right; whatever else is told apart begins with the most.
     for each in reversed(found) if by in ("month", "statement") else found:
         panels.setdefault(each.currency, []).append(Bar(each.what or "not told", each.amount))
     drawn = await ports.charts.bars(f"Earnings by {by}", panels, format)
     return Response(drawn, media_type=MEDIA[format])
+
+
+async def _totals(
+    ports: Ports, workspace_id: str, isrc: str | None, since: date | None, until: date | None
+) -> tuple[list[CurrencyTotal], list[str]]:
+    """What was earned in a period by currency beside what was before it, and the months that nobody has reported."""
+
+    async def earned(first: date | None, last: date | None) -> list[Earned]:
+        return await ports.books.earned(workspace_id, "currency", isrc=isrc, since=first, until=last, limit=GROUPS_MAX)
+
+    reported = set(await ports.books.months(workspace_id))
+    first = since or min(reported, default=None)
+    asked = [] if first is None else list(islice(_months(first, until or ports.now().date()), MONTHS_MAX))
+    missing = [each for each in asked if each not in reported]
+    found = await earned(since, until)
+    totals = [CurrencyTotal(each.currency, f"{each.amount:f}", each.units) for each in found]
+    if since is not None and until is not None and since <= until and 2 * since.year - until.year > EARLIEST_YEAR:
+        begins, ends = _before(since, until)
+        whole = not missing and reported.issuperset(_months(begins, ends))
+        before = {each.currency: each.amount for each in await earned(begins, ends)}
+        for total, each in zip(totals, found, strict=True):
+            earlier = before.get(each.currency, Decimal(0))
+            total.previous = f"{earlier:f}"
+            total.growth = round(float(each.amount / earlier - 1), 4) if whole and earlier > 0 else None
+    return totals, [f"{each:%Y-%m}" for each in missing]
+
+
+def _months(first: date, last: date) -> Iterator[date]:
+    """The first days of the months from that of a day to that of another."""
+    for month in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
+        yield date(month // 12, month % 12 + 1, 1)
+
+
+def _before(since: date, until: date) -> tuple[date, date]:
+    """As many months before a period of whole months, as many days before any other."""
+    ends = since - timedelta(days=1)
+    if since.day == 1 and until.day == monthrange(until.year, until.month)[1]:
+        month = since.year * 12 + since.month - 1 - sum(1 for _ in _months(since, until))
+        return date(month // 12, month % 12 + 1, 1), ends
+    return ends - (until - since), ends
 
 
 @get("/api/v1/unresolved", tags=["catalogue"], opt=READ)

@@ -205,7 +205,45 @@ def test_earnings_are_told_by_currency_and_never_added_across(label: Visitor) ->
         ("US", "USD", "1.5", 10), (None, "EUR", "0.1", 4),
     ]  # fmt: skip
     refused(label.get("/api/v1/royalties?by=mood"), 400)
-    assert sign_in(label.http).get("/api/v1/royalties").json() == {"by": "month", "data": []}
+    assert earned(by="artist") == [("Artist", "USD", "3.0", 20), ("Artist", "EUR", "0.1", 4)]
+    empty = {"by": "month", "totals": [], "not_reported": [], "data": []}
+    assert sign_in(label.http).get("/api/v1/royalties").json() == empty
+
+
+def test_what_was_earned_is_compared_with_what_was_before_unless_that_is_not_reported(label: Visitor) -> None:
+    def month(sale: str, amount: str, **more: str) -> dict[str, str]:
+        return {"Sale Month": sale, "Earnings (USD)": amount, **more}
+
+    first = sent(label, bank(month("2023-01", "1"), month("2023-02", "3"), month("2023-04", "4", ISRC=isrc(2))))
+    euros = {"Sales date": "2023-02", "Statement date": "2023-05-01", "ISRC": isrc(1), "Quantity": "4"}
+    second = sent(label, table("imusician.sales", euros | {"Revenue EUR": "0.1"}).encode())
+
+    def told(**asked: str) -> Any:
+        answer = label.get("/api/v1/royalties", params=asked)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    february = told(since="2023-02-01", until="2023-02-28")
+    assert february["totals"] == [
+        {"currency": "USD", "amount": "3", "units": 10, "previous": "1", "growth": 2.0},
+        {"currency": "EUR", "amount": "0.1", "units": 4, "previous": "0", "growth": None},
+    ]
+    assert [(each["currency"], each["imports"]) for each in february["data"]] == [
+        ("EUR", [second["id"]]), ("USD", [first["id"]]),
+    ]  # fmt: skip
+    # March is not reported: whether April has more than it, nobody knows, and whether March has less than February.
+    for since, until, missing in (
+        ("2023-04-01", "2023-04-30", []), ("2023-03-01", "2023-03-31", ["2023-03"]),
+        ("2023-03-01", "2023-04-30", ["2023-03"]),
+    ):  # fmt: skip
+        found = told(since=since, until=until)
+        assert found["not_reported"] == missing
+        assert all(each["growth"] is None for each in found["totals"])
+    assert told(until="2023-06-30")["not_reported"] == ["2023-03", "2023-05", "2023-06"]
+    # A song that is not in a report has earned nothing there: its months are reported.
+    assert told(until="2023-04-30", isrc=isrc(2))["not_reported"] == ["2023-03"]
+    assert told(since="0001-01-01", until="9999-12-31")["totals"][0]["previous"] is None
+    assert told(since="2023-02-15", until="2023-03-14", by="store")["data"] == []
 
 
 MINE: dict[str, Any] = {
