@@ -123,20 +123,21 @@ def chorus(sound: Sound, depth: float) -> None:
         return
     count = sound.shape[1]
     piece, reach = 1 << 17, round(0.02 * RATE)
-    for side, sign in ((0, 1.0), (1, -1.0)):
-        # From the end to the beginning, so that what a piece listens back to is still dry, and no copy of all is kept.
-        for start in reversed(range(0, count, piece)):
-            end, first = min(count, start + piece), max(0, start - reach)
+    # From the end to the beginning, so that what a piece listens back to is still dry, and no copy of all is kept.
+    for start in reversed(range(0, count, piece)):
+        end, first = min(count, start + piece), max(0, start - reach)
+        index = np.arange(start, end)
+        wave = 0.0032 * RATE * np.sin(2 * np.pi * 0.63 / RATE * index)
+        for side, sign in ((0, 1.0), (1, -1.0)):
             dry = sound[side, first:end].copy()
-            index = np.arange(start, end)
-            delay = RATE * (0.011 + sign * 0.0032 * np.sin(2 * np.pi * 0.63 * index / RATE))
-            place = np.maximum(index - delay, 0)
-            whole = place.astype(np.int64)
+            place = np.maximum(index - (0.011 * RATE + sign * wave), 0)
+            whole = place.astype(np.int32)
             part = (place - whole).astype(np.float32)
             whole -= first
-            following = np.minimum(whole + 1, len(dry) - 1)
-            wet = dry[whole] + part * (dry[following] - dry[whole])
-            sound[side, start:end] += np.float32(0.7 * depth) * wet
+            here = dry[whole]
+            part *= dry[np.minimum(whole + 1, len(dry) - 1)] - here
+            part += here
+            sound[side, start:end] += np.float32(0.7 * depth) * part
     sound *= np.float32(1 / (1 + 0.35 * depth))
 
 

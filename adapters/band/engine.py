@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,30 +126,41 @@ def make(brief: Brief, wanted: Wanted, *, tell: Tell = lambda _stage, _share: No
 
 
 def _write(wanted: Wanted, score: Score, sound: Sound) -> list[str]:
+    """Write what is wanted, on as many processors as there are: encoders take longer than the band does."""
     seed = score.brief.seed
-    picture = cover(score, wanted.artist) if wanted.cover or wanted.mp3 or wanted.flac else b""
-    tags = files.Tags(
-        title=score.title, artist=wanted.artist, genre=score.genre, bpm=score.bpm, key=score.key, cover=picture
-    )
-    writers: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
-        (wanted.wav, lambda path: files.write_wav(path, sound, seed=seed)),
-        (wanted.flac, lambda path: files.write_flac(path, sound, tags, seed=seed)),
-        (wanted.mp3, lambda path: files.write_mp3(path, sound, tags)),
-        (
-            wanted.preview,
-            lambda path: files.write_mp3(
-                path, files.preview(score, sound), msgspec.structs.replace(tags, cover=b""), kilobits=128
-            ),
-        ),
-        (wanted.cover, lambda path: path.write_bytes(picture)),
-        (wanted.midi, lambda path: path.write_bytes(to_midi(score))),
-        (wanted.score, lambda path: path.write_bytes(to_json(score))),
-        (wanted.peaks, lambda path: path.write_bytes(msgspec.json.encode(files.outline(sound)))),
-    )
-    written: list[str] = []
-    for path, write in writers:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-            written.append(str(path))
-    return written
+    with ThreadPoolExecutor(max_workers=4) as hands:
+        # First in line, because files with a cover wait for it.
+        needed = wanted.cover or wanted.mp3 or wanted.flac
+        picture = hands.submit(cover, score, wanted.artist) if needed else None
+
+        def tags(*, with_cover: bool = True) -> files.Tags:
+            return files.Tags(
+                title=score.title,
+                artist=wanted.artist,
+                genre=score.genre,
+                bpm=score.bpm,
+                key=score.key,
+                cover=picture.result() if picture is not None and with_cover else b"",
+            )
+
+        def preview(path: Path) -> None:
+            files.write_mp3(path, files.preview(score, sound), tags(with_cover=False), kilobits=128)
+
+        writers: tuple[tuple[Path | None, Callable[[Path], object]], ...] = (
+            (wanted.wav, lambda path: files.write_wav(path, sound, seed=seed)),
+            (wanted.flac, lambda path: files.write_flac(path, sound, tags(), seed=seed)),
+            (wanted.mp3, lambda path: files.write_mp3(path, sound, tags())),
+            (wanted.preview, preview),
+            (wanted.cover, lambda path: path.write_bytes(tags().cover)),
+            (wanted.midi, lambda path: path.write_bytes(to_midi(score))),
+            (wanted.score, lambda path: path.write_bytes(to_json(score))),
+            (wanted.peaks, lambda path: path.write_bytes(msgspec.json.encode(files.outline(sound)))),
+        )
+        work: list[tuple[Path, Future[object]]] = []
+        for path, write in writers:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                work.append((path, hands.submit(write, path)))
+        for _, written in work:
+            written.result()
+    return [str(path) for path, _ in work]

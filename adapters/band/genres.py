@@ -203,7 +203,7 @@ TRAP = Profile(
     bass=Bass(instruments=("808",), low=26, high=40, beats_max=3.5, slide=0.22, wander=0.12),
     chords=Chords(
         instruments=("dark pad", "strings", "choir"),
-        minor=("i VI i V", "i i VI VII", "i iv VI v", "i VI iv i", "i VI III VII", "i i iv V"),
+        minor=("i VI i V", "i i VI VII", "i iv VI v", "i VI iv i", "i iv i V", "i i iv V"),
         major=("I vi IV V", "I iii vi IV"),
         bars=1,
         patterns=("x---------------", "x-------x-------"),
@@ -833,7 +833,7 @@ SYNTHWAVE = Profile(
     touch=0.05,
     kit="linn",
     lanes=(
-        Lane(drum="kick", patterns=(FOUR, "X.......X.x.....", "X......xX.......")),
+        Lane(drum="kick", patterns=("X...X...X..xX...", "X.......X.x.....", "X......xX.......")),
         Lane(drum="snare", patterns=(BACKBEAT,)),
         # Accents on quarters only: bass and arpeggio run in sixteenths, and somebody has to count.
         Lane(drum="hat", patterns=("X.o.X.o.X.o.X.o.", "XoooXoooXoooXooo"), level=0.42),

@@ -171,7 +171,10 @@ def string(hertz: float, seconds: float, *, brightness: float, ring: float, seed
     burst = noise(whole, seed).astype(np.float64)
     burst -= burst.mean()
     pole = 0.92 * (1 - brightness)
-    burst = signal.lfilter([1 - pole], [1, -pole], np.tile(burst, 3))[2 * whole :]
+    burst = signal.lfilter([1 - pole], [1, -pole], np.tile(burst, 3))
+    # A finger is no needle: what it leaves on a string falls off steeply where a first order alone would still hiss.
+    soft = signal.butter(2, 2500.0 + 5000.0 * brightness, "low", fs=RATE)
+    burst = signal.lfilter(*soft, burst)[2 * whole :]
     # Plucked at a fifth of its length, it lacks every fifth harmonic.
     burst -= 0.6 * np.roll(burst, whole // 5)
     allpass = (1 - rest) / (1 + rest)

@@ -165,7 +165,7 @@ async def request_generation(wish: RequestGeneration, transaction: Transaction) 
     if wish.first and (beat.is_in_flight or any(each.status == "completed" for each in beat.versions)):
         raise BeatHasAudio
     # The second track becomes a version, too.
-    if beat.next_number + 1 > VERSIONS_MAX:
+    if beat.versions_to_come + 2 > VERSIONS_MAX:
         raise TooManyVersions(limit=VERSIONS_MAX)
     await count(transaction, GENERATIONS, wish.workspace_id, [wish.generation.generation_id], wish.monthly_limit)
     brief = beat.brief

@@ -53,7 +53,7 @@ async def upload(wish: UploadVersion, transaction: Transaction) -> None:
         raise BeatNotFound
     if beat.version(wish.version_id) is not None:
         return
-    if beat.next_number > VERSIONS_MAX:
+    if beat.versions_to_come + 1 > VERSIONS_MAX:
         raise TooManyVersions(limit=VERSIONS_MAX)
     uploaded = VersionUploaded(
         beat_id=wish.beat_id,

@@ -448,6 +448,12 @@ class Beat(State):
         return max((each.number for each in self.versions), default=0) + 1
 
     @property
+    def versions_to_come(self) -> int:
+        """How many versions there will be when all that is under way is there: a generation brings a second one."""
+        coming = [each for each in self.generations if not each.is_over and self.track(each.generation_id, 2) is None]
+        return self.next_number - 1 + len(coming)
+
+    @property
     def is_in_flight(self) -> bool:
         """Whether something is being made."""
         return any(not each.is_over for each in self.generations)

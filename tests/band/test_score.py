@@ -363,6 +363,18 @@ def test_the_bass_of_synthwave_parts_every_beat_unevenly() -> None:
             assert places not in ({0.0, 0.5}, {0.0, 0.25, 0.5, 0.75}), places
 
 
+def test_the_kick_of_synthwave_is_more_than_four_even_strokes() -> None:
+    """Under an even bass and a snare on two and four they are counted at twice the tempo."""
+    for score in pieces("Synthwave"):
+        assert {0.0, 4.0, 8.0, 12.0} not in bars_of(score, "kick").values()
+
+
+@pytest.mark.parametrize("genre", ["Trap", "Drill"])
+def test_no_progression_is_that_of_the_relative_major(genre: str) -> None:
+    """The third degree between tonic and sixth makes them the sixth and fourth of another key."""
+    assert not any("III" in line.split() for line in profile_of(genre).chords.minor)
+
+
 def test_names_repeat_seldom() -> None:
     for words in (("Dark", "Aggressive"), ("Happy", "Summer")):
         briefs = [Brief(genre="Trap", style=words[0], mood=words[1], seed=seed) for seed in range(100)]

@@ -21,6 +21,7 @@ from commands.beats.beats import (
 from commands.kernel import Command, execute
 from commands.settings import Service
 from domain.beats.beats import (
+    VERSIONS_MAX,
     Beat,
     BeatHasAudio,
     BeatNotFound,
@@ -36,7 +37,16 @@ from domain.kernel import Refusal
 from infra.settings import SettingsError, read_settings
 from projections.beats.beats import BeatDocument, beat_documents
 from tests.beats.catalog import spreadsheet
-from tests.beats.examples import created, finished, first_track, new_beat, once_more, second_track, started
+from tests.beats.examples import (
+    created,
+    finished,
+    first_track,
+    new_beat,
+    once_more,
+    second_track,
+    started,
+    uploaded,
+)
 from tests.spec import CONTEXT, NOW
 
 only_wished_for = replace(created, beats=(replace(new_beat, generation=None),), once=None)
@@ -199,9 +209,21 @@ def test_generations_are_counted_against_the_month_and_wishes_are_not() -> None:
     assert After(replace(only_wished_for, monthly_limit=0)).refusal is None
 
 
-def test_a_beat_has_so_many_versions_and_no_more() -> None:
-    after = After(created, *(request(number) for number in range(2, 102)))
-    assert type(after.refusal) is TooManyVersions
+def test_a_beat_has_so_many_versions_and_no_more_with_the_second_tracks_that_are_to_come() -> None:
+    half = VERSIONS_MAX // 2
+    full = (created, *(request(number) for number in range(2, half + 1)))
+    made = [track(generation, number) for generation in range(1, half + 1) for number in (1, 2)]
+    over = [replace(finished, generation_id=f"gen-{generation}") for generation in range(1, half + 1)]
+
+    assert After(*full).refusal is None
+    assert type(After(*full, request(half + 1)).refusal) is TooManyVersions
+    assert type(After(*full, uploaded).refusal) is TooManyVersions
+    after = After(*full, *made)
+    assert (after.refusal, max(each.number for each in after.state.versions)) == (None, VERSIONS_MAX)
+    assert type(After(*full, *made, *over, uploaded).refusal) is TooManyVersions
+    # What is cancelled brings no second track, so there is room for one more half.
+    one_short = After(*full, CancelGenerations(beat_id="beat-1", workspace_id="w1"), request(half + 1), uploaded)
+    assert (one_short.refusal, one_short.state.versions_to_come) == (None, half + 3)
 
 
 @pytest.mark.parametrize(("field", "value"), [("seconds", 7.0), ("seconds", 601.0), ("bpm", 49), ("bpm", 201)])

@@ -6,9 +6,12 @@
 For each genre so many short pieces are made, first and second takes in turn, and heard by our own analysis: the tempo
 must come back within 1 % and the very key, for 95 of 100. With `--peers` also by essentia and librosa where these are
 installed (`uv pip install --group listeners`): the tempo within 4 %, octaves of it allowed, and the key or its
-relative, for 85 of 100 by one of the two. With `--results` a run goes on where another of the same engine has ended,
-and with `--minutes` it ends in time: then it tells what it has. `--cost` makes one whole beat of three minutes a genre,
-each in a process of its own with one thread, and tells its processor time and memory.
+relative, for 85 of 100 by one of the two. With `--results` a run goes on where another has ended: what was heard of a
+piece holds as long as its score, what plays it and what hears it are the same. With `--minutes` it ends in time: then
+it tells what it has. Where several genres were heard, a second table says which of them the sound alone tells apart
+(`tests.benchmarks.blind`). `--cost` makes one whole beat of three minutes a genre, each in a process of its own with
+one thread, once as a WAV and once as all files that a worker stores, and tells processor time (start and imports
+counted) and memory.
 """
 
 from __future__ import annotations
@@ -17,11 +20,11 @@ import argparse
 import hashlib
 import importlib.util
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -41,25 +44,32 @@ from adapters.band.score import Brief, Score
 from adapters.band.theory import parse_key
 from adapters.ears.engine import analyse
 from domain.kernel import Value
+from tests.benchmarks.blind import portrait, told_apart
 from tests.benchmarks.ears_peers import ONE_THREAD, Listener, essentia_hears, librosa_hears
 
 OCTAVES = (1.0, 0.5, 2.0)
 #: The name of our own analysis among those who listen.
 OURS = "ours"
-#: What is around the band and changes no sound.
-UNHEARD = {"catalogue.json", "catalogue.py", "convert.py", "cover.py", "studio.py", "worker.py"}
+#: What is around the band and changes no sound, and what writes scores, which are looked at themselves.
+UNHEARD = {"catalogue.json", "catalogue.py", "convert.py", "cover.py", "engine.py", "midi.py", "studio.py", "worker.py"}
+COMPOSING = {"chance.py", "compose.py", "form.py", "genres.py", "groove.py", "moods.py", "theory.py", "titles.py"}
+COMPOSING |= {"score.py", "tonal.py", "tune.py"}
 
 
-def made(genre: str, seed: int, seconds: float, folder: Path) -> tuple[Score, Levels, Path]:
-    """A short piece as a file, of a style and mood that goes round with the seed."""
+def written(genre: str, seed: int, seconds: float) -> Score:
+    """A short piece of a style and mood that goes round with the seed, first and second takes in turn."""
     moods = (("", ""), ("Dark", "Aggressive"), ("Melodic", "Calm"), ("Energetic", "Happy"), ("Atmospheric", "Sad"))
     style, mood = moods[seed % len(moods)]
-    score = compose(Brief(genre=genre, style=style, mood=mood, seed=seed, seconds=seconds, take=1 + seed // 5 % 2))
+    return compose(Brief(genre=genre, style=style, mood=mood, seed=seed, seconds=seconds, take=1 + seed // 5 % 2))
+
+
+def played(score: Score, folder: Path) -> tuple[Levels, Path]:
+    """A piece as a file."""
     mix = mixed(score)
     levels = master(score, mix)
     path = folder / "beat.wav"
-    write_wav(path, mix, seed=seed)
-    return score, levels, path
+    write_wav(path, mix, seed=score.brief.seed)
+    return levels, path
 
 
 def is_tempo(heard: float | None, bpm: float, within: float, octaves: tuple[float, ...] = (1.0,)) -> bool:
@@ -81,7 +91,7 @@ def is_key(heard: str | None, key: str, *, relatives: bool) -> bool:
 class Heard(Value):
     """What one listener made of one piece."""
 
-    engine: str
+    piece: str
     genre: str
     seed: int
     seconds: float
@@ -94,28 +104,40 @@ class Heard(Value):
     key_is_right: bool
     #: Whether the master is as loud as it is to be; our own meter says.
     loud_is_right: bool
+    #: What the piece sounds like in numbers, `tests.benchmarks.blind`; our own analysis says.
+    portrait: tuple[float, ...] = ()
+
+
+def fingerprint(score: Score) -> str:
+    """Of a piece and everything that plays or hears it: what was heard of another says nothing of this one."""
+    profile = PROFILES[score.genre]
+    digest = hashlib.sha256(_sources())
+    for part in (msgspec.structs.replace(score, engine="", title=""), profile.kit, profile.mix):
+        digest.update(msgspec.json.encode(part))
+    return digest.hexdigest()[:12]
 
 
 @cache
-def fingerprint() -> str:
-    """Of everything that makes or hears a piece: what another state of it has heard says nothing of this one."""
+def _sources() -> bytes:
     ours = Path(adapters.__file__).parent
     sources = sorted(path for folder in ("band", "ears") for path in (ours / folder).rglob("*") if path.is_file())
     digest = hashlib.sha256()
     for path in sources:
-        if path.suffix in {".py", ".npz", ".json"} and path.name not in UNHEARD:
+        if path.suffix in {".py", ".npz", ".json"} and path.name not in UNHEARD | COMPOSING:
             digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return digest.digest()
 
 
-def listened(genre: str, seed: int, seconds: float, missing: Mapping[str, Listener | None]) -> list[Heard]:
+def listened(score: Score, missing: Mapping[str, Listener | None]) -> list[Heard]:
     """One piece, heard by each of these; None is our own analysis."""
     found: list[Heard] = []
     with tempfile.TemporaryDirectory() as name:
-        score, levels, path = made(genre, seed, seconds, Path(name))
+        levels, path = played(score, Path(name))
         for listener, listen in missing.items():
+            looks: tuple[float, ...] = ()
             if listen is None:
-                findings = analyse(path).findings
+                analysis = analyse(path)
+                findings, looks = analysis.findings, portrait(path, analysis)
                 bpm, key = findings.bpm, findings.key_notation
                 right = is_tempo(bpm, score.bpm, 0.01), is_key(key, score.key, relatives=False)
             else:
@@ -123,10 +145,10 @@ def listened(genre: str, seed: int, seconds: float, missing: Mapping[str, Listen
                 right = is_tempo(bpm, score.bpm, 0.04, OCTAVES), is_key(key, score.key, relatives=True)
             found.append(
                 Heard(
-                    engine=fingerprint(),
-                    genre=genre,
-                    seed=seed,
-                    seconds=seconds,
+                    piece=fingerprint(score),
+                    genre=score.genre,
+                    seed=score.brief.seed,
+                    seconds=score.brief.seconds,
                     listener=listener,
                     bpm=score.bpm,
                     key=f"{score.key} ({score.mode})",
@@ -135,6 +157,7 @@ def listened(genre: str, seed: int, seconds: float, missing: Mapping[str, Listen
                     tempo_is_right=right[0],
                     key_is_right=right[1],
                     loud_is_right=abs(levels.lufs + 14) <= 0.5 and levels.true_peak_dbtp <= -1.0,
+                    portrait=looks,
                 )
             )
     return found
@@ -144,24 +167,27 @@ def measure(
     genres: Sequence[str], options: argparse.Namespace, listeners: Mapping[str, Listener | None]
 ) -> list[Heard]:
     """What every listener makes of the pieces of all genres, seed by seed, as far as the time goes."""
-    engine, known = fingerprint(), []
+    known: list[Heard] = []
     if options.results is not None and options.results.exists():
-        lines = options.results.read_bytes().splitlines()
-        known = [each for each in map(_HEARD.decode, lines) if (each.engine, each.seconds) == (engine, options.seconds)]
+        known = list(map(_HEARD.decode, options.results.read_bytes().splitlines()))
+    of_piece = {(each.piece, each.listener): each for each in known}
     seeds = range(options.first, options.first + options.seeds)
-    found = {(each.genre, each.seed, each.listener): each for each in known}
     wanted = [(genre, seed) for seed in seeds for genre in genres]
     until = time.monotonic() + 60 * options.minutes
+    found: list[Heard] = []
     for genre, seed in track(wanted, console=Console(stderr=True), transient=True):
-        missing = {name: each for name, each in listeners.items() if (genre, seed, name) not in found}
+        score = written(genre, seed, options.seconds)
+        piece = fingerprint(score)
+        found += [of_piece[piece, name] for name in listeners if (piece, name) in of_piece]
+        missing = {name: each for name, each in listeners.items() if (piece, name) not in of_piece}
         if not missing or time.monotonic() > until:
             continue
-        for each in listened(genre, seed, options.seconds, missing):
-            found[genre, seed, each.listener] = each
-            if options.results is not None:
-                with options.results.open("ab") as file:
-                    file.write(msgspec.json.encode(each) + b"\n")
-    return [each for (genre, seed, _), each in found.items() if genre in genres and seed in seeds]
+        heard = listened(score, missing)
+        found += heard
+        if options.results is not None:
+            with options.results.open("ab") as file:
+                file.writelines(msgspec.json.encode(each) + b"\n" for each in heard)
+    return found
 
 
 _HEARD = msgspec.json.Decoder(Heard)
@@ -192,11 +218,41 @@ def table_of(found: Sequence[Heard], genres: Sequence[str], listeners: Sequence[
     return table
 
 
-def cost(genre: str) -> tuple[float, float]:
-    """Seconds of processor and megabytes of one whole beat of three minutes, from a fresh start to the WAV."""
-    code = "import sys; from tests.benchmarks.band import whole; whole(sys.argv[1])"
+#: A whole beat in a process of its own: what it writes besides the WAV, its processor time and its highest memory.
+WHOLE = """
+import resource, sys, tempfile, time
+from pathlib import Path
+from adapters.band.engine import Wanted, make
+from adapters.band.score import Brief
+
+with tempfile.TemporaryDirectory() as name:
+    files = {Path(each).stem: Path(name) / each for each in sys.argv[2:]}
+    make(Brief(genre=sys.argv[1], seed=1, seconds=180.0), Wanted(**files))
+print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+#: What a worker stores of a track.
+STORED = ("flac.flac", "mp3.mp3", "preview.mp3", "cover.png", "midi.mid", "score.json", "peaks.json")
+
+
+def confusion_of(found: Sequence[Heard], genres: Sequence[str]) -> Table:
+    """Which genre the nearest portraits of other pieces name: rows are what is played, columns what is named."""
+    seen = [each for each in found if each.portrait]
+    named = told_apart([each.portrait for each in seen], [each.genre for each in seen])
+    pairs = Counter(zip((each.genre for each in seen), named, strict=True))
+    right = sum(pairs[genre, genre] for genre in genres)
+    table = Table(title=f"told apart by the sound alone: {right} of {len(seen)}", title_justify="left")
+    table.add_column("is")
+    for genre in genres:
+        table.add_column(genre, justify="right")
+    for genre in genres:
+        table.add_row(genre, *(str(pairs[genre, other] or "") for other in genres))
+    return table
+
+
+def cost(genre: str, files: Sequence[str]) -> tuple[float, float]:
+    """Seconds of processor and megabytes of one whole beat of three minutes, from the start of a process to its end."""
     answer = subprocess.run(
-        [sys.executable, "-c", code, genre],
+        [sys.executable, "-c", WHOLE, genre, *files],
         check=True,
         capture_output=True,
         text=True,
@@ -204,14 +260,6 @@ def cost(genre: str) -> tuple[float, float]:
     )
     seconds, megabytes = answer.stdout.split()
     return float(seconds), float(megabytes)
-
-
-def whole(genre: str) -> None:
-    """Make a beat of three minutes and print what that cost this process since its imports, and its highest memory."""
-    with tempfile.TemporaryDirectory() as name:
-        started = time.process_time()
-        made(genre, 1, 180.0, Path(name))
-        print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def _peers(console: Console) -> dict[str, Listener]:
@@ -246,8 +294,12 @@ def main() -> None:
     console = Console(width=150)
     if options.cost:
         for genre in genres:
-            seconds, megabytes = cost(genre)
-            console.print(f"{genre:<14} {seconds:5.2f} s of processor {megabytes:6.0f} MB", highlight=False)
+            wav, stored = cost(genre, ("wav.wav",)), cost(genre, STORED)
+            console.print(
+                f"{genre:<14} WAV {wav[0]:5.2f} s of processor {wav[1]:4.0f} MB, "
+                f"all that is stored {stored[0]:5.2f} s {stored[1]:4.0f} MB",
+                highlight=False,
+            )
         return
     listeners: dict[str, Listener | None] = {OURS: None, **(_peers(console) if options.peers else {})}
     found = measure(genres, options, listeners)
@@ -259,6 +311,8 @@ def main() -> None:
                 highlight=False,
             )
     console.print(table_of(found, genres, list(listeners), options.seconds))
+    if len(genres) > 1:
+        console.print(confusion_of(found, genres))
 
 
 if __name__ == "__main__":
