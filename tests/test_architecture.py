@@ -239,8 +239,21 @@ def test_names_stand_for_one_thing() -> None:
 
 #: What changes nothing, or only what is counted against a limit.
 _READ = frozenset(
-    {"audit", "books", "charts", "directory", "github", "limits", "links", "log", "origins", "pages", "plans"}
-    | {"readiness", "reading", "states", "uses", "views"}
+    {
+        "audit",
+        "books",
+        "charts",
+        "directory",
+        "github",
+        "limits",
+        "links",
+        "log",
+        "origins",
+        "outlines",
+        "pages",
+        "plans",
+    }
+    | {"plays", "readiness", "reading", "states", "uses", "views"}
 )
 #: Routes that go on after their first command, and why whoever dies there leaves nothing undone: a reaction does the
 #: same, or whoever asked comes again until they are answered, or one command or the other is all there is.

@@ -10,6 +10,7 @@ from adapters.catalogue.books import Books
 from adapters.catalogue.charts import Charts
 from adapters.catalogue.cookies import SealedCookies
 from adapters.catalogue.media import Media
+from adapters.catalogue.outlines import Outlines
 from adapters.catalogue.plays import Plays
 from adapters.catalogue.receiving import Receiving
 from adapters.identity.vault import Vault
@@ -33,6 +34,7 @@ class Ports:
     charts: Charts
     receiving: Receiving
     media: Media
+    outlines: Outlines
     releases: Releases
     reading: commands.catalogue.ports.Ports
     cookies: SealedCookies

@@ -15,9 +15,11 @@ from msgspec.structs import asdict
 from api.answers import Answer
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
+from api.past import looks_back
 from commands.catalogue.ports import track_id
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
 from commands.kernel import Command
+from domain.analyses.findings import Waveform
 from domain.beats.beats import VersionNotFound
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.tracks import Details
@@ -145,7 +147,10 @@ class TrackList(Struct):
 
 
 class Listened(Struct):
-    """What was heard in a recording: tempo in beats per minute, loudness in LUFS; null is what nobody can tell yet."""
+    """What was heard in a recording: tempo in beats per minute, loudness in LUFS; null is what nobody can tell yet.
+
+    `waveform` is its outline in 200 steps at most: the lowest and the highest sample of each, from -1 to 1.
+    """
 
     id: str
     status: str
@@ -156,8 +161,9 @@ class Listened(Struct):
     loudness_lufs: float | None = None
     duration_seconds: float | None = None
     energy: float | None = None
-    #: Where all that was heard is read, the heights of the wave among it.
+    #: Where all that was heard is read.
     url: str = ""
+    waveform: Waveform | None = None
 
 
 class ShownTrack(TrackDocument):
@@ -365,6 +371,9 @@ async def _track(ports: Ports, asker: Asker, isrc: str, status: int = 200) -> Re
     if b'"analysis_id"' in body and (analysis_id := _linked(body).analysis_id) is not UNSET:
         heard = await listened(ports, asker, analysis_id)
         if heard is not None:
+            # Objects are as they are now.
+            if heard.status == "completed" and not looks_back():
+                heard.waveform = await ports.outlines.of(analysis_id)
             body = body[:-1] + b',"analysis":%b}' % json.encode(heard)
     return under_data(body, status)
 

@@ -18,6 +18,8 @@ from msgspec.structs import replace
 
 from adapters.catalogue.ern import BadPartyId, Message, Party, Track, check_character, party_id, sequence, written
 from adapters.catalogue.media import metadata
+from adapters.catalogue.outlines import coarser
+from domain.analyses.findings import Waveform
 from domain.catalogue.releases import Artwork, Audio, Credit, ReleaseDetails, ReleaseTrack
 from domain.catalogue.validation import RULES, Finding, Recording, validate
 from tests.catalogue.test_contract import refused
@@ -421,6 +423,11 @@ def test_a_track_tells_what_was_heard_in_it_and_its_release_how_long_it_is(clien
     heard = who.get(f"/v1/analysis/{job}").json()["result"]
     assert track["analysis"]["bpm"] == heard["bpm"]
     assert track["analysis"]["duration_seconds"] == heard["duration_seconds"]
+    outline, whole = track["analysis"]["waveform"], who.get(f"/v1/analysis/{job}/full").json()["detail"]["waveform"]
+    assert 0 < len(outline["lows"]) == len(outline["highs"]) <= 200
+    assert max(outline["highs"]) == round(max(whole["highs"]), 3)
+    assert outline["step_seconds"] * len(outline["lows"]) >= heard["duration_seconds"] - whole["step_seconds"]
+    assert who.get(where).json()["data"]["analysis"]["waveform"] == outline
     made = who.post("/api/v1/releases", NEW).json()["data"]
     problems = who.get(f"/api/v1/releases/{made['release_id']}/validation").json()["data"]["problems"]
     assert "duration_missing" not in {each["rule"] for each in problems}
@@ -431,6 +438,13 @@ def test_a_track_tells_what_was_heard_in_it_and_its_release_how_long_it_is(clien
     refused(link(who, "\0"), 400)
     refused(link(who, "nothing"), 404)
     assert "analysis" not in link(who, None).json()["data"]
+
+
+def test_an_outline_keeps_the_lowest_and_the_highest_of_what_is_put_together() -> None:
+    found = Waveform(step_seconds=0.5, lows=(-0.1, -0.9, -0.2, 0.0, -0.3), highs=(0.1, 0.2, 0.91234, 0.3, 0.0))
+    assert coarser(found, 3) == Waveform(step_seconds=1.0, lows=(-0.9, -0.2, -0.3), highs=(0.2, 0.912, 0.0))
+    assert coarser(found, 5).step_seconds == 0.5
+    assert coarser(Waveform(step_seconds=1.0)) == Waveform(step_seconds=1.0)
 
 
 def test_a_version_of_a_beat_becomes_a_track_by_one_call(client: httpx.Client, clip: bytes) -> None:
