@@ -362,7 +362,11 @@ class Blobs(ports.Blobs):
                 raise
 
     async def put_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str, size_max: int) -> Stored:
-        """Store a stream in parts; when it fails, ends in an error or is too large, nothing of it stays."""
+        """Store a stream in parts; when it fails, ends in an error or is too large, nothing of it stays.
+
+        What was stored under the key before is there until the whole of this is. Where the store has the whole and its
+        last answer is lost, this is there, although it is reported as failed: the key may be somebody else's by then.
+        """
         upload = _Upload(self._client, self._call, self._bucket, check_key(key), content_type)
         try:
             async for chunk in chunks:
@@ -615,7 +619,6 @@ class _Upload:
         self._pending = bytearray()
         self._upload: str | None = None
         self._parts: list[Part] = []
-        self._finishing = False
 
     async def add(self, chunk: bytes) -> None:
         self.size += len(chunk)
@@ -626,7 +629,6 @@ class _Upload:
             await self._call(self._send, part)
 
     async def finish(self) -> Stored:
-        self._finishing = True
         rest = bytes(self._pending)
         if self._upload is None:
             return await self._call(_put, self._client, self._bucket, self._key, rest, self._content_type)
@@ -636,14 +638,12 @@ class _Upload:
         return Stored(key=self._key, size=self.size, sha256=self._digest.hexdigest(), etag=etag)
 
     async def abandon(self) -> None:
-        """Leave nothing; also when the last word to the store went out and its answer was not heard."""
+        """Leave no parts behind. What lies under the key is left alone: the same may have been sent twice."""
+        if self._upload is None:
+            return
         try:
-            if self._upload is not None:
-                with suppress(NoSuchObject):  # finished after all, or gone already
-                    await self._call(self._client.abort, self._bucket, self._key, self._upload)
-            if self._finishing:
-                with suppress(NoSuchObject):
-                    await self._call(self._client.remove_object, self._bucket, self._key)
+            with suppress(NoSuchObject):  # finished after all, or gone already
+                await self._call(self._client.abort, self._bucket, self._key, self._upload)
         except BlobsUnavailable:
             log.warning("blob.left_unfinished", key=self._key, upload=self._upload)
 

@@ -260,6 +260,24 @@ async def test_a_failed_stream_leaves_no_unfinished_upload_behind(real: Blobs) -
     assert real._client.unfinished(real._bucket) == []
 
 
+@pytest.mark.parametrize(("last", "size"), [("put_object", 9), ("complete", PART_BYTES + 1)])
+async def test_what_is_sent_twice_is_there_also_when_the_second_answer_is_lost(
+    real: Blobs, monkeypatch: pytest.MonkeyPatch, last: str, size: int
+) -> None:
+    await real.put_stream("k", pieces(b"x" * size), content_type="audio/wav", size_max=size)
+    said = getattr(real._client, last)
+
+    def unheard(*arguments: object) -> None:
+        said(*arguments)
+        raise ConnectionResetError
+
+    monkeypatch.setattr(real._client, last, unheard)
+    with pytest.raises(BlobsUnavailable):
+        await real.put_stream("k", pieces(b"x" * size), content_type="audio/wav", size_max=size)
+    assert await content(real, "k") == b"x" * size
+    assert real._client.unfinished(real._bucket) == []
+
+
 async def test_uploads_of_a_killed_process_are_swept_away_once_they_are_old(real: Blobs) -> None:
     real._client.begin(real._bucket, "k", "audio/wav")
     assert await real.sweep(datetime.now(UTC) - timedelta(hours=1)) == 0
