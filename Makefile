@@ -33,7 +33,7 @@ scale: $(STAMP) ## Many of each role, a cluster of NATS that loses a node, and t
 
 studio: $(STAMP) ## Build real plug-ins, ours and others', through the API, and the C++ client elsewhere; installs what they need, takes minutes (ARGS="-k mda")
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group studio
-	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py tests/studio/elsewhere.py $(ARGS)
+	@nice -n 5 $(BIN)/pytest -n0 -ra tests/builds/studio.py tests/studio/elsewhere.py tests/studio/windows.py $(ARGS)
 
 charts: $(STAMP) ## Render the Helm chart with Helm's library and hold it to the schemas of Kubernetes; installs both
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group charts
