@@ -20,8 +20,9 @@ from adapters.identity.vault import Vault
 from adapters.provides import provides
 from adapters.readmodels.views import Views
 from adapters.web.http import Outbound, OutboundFailed
-from commands.catalogue.ports import Pushed, TablesFailed, WorkspaceTables
+from commands.catalogue.ports import Pushed, TablesFailed, Typed, TypedRow, WorkspaceTables
 from commands.ports import Blobs
+from domain.catalogue.codes import find_isrc
 from domain.catalogue.tables import Kind, Tables, secret_key
 from projections.catalogue.releases import release_documents
 from projections.catalogue.tracks import track_documents
@@ -89,6 +90,10 @@ class TableSecrets(SecretStore):
     """Sealed tokens of tables."""
 
 
+async def _nothing(*_: Any) -> Mapping[str, Any]:
+    return {}
+
+
 class Baserow(WorkspaceTables):
     """Pushes into tables and reads rows of them, over the guarded way out."""
 
@@ -97,15 +102,15 @@ class Baserow(WorkspaceTables):
         self._secrets = secrets
         self._views = views
 
-    async def push(self, tables: Tables, workspace_id: str) -> Pushed:
-        """Bring both tables to what the catalogue has; raises TablesFailed."""
+    async def push(self, tables: Tables, workspace_id: str, typed: Typed = _nothing) -> Pushed:
+        """Bring both tables to what the catalogue has, but for what people have typed there; raises TablesFailed."""
         place = await self._place(tables, workspace_id)
         found = Pushed()
         for kind, table in _tables(tables):
             fields = await self._fields(place, table)
             for attempt in (1, 2, 3):
                 try:
-                    found = found.and_then(await self._push(place, kind, table, fields, workspace_id))
+                    found = found.and_then(await self._push(place, kind, table, fields, workspace_id, typed))
                 except _RowGone as gone:
                     # Somebody deletes rows while we write: what is there is looked at anew.
                     if attempt == 3:
@@ -128,8 +133,7 @@ class Baserow(WorkspaceTables):
                 )
             except _RowGone:
                 continue
-            row = _decoded(body, dict[str, Any])
-            found.append({ours: row.get(theirs) for theirs, ours in FIELDS[kind].items()})
+            found.append(_named(kind, _decoded(body, dict[str, Any])))
         return found
 
     async def check(self, tables: Tables, token: str) -> None:
@@ -152,24 +156,30 @@ class Baserow(WorkspaceTables):
         return fields
 
     async def _push(
-        self, place: _Place, kind: Kind, table: int, fields: Mapping[str, _Field], workspace_id: str
+        self, place: _Place, kind: Kind, table: int, fields: Mapping[str, _Field], workspace_id: str, typed: Typed
     ) -> Pushed:
-        there: dict[str, dict[str, Any]] = {}
-        async for row in self._rows(place, table):
-            there.setdefault(str(row.get(ID) or ""), row)
+        there, unnamed = await self._there(place, table)
         new, changed, same = [], [], 0
+        people: list[TypedRow] = []
         seen: set[str] = set()
         async for document in self._documents(kind, workspace_id):
             cells = dict(_cells(kind, document, fields))
             if cells[ID] in seen:
                 continue  # what is added meanwhile moves the last of a page to the next one
             seen.add(cells[ID])
-            before = there.get(cells[ID])
+            # Somebody has typed a row of it, which has no id yet, or it would be there twice.
+            before = there.get(cells[ID]) or unnamed.pop(str(document.get("isrc") or ""), None)
             if before is None:
                 new.append(cells)
-            elif differing := {
-                name: value for name, value in cells.items() if _shown(before.get(name), fields[name]) != value
-            }:
+                continue
+            differing = {name: each for name, each in cells.items() if _shown(before.get(name), fields[name]) != each}
+            if differing and ID not in differing:
+                written = {FIELDS[kind][name] for name in differing}
+                told = await typed(kind, cells[ID], _named(kind, before))
+                if theirs := {name: value for name, value in told.items() if name in written}:
+                    people.append(TypedRow(kind, {FIELDS[kind][ID]: cells[ID], **theirs}))
+                    differing = {name: each for name, each in differing.items() if FIELDS[kind][name] not in theirs}
+            if differing:
                 changed.append({"id": before["id"], **differing})
             else:
                 same += 1
@@ -177,7 +187,18 @@ class Baserow(WorkspaceTables):
         for method, items in (("POST", new), ("PATCH", changed)):
             for start in range(0, len(items), BATCH):
                 await self._ask(place, method, at, {"items": items[start : start + BATCH]})
-        return Pushed(len(new), len(changed), same)
+        return Pushed(len(new), len(changed), same, tuple(people))
+
+    async def _there(self, place: _Place, table: int) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+        """The rows of a table by our ids, and those without one by their ISRC."""
+        there: dict[str, dict[str, Any]] = {}
+        unnamed: dict[str, dict[str, Any]] = {}
+        async for row in self._rows(place, table):
+            if identity := str(row.get(ID) or "").strip():
+                there.setdefault(identity, row)
+            elif isrc := find_isrc(str(row.get("ISRC") or "")):
+                unnamed.setdefault(isrc, row)
+        return there, unnamed
 
     async def _rows(self, place: _Place, table: int) -> AsyncIterator[dict[str, Any]]:
         for page in range(1, ROWS_MAX // BATCH + 2):
@@ -224,6 +245,11 @@ class Baserow(WorkspaceTables):
             wait = answer.retry_after_seconds
             await asyncio.sleep(min(WAIT_SECONDS_MAX, 0.5 * 2**attempt if wait is None else wait))
         raise TablesFailed("Baserow takes no more requests for the moment.", final=False)
+
+
+def _named(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row by the names of our fields."""
+    return {ours: row.get(theirs) for theirs, ours in FIELDS[kind].items()}
 
 
 def _tables(tables: Tables) -> Iterator[tuple[Kind, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -74,16 +74,33 @@ class CookieJars(Protocol):
         """The profiles that a workspace has cookies of."""
 
 
+class TypedRow(NamedTuple):
+    """What a person has typed into the row of a track or a release, by the names of our fields, with its id."""
+
+    kind: Kind
+    row: Mapping[str, Any]
+
+
 class Pushed(NamedTuple):
-    """How many rows were made, changed, or were so already."""
+    """How many rows were made, changed, or were so already; and what was typed there, which was left as it is."""
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
+    typed: tuple[TypedRow, ...] = ()
 
     def and_then(self, other: Pushed) -> Pushed:
         """These and others."""
-        return Pushed(*map(sum, zip(self, other, strict=True)))
+        return Pushed(
+            self.created + other.created,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.typed + other.typed,
+        )
+
+
+#: What a person has typed into the row of a thing with an id, of which nothing else has been said here since.
+Typed = Callable[[Kind, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class TablesFailed(Exception):
@@ -97,8 +114,8 @@ class TablesFailed(Exception):
 class WorkspaceTables(Protocol):
     """Tables of a workspace's people elsewhere."""
 
-    async def push(self, tables: Tables, workspace_id: str) -> Pushed:
-        """Bring them to what the catalogue has; raises TablesFailed."""
+    async def push(self, tables: Tables, workspace_id: str, typed: Typed) -> Pushed:
+        """Bring them to what the catalogue has, but for what people have typed there; raises TablesFailed."""
 
     async def rows(
         self, tables: Tables, workspace_id: str, kind: Kind, numbers: Sequence[int]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
 import structlog
 
@@ -19,6 +21,8 @@ from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_pro
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
 from domain.catalogue.releases import ReleaseChanged, ReleaseDrafted, ReleaseRemoved
 from domain.catalogue.tables import (
+    Kind,
+    Tables,
     TablesConnected,
     TablesDisconnected,
     TablesPushAsked,
@@ -28,7 +32,7 @@ from domain.catalogue.tables import (
     tables_of,
 )
 from domain.catalogue.titles import TitleResolved
-from domain.catalogue.tracks import TrackAdded, TrackChanged
+from domain.catalogue.tracks import TrackAdded, TrackChanged, tracks
 from domain.catalogue.uploads import UploadSessionStarted, UploadStepReported
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, is_forgotten, workspaces
 from domain.kernel import ERASED, NotFound, Refusal, Unavailable
@@ -203,15 +207,49 @@ async def push_tables(recorded: Recorded, ports: Ports) -> None:
     if event.push_id not in (tables.waiting, tables.running):
         return
     await ports.execute(BeginPush(workspace_id=event.workspace_id, push_id=event.push_id), recorded.context())
+
+    async def typed(kind: Kind, identity: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        return edits.left(kind, row, await _said(ports, tables, kind, identity))
+
     try:
-        pushed = await ports.tables.push(tables, event.workspace_id)
+        pushed = await ports.tables.push(tables, event.workspace_id, typed)
     except TablesFailed as problem:
         if not problem.final:
             raise
         await _not_pushed(recorded, ports, str(problem))
     else:
-        wish = EndPush(workspace_id=event.workspace_id, push_id=event.push_id, **pushed._asdict())
+        for kind, row in pushed.typed:
+            await _take(recorded, ports, kind, row)
+        wish = EndPush(
+            workspace_id=event.workspace_id,
+            push_id=event.push_id,
+            created=pushed.created,
+            updated=pushed.updated,
+            unchanged=pushed.unchanged,
+        )
         await ports.execute(wish, recorded.context())
+
+
+async def _said(ports: Ports, tables: Tables, kind: Kind, identity: str) -> Sequence[Mapping[str, Any]]:
+    """What a thing has said since it was last pushed into these tables; nothing where it never was."""
+    if tables.pushed_since is None:
+        return ()
+    category = releases.releases if kind == "releases" else tracks
+    return edits.said_since((await ports.log.read(category.stream(identity))).events, tables.pushed_since)
+
+
+async def _take(recorded: Recorded, ports: Ports, kind: Kind, row: Mapping[str, Any]) -> None:
+    """Say of the catalogue's thing what its row says."""
+    wish = (edits.of_release if kind == "releases" else edits.of_track)(recorded.workspace_id, row)
+    if wish is None:
+        return
+    try:
+        await ports.execute(wish, recorded.context())
+    except Unavailable:
+        raise
+    except Refusal as refusal:
+        # What people type into a table may be wrong; it stays there, and the catalogue as it is.
+        log.info("tables.row_refused", workspace_id=recorded.workspace_id, code=refusal.code)
 
 
 @reacts_to(TablesRowsChanged, name="read-tables", queue=TABLES)
@@ -229,17 +267,12 @@ async def read_tables(recorded: Recorded, ports: Ports) -> None:
             raise
         log.info("tables.not_read", workspace_id=event.workspace_id, problem=str(problem))
         return
-    wish_of = edits.of_release if event.kind == "releases" else edits.of_track
     for row in rows:
-        if (wish := wish_of(event.workspace_id, row)) is None:
-            continue
-        try:
-            await ports.execute(wish, recorded.context())
-        except Unavailable:
-            raise
-        except Refusal as refusal:
-            # What people type into a table may be wrong; it stays there, and the catalogue as it is.
-            log.info("tables.row_refused", workspace_id=event.workspace_id, code=refusal.code)
+        # What a row says that was said here before is behind, and not what anybody has typed.
+        known = edits.identity(event.kind, row)
+        before = await _said(ports, tables, event.kind, known) if known else ()
+        told = {edits.ID_OF[event.kind]: known, **edits.typed(event.kind, row, before)} if before else row
+        await _take(recorded, ports, event.kind, told)
 
 
 @reacts_to(TablesDisconnected, name="drop-tables-token")

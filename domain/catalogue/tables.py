@@ -95,6 +95,9 @@ class Tables(State):
     waiting: str = ""
     running: str = ""
     delivery_id: str = ""
+    begun_at: datetime | None = None
+    #: When the last push that came to its end had begun: what was said since may not be there yet.
+    pushed_since: datetime | None = None
 
 
 def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for each event
@@ -111,8 +114,10 @@ def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for e
         case TablesPushAsked():
             return replace(tables, waiting=event.push_id)
         case TablesPushBegun():
-            return replace(tables, waiting="", running=event.push_id)
-        case TablesPushed() | TablesNotPushed():
+            return replace(tables, waiting="", running=event.push_id, begun_at=event.begun_at)
+        case TablesPushed():
+            return replace(tables, running="", pushed_since=tables.begun_at)
+        case TablesNotPushed():
             # One that was given up may never have begun.
             waiting = "" if tables.waiting == event.push_id else tables.waiting
             return replace(tables, running="", waiting=waiting)

@@ -52,7 +52,8 @@ class LittleBaserow:
     def add(self, table: int, **cells: Any) -> int:
         """A row that somebody typed there."""
         self._next += 1
-        empty = {each["name"]: None if each["type"] in ("date", "number") else "" for each in self.fields[table]}
+        blank: dict[str, Any] = {"date": None, "number": None, "multiple_select": []}
+        empty = {each["name"]: blank.get(each["type"], "") for each in self.fields[table]}
         self.rows[table][self._next] = {**empty, **cells}
         return self._next
 

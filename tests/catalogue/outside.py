@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from commands.catalogue.ports import CookieJars, Importing, Pushed, Sent, WorkspaceTables
+from commands.catalogue.ports import CookieJars, Importing, Pushed, Sent, Typed, TypedRow, WorkspaceTables
 from domain.catalogue.imports import Counts, Report
 from domain.catalogue.tables import Kind, Tables
 from tests.outside import Known
@@ -50,8 +50,9 @@ class Jars:
 class Filled:
     """Tables elsewhere that take whatever they are given."""
 
-    async def push(self, tables: Tables, workspace_id: str) -> Pushed:
-        return Pushed(created=1)
+    async def push(self, tables: Tables, workspace_id: str, typed: Typed) -> Pushed:
+        row = await typed("tracks", "track-1", {"title": "Typed there"})
+        return Pushed(created=1, typed=(TypedRow("tracks", {"track_id": "track-1", **row}),))
 
     async def rows(
         self, tables: Tables, workspace_id: str, kind: Kind, numbers: Sequence[int]

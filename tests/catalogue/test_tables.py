@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from datetime import date
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -15,12 +15,13 @@ from msgspec.structs import replace
 from adapters.catalogue.baserow import Baserow
 from adapters.web.http import Outbound
 from api.catalogue.workspace_tables import _told
-from commands.catalogue.edits import of_release, of_track
-from commands.catalogue.ports import Pushed, TablesFailed
+from commands.catalogue.edits import left, of_release, of_track, said_since, typed
+from commands.catalogue.ports import Pushed, TablesFailed, TypedRow
 from commands.catalogue.releases import ChangeRelease
 from commands.catalogue.tables import AskPush, BeginPush, EndPush, TellOfRows
 from commands.catalogue.tracks import AddTrack, ChangeTrack
 from domain.catalogue.tables import (
+    Kind,
     NoTables,
     Tables,
     TablesConnected,
@@ -30,6 +31,7 @@ from domain.catalogue.tables import (
     TablesPushed,
     TablesRowsChanged,
 )
+from domain.catalogue.tracks import Details, TrackAdded, TrackChanged
 from tests.catalogue.little_baserow import RELEASES, TOKEN, TRACKS, LittleBaserow, field, little_baserow
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, join, sign_in
@@ -171,7 +173,7 @@ async def test_many_rows_come_and_stay_by_pages_and_batches(there: tuple[str, Li
     assert await push.push(tables(url), "w1") == Pushed(450, 0, 0)
     assert sorted(row["Ledgerline ID"] for row in baserow.shown(TRACKS)) == sorted(["", *(f"t{n}" for n in range(450))])
     first = baserow.rows[TRACKS][mine + 1]
-    assert (first["Duration (ms)"], first["Release date"], first["Label"]) == ("187000", "2026-03-01", "")
+    assert (first["Duration (ms)"], first["Release date"], first["Label"]) == ("187000", "2026-03-01", [])
     baserow.asked.clear()
     first["Notes"], first["Duration (ms)"] = "ours to keep", "187000.00"
     assert await push.push(tables(url), "w1") == Pushed(0, 0, 450)
@@ -202,6 +204,82 @@ async def test_a_row_that_is_deleted_there_comes_back_and_one_that_goes_meanwhil
     baserow.meanwhile = delete_one
     assert await push.push(tables(url), "w1") == Pushed(1, 1, 0)
     assert sorted(row["Title"] for row in baserow.shown(TRACKS)) == ["A", "B"]
+
+
+def said(*versions: dict[str, Any]) -> Any:
+    """What the first track has said since it was pushed."""
+
+    async def typed(kind: Kind, identity: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        return left(kind, row, [{**LATER, **each} for each in versions])
+
+    return typed
+
+
+LATER = {"title": "Song 1", "artist": "Lumen", "album": None, "label": "L", "upc": None, "release_date": "2026-03-01"}
+
+
+async def test_what_was_typed_there_stays_and_is_told_and_only_what_changed_here_is_written(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    catalogue = Catalogue([track(1)])
+    push = pusher(web, catalogue)
+    await push.push(tables(url), "w1")
+    [row] = baserow.shown(TRACKS)
+    row["Artist"], row["Release date"] = "Lumen & Co", "2026-04-01"
+    catalogue.documents["tracks"] = [track(1, title="Another")]
+
+    found = await push.push(tables(url), "w1", said({}, {"title": "Between"}, {"title": "Another"}))
+    assert (row["Title"], row["Artist"], row["Release date"]) == ("Another", "Lumen & Co", "2026-04-01")
+    theirs = {"track_id": "t1", "artist": "Lumen & Co", "release_date": "2026-04-01"}
+    assert found == Pushed(0, 1, 0, (TypedRow("tracks", theirs),))
+    # Of what was said otherwise on both sides what was said here stands; what is only behind is no wish.
+    row["Title"] = "Theirs"
+    found = await push.push(tables(url), "w1", said({}, {"title": "Another"}))
+    assert (row["Title"], found.typed) == ("Another", (TypedRow("tracks", theirs),))
+    row["Artist"], row["Release date"], row["Title"] = "Lumen", "2026-03-01", "Between"
+    found = await push.push(tables(url), "w1", said({}, {"title": "Between"}, {"title": "Another"}))
+    assert (row["Title"], found) == ("Another", Pushed(0, 1, 0))
+    # What nothing could be made of, and what was never pushed, is as it is here.
+    row["Artist"], row["Release date"] = "", None
+    assert await push.push(tables(url), "w1", said({"title": "Another"})) == Pushed(0, 1, 0)
+    row["Artist"] = "Never pushed"
+    assert await push.push(tables(url), "w1", said()) == Pushed(0, 1, 0)
+    assert (row["Artist"], row["Release date"]) == ("Lumen", "2026-03-01")
+
+
+async def test_a_row_that_somebody_typed_becomes_that_of_its_track(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    number = baserow.add(TRACKS, ISRC="qz-tab-00-00001", Title="Song 1", Artist="Lumen", Notes="mine")
+    baserow.add(TRACKS, ISRC="nonsense", Title="Song 1")
+    assert await pusher(web, Catalogue([track(1), track(2)])).push(tables(url), "w1") == Pushed(1, 1, 0)
+    row = baserow.rows[TRACKS][number]
+    assert (row["Ledgerline ID"], row["ISRC"], row["Notes"]) == ("t1", "QZTAB0000001", "mine")
+    assert [each["Ledgerline ID"] for each in baserow.shown(TRACKS)] == ["t1", "", "t2"]
+
+
+def test_what_a_row_says_that_was_said_here_before_is_behind() -> None:
+    at = [NOW + timedelta(minutes=10 * number) for number in range(4)]
+    first = Details(title="A", artist="Lumen", upc="123456789012", release_date=date(2026, 3, 1))
+    events = [
+        TrackAdded(track_id="t1", workspace_id="w1", isrc="QZTAB2600001", details=first, added_at=at[0]),
+        *(TrackChanged(track_id="t1", details=replace(first, title=title), changed_at=moment)
+          for title, moment in zip("BCD", at[1:], strict=True)),
+    ]  # fmt: skip
+    assert [each["title"] for each in said_since(events, at[2] + timedelta(minutes=5))] == ["C", "D"]
+    assert [each["title"] for each in said_since(events, at[3] + timedelta(minutes=5))] == ["D"]
+    # Somebody else's clock may be behind by a moment.
+    assert [each["title"] for each in said_since(events, at[2] + timedelta(seconds=30))] == ["B", "C", "D"]
+    before = said_since(events, at[2] + timedelta(minutes=5))
+
+    def told(**row: Any) -> dict[str, Any]:
+        return typed("tracks", {"track_id": "t1", **row}, before)
+
+    assert told(title="C", upc="123456789012", release_date="2026-03-01T00:00:00Z", artist=" Lumen ") == {}
+    assert told(title="B", label="New", duration_ms="9") == {"title": "B", "label": "New"}
+    assert told(title=" ", artist=None, album=["x"], label="\0", upc="", release_date="soon") == {"upc": ""}
 
 
 async def test_what_is_added_while_it_is_pushed_is_no_row_twice(
@@ -389,6 +467,19 @@ def test_tables_are_filled_and_what_is_typed_there_comes_back(
         lambda: owner.get("/api/v1/tracks/QZTAB2600001").json()["data"]["title"] == "Song, corrected", timeout=60
     )
     eventually(lambda: owner.get("/api/v1/tracks/QZTAB2600002").status_code == 200, timeout=60)
+    # One column is said otherwise over the API, and another one there before that is pushed: both stand.
+    changed = owner.http.patch("/api/v1/tracks/QZTAB2600001", json={"title": "Here"}, headers=owner.headers)
+    assert changed.status_code == 200, changed.text
+    baserow.rows[TRACKS][1]["Artist"] = "There"
+    assert hear(owner, hook, "rows.updated", [1, 1]).status_code == 200
+    track = eventually(
+        lambda: (
+            found if (found := owner.get("/api/v1/tracks/QZTAB2600001").json()["data"])["artist"] == "There" else {}
+        ),
+        timeout=60,
+    )
+    assert track is not None
+    assert track["title"] == "Here"
     # What is deleted there stays here, and what is said without the secret is not heard.
     assert hear(owner, hook, "rows.deleted", [1]).status_code == 200
     refused(hear(owner, hook, "rows.updated", [1], secret="guess"), 404, "no_tables")
