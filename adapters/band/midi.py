@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from adapters.band.score import BEATS_PER_BAR, Drum, Score
+from adapters.band.score import BEATS_PER_BAR, Drum, Note, Score
 
 TICKS_PER_BEAT = 480
 #: General MIDI: the drum keys of channel 10, and a program that comes near to each instrument.
@@ -76,12 +76,26 @@ def _part(score: Score, name: str) -> bytes:
         (0, _meta(0x03, f"{name.capitalize()} ({part.instrument})".encode())),
         (0, bytes((0xC0 | channel, PROGRAMS[part.instrument]))),
     ]
-    for note in part.notes:
-        start = _ticks(score, note.beat, note.late)
-        end = max(start + 1, _ticks(score, note.beat + note.beats, note.late))
+    for start, end, note in _apart(score, part.notes):
         events.append((start, bytes((0x90 | channel, note.pitch, _strength(note.velocity)))))
         events.append((end, bytes((0x80 | channel, note.pitch, 64))))
     return _track(events, score.beats * TICKS_PER_BEAT)
+
+
+def _apart(score: Score, notes: Iterable[Note]) -> list[tuple[int, int, Note]]:
+    """Where each tone begins and ends: before the next of its pitch begins, whose end its own would be taken for."""
+    placed: list[tuple[int, int, Note]] = []
+    begun: dict[int, int] = {}
+    for start, note in sorted(
+        ((_ticks(score, note.beat, note.late), note) for note in notes), key=lambda each: each[0]
+    ):
+        before = begun.get(note.pitch)
+        if before is not None:
+            first, end, other = placed[before]
+            placed[before] = first, max(first + 1, min(end, start)), other
+        begun[note.pitch] = len(placed)
+        placed.append((start, max(start + 1, _ticks(score, note.beat + note.beats, note.late)), note))
+    return placed
 
 
 def _drums(score: Score) -> bytes:

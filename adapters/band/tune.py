@@ -86,7 +86,7 @@ class Singer:
     def _phrase(self, section: Section, bar: int, bars: int, hand: Chance, *, is_end: bool) -> list[Note]:
         start = (section.bar + bar) * BEATS_PER_BAR
         kind = "verse" if section.name == "verse" else "bridge" if section.name == "bridge" else "hook"
-        plan = self._plan(kind, bars)
+        plan = self._answering(self._plan(kind, bars), start) if kind == "hook" else self._plan(kind, bars)
         if is_end:
             plan[-1] = ((Event(0, STEPS, 0),), 0)
         notes: list[Note] = []
@@ -132,6 +132,31 @@ class Singer:
                 plan = [(first, 0), middle, (first, 0), (close, 0)]
                 plan += [(first, 0), middle, (self._news, 1), (close, 0)]
         return plan[:bars]
+
+    def _answering(self, plan: list[tuple[Motif, int]], start: int) -> list[tuple[Motif, int]]:
+        """The plan with answers that are other tunes than what they answer.
+
+        Over one chord a line of few notes is drawn back to the tones it came from: it moves on until it is not.
+        """
+        for place in range(1, len(plan), 4):
+            stated = self._tune(plan[place - 1], start + (place - 1) * BEATS_PER_BAR)
+            motif, moved = plan[place]
+            for further in (0, -1, 1, -2, 2, -3, 3):
+                plan[place] = motif, moved + further
+                if self._tune(plan[place], start + place * BEATS_PER_BAR) != stated:
+                    break
+        return plan
+
+    def _tune(self, bar: tuple[Motif, int], start: int) -> list[tuple[int, int]]:
+        """Where in a bar that begins at a beat which pitches are sung."""
+        motif, transposed = bar
+        return [
+            (
+                event.step,
+                self._pitch(event, transposed, chord_at(self._chords, start + event.step / 4), is_home=False),
+            )
+            for event in motif
+        ]
 
     def _pitch(self, event: Event, transposed: int, chord: Chord, *, is_home: bool) -> int:
         tones = tones_of(chord, self._setting)

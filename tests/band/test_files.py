@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import struct
 from pathlib import Path
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from adapters.band import files
+from adapters.band import files, theory
 from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
 from adapters.band.compose import compose
 from adapters.band.cover import COMPOSITIONS, PALETTES, cover
@@ -23,6 +24,11 @@ from adapters.band.moods import WORDS
 from adapters.band.score import Brief, from_json
 from adapters.band.waves import RATE, Sound
 from infra.cli import commands
+
+# Their functions have no types of their own.
+flac: Any = importlib.import_module("mutagen.flac")
+mp3: Any = importlib.import_module("mutagen.mp3")
+mido: Any = importlib.import_module("mido")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,27 @@ def test_mp3_has_tags_and_a_cover(tone: Sound, tmp_path: Path) -> None:
     assert float(np.abs(sound).max()) == pytest.approx(0.5, abs=0.03)
     assert struct.unpack(">II", picture[16:24]) == (3000, 3000)
     assert picture == cover(score)
+
+
+def test_another_reader_finds_every_tag_and_the_cover(tone: Sound, tmp_path: Path) -> None:
+    picture = cover(compose(Brief(genre="Trap", seed=1, seconds=20)))
+    tags = files.Tags(title="Späte Züge", artist="A", genre="Drum and Bass", bpm=174, key="F# Minor", cover=picture)
+    files.write_mp3(tmp_path / "a.mp3", tone, tags)
+    files.write_flac(tmp_path / "a.flac", tone, tags)
+
+    song = mp3.MP3(tmp_path / "a.mp3")
+    assert (song.info.bitrate, song.info.sample_rate, song.info.channels) == (320_000, 44_100, 2)
+    names = ("TIT2", "TPE1", "TCON", "TBPM", "TKEY")
+    assert [song.tags[name].text for name in names] == [["Späte Züge"], ["A"], ["Drum and Bass"], ["174"], ["F#m"]]
+    [front] = song.tags.getall("APIC")
+    assert (front.type, front.mime, front.data) == (3, "image/png", picture)
+
+    master = flac.FLAC(tmp_path / "a.flac")
+    assert (master.info.bits_per_sample, master.info.sample_rate, master.info.channels) == (16, 44_100, 2)
+    names = ("title", "artist", "genre", "bpm", "initialkey")
+    assert [master[name] for name in names] == [["Späte Züge"], ["A"], ["Drum and Bass"], ["174"], ["F#m"]]
+    [front] = master.pictures
+    assert (front.type, front.mime, front.width, front.height, front.data) == (3, "image/png", 3000, 3000, picture)
 
 
 def test_every_composition_can_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +171,34 @@ def test_midi_says_what_the_score_says() -> None:
         assert starts == expected
         assert ends == sorted(note.pitch for note in part.notes)
     assert sum(message[0] == 0x99 for _, message in tracks[-1]) == len(score.drums)
+
+
+@pytest.mark.parametrize("genre", PROFILES)
+def test_another_reader_hears_in_the_midi_file_when_and_how_long_each_tone_sounds(genre: str, tmp_path: Path) -> None:
+    """mido knows nothing of us. A tone that begins while its pitch sounds is ended by the end of the one before."""
+    score = compose(Brief(genre=genre, seed=4, seconds=60))
+    path = tmp_path / "score.mid"
+    path.write_bytes(to_midi(score))
+    file: Any = mido.MidiFile(path)
+    assert (file.type, file.ticks_per_beat, len(file.tracks)) == (1, TICKS_PER_BEAT, 2 + len(score.parts))
+    assert file.tracks[0].name == score.title
+    key = next(each.key for each in file.tracks[0] if each.type == "key_signature")
+    assert theory.parse_key(key) == theory.parse_key(score.key)
+    assert -0.01 < file.length - score.time(score.beats) < 0.5
+
+    parts = [*((part.name, len(part.notes)) for part in score.parts), ("drums", len(score.drums))]
+    for (name, count), track in zip(parts, file.tracks[1:], strict=True):
+        assert track.name.lower().startswith(name)
+        sounding: dict[int, int] = {}
+        begun = 0
+        for message in track:
+            if message.type == "note_on" and message.velocity:
+                begun += 1
+                sounding[message.note] = sounding.get(message.note, 0) + 1
+                assert sounding[message.note] == 1 or name == "drums", f"{name}: {message} sounds already"
+            elif message.type == "note_off":
+                sounding[message.note] -= 1
+        assert (begun, set(sounding.values())) == (count, {0})
 
 
 def test_every_instrument_has_a_patch_and_a_program() -> None:

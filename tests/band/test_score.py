@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from operator import eq
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies
 
 from adapters.band import theory
 from adapters.band.compose import UnplayableBrief, compose, title
 from adapters.band.form import fit, read_form
 from adapters.band.genres import PROFILES, UnknownGenre, profile_of
-from adapters.band.moods import feel
+from adapters.band.moods import WORDS, feel
 from adapters.band.score import BEATS_PER_BAR, ENGINE_VERSION, Brief, Note, Score, digest, from_json, to_json
 from adapters.band.theory import UnknownKey
 
@@ -46,54 +47,147 @@ def tones_at(score: Score, beat: float) -> tuple[int, ...]:
     return theory.harmony(chord.numeral, score.tonic, score.mode).tones
 
 
+def sections_follow_one_another_and_fill_the_time(score: Score) -> None:
+    assert score.sections[0].bar == 0
+    assert all(after.bar == before.bar + before.bars for before, after in pairwise(score.sections))
+    # Four bars at least, and what rings on.
+    assert abs(score.seconds - score.brief.seconds) <= 4 * BEATS_PER_BAR * 60 / score.bpm or score.bars == 4
+    assert sum(chord.beats for chord in score.chords) == score.beats
+    assert all(note.beat + note.beats <= score.beats + 0.01 for part in score.parts for note in part.notes)
+
+
+def parts_of_one_voice_never_overlap(score: Score) -> None:
+    for name in ("bass", "melody"):
+        for before, after in pairwise(notes(score, name)):
+            ends = score.time(before.beat + before.beats) + before.late
+            assert ends <= score.time(after.beat) + after.late + 1e-6, (name, before, after)
+
+
+def melodies_are_in_the_scale_or_the_chord_and_in_range(score: Score) -> None:
+    book = profile_of(score.genre).melody
+    # Over other chords than the fifth, harmonic minor keeps the natural seventh, as singers do.
+    steps = (*theory.SCALES[score.mode], *(theory.SCALES["minor"] if score.mode == "harmonic minor" else ()))
+    scale = {(score.tonic + step) % 12 for step in steps}
+    for note in notes(score, "melody"):
+        assert note.pitch % 12 in scale or note.pitch % 12 in tones_at(score, note.beat)
+        assert book.low - 5 <= note.pitch <= book.high + 4
+
+
+def nothing_clashes_with_the_chord_on_a_strong_beat(score: Score) -> None:
+    for name in ("melody", "counter", "bass"):
+        for note in notes(score, name):
+            if note.beat % 1 == 0 or note.beats >= 1:
+                assert not theory.clashes(note.pitch, tones_at(score, note.beat)), (name, note)
+
+
+def the_low_end_is_clear(score: Score) -> None:
+    for chord in score.chords:
+        assert all(above - below >= 3 for below, above in pairwise(chord.pitches) if below < 60), chord
+        assert chord.pitches[0] >= 48
+    highest = profile_of(score.genre).bass.high + 12
+    assert all(24 <= note.pitch <= highest for note in notes(score, "bass"))
+
+
+def no_bar_is_silent(score: Score) -> None:
+    sounding: set[int] = set()
+    for part in score.parts:
+        for note in part.notes:
+            last = int((note.beat + note.beats - 0.01) // BEATS_PER_BAR)
+            sounding.update(range(int(note.beat // BEATS_PER_BAR), last + 1))
+    sounding.update(int(hit.beat // BEATS_PER_BAR) for hit in score.drums)
+    assert sounding >= set(range(score.bars))
+
+
+def what_was_asked_for_is_there(score: Score) -> None:
+    assert score.bpm == (score.brief.bpm or score.bpm)
+    assert score.key == (score.brief.key or score.key)
+
+
+LAWS = (
+    sections_follow_one_another_and_fill_the_time,
+    parts_of_one_voice_never_overlap,
+    melodies_are_in_the_scale_or_the_chord_and_in_range,
+    nothing_clashes_with_the_chord_on_a_strong_beat,
+    the_low_end_is_clear,
+    no_bar_is_silent,
+    what_was_asked_for_is_there,
+)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 @pytest.mark.parametrize("genre", GENRES)
-def test_sections_follow_one_another_and_fill_the_time(genre: str) -> None:
+def test_of_every_score(genre: str, law: Callable[[Score], None]) -> None:
     for score in pieces(genre):
-        assert score.sections[0].bar == 0
-        assert all(after.bar == before.bar + before.bars for before, after in pairwise(score.sections))
-        assert abs(score.seconds - score.brief.seconds) <= 4 * BEATS_PER_BAR * 60 / score.bpm
-        assert sum(chord.beats for chord in score.chords) == score.beats
-        assert all(note.beat + note.beats <= score.beats + 0.01 for part in score.parts for note in part.notes)
+        law(score)
+
+
+words = strategies.sampled_from(["", *WORDS])
+anything = strategies.builds(
+    Brief,
+    genre=strategies.sampled_from(GENRES),
+    style=words,
+    mood=words,
+    bpm=strategies.none() | strategies.integers(50, 200),
+    key=strategies.none()
+    | strategies.builds(
+        "{} {}".format, strategies.sampled_from(theory.NAMES), strategies.sampled_from(["Major", "Minor"])
+    ),
+    seconds=strategies.floats(8, 240),
+    seed=strategies.integers(0, 2**31 - 1),
+    take=strategies.integers(1, 2),
+)
+
+
+@settings(max_examples=40, deadline=None, database=None, derandomize=True)
+@given(anything)
+def test_of_whatever_may_be_asked_for(brief: Brief) -> None:
+    score = compose(brief)
+    for law in LAWS:
+        law(score)
 
 
 @pytest.mark.parametrize("genre", GENRES)
-def test_parts_of_one_voice_never_overlap(genre: str) -> None:
+def test_louder_sections_are_led_into(genre: str) -> None:
+    """By a riser that ends where they begin; and where drums play on, by a bar that is another than the loop's."""
+    filled, whole = 0, 0
     for score in pieces(genre):
-        for name in ("bass", "melody"):
-            for before, after in pairwise(notes(score, name)):
-                ends = score.time(before.beat + before.beats) + before.late
-                assert ends <= score.time(after.beat) + after.late + 1e-6, (name, before, after)
+        strokes = {bar: set[tuple[str, float]]() for bar in range(score.bars)}
+        for hit in score.drums:
+            strokes[int(hit.beat // BEATS_PER_BAR)].add((hit.drum, hit.beat % BEATS_PER_BAR))
+        for before, section in pairwise(score.sections):
+            rises = {each.beat + each.beats for each in score.effects if each.kind == "riser"}
+            assert (section.bar * BEATS_PER_BAR in rises) == (section.energy > before.energy + 0.1)
+            if "drums" in before.plays and before.bars >= 8:
+                last = section.bar - 1
+                filled += strokes[last] != strokes[last - 4]
+                whole += 1
+    assert filled == whole > 0
 
 
 @pytest.mark.parametrize("genre", GENRES)
-def test_melodies_are_in_the_scale_or_the_chord_and_in_range(genre: str) -> None:
-    book = profile_of(genre).melody
+def test_a_phrase_is_a_motif_an_answer_a_return_and_news(genre: str) -> None:
+    answered, news, phrases = 0, 0, 0
     for score in pieces(genre):
-        # Over other chords than the fifth, harmonic minor keeps the natural seventh, as singers do.
-        steps = (*theory.SCALES[score.mode], *(theory.SCALES["minor"] if score.mode == "harmonic minor" else ()))
-        scale = {(score.tonic + step) % 12 for step in steps}
-        for note in notes(score, "melody"):
-            assert note.pitch % 12 in scale or note.pitch % 12 in tones_at(score, note.beat)
-            assert book.low - 5 <= note.pitch <= book.high + 4
-
-
-@pytest.mark.parametrize("genre", GENRES)
-def test_nothing_clashes_with_the_chord_on_a_strong_beat(genre: str) -> None:
-    for score in pieces(genre):
-        for name in ("melody", "counter", "bass"):
-            for note in notes(score, name):
-                if note.beat % 1 == 0 or note.beats >= 1:
-                    assert not theory.clashes(note.pitch, tones_at(score, note.beat)), (name, note)
-
-
-@pytest.mark.parametrize("genre", GENRES)
-def test_the_low_end_is_clear(genre: str) -> None:
-    for score in pieces(genre):
-        for chord in score.chords:
-            assert all(above - below >= 3 for below, above in pairwise(chord.pitches) if below < 60), chord
-            assert chord.pitches[0] >= 48
-        highest = profile_of(genre).bass.high + 12
-        assert all(24 <= note.pitch <= highest for note in notes(score, "bass"))
+        for section in score.sections:
+            if section.name != "hook" or "melody" not in section.plays or section.bars < 8:
+                continue
+            bars = [
+                [
+                    (note.beat % BEATS_PER_BAR, note.pitch)
+                    for note in notes(score, "melody")
+                    if (section.bar + bar) * BEATS_PER_BAR <= note.beat < (section.bar + bar + 1) * BEATS_PER_BAR
+                ]
+                for bar in range(8)
+            ]
+            rhythms = [[beat for beat, _ in bar] for bar in bars]
+            # The motif returns twice, and the phrase rests on its half.
+            assert rhythms[0] == rhythms[2] == rhythms[4]
+            assert rhythms[3][-1] == 2.0 or not rhythms[0]
+            phrases += 1
+            answered += bars[1] != bars[0]
+            news += bars[6] not in (bars[0], bars[2])
+    assert answered == phrases > 0
+    assert news >= 0.9 * phrases
 
 
 @pytest.mark.parametrize("genre", GENRES)
@@ -104,18 +198,6 @@ def test_voices_move_little_from_chord_to_chord(genre: str) -> None:
             for before, after in pairwise(score.chords)
         ]
         assert sum(moves) / len(moves) <= 3.5
-
-
-@pytest.mark.parametrize("genre", GENRES)
-def test_no_bar_is_silent(genre: str) -> None:
-    for score in pieces(genre):
-        sounding: set[int] = set()
-        for part in score.parts:
-            for note in part.notes:
-                last = int((note.beat + note.beats - 0.01) // BEATS_PER_BAR)
-                sounding.update(range(int(note.beat // BEATS_PER_BAR), last + 1))
-        sounding.update(int(hit.beat // BEATS_PER_BAR) for hit in score.drums)
-        assert sounding >= set(range(score.bars))
 
 
 @pytest.mark.parametrize("genre", GENRES)
