@@ -160,8 +160,9 @@ class Singer:
 
     def _pitch(self, event: Event, transposed: int, chord: Chord, *, is_home: bool) -> int:
         tones = tones_of(chord, self._setting)
-        index = max(0, min(len(self._pool) - 1, self._anchor + event.offset + transposed))
-        pitch = self._pool[index]
+        # At the ends of its range a line turns back; held there, it would be one tone over and over.
+        index, last = abs(self._anchor + event.offset + transposed), len(self._pool) - 1
+        pitch = self._pool[max(0, min(index, 2 * last - index))]
         if is_home and self._setting.tonic in tones:
             return theory.nearest((self._setting.tonic,), pitch, self.low, self.high)
         leans = event.step % 4 == 0 or event.steps >= 4 or theory.clashes(pitch, tones)

@@ -257,6 +257,13 @@ def test_a_tune_is_the_same_in_every_key(genre: str) -> None:
     assert sum(alike) / len(alike) > 0.5
 
 
+def test_a_line_turns_back_at_the_end_of_its_range() -> None:
+    """Held there it is one tone over and over: this one was its tonic for four fifths of its length."""
+    tune = notes(compose(Brief(genre="Trap", style="Atmospheric", mood="Sad", seed=9, take=2, seconds=45)), "melody")
+    longest = max(sum(note.beats for note in tune if note.pitch == pitch) for pitch in {note.pitch for note in tune})
+    assert longest < 0.6 * sum(note.beats for note in tune)
+
+
 @pytest.mark.parametrize("genre", GENRES)
 def test_the_score_is_the_same_everywhere(genre: str) -> None:
     """A changed digest is another piece under the same seed: raise `ENGINE_VERSION` and write the file again."""
