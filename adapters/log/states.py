@@ -31,8 +31,10 @@ def newer_than(streams: str, versions: str) -> str:
     """The query for what is newer in each of some streams than a version, given the names of its two parameters."""
     return f"""
     SELECT q.nth, e.originator_version, e.topic, e.schema_version, e.state
-    FROM unnest({streams}, {versions}) WITH ORDINALITY AS q(stream, version, nth)
-    JOIN {TABLE} e ON e.originator_id = q.stream AND e.originator_version > q.version
+    FROM unnest({streams}, {versions}) WITH ORDINALITY AS q(stream, version, nth) CROSS JOIN LATERAL (
+        SELECT originator_version, topic, schema_version, state FROM {TABLE}
+        WHERE originator_id = q.stream AND originator_version > q.version OFFSET 0
+    ) AS e
     ORDER BY q.nth, e.originator_version
     """
 

@@ -33,6 +33,13 @@ ANSWER_SECONDS_MAX = STATEMENT_SECONDS_MAX + 1.0
 #: How often it is looked whether a connection that says nothing is still there.
 LOOK_SECONDS = 0.2
 _STATEMENT = b"prepared"
+#: Planned once and not at each execution, which took longer than the rest of it. Such a plan is kept while a table
+#: grows, so it must be the same for a small one: these statements look a few rows up by their keys, each by the index
+#: of its table, and LATERAL (... OFFSET 0) leaves no order of a join to choose.
+_SETTINGS = f"""
+SET statement_timeout = '{STATEMENT_SECONDS_MAX}s'; SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off
+""".encode()
 _GOOD = (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK)
 
 
@@ -88,7 +95,7 @@ class _Connection:
         """Connect and prepare; raises OperationalError when the server is away."""
         connection = await AsyncConnection.connect(postgres_url, **CONNECTING)
         try:
-            await connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS_MAX}s'".encode())
+            await connection.execute(_SETTINGS)
         except BaseException:
             await connection.close()
             raise

@@ -48,13 +48,18 @@ class Listed(NamedTuple):
     body: bytes
 
 
+# A range of one in the order of the primary key: while the table is small, another index would do as well for what is
+# equal, and be kept when it is large.
 _GET = """
 SELECT q.nth, f.position,
        (SELECT coalesce(max(notification_id), 0) FROM ledger_events e WHERE e.workspace_id = q.workspace_id),
        d.workspace_id, d.position, d.body
 FROM unnest($1, $2, $3) WITH ORDINALITY AS q(workspace_id, id, name, nth)
 JOIN checkpoints f ON f.name = q.name AND f.live
-LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = q.id
+LEFT JOIN LATERAL (
+    SELECT workspace_id, position, body FROM documents
+    WHERE projection = f.name AND version = f.version AND id >= q.id AND id <= q.id ORDER BY id LIMIT 1
+) AS d ON true
 """
 
 

@@ -46,13 +46,17 @@ _SHARE = f"""greatest(0, least(
 ))"""
 #: For each key draws a share from the window that is open, or opens one; says when it ends, what was drawn and what is
 #: left. Whoever asks something else as well goes on with it in the same statement.
-# In the order of the keys, so that two processes do not wait for each other in a circle.
+# In the order of the keys, so that two processes do not wait for each other in a circle. A window is found by its key:
+# by when it ends, all that are open would be looked through.
 DRAWING = f"""
 WITH asked AS (
     SELECT * FROM unnest($1, $2, $3, $4, $5) AS a(key, now, seconds, most, want)
 ), target AS (
     SELECT a.key, a.most, a.want, coalesce(
-        (SELECT ends_at FROM rate_windows w WHERE w.key = a.key AND w.ends_at > a.now ORDER BY ends_at DESC LIMIT 1),
+        (
+            SELECT ends_at FROM rate_windows w
+            WHERE w.key = a.key AND w.ends_at + 0 > a.now ORDER BY ends_at + 0 DESC LIMIT 1
+        ),
         a.now + a.seconds
     ) AS ends_at
     FROM asked a

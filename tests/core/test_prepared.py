@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 
@@ -13,9 +14,15 @@ from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.licensing import counted
+from adapters.log import eventlog
+from adapters.log.recorder import TABLE
+from adapters.log.states import newer_than
 from adapters.postgres import prepared as prepared_statements
 from adapters.postgres import retrying
 from adapters.postgres.prepared import PreparedStatement
+from adapters.readmodels import views
+from adapters.web import rate_limits
 from domain.kernel import Unavailable
 from infra.embedded.postgres import EmbeddedPostgres
 
@@ -145,3 +152,47 @@ async def test_what_nobody_waits_for_any_more_the_server_does_not_do_either(
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
         assert other.execute(waiting).fetchone() == (0,)
     await locked.close()
+
+
+_TEXTS, _NUMBERS = "text[]", "bigint[]"
+_ROWS = [_TEXTS, _NUMBERS, _TEXTS, "bytea[]", "uuid[]", "smallint[]", _TEXTS, _TEXTS, "uuid[]", "uuid[]", _TEXTS]
+STATEMENTS = {
+    "an append": (eventlog._INSERT, [*_ROWS, _NUMBERS, _NUMBERS, _TEXTS, _NUMBERS]),
+    "a stream": (eventlog._READ, [_TEXTS]),
+    "its last event": (eventlog._LAST, [_TEXTS]),
+    "what is newer in it": (newer_than("$1", "$2"), [_TEXTS, _NUMBERS]),
+    "a document": (views._GET, [_TEXTS] * 3),
+    "a limit": (rate_limits._DRAW, [_TEXTS, *[_NUMBERS] * 4]),
+    "a code with its limit": (counted._BOTH, [_TEXTS, *[_NUMBERS] * 4, _TEXTS, _NUMBERS]),
+}
+#: What a row is found by in each table; of checkpoints there are no more than projections.
+KEYS = {
+    TABLE: ("originator_id = ", "workspace_id = "),
+    "documents": ("documents.id >= q.id",),
+    "rate_windows": ("key = a.key",),
+}
+
+
+@pytest.mark.parametrize("what", STATEMENTS)
+def test_rows_are_found_by_their_keys_however_small_a_table_was_when_it_was_planned(what: str, core_url: str) -> None:
+    statement, types = STATEMENTS[what]
+    with psycopg.connect(core_url, autocommit=True) as connection:
+        connection.execute(
+            f"INSERT INTO {TABLE} (originator_id, originator_version, topic, state, event_id, schema_version, "
+            "workspace_id, actor, correlation_id) SELECT 'tree-1', 1, 'x', '', gen_random_uuid(), 1, 'w', 'a', "
+            "gen_random_uuid()".encode()
+        )
+        for table in (*KEYS, "checkpoints"):
+            connection.execute(f"ANALYZE {table}".encode())
+        connection.execute(prepared_statements._SETTINGS)
+        connection.execute(f"PREPARE statement ({', '.join(types)}) AS {statement}".encode())
+        nothing = ", ".join(f"ARRAY[]::{each}" for each in types)
+        explained = connection.execute(f"EXPLAIN (VERBOSE, COSTS off) EXECUTE statement ({nothing})".encode())
+        plan = [row[0].strip() for row in explained]
+    assert any("$1" in line for line in plan), "it is planned for any values"
+    assert not [line for line in plan if "Hash Join" in line or "Merge Join" in line], plan
+    for at, line in enumerate(plan):
+        found = re.search(r"Scan.* on public\.(\w+)", line)
+        if found and (keys := KEYS.get(found[1])):
+            condition = next((each for each in plan[at + 1 : at + 4] if each.startswith("Index Cond:")), "")
+            assert any(key in condition for key in keys), "\n".join(plan)
