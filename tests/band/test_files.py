@@ -297,8 +297,10 @@ def test_every_option_of_the_command_writes_its_file(
 ) -> None:
     out, stems, midi, score = (tmp_path / name for name in (f"beat.{ending}", "stems", "beat.mid", "beat.json"))
     asked = ["Trap - Dark/Aggressive", "--seed", "7", "--bpm", "150", "--key", "F# Minor", "--seconds", "8", "--json"]
+    cover_png, hook = tmp_path / "new" / "cover.png", tmp_path / "hook.mp3"
     if ending == "flac":
-        asked += ["--stems", str(stems), "--midi", str(midi), "--score", str(score)]
+        asked += ["--stems", str(stems), "--midi", str(midi), "--score", str(score), "--take", "2"]
+        asked += ["--cover", str(cover_png), "--preview", str(hook)]
     assert commands()["generate"].main([*asked, "--out", str(out)], standalone_mode=False) == 0
     said = json.loads(capfdbinary.readouterr().out)
 
@@ -310,9 +312,21 @@ def test_every_option_of_the_command_writes_its_file(
     assert said["true_peak_dbtp"] <= -1.0
     if ending == "flac":
         assert midi.read_bytes()[:4] == b"MThd"
-        assert from_json(score.read_bytes()).bpm == 150
+        assert (from_json(score.read_bytes()).bpm, from_json(score.read_bytes()).brief.take, said["take"]) == (
+            150,
+            2,
+            2,
+        )
+        assert struct.unpack(">II", cover_png.read_bytes()[16:24]) == (3000, 3000)
+        assert mp3.MP3(hook).info.length == pytest.approx(said["duration_seconds"], abs=0.1)
         assert {path.stem for path in stems.iterdir()} == {"drums", "bass", "chords", "melody", "effects", "mix"}
-        assert sorted(said["files"]) == sorted(map(str, [out, midi, score, *stems.iterdir()]))
+        assert sorted(said["files"]) == sorted(map(str, [out, midi, score, cover_png, hook, *stems.iterdir()]))
+
+
+def test_the_list_of_categories_is_an_option_and_says_everything(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert commands()["generate"].main(["--list", "--json"], standalone_mode=False) == 0
+    listed = json.loads(capfdbinary.readouterr().out)
+    assert [each["category"] for each in listed] == [template.category for template in catalogue()]
 
 
 @pytest.mark.parametrize(

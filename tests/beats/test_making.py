@@ -190,6 +190,28 @@ def test_the_score_comes_as_midi_and_as_json(producer: Producer) -> None:
     assert got(missing, 404)["versionNumber"] == 9
 
 
+def test_the_outline_of_a_wave_has_an_address_of_its_own(producer: Producer) -> None:
+    heights = producer.fetched(f"/api/beats/{producer.beat_id}/waveform?versionNumber=2").json()
+    assert len(heights) == 1000
+    assert heights == httpx.get(producer.detail()["versions"][1]["waveformUrl"]).json()
+
+
+def test_another_version_stands_for_the_beat_and_the_first_one_again(producer: Producer) -> None:
+    before = producer.detail()
+    first, second = before["versions"]
+    path = f"/api/beats/{producer.beat_id}/versions"
+    for number, other, stands in ((2, first, second), (2, first, second), (1, second, first)):
+        chosen = got(producer.who.post(f"{path}/{number}/primary"))
+        assert chosen == {"success": True, "beatId": producer.beat_id, "versionNumber": number}
+        beat = producer.detail()
+        assert [each["isPrimary"] for each in beat["versions"]] == [number == 1, number == 2]
+        assert (beat["fileUrl"], beat["duration"]) == (stands["fileUrl"], stands["duration"])
+        assert (beat["alternateFileUrl"], beat["alternateDuration"]) == (other["fileUrl"], other["duration"])
+    for nothing in ("3", "0", "-1", "two", "9" * 40, "%00"):
+        assert got(producer.who.post(f"{path}/{nothing}/primary"), 404)["error"] == "Version not found"
+    assert got(producer.who.post(f"/api/beats/{producer.beat_id}/cancel"), 400)["error"] == "Nothing to cancel"
+
+
 def samples(content: bytes) -> Any:
     """The samples of whatever audio this is, as whole numbers of 16 bits."""
     with av.open(io.BytesIO(content), mode="r") as container:

@@ -322,6 +322,23 @@ def test_a_provider_that_is_not_set_up_is_not_to_be_had(client_of: Client) -> No
     assert got(client_of.who.post("/api/generate/beat", body), 400)["error"] == "Provider not available"
 
 
+def test_one_setting_puts_the_provider_in_the_place_of_the_band(
+    client_of: Client, suno: LittleSuno, stack: Stack
+) -> None:
+    body = {"categoryName": "Trap - Dark/Aggressive"}
+    with stack.door(beats_provider="sunoapi") as url:
+        elsewhere, own = (
+            got(httpx.post(f"{url}/api/generate/beat", json={**body, **more}, headers=client_of.who.headers))
+            for more in ({}, {"provider": "band"})
+        )
+    conforms(elsewhere, documented.FULL)
+    client_of.taken(elsewhere["beat"]["id"]).status = "SUCCESS"
+    assert client_of.both(elsewhere["beat"]["id"])["versions"][0]["provider"] == "sunoapi"
+    assert client_of.beat(own["beat"]["id"])["versions"][0]["provider"] == "band"
+    got(client_of.who.post(f"/api/beats/{own['beat']['id']}/cancel"))
+    assert not suno.of(own["beat"]["id"])
+
+
 def test_its_key_goes_nowhere_else(suno: LittleSuno, stack: Stack) -> None:
     assert set(suno.keys) == {f"Bearer {suno.key}"}
     assert suno.key not in stack.log
