@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
 from pathlib import Path
@@ -164,27 +164,26 @@ class Remaking:
         self.there = frozenset(row[0] for row in rows)
         _empty(connection, workspace)
 
-    async def run(self, sent: Sent, path: Path, today: date, tracks: Sequence[tuple[str, str, str]]) -> Report:
-        """Read an original once more, with the tracks (ISRC, artist, title) that there were; raises Paused, Refused."""
-        return await asyncio.to_thread(self._run, sent, path, today, tracks)
+    async def run(self, sent: Sent, path: Path, today: date, titles: Titles) -> Report:
+        """Read an original once more, with the titles that there were; raises Paused, Refused."""
+        return await asyncio.to_thread(self._run, sent, path, today, titles)
 
-    def _run(self, sent: Sent, path: Path, today: date, tracks: Sequence[tuple[str, str, str]]) -> Report:
-        known = Titles(tracks, _aliases(self._connection, self._workspace_id))
+    def _run(self, sent: Sent, path: Path, today: date, titles: Titles) -> Report:
         with tempfile.TemporaryDirectory() as room:
-            report = _read(self._connection, sent, path, Path(room), today, lambda: known, lambda *_: None)
+            report = _read(self._connection, sent, path, Path(room), today, lambda: titles, lambda *_: None)
         self._connection.execute("DISCARD TEMP")
         return report
 
-    async def resolve(self, title_id: str, isrc: str) -> None:
-        """Put what waits for a title under the recording that it is."""
-        await asyncio.to_thread(_resolve, self._connection, self._workspace_id, title_id, isrc)
+    async def resolve(self, title_id: str, isrc: str) -> bool:
+        """Put what waits for a title under the recording that it is; False where no import has brought it yet."""
+        return await asyncio.to_thread(_resolve, self._connection, self._workspace_id, title_id, isrc)
 
     async def commit(self) -> None:
         """Show it to everybody."""
         await asyncio.to_thread(self._connection.commit)
 
 
-def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str, isrc: str) -> None:
+def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str, isrc: str) -> bool:
     # Rows of the title that a merge is about to commit are seen by whoever waits for it, and by nobody else.
     _take_turn(connection, _workspace(connection, workspace_id))
     found = connection.execute(
@@ -193,7 +192,7 @@ def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str,
         (isrc, workspace_id, title_id),
     ).fetchone()
     if found is None:
-        return
+        return False
     workspace, title = found
     connection.execute(
         "INSERT INTO catalogue_recordings (workspace, isrc, track_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
@@ -205,6 +204,7 @@ def _resolve(connection: Connection[TupleRow], workspace_id: str, title_id: str,
             "WHERE l.title = %s AND r.workspace = %s AND r.isrc = %s".encode(),
             (title, workspace, isrc),
         )
+    return True
 
 
 def _empty(connection: Connection[TupleRow], workspace: int) -> None:
@@ -237,23 +237,27 @@ class _Track(Struct):
 
 def _titles(connection: Connection[TupleRow], workspace_id: str) -> Titles:
     """What the catalogue of a workspace calls its recordings, and what its people have said about other titles."""
-    rows = connection.execute(
-        "SELECT d.body FROM documents d JOIN checkpoints f ON f.name = d.projection AND f.version = d.version "
-        "WHERE f.live AND d.projection = %s AND d.workspace_id = %s",
-        (track_documents.name, workspace_id),
-    )
-    tracks = [(each.isrc, each.artist, each.title) for (body,) in rows if (each := json.decode(body, type=_Track))]
-    return Titles(tracks, _aliases(connection, workspace_id))
-
-
-def _aliases(connection: Connection[TupleRow], workspace_id: str) -> list[tuple[str, str, str]]:
-    """What people have said that titles are: artist, title, ISRC."""
-    rows = connection.execute(
-        "SELECT t.artist, t.title, t.isrc FROM catalogue_titles t "
-        "JOIN catalogue_workspaces w ON w.number = t.workspace WHERE w.workspace_id = %s AND t.isrc IS NOT NULL",
+    # In one look: whoever says what a title is, says it in the log first.
+    said = connection.execute(
+        "SELECT (SELECT coalesce(max(e.notification_id), 0) FROM ledger_events e WHERE e.workspace_id = q.workspace_id)"
+        ", t.artist, t.title, t.isrc FROM (SELECT %s::text AS workspace_id) q "
+        "LEFT JOIN catalogue_workspaces w ON w.workspace_id = q.workspace_id "
+        "LEFT JOIN catalogue_titles t ON t.workspace = w.number AND t.isrc IS NOT NULL",
         (workspace_id,),
+    ).fetchall()
+    rows = connection.execute(
+        "SELECT f.position, d.body FROM checkpoints f "
+        "LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.workspace_id = %s "
+        "WHERE f.live AND f.name = %s",
+        (workspace_id, track_documents.name),
+    ).fetchall()
+    tracks = [json.decode(body, type=_Track) for _, body in rows if body is not None]
+    return Titles(
+        [(each.isrc, each.artist, each.title) for each in tracks],
+        [(artist, title, isrc) for _, artist, title, isrc in said if isrc is not None],
+        tracks_at=rows[0][0] if rows else None,
+        titles_at=said[0][0],
     )
-    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def _stage(connection: Connection[TupleRow], name: str, file: IO[bytes]) -> None:

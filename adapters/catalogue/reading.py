@@ -138,7 +138,17 @@ def folded(text: str) -> str:
 class Titles:
     """The titles of a catalogue, and what people have said about others: never matched by likeness."""
 
-    def __init__(self, tracks: Sequence[tuple[str, str, str]], aliases: Sequence[tuple[str, str, str]] = ()) -> None:
+    def __init__(
+        self,
+        tracks: Sequence[tuple[str, str, str]],
+        aliases: Sequence[tuple[str, str, str]] = (),
+        *,
+        tracks_at: int | None = None,
+        titles_at: int | None = None,
+    ) -> None:
+        #: Up to which event of the log the tracks are known, and what people have said.
+        self.tracks_at = tracks_at
+        self.titles_at = titles_at
         self._by_artist: dict[tuple[str, str], set[str]] = {}
         for isrc, artist, title in tracks:
             self._by_artist.setdefault((folded(artist), folded(title)), set()).add(isrc)
@@ -851,6 +861,8 @@ class Reading:
             unknown_columns=tuple(self.located[0].match.unknown[:100]),
             unknown_isrcs=tuple(unknown_isrcs),
             unknown_isrcs_total=unknown_total,
+            tracks_at=None if self._known_titles is None else self._known_titles.tracks_at,
+            titles_at=None if self._known_titles is None else self._known_titles.titles_at,
             resolved=tuple(
                 Resolved(title=title, artist=artist, isrc=isrc, rows=rows)
                 for (title, artist, isrc), rows in self.found_titles.most_common(200)

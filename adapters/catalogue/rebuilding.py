@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import file_digest
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from adapters.catalogue.importing import Importer, Remaking
+from adapters.catalogue.reading import Titles
 from adapters.log.eventlog import EventLog, readable
 from adapters.provides import provides
 from adapters.storage.blobs import Blobs, NoSuchObject
@@ -84,33 +86,68 @@ class Rebuilder:
     async def _remade(self, workspace_id: str, history: list[Recorded], *, anyway: bool) -> Remade:
         done = {each.event.import_id for each in history if isinstance(each.event, ImportCompleted)}
         async with self._importer.remake(workspace_id) as remaking:
-            replay = _Replay(workspace_id, remaking, self._blobs, anyway=anyway)
+            replay = Replay(workspace_id, history, remaking, self._blobs, anyway=anyway)
             for import_id in sorted(remaking.there - done):
                 replay.note(import_id, "still_going_on", "It is being imported just now. Run this again after that.")
-            for each in history:
-                await replay.take(each.event)
+            await replay.run()
             if not replay.problems:
                 await remaking.commit()
         return Remade(workspace_id=workspace_id, imports=len(done), problems=tuple(replay.problems))
 
 
-class _Replay:
+class _Moments:
+    """What was known when imports were read, by the positions of the log up to which it was."""
+
+    def __init__(self, reads: Iterable[tuple[int | None, str]]) -> None:
+        self._ahead = deque(sorted((position, import_id) for position, import_id in reads if position is not None))
+        self._known: dict[str, list[tuple[str, str, str]]] = {}
+
+    def pass_by(self, position: int, known: Mapping[str, tuple[str, str, str]]) -> None:
+        """Keep what is known for those that were read before the event at a position."""
+        while self._ahead and self._ahead[0][0] < position:
+            self._known[self._ahead.popleft()[1]] = list(known.values())
+
+    def then(self, import_id: str, known: Mapping[str, tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+        """What was known when an import was read; what is known now where that was not written down."""
+        found = self._known.pop(import_id, None)
+        return list(known.values()) if found is None else found
+
+
+class Replay:
     """What has happened to the books of a workspace, once more: with the tracks that there were at each moment."""
 
-    def __init__(self, workspace_id: str, remaking: Remaking, blobs: Blobs, *, anyway: bool) -> None:
+    def __init__(
+        self, workspace_id: str, history: Sequence[Recorded], remaking: Remaking, blobs: Blobs, *, anyway: bool
+    ) -> None:
         self.problems: list[Problem] = []
         self._workspace_id = workspace_id
+        self._history = history
         self._remaking = remaking
         self._blobs = blobs
         self._anyway = anyway
         self._sent: dict[str, ImportRequested] = {}
         #: ISRC, artist and title.
         self._tracks: dict[str, tuple[str, str, str]] = {}
+        #: What people have said that titles are: artist, title and ISRC.
+        self._aliases: dict[str, tuple[str, str, str]] = {}
+        #: Titles that were resolved when what brought them was in the books and not in the log.
+        self._early: dict[str, str] = {}
+        # An import was read before it was over, with the tracks and what was said of titles by then.
+        completed = [each.event for each in history if isinstance(each.event, ImportCompleted)]
+        self._read_tracks = _Moments((each.report.tracks_at, each.import_id) for each in completed)
+        self._read_titles = _Moments((each.report.titles_at, each.import_id) for each in completed)
 
     def note(self, import_id: str, kind: str, message: str) -> None:
         self.problems.append(Problem(workspace_id=self._workspace_id, import_id=import_id, kind=kind, message=message))
 
-    async def take(self, event: Event) -> None:
+    async def run(self) -> None:
+        """All of it, in the order of the log."""
+        for each in self._history:
+            self._read_tracks.pass_by(each.position, self._tracks)
+            self._read_titles.pass_by(each.position, self._aliases)
+            await self._take(each.event)
+
+    async def _take(self, event: Event) -> None:
         match event:
             case ImportRequested():
                 self._sent[event.import_id] = event
@@ -119,9 +156,17 @@ class _Replay:
             case ImportCompleted():
                 await self._again(self._sent[event.import_id], event)
             case TitleResolved():
-                await self._remaking.resolve(event.title_id, event.isrc)
+                self._aliases[event.title_id] = (event.artist, event.title, event.isrc)
+                self._early[event.title_id] = event.isrc
+                await self._resolve()
             case _:
                 self._take_track(event)
+
+    async def _resolve(self) -> None:
+        """Resolve the titles that have been brought by now."""
+        for title_id, isrc in list(self._early.items()):
+            if await self._remaking.resolve(title_id, isrc):
+                del self._early[title_id]
 
     def _take_track(self, event: Event) -> None:
         match event:
@@ -136,6 +181,10 @@ class _Replay:
     async def _again(self, asked: ImportRequested, completed: ImportCompleted) -> None:
         """Read an original once more."""
         name = f"The original {asked.object_key} of {asked.filename}"
+        titles = Titles(
+            self._read_tracks.then(asked.import_id, self._tracks),
+            self._read_titles.then(asked.import_id, self._aliases),
+        )
         try:
             async with self._blobs.fetch(asked.object_key) as path:
                 expected = asked.kept_sha256 or asked.sha256
@@ -143,14 +192,13 @@ class _Replay:
                     message = f"{name} is not what was sent: its SHA-256 is not {expected}."
                     self.note(asked.import_id, "original_differs", message)
                     return
-                report = await self._remaking.run(
-                    _as_sent(asked), path, _latest(completed), list(self._tracks.values())
-                )
+                report = await self._remaking.run(_as_sent(asked), path, _latest(completed), titles)
         except NoSuchObject:
             self.note(asked.import_id, "original_missing", f"{name} is not in the object store.")
         except (Paused, Refused) as problem:
             self.note(asked.import_id, "read_otherwise", f"{name} cannot be read any more: {problem}")
         else:
+            await self._resolve()
             # What comes after an original that is not there compares with other books than it did.
             is_alike = bool(self.problems) or _comparable(report) == _comparable(completed.report)
             if not self._anyway and not is_alike:
@@ -173,7 +221,7 @@ def _latest(completed: ImportCompleted) -> date:
 
 def _comparable(report: Report) -> Report:
     """What of a report does not depend on which tracks are in the catalogue today."""
-    return replace(report, unknown_isrcs=(), unknown_isrcs_total=0)
+    return replace(report, unknown_isrcs=(), unknown_isrcs_total=0, tracks_at=None, titles_at=None)
 
 
 def _digest(path: Path) -> str:

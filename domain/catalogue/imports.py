@@ -78,6 +78,10 @@ class Report(Value):
     unknown_isrcs: tuple[str, ...] = ()
     unknown_isrcs_total: int = 0
     resolved: tuple[Resolved, ...] = ()
+    #: Up to which event the tracks were known, and up to which what people have said of titles, that its titles were
+    #: looked up among; None: it needed none.
+    tracks_at: int | None = None
+    titles_at: int | None = None
 
 
 class ImportRequested(Event):

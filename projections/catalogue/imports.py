@@ -69,9 +69,9 @@ def evolve(found: ImportDocument | None, event: Event) -> ImportDocument | None:
         case ImportDocument(), ImportAnswered():
             return replace(found, outcome=None, question=None, detail=None, options=event.options)
         case ImportDocument(), ImportCompleted():
-            return replace(
-                found, outcome="imported", finished_at=milliseconds(event.completed_at), **asdict(event.report)
-            )
+            report = asdict(event.report)
+            del report["tracks_at"], report["titles_at"]
+            return replace(found, outcome="imported", finished_at=milliseconds(event.completed_at), **report)
         case ImportDocument(), ImportRefused():
             return replace(
                 found,

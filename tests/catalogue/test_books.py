@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from datetime import date
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -16,8 +20,12 @@ import pytest
 from adapters.catalogue import reading
 from adapters.catalogue.importing import Importer
 from adapters.catalogue.reading import Titles
+from adapters.catalogue.rebuilding import Problem, Replay
 from commands.catalogue.ports import Paused, Refused, Sent
-from domain.catalogue.imports import Options, Report
+from domain.catalogue.imports import ImportCompleted, ImportRequested, Options, Report
+from domain.catalogue.titles import TitleResolved
+from domain.catalogue.tracks import Details, TrackAdded
+from domain.kernel import Event
 from infra.migrate import migrate
 from tests.catalogue.reports import columns, table
 from tests.core.conftest import eventually
@@ -298,6 +306,87 @@ def test_what_a_title_is_reaches_rows_that_are_read_when_it_is_said(
     asyncio.run(importer.run(book.sent(), path, TODAY))
 
     assert _lines_of_nobody(book) == 0
+
+
+class Originals:
+    """What was sent, as it is kept."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    @asynccontextmanager
+    async def fetch(self, key: str) -> AsyncIterator[Path]:
+        yield self._directory / key
+
+
+def _again(book: Book, directory: Path, *events: Event) -> list[Problem]:
+    """The books made again from events in this order, at the positions 10, 20, and so on."""
+    history: Any = [SimpleNamespace(position=10 * at, event=each) for at, each in enumerate(events, 1)]
+    originals: Any = Originals(directory)
+
+    async def remake() -> list[Problem]:
+        async with Importer(book.url).remake(book.workspace_id) as remaking:
+            replay = Replay(book.workspace_id, history, remaking, originals, anyway=False)
+            await replay.run()
+            await remaking.commit()
+        return replay.problems
+
+    return asyncio.run(remake())
+
+
+def _events(book: Book, directory: Path, report: Report, name: str, content: str) -> tuple[Event, Event]:
+    (directory / name).write_text(content)
+    asked = ImportRequested(
+        import_id=name, workspace_id=book.workspace_id, filename="report.csv", object_key=name, size=len(content),
+        sha256=sha256(content.encode()).hexdigest(), options=Options(), requested_at=datetime.now(UTC),
+    )  # fmt: skip
+    at = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC)
+    return asked, ImportCompleted(import_id=name, workspace_id=book.workspace_id, report=report, completed_at=at)
+
+
+def _resolved(book: Book) -> TitleResolved:
+    """Somebody says which recording the one title is that waits."""
+    [(title_id,)] = book.ask("SELECT title_id FROM catalogue_titles WHERE workspace = :mine")
+    return TitleResolved(
+        title_id=title_id, workspace_id=book.workspace_id, artist="A", title="Unknown", isrc=ISRC,
+        resolved_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def test_a_title_that_is_resolved_before_its_import_is_written_down_is_so_again(book: Book, tmp_path: Path) -> None:
+    content = bank(UNTITLED)
+    report = book.add(content, import_id="first")
+    resolved = _resolved(book)
+    asked, completed = _events(book, tmp_path, report, "first", content)
+    # Its rows are in the books and the event is still to come: the process that read it has died between the two.
+    for history in ((asked, completed, resolved), (asked, resolved, completed)):
+        assert _again(book, tmp_path, *history) == []
+        assert _lines_of_nobody(book) == 0, history
+
+
+def test_books_are_made_again_with_what_was_known_when_a_file_was_read(
+    book: Book, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A track that is added, and a title that is resolved, while a long file is read are not known to it."""
+    first = bank(UNTITLED)
+    before = _events(book, tmp_path, book.add(first, import_id="before"), "before", first)
+    resolved = _resolved(book)
+    known, new = (
+        TrackAdded(track_id=title, workspace_id=book.workspace_id, isrc=isrc, added_at=datetime.now(UTC),
+                   details=Details(title=title, artist="A"))
+        for title, isrc in (("Known", ISRC), ("New", "QZABC2300002"))
+    )  # fmt: skip
+    long = bank(UNTITLED | LATE, {"ISRC": "", "Title": "New"}, {"ISRC": "", "Title": "Known"})
+    monkeypatch.setattr(Importer, "_titles", lambda *_: Titles([(ISRC, "A", "Known")], tracks_at=10, titles_at=35))
+    report = book.add(long, import_id="long")
+    monkeypatch.undo()
+    assert (report.counts.accepted, report.counts.queued, report.tracks_at, report.titles_at) == (1, 2, 10, 35)
+    asked, completed = _events(book, tmp_path, report, "long", long)
+
+    assert _again(book, tmp_path, known, *before, new, asked, resolved, completed) == []
+    rows = book.ask("SELECT t.title, l.recording IS NOT NULL FROM catalogue_lines l "
+                    "LEFT JOIN catalogue_titles t ON t.number = l.title WHERE l.workspace = :mine")  # fmt: skip
+    assert set(rows) == {("New", False), ("Unknown", True), (None, True)}
 
 
 def _waits(book: Book, kind: str) -> bool:
