@@ -40,6 +40,25 @@ def whole(text: str) -> int | None:
     return int(text) if _WHOLE.fullmatch(text) else None
 
 
+#: One part: from a byte to another, from one on, or so many from the end.
+_RANGE = re.compile(r"bytes=(?=.*[0-9])([0-9]{0,18})-([0-9]{0,18})")
+
+
+def part_of(size: int, asked: str) -> tuple[int, int] | None:
+    """The first byte of what a header `Range` asks for and how many there are, none or fewer where nothing of that is
+    there; None where it asks for no part, or for several, and is to have the whole.
+    """
+    found = _RANGE.fullmatch(asked.strip())
+    if found is None:
+        return None
+    if not found[1]:
+        length = min(int(found[2]), size)
+        return size - length, length
+    first = int(found[1])
+    last = min(int(found[2]), size - 1) if found[2] else size - 1
+    return first, last - first + 1
+
+
 class NoTimeZone(Invalid):
     """A moment needs a time zone, as in 2026-11-22T10:00:00Z."""
 

@@ -250,11 +250,14 @@ class Sandbox:
             reader = threading.Thread(target=_read, args=(process.stdout.fileno(), log), daemon=True)
             reader.start()
             try:
-                why = _look_after(reader, rooms, limits, stop, deadline)
+                alone = None if self.linux else process
+                why = _look_after(reader, alone, rooms, limits, stop, deadline)
             finally:
                 status = self._end(process, stopped=reader.is_alive())
                 reader.join(STOP_SECONDS_MAX)
-                process.stdout.close()
+                # On Windows what has begun a life of its own may hold the pipe, and closing it would wait for that.
+                if not reader.is_alive():
+                    process.stdout.close()
         log.flush()
         if status == SURVIVORS:
             raise BuildFailed("survivors", f"Something of the step {step.name} could not be killed.")
@@ -287,7 +290,7 @@ class Sandbox:
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-        elif process.poll() is None:
+        else:
             _kill_tree(process)
         try:
             return process.wait(STOP_SECONDS_MAX)
@@ -335,14 +338,22 @@ def _too_much(rooms: Rooms, limits: Limits) -> BuildFailed | None:
 
 
 def _look_after(
-    reader: threading.Thread, rooms: Rooms, limits: Limits, stop: Callable[[], bool], deadline: float
+    reader: threading.Thread,
+    alone: subprocess.Popen[bytes] | None,
+    rooms: Rooms,
+    limits: Limits,
+    stop: Callable[[], bool],
+    deadline: float,
 ) -> Exception | None:
-    """Wait until nobody can print any more; why a step has failed, None when it has ended within limits."""
-    ends = min(deadline, time.monotonic() + limits.step_seconds)
+    """Wait until nobody can print any more; why a step has failed, None when it has ended within limits.
+
+    `alone` is a command without a launcher that ends whatever it has left running: then its own end is the end.
+    """
+    ends = time.monotonic() + limits.step_seconds
     next_look = time.monotonic() + DISK_LOOK_SECONDS
     while True:
         reader.join(LOOK_SECONDS)
-        if not reader.is_alive():
+        if not reader.is_alive() or (alone is not None and alone.poll() is not None):
             # What is written between two looks counts as well.
             return _too_much(rooms, limits)
         now = time.monotonic()
@@ -350,6 +361,8 @@ def _look_after(
             return Cancelled()
         if now > ends:
             return BuildFailed("timeout", f"A step took longer than it may ({limits.step_seconds:g} s).")
+        if now > deadline:
+            return BuildFailed("timeout", "The build took longer than it may.")
         if now > next_look:
             if (problem := _too_much(rooms, limits)) is not None:
                 return problem
@@ -386,7 +399,7 @@ def _read(pipe: int, log: Log) -> None:
 
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """Where there is no launcher: the session, or what Windows calls the tree."""
+    """Where there is no launcher: the session, also when who began it has ended, or what Windows calls the tree."""
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False, capture_output=True)  # noqa: S603, S607
     else:

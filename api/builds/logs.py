@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from msgspec import json
 from api.auth import Asker
 from api.builds.builds import READ
 from api.builds.ports import Ports
-from api.kernel import whole
+from api.kernel import part_of, whole
 from commands.builds.ports import Chunk
 from domain.builds.builds import Build, builds
 from domain.kernel import NotFound
@@ -27,8 +26,6 @@ from domain.studio.projects import Platform
 LOOK_SECONDS = 0.3
 #: When nothing is printed a line keeps the connection open.
 IDLE_SECONDS = 15.0
-#: What comes after so many bytes; other parts than such are not made, and the whole is sent instead.
-_RANGE = re.compile(r"bytes=([0-9]{1,15})-")
 
 
 @get(
@@ -46,8 +43,9 @@ async def get_build_log(
 ) -> Response[Any]:
     """What a build has printed: text, or with `Accept: text/event-stream` as it is printed.
 
-    `offset`, or `Range: bytes=N-`, leaves out what came before. The events of the stream have `offset` and `text`, and
-    the last one, `end`, has the status of the build; `Last-Event-ID` goes on where a connection broke.
+    `offset` leaves out what came before, and `Range` asks for a part: `bytes=N-`, `bytes=N-M`, or `bytes=-N` for the
+    end. The events of the stream have `offset` and `text`, and the last one, `end`, has the status of the build;
+    `Last-Event-ID` goes on where a connection broke.
     """
     build = await ports.log.state(builds, build_id)
     build.belongs_to(asker.workspace_id)
@@ -58,32 +56,35 @@ async def get_build_log(
         last = whole(request.headers.get("last-event-id", ""))
         events = _events(ports, build_id, chosen, offset if last is None else last)
         return Stream(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-    asked = _RANGE.fullmatch(request.headers.get("range", ""))
-    first = offset if asked is None else int(asked[1])
     size = await _size(ports, build_id, chosen)
-    headers = {"X-Log-Size": str(size), "Cache-Control": "no-store"}
-    if asked is not None:
-        if first >= size:
-            bare = {**headers, "Content-Range": f"bytes */{size}"}
-            return Response(b"", status_code=416, media_type="text/plain", headers=bare)
-        headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
-    content = _text(ports, build_id, chosen, first)
-    return Stream(content, status_code=200 if asked is None else 206, media_type="text/plain", headers=headers)
+    headers = {"X-Log-Size": str(size), "Cache-Control": "no-store", "Accept-Ranges": "bytes"}
+    part = part_of(size, request.headers.get("range", ""))
+    if part is None:
+        return Stream(_text(ports, build_id, chosen, offset), media_type="text/plain", headers=headers)
+    first, length = part
+    if length <= 0:
+        bare = {**headers, "Content-Range": f"bytes */{size}"}
+        return Response(b"", status_code=416, media_type="text/plain", headers=bare)
+    headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size}"
+    content = _text(ports, build_id, chosen, first, first + length)
+    return Stream(content, status_code=206, media_type="text/plain", headers=headers)
 
 
 async def _size(ports: Ports, build_id: str, platform: str) -> int:
     return next((row.log_bytes for row in await ports.jobs.of(build_id) if row.platform == platform), 0)
 
 
-async def _text(ports: Ports, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:
+async def _text(ports: Ports, build_id: str, platform: str, first: int, end: int | None = None) -> AsyncIterator[bytes]:
     for chunk in await ports.jobs.chunks(build_id, platform, first):
-        yield await _bytes(ports, chunk, first)
+        if end is not None and chunk.start >= end:
+            return
+        yield await _bytes(ports, chunk, first, end)
 
 
-async def _bytes(ports: Ports, chunk: Chunk, first: int) -> bytes:
+async def _bytes(ports: Ports, chunk: Chunk, first: int, end: int | None = None) -> bytes:
     found = await ports.blobs.stat(chunk.object_key)
     skipped = max(first - chunk.start, 0)
-    length = chunk.size - skipped
+    length = (chunk.size if end is None else min(chunk.size, end - chunk.start)) - skipped
     return b"".join([piece async for piece in ports.blobs.read(found, offset=skipped, length=length)])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from adapters.storage.uploads import NotAsAnnounced
 from api.analyses.analyses_v2 import UploadIsTooLarge
 from api.answers import is_known
 from api.auth import Asker, needs
+from api.kernel import part_of
 from api.links import PATH, Link, LinkIsVoid, shown_as
 from api.problems import refuse
 from api.storage.ports import Ports
@@ -138,9 +138,9 @@ async def get_object(
     if is_known(request, etag):
         return Response(b"", status_code=304, headers=headers)
     first, size, status = 0, found.size, 200
-    asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    asked = part_of(found.size, request.headers.get("range", ""))
     if asked is not None and request.headers.get("if-range", etag) == etag:
-        first, size = _part(asked[1], asked[2], found.size)
+        first, size = asked
         if size <= 0:
             sentence = f"The object has {found.size} bytes, and none of those that were asked for."
             return refuse(request, 416, sentence, {"Content-Range": f"bytes */{found.size}"})
@@ -225,19 +225,6 @@ def _key(request: Request[Any, Any, Any]) -> str:
 
 
 #: One part; where several are asked for, the whole is sent, as RFC 9110 (14.2) allows.
-_RANGE = re.compile(r"bytes=(?=.*[0-9])([0-9]{0,18})-([0-9]{0,18})")
-
-
-def _part(first: str, last: str, size: int) -> tuple[int, int]:
-    """Where the part of a range begins, and how many bytes it has: none when the object has none of them."""
-    if not first:  # so many from the end
-        length = min(int(last), size)
-        return size - length, length
-    begin = int(first)
-    end = min(int(last), size - 1) if last else size - 1
-    return begin, end - begin + 1
-
-
 async def _nothing() -> AsyncIterator[bytes]:
     return
     yield b""

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from adapters.storage.settings import S3
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
 from tests.runner.projects import lv2_with_make, repository
@@ -479,6 +480,43 @@ def test_a_dead_runners_job_is_claimed_again_and_the_resurrected_one_is_refused(
     assert status(who, build["id"]) == "running"
 
 
+def test_builds_that_are_asked_for_at_once_never_share_a_number(workshop: Workshop) -> None:
+    who, _, project_id = workshop
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: asked(who, project_id), range(8)))
+    assert sorted(each["build_number"] for each in made) == list(range(1, 9))
+    assert {each["version_number"] for each in made} == {f"0.0.{number}" for number in range(1, 9)}
+
+
+def test_artifacts_go_straight_to_a_store_that_is_reached_from_outside(workshop: Workshop, stack: Stack) -> None:
+    who, runner, project_id = workshop
+    build = asked(who, project_id)
+    runner.claim()
+    runner.tell("steps", current_step="uploading")
+    with stack.door(s3_public_url=stack.settings[S3].s3_url) as url, httpx.Client(base_url=url) as there:
+        runner.http = there
+        data = b"x" * 1000
+        about = {
+            "format": "clap",
+            "file_name": "Tiny.clap",
+            "file_size": len(data),
+            "checksum_sha256": hashlib.sha256(data).hexdigest(),
+        }
+        place = runner.tell("artifacts", **about).json()
+        assert place["upload_url"].startswith(stack.settings[S3].s3_url)
+        assert httpx.put(place["upload_url"], content=data + b"x", headers=place["headers"]).status_code == 403
+        assert httpx.put(place["upload_url"], content=data, headers=place["headers"]).status_code == 200
+        complete = f"artifacts/{place['artifact_id']}/complete"
+        assert runner.tell(complete, **about).status_code == 201
+        [artifact] = who.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]
+        assert artifact["checksum_sha256"] == about["checksum_sha256"]
+        # Whoever has the link for an hour changes nothing of what has been looked at.
+        assert httpx.put(place["upload_url"], content=b"y" * 1000, headers=place["headers"]).status_code == 200
+        link = there.get(f"{BUILDS}/{build['id']}/download/{artifact['id']}", headers=who.headers).json()["url"]
+        assert link.startswith(stack.settings[S3].s3_url)
+        assert httpx.get(link).content == data
+
+
 def test_a_cancelled_build_is_told_to_its_runner_and_takes_nothing_more(workshop: Workshop) -> None:
     who, runner, project_id = workshop
     build = asked(who, project_id)
@@ -514,7 +552,13 @@ def test_the_log_takes_each_byte_once_and_is_read_in_parts_and_as_it_is_written(
     part = who.get(place, headers={"Range": "bytes=12-"})
     assert (part.status_code, part.content) == (206, odd)
     assert part.headers["content-range"] == f"bytes 12-{11 + len(odd)}/{12 + len(odd)}"
-    assert who.get(place, headers={"Range": "bytes=999999-"}).status_code == 416
+    for asked_for, expected in (("0-4", b"hello"), ("3-13", b"lo world\n\xff\xfe"), ("-3", b"yyy"), ("6-6", b"w")):
+        part = who.get(place, headers={"Range": f"bytes={asked_for}"})
+        assert (part.status_code, part.content) == (206, expected), asked_for
+    assert part.headers["content-range"] == f"bytes 6-6/{12 + len(odd)}"
+    assert who.get(place, headers={"Range": "bytes=0-1,4-5"}).content == whole.content
+    for nothing in ("999999-", "999999-9999999", "-0"):
+        assert who.get(place, headers={"Range": f"bytes={nothing}"}).status_code == 416, nothing
 
     for _ in range(2):
         told = runner.tell("finish", status="failed", error_code="step_failed", error_message="x.cpp:1: error: no")

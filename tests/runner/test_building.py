@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -248,11 +249,14 @@ def test_a_build_sees_nothing_of_this_machine(shop: Workshop, tmp_path: Path, mo
         "test ! -r /etc/shadow",
         "cat /proc/net/route 2>/dev/null | wc -l",
         "unshare -U true 2>&1 && echo namespace-$((40 + 2)) || true",
+        "python3 network.py",
     )
-    place = repository(tmp_path / "it", commands(*look))
-    log = Log()
-    with pytest.raises(BuildFailed):
-        shop.build(job(place, "clap"), log, Watcher())
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = str(ours.getsockname()[1])
+        place = repository(tmp_path / "it", {**commands(*look), "network.py": NETWORK.replace("PORT", port)})
+        log = Log()
+        with pytest.raises(BuildFailed):
+            shop.build(job(place, "clap"), log, Watcher())
     log.close()
     text = log.take(10 << 20).decode()
 
@@ -260,6 +264,72 @@ def test_a_build_sees_nothing_of_this_machine(shop: Workshop, tmp_path: Path, mo
     assert "SECRET_OF_THE_RUNNER" not in text
     assert "PYTEST_CURRENT_TEST" not in text
     assert "namespace-42" not in text
+    assert "its own: reached, ours: refused" in text
+
+
+#: Whether a build reaches itself over the loopback interface, and what listens on this machine.
+NETWORK = """
+import socket
+def reached(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return "refused"
+    return "reached"
+with socket.create_server(("127.0.0.1", 0)) as own:
+    print(f"its own: {reached(own.getsockname()[1])}, ours: {reached(PORT)}")
+"""
+
+
+def test_files_and_the_temporary_folder_of_a_build_are_bounded(shop: Workshop, tmp_path: Path) -> None:
+    shop = replace(shop, limits=replace(shop.limits, file_bytes=4 << 20, tmp_bytes=6 << 20))
+    place = repository(
+        tmp_path / "it",
+        commands(
+            "head -c 9M /dev/zero > one || true",
+            "for n in 1 2 3; do head -c 3M /dev/zero > /tmp/$n || true; done; du -sm /tmp",
+            "echo one has $(stat -c %s one)",
+        ),
+    )
+    log = Log()
+    with pytest.raises(BuildFailed):
+        shop.build(job(place, "clap"), log, Watcher())
+    log.close()
+    text = log.take(1 << 20).decode()
+
+    assert "one has 4194304\n" in text
+    assert "\n6\t/tmp\n" in text or not shop.sandbox.bwrap
+
+
+def test_the_time_for_all_steps_together_ends_too(shop: Workshop, sandbox: Sandbox, tmp_path: Path) -> None:
+    place = repository(tmp_path / "it", commands("sleep 0.2", "sleep 300"))
+
+    problem = refused(shop, job(place, "clap", seconds_max=1.0))
+
+    assert (problem.code, problem.sentence) == ("timeout", "The build took longer than it may.")
+    assert processes_of(sandbox) == []
+
+
+def test_where_nothing_isolates_a_step_ends_with_its_command_and_takes_along_what_that_has_begun(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS; Windows has another word for it."""
+    monkeypatch.setenv("SECRET_OF_THE_RUNNER", "hidden-value")
+    bare = replace(shop, sandbox=Sandbox(linux=False))
+    files = clap_with_make()
+    # Who holds the output open would otherwise be waited for.
+    files["Makefile"] += "\t@env; (echo $$$$; exec sleep 600) > left & sleep 600 &\n\t@sleep 0.2; cat left\n"
+    [made], log = built(bare, job(repository(tmp_path / "tiny", files), "clap"))
+
+    assert (made.file_name, made.validation) == ("Tiny.clap", "passed")
+    assert "Isolation of this build: none" in log
+    assert "hidden-value" not in log
+    left = next(line for line in log.splitlines() if line.isdigit())
+    assert not Path("/proc", left).exists()
+
+    slow = repository(tmp_path / "slow", commands("trap '' TERM; sleep 600 & sleep 600"))
+    problem = refused(replace(bare, limits=replace(bare.limits, step_seconds=0.3)), job(slow, "clap"))
+    assert problem.code == "timeout"
 
 
 def test_nothing_of_a_build_outlives_it(shop: Workshop, sandbox: Sandbox, tmp_path: Path) -> None:
@@ -276,6 +346,7 @@ def test_nothing_of_a_build_outlives_it(shop: Workshop, sandbox: Sandbox, tmp_pa
         "read answer || sleep 300",
         ":(){ :|:& };:; sleep 300",
         "while true; do setsid sleep 100 & sleep 0.01; done",
+        "yes",
     ],
 )
 def test_a_step_that_does_not_end_is_ended_within_seconds(
@@ -429,6 +500,35 @@ def test_a_strict_recipe_refuses_what_does_not_load(shop: Workshop, tmp_path: Pa
     assert made.validation == "failed"
     problem = refused(shop, job(repository(tmp_path / "two", {**nothing, **strict}), "clap"))
     assert problem.code == "validation_failed"
+
+
+def test_a_plug_in_that_hangs_when_it_is_loaded_is_not_waited_for(
+    shop: Workshop, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.runner.building.CHECK_SECONDS", 0.5)
+    hanging = {**clap_with_make(), "tiny.cpp": "__attribute__((constructor)) static void f() { for (;;); }\n"}
+
+    [made], _ = built(shop, job(repository(tmp_path / "it", hanging), "clap"))
+
+    assert (made.validation, made.validation_detail) == ("failed", "it did not end within its time")
+    assert processes_of(sandbox) == []
+
+
+def test_a_recipe_says_where_how_and_what_counts(shop: Workshop, tmp_path: Path) -> None:
+    recipe = {
+        "ledgerline-build.toml": 'build = "make"\nsubdir = "plugins/tiny"\ntargets = ["two"]\nmake_args = ["OUT=out"]\n'
+        'defines = {KIND = "release"}\nenv = {GREETING = "hello"}\nartifacts = ["plugins/*/out/*.clap"]\n'
+    }
+    makefile = (
+        "one:\n\tfalse\ntwo:\n\tmkdir -p $(OUT) other; $(CXX) -shared -fPIC -o $(OUT)/Tiny.clap tiny.cpp\n"
+        "\tcp $(OUT)/Tiny.clap other/Other.clap; echo $(KIND) $$GREETING\n"
+    )
+    files = {"plugins/tiny/Makefile": makefile, "plugins/tiny/tiny.cpp": clap_with_make()["tiny.cpp"]}
+
+    [made], log = built(shop, job(repository(tmp_path / "it", {**files, **recipe}), "clap"))
+
+    assert made.file_name == "Tiny.clap"
+    assert "\nrelease hello\n" in log
 
 
 def test_flags_reach_cmake_and_project_data(shop: Workshop, tmp_path: Path) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from adapters.runner import agent
 from adapters.runner.addresses import is_public
 from adapters.runner.agent import Assignment
 from adapters.runner.collecting import collect, pack
 from adapters.runner.failures import BuildFailed
 from adapters.runner.logs import Log
+from adapters.runner.recipes import RECIPE, Recipe, read_recipe
+from adapters.runner.sandbox import Sandbox
 from adapters.runner.service import Service
 from tests.runner.projects import MANIFEST
 
@@ -178,3 +183,29 @@ def test_a_runner_gives_up_when_nobody_has_answered_for_as_long_as_its_lease_is(
     beating.start()
     beating.join(30)
     assert (held.lost, held.stop()) == (True, True)
+
+
+def test_a_runner_without_any_isolation_starts_only_when_that_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("adapters.runner.agent.probe", lambda *_: Sandbox(linux=False))
+    monkeypatch.setattr("adapters.runner.agent.signal.signal", lambda *_: None)
+    monkeypatch.setattr("adapters.runner.agent._serve", lambda *_: None)
+    monkeypatch.setattr("adapters.runner.agent._take", lambda _: True)
+    command = ["--url", "http://127.0.0.1:1", "--work-dir", str(tmp_path / "room")]
+    assert agent.run(command) == 2
+    assert "--allow-unisolated" in capsys.readouterr().err
+    assert agent.run([*command, "--allow-unisolated"]) == 0
+
+
+def test_the_recipes_of_the_documentation_can_be_followed_and_name_every_key_there_is(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "builds.md").read_text()
+    named: set[str] = set()
+    for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
+        (tmp_path / RECIPE).write_text(block)
+        recipe = read_recipe(tmp_path)
+        assert recipe is not None
+        named |= {each.name for each in fields(Recipe) if getattr(recipe, each.name) != getattr(Recipe(), each.name)}
+    assert named == {each.name for each in fields(Recipe)}
+    for framework in ("DPF", "JUCE", "LV2", "CLAP"):
+        assert re.search(rf"```toml\n# [^\n]*{framework}", text), framework
