@@ -46,8 +46,9 @@ def show_categories(*, as_json: bool) -> int:
         sys.stdout.buffer.write(msgspec.json.encode(catalogue()) + b"\n")
         return 0
     table = Table(box=None, padding=(0, 2), header_style="dim")
+    # A name that is broken into lines cannot be copied.
     for heading in ("Category", "For", "Tags"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "Category")
     for template in catalogue():
         table.add_row(template.category, template.use_case, ", ".join(template.tags))
     Console().print(table)

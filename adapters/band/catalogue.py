@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib import resources
 
@@ -39,7 +40,16 @@ def find(category: str, among: Sequence[Template] | None = None) -> Template:
     for template in catalogue() if among is None else among:
         if plain(template.category) == wanted:
             return template
-    raise UnknownCategory(f"There is no category {category!r}. `ledgerline generate --list` shows what there is.")
+    raise UnknownCategory(
+        f"There is no category {category!r}.{_meant(wanted)} `ledgerline generate --list` shows what there is."
+    )
+
+
+def _meant(wanted: str) -> str:
+    """Which category somebody may have had in mind, as a sentence."""
+    known = {plain(template.category): template.category for template in catalogue()}
+    near = get_close_matches(wanted[:80], known, n=1, cutoff=0.7)
+    return f" Did you mean {known[near[0]]!r}?" if near else ""
 
 
 def brief_of(

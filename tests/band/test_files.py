@@ -249,8 +249,10 @@ def test_categories_are_found_whatever_the_dash_and_the_case(name: str) -> None:
 
 
 def test_a_category_that_is_none_is_said_so() -> None:
-    with pytest.raises(UnknownCategory, match=r"Polka.*--list"):
+    with pytest.raises(UnknownCategory, match=r"Polka – Happy/Loud'\. `.*--list"):
         find("Polka – Happy/Loud")
+    with pytest.raises(UnknownCategory, match=r"mean 'LoFi – Melodic/Calm'\?"):
+        find("lofi - melodic calm")
 
 
 def test_everything_that_is_wanted_is_written(tmp_path: Path) -> None:
@@ -326,7 +328,12 @@ def test_every_option_of_the_command_writes_its_file(
 def test_the_list_of_categories_is_an_option_and_says_everything(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert commands()["generate"].main(["--list", "--json"], standalone_mode=False) == 0
     listed = json.loads(capfdbinary.readouterr().out)
-    assert [each["category"] for each in listed] == [template.category for template in catalogue()]
+    names = [template.category for template in catalogue()]
+    assert [each["category"] for each in listed] == names
+    assert commands()["generate"].main(["--list"], standalone_mode=False) == 0
+    shown = capfdbinary.readouterr().out.decode()
+    # In a terminal of 80 columns, too, none is broken into lines.
+    assert all(name in shown for name in names)
 
 
 @pytest.mark.parametrize(
