@@ -10,8 +10,7 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
-from typing import IO, Literal, NamedTuple, TypeVar
+from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 from adapters.catalogue.ern import Message, duration, written
 from adapters.catalogue.words import inert
@@ -19,7 +18,7 @@ from adapters.provides import provides
 from adapters.storage.settings import Uploads
 from adapters.storage.uploads import HEAD_BYTES, Limits, NotAudio, Room, sniff_audio, within
 from commands.catalogue.settings import Releases
-from commands.ports import Blobs
+from commands.ports import Blobs, Stat
 from domain.catalogue.releases import Artwork, Audio, NotAnImage
 
 PIECE_BYTES = 512 * 1024
@@ -68,25 +67,49 @@ class Media:
             await self._blobs.put_stream(key, pieces(file), content_type=content_type, size_max=size + 1)
         return kind(object_key=key, sha256=sha256, size=size, **found._asdict())
 
-    async def package(self, message: Message, folder: str) -> IO[bytes]:
-        """A delivery as one ZIP: audio, artwork, the metadata as CSV and as ERN; it is gone when it is closed."""
-        with ExitStack() as opened:
-            to = opened.enter_context(tempfile.TemporaryFile(prefix="ledgerline-"))
-            # Audio and pictures are as small as they get.
-            with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as packed:
-                packed.writestr(f"{folder}/{folder}.xml", written(message))
-                packed.writestr(f"{folder}/metadata.csv", metadata(message))
-                if message.artwork is not None:
-                    await self._pack(packed, f"{folder}/{message.artwork_filename}", message.artwork.object_key)
-                for track in message.tracks:
-                    if track.audio is not None:
-                        await self._pack(packed, f"{folder}/{track.filename}", track.audio.object_key)
-            opened.pop_all()
-        return to
+    async def package(self, message: Message, folder: str) -> AsyncIterator[bytes]:
+        """A delivery as one ZIP, made as it is read: audio, artwork, the metadata as CSV and as ERN.
 
-    async def _pack(self, packed: zipfile.ZipFile, name: str, key: str) -> None:
-        async with self._blobs.fetch(key) as path:
-            await asyncio.to_thread(packed.write, path, name)
+        Raises NotFound before the first byte where an object is not there any more.
+        """
+        named: list[tuple[str, Artwork | Audio | None]] = [(message.artwork_filename, message.artwork)]
+        named += [(track.filename, track.audio) for track in message.tracks]
+        kept = [(name, await self._blobs.stat(each.object_key)) for name, each in named if each is not None]
+        return self._packed(message, folder, kept)
+
+    async def _packed(self, message: Message, folder: str, kept: Sequence[tuple[str, Stat]]) -> AsyncIterator[bytes]:
+        to = _Ahead()
+        # Audio and pictures are as small as they get.
+        with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as packed:
+            packed.writestr(f"{folder}/{folder}.xml", written(message))
+            packed.writestr(f"{folder}/metadata.csv", metadata(message))
+            for name, found in kept:
+                about = zipfile.ZipInfo(f"{folder}/{name}", message.created_at.timetuple()[:6])
+                about.file_size, about.external_attr = found.size, 0o600 << 16
+                with packed.open(about, "w") as entry:
+                    async for piece in self._blobs.read(found):
+                        entry.write(piece)
+                        yield to.take()
+        yield to.take()
+
+
+class _Ahead(io.RawIOBase):
+    """What was packed and not sent yet: nothing of it can be gone back to."""
+
+    def __init__(self) -> None:
+        self._packed = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._packed += data
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = bytes(self._packed)
+        self._packed.clear()
+        return taken
 
 
 async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, convert, json
 from msgspec.structs import asdict
 
 from adapters.catalogue.ern import Message, Party, Track, party_id, sequence, written
-from adapters.catalogue.media import filenames, pieces
+from adapters.catalogue.media import filenames
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, one, paged
@@ -391,14 +391,10 @@ async def get_release_package(
     parties = Party(party_id=sender_id, name=sender_name), Party(party_id=recipient_id, name=recipient_name)
     message = await _message(ports, asker, release_id, *parties, with_files=True)
     folder = re.sub(r"[^0-9A-Za-z-]", "", message.details.upc or "") or release_id
-    packed = await ports.media.package(message, folder)
     return Stream(
-        pieces(packed),
+        await ports.media.package(message, folder),
         media_type="application/zip",
-        headers={
-            "content-length": str(packed.tell()),
-            "content-disposition": f'attachment; filename="{folder}.zip"',
-        },
+        headers={"content-disposition": f'attachment; filename="{folder}.zip"'},
     )
 
 

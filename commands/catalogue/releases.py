@@ -14,6 +14,7 @@ from domain.catalogue.accounts import accounts
 from domain.catalogue.codes import find_isrc
 from domain.catalogue.releases import (
     DETAILS_BYTES_MAX,
+    HISTORY_BYTES_MAX,
     VERSIONS_MAX,
     Artwork,
     Audio,
@@ -29,6 +30,7 @@ from domain.catalogue.releases import (
     ReleaseTrack,
     ReleaseType,
     TooManyVersions,
+    TooMuchHistory,
     TooMuchRelease,
     releases,
 )
@@ -125,6 +127,9 @@ def change(wish: ChangeRelease, release: Release, now: datetime) -> list[Event]:
         return []
     if release.version >= VERSIONS_MAX:
         raise TooManyVersions(versions_max=VERSIONS_MAX)
+    history_bytes = (release.history_bytes or size_of(found)) + size_of(details)
+    if history_bytes > HISTORY_BYTES_MAX:
+        raise TooMuchHistory(bytes_max=HISTORY_BYTES_MAX)
     return [
         ReleaseChanged(
             release_id=wish.release_id,
@@ -132,6 +137,7 @@ def change(wish: ChangeRelease, release: Release, now: datetime) -> list[Event]:
             version=release.version + 1,
             details=details,
             changed_at=now,
+            history_bytes=history_bytes,
         )
     ]
 

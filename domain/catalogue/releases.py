@@ -15,6 +15,8 @@ from domain.objects import Kept, keeps, lets_go
 DETAILS_BYTES_MAX = 96 * 1024
 TRACKS_MAX = 200
 VERSIONS_MAX = 1_000
+#: What all versions of a release may hold together: whatever is done with it reads them all.
+HISTORY_BYTES_MAX = 8 * 1024 * 1024
 
 ReleaseType = Literal["single", "ep", "album", "compilation"]
 Explicit = Literal["explicit", "clean", "none"]
@@ -99,6 +101,8 @@ class ReleaseChanged(Event):
     version: int
     details: ReleaseDetails
     changed_at: datetime
+    #: What this version and those before it hold, as JSON; 0 where it was not counted.
+    history_bytes: int = 0
 
 
 class ReleaseArtworkKept(Event):
@@ -144,6 +148,7 @@ class Release(State):
     artwork: Artwork | None = None
     audio: dict[str, Audio] = field(default_factory=dict)
     account_id: str | None = None
+    history_bytes: int = 0
 
     def demand_track(self, isrc: str) -> None:
         """Refuse a recording that is not on the release: NoSuchReleaseTrack."""
@@ -157,7 +162,7 @@ def evolve(release: Release, event: Event) -> Release:  # noqa: PLR0911 - one fo
         case ReleaseDrafted():
             return Release(workspace_id=event.workspace_id, version=1, details=event.details)
         case ReleaseChanged():
-            return replace(release, version=event.version, details=event.details)
+            return replace(release, version=event.version, details=event.details, history_bytes=event.history_bytes)
         case ReleaseArtworkKept():
             return replace(release, artwork=event.artwork)
         case ReleaseAudioKept():
@@ -183,6 +188,10 @@ class TooMuchRelease(Invalid):
 
 class TooManyVersions(Conflict):
     """A release has {versions_max} versions at most. Draft another one."""
+
+
+class TooMuchHistory(Conflict):
+    """All versions of a release have {bytes_max} bytes of JSON together at most. Draft another one."""
 
 
 class NotAnImage(Invalid):

@@ -7,7 +7,9 @@ import io
 import struct
 import wave
 import zipfile
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 from zlib import crc32
@@ -17,14 +19,28 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.catalogue.ern import BadPartyId, Message, Party, Track, check_character, party_id, sequence, written
-from adapters.catalogue.media import metadata
+from adapters.catalogue.media import Media, metadata
 from adapters.catalogue.outlines import coarser
+from adapters.storage.blobs import NoSuchObject
+from commands.catalogue.releases import ChangeRelease, ReleaseChanges
 from domain.analyses.findings import Waveform
-from domain.catalogue.releases import Artwork, Audio, Credit, ReleaseDetails, ReleaseTrack
+from domain.catalogue.releases import (
+    HISTORY_BYTES_MAX,
+    Artwork,
+    Audio,
+    Credit,
+    ReleaseChanged,
+    ReleaseDetails,
+    ReleaseDrafted,
+    ReleaseTrack,
+    TooMuchHistory,
+)
 from domain.catalogue.validation import RULES, Finding, Recording, validate
+from domain.keeping import size_of
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, sign_in
 from tests.journeys.kit import Stack, eventually
+from tests.spec import NOW, given
 
 TODAY = date(2026, 11, 28)
 ISRC, OTHER = "USXXX1234567", "USXXX1234568"
@@ -285,6 +301,71 @@ def test_the_metadata_of_a_delivery_is_a_table_that_no_spreadsheet_computes() ->
 
     assert (row["isrc"], row["title"], row["duration"], row["release"]) == (ISRC, "Song Name", "PT3M7S", "'=1+1")
     assert row["credits"] == "Artist Name (MainArtist); A. Writer (Composer)"
+
+
+class Objects:
+    """A store whose objects are read piece by piece, and nothing else."""
+
+    def __init__(self, sizes: dict[str, int]) -> None:
+        self.sizes = sizes
+        self.read_bytes = 0
+
+    async def stat(self, key: str) -> Any:
+        if key not in self.sizes:
+            raise NoSuchObject
+        return SimpleNamespace(key=key, size=self.sizes[key])
+
+    async def read(self, found: Any) -> AsyncIterator[bytes]:
+        for at in range(0, found.size, PIECE):
+            piece = found.key.encode().ljust(PIECE, b".")[: found.size - at]
+            self.read_bytes += len(piece)
+            yield piece
+
+
+PIECE = 64 * 1024
+
+
+async def test_a_package_is_made_as_it_is_read_and_nothing_of_it_is_kept() -> None:
+    audio = Audio(object_key="one", sha256="ab" * 32, size=10 * PIECE + 1, format="wav")
+    other = replace(audio, object_key="two")
+    cover = Artwork(object_key="cover", sha256="ab" * 32, size=3, format="png", width=3000, height=3000)
+    delivery = message(
+        artwork=cover, artwork_filename="cover.png",
+        tracks=tuple(Track(said=TRACK, recording=RECORDING, audio=each, filename=f"{each.object_key}.wav")
+                     for each in (audio, other)),
+    )  # fmt: skip
+    objects = Objects({"cover": 3, "one": audio.size, "two": audio.size})
+    store: Any = objects
+    media = Media(store, places=1, artwork_size_max=1, audio_size_max=1)
+    taken, ahead = bytearray(), 0
+    async for piece in await media.package(delivery, "folder"):
+        taken += piece
+        ahead = max(ahead, objects.read_bytes - len(taken))
+    assert ahead <= 0, "what is read is sent before more is read"
+    with zipfile.ZipFile(io.BytesIO(taken)) as packed:
+        assert packed.testzip() is None
+        names = ["folder.xml", "metadata.csv", "cover.png", "one.wav", "two.wav"]
+        assert packed.namelist() == [f"folder/{each}" for each in names]
+        assert [each.file_size for each in packed.infolist()[2:]] == [3, audio.size, audio.size]
+        assert packed.read("folder/two.wav").startswith(b"two...")
+    del objects.sizes["two"]
+    with pytest.raises(NoSuchObject):
+        await media.package(delivery, "folder")
+
+
+def test_all_versions_of_a_release_together_have_a_limit() -> None:
+    wish = ChangeRelease(release_id="r1", workspace_id="w1", changes=ReleaseChanges(genre="Rock"))
+    drafted = ReleaseDrafted(release_id="r1", workspace_id="w1", details=DETAILS, drafted_at=NOW)
+    rock = replace(DETAILS, genre="Rock")
+    changed = ReleaseChanged(
+        release_id="r1", workspace_id="w1", version=2, details=rock, changed_at=NOW,
+        history_bytes=size_of(DETAILS) + size_of(rock),
+    )  # fmt: skip
+    given(drafted).when(wish).then(changed)
+    much = replace(changed, details=DETAILS, history_bytes=HISTORY_BYTES_MAX - size_of(rock))
+    given(drafted, much).when(wish).then(replace(changed, version=3, history_bytes=HISTORY_BYTES_MAX))
+    more = replace(much, history_bytes=much.history_bytes + 1)
+    given(drafted, more).when(wish).refused(TooMuchHistory, bytes_max=HISTORY_BYTES_MAX)
 
 
 # --- over HTTP --------------------------------------------------------------------------------------------------------
