@@ -49,7 +49,7 @@ asyncapi: $(STAMP) ## Hold /asyncapi.json to the parser of AsyncAPI, which npm i
 drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/restore_drill.py
 
-tour: $(STAMP) ## Type the tour of README.md as it is written, against a running stack
+tour: $(STAMP) ## Type the tours of README.md and docs/builds.md as they are written, against a running stack
 	@nice -n 5 $(BIN)/pytest -q -n0 tests/journeys/readme.py
 
 lock: $(STAMP) ## Write requirements.lock again from pyproject.toml

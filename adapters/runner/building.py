@@ -238,7 +238,7 @@ class _Run:
         self.reports.step("validating")
         checker = _checker(found.format, self.shop.sandbox)
         if checker is None:
-            return "skipped", f"this runner has no check for {found.format}"
+            return "skipped", _LACKING.get(found.format, f"there is no check for {found.format}")
         place = self._inside(found.path)
         folder = PurePosixPath(place).parent
         # A copy, because the user of builds may not be let to where this program lies.
@@ -284,6 +284,13 @@ class _Checker:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
+
+
+#: What a runner would need to check a format.
+_LACKING = {
+    "lv2": "this runner has no lv2info (lilv-utils) to read it with",
+    "vst3": "this runner has no pedalboard to load it with",
+}
 
 
 def _checker(kind: str, sandbox: Sandbox) -> _Checker | None:

@@ -92,8 +92,8 @@ def _vocabulary(bundle: Path) -> str:
         return ""
     files = [*map(str, Path("/usr/lib/lv2").glob("*.lv2/*.ttl")), *map(str, bundle.glob("*.ttl"))]
     told = subprocess.run(["sord_validate", *files], check=False, capture_output=True, text=True)  # noqa: S603, S607
-    last = (told.stdout + told.stderr).strip().splitlines()[-1:]
-    return f" (sord_validate: {last[0][:200]})" if last else ""
+    counted = [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Found ")]
+    return f" (sord_validate: {counted[-1][:200]})" if counted else ""
 
 
 def vst3(path: str) -> str:

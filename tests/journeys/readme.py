@@ -1,19 +1,28 @@
-"""README.md as it is written: every block of its tour in order, in one shell, against a running stack.
+"""README.md and docs/builds.md as they are written: every block of a tour in order, in one shell.
 
 `make tour` runs this, and not the suite: the text sleeps for as long as a person would wait.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from adapters.identity.vault import Vault
+from adapters.log.settings import Sealing
+from api.builds.runners import registration_token
+from domain.ledger import PUBLIC
+from tests.builds.test_journey import Runner
 from tests.journeys.kit import ROOT, Stack
+from tests.runner.test_building import missing
 
 README = (ROOT / "README.md").read_text()
 #: Where the text says that the service is, with `make up`.
@@ -34,6 +43,20 @@ def place(tmp_path: Path) -> Path:
     for name in ("tests", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
+
+
+@pytest.fixture
+def runner(stack: Stack) -> Iterator[Runner]:
+    """A runner for everybody, as `up` starts one."""
+    vault = Vault(stack.settings[Sealing].secret_key.reveal().encode())
+    token = registration_token(vault, PUBLIC, int(time.time()) + 600)
+    room = Path("/var/tmp", f"ledgerline-tour-{os.getpid()}")
+    room.mkdir(mode=0o711)
+    made = Runner(stack.url, token, room)
+    yield made
+    made.stop()
+    shutil.rmtree(room)
+    made.log.unlink()
 
 
 def typed(text: str, place: Path, stack: Stack) -> str:
@@ -62,3 +85,22 @@ def test_the_tour_of_the_readme_goes_as_it_is_written_and_again(stack: Stack, pl
     beat = httpx.get(f"{stack.url}/api/beats/{found[2]}", headers={"X-API-Key": found[1]}, timeout=30).json()
     assert beat["data"]["name"] if "data" in beat else beat["name"]
     assert '"status": "completed"' in typed(tour, place, stack)
+
+
+@pytest.mark.skipif(bool(missing), reason=f"this machine lacks {', '.join(missing)}")
+def test_the_first_build_of_the_documentation_goes_as_it_is_written(stack: Stack, place: Path, runner: Runner) -> None:
+    text = (ROOT / "docs" / "builds.md").read_text()
+    [block] = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    asked = ["bash", "-eu", "-c", TELLING + block.replace(ADDRESS, stack.url)]
+    done = subprocess.run(asked, cwd=place, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    statuses = set(re.findall(r"^status (\d+)$", done.stderr, re.MULTILINE))
+    assert statuses <= {"200", "201"}, f"{statuses}\n{done.stdout[-2000:]}"
+    for expected in (
+        '"status":"success"',
+        '"file_name": "gain.clap"',
+        '"validation": "passed"',
+        "gain.clap\n",
+        '{"valid":true}',
+    ):
+        assert expected in done.stdout, f"{expected} is not in {done.stdout[-4000:]}"
