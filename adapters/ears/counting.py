@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from adapters.ears.beats import PARTS, folded, moved, places, rotations
 from adapters.ears.metre import METRES, Metre, bar_odds, beats_in, metre_of
 from adapters.ears.network import WEIGHTS, trained
+from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import Pulse
 from adapters.ears.trace import Trace
 
@@ -37,6 +38,8 @@ BASS_APART, ODDS_APART = 0.5, 0.7
 #: A network of places knows one from this likelihood on; a stroke of the bass has this share of the strong ones; and
 #: clearly more beats have one when they are so many times as many.
 KNOWN, STROKE, CLEARLY = 0.6, 0.25, 1.5
+#: Metres whose beats are three eighths; the registers of attacks among the signals; and a usual beat.
+THREES, REGISTERS, USUAL_SECONDS = (6, 9, 12), 5, 0.5
 #: Chances below this count as this.
 SLIGHT = 1e-3
 
@@ -57,6 +60,7 @@ class Reading(NamedTuple):
 EVIDENCE = (
     "place, songs", "place, grooves", "as followed", "half a beat later", "metre, songs", "metre, grooves", "of two",
     "of three", "of five", "of six", "of nine", "of twelve", "all beats", "first beats", "harmony",
+    "threes, even", "threes, slow",
 )  # fmt: skip
 
 
@@ -127,9 +131,9 @@ def readings(
     if not len(turned):
         return [], {}
     placed = [places(trained(name), turned) for name in ("phase", "phase_wide")]
-    counted = [
-        index for index, number in enumerate(METRES) if number != 7 and max(c[index] for c in chances) >= METRE_MIN
-    ]
+    profile = folded(heard.signals, beats)[:, :REGISTERS].sum(axis=1)
+    slow = float(np.log2(np.median(np.diff(beats)) / FRAME_RATE / USUAL_SECONDS))
+    counted = _counted(chances)
     found: list[Reading] = []
     rows: dict[int, tuple[Times, Array]] = {}
     for place in _weighed(*placed):
@@ -141,12 +145,30 @@ def readings(
         known = (*(_log(one[place]) for one in placed), float(place == 0), float(place == PARTS // 2))
         for index in counted:
             kinds = (float(METRES[index] == number) for number in (2, 3, 5, 6, 9, 12))
+            in_threes = float(METRES[index] in THREES)
             named = (_log(chances[0][index]), _log(chances[1][index]), *kinds)
+            feel = in_threes * _even(profile, place), in_threes * slow
             length = beats_in(METRES[index])
             for first in range(length if len(row) >= 2 * length else 0):
-                evidence = (*known, *named, *_bars(odds, changes[min(length, 4)], first, length))
+                evidence = (*known, *named, *_bars(odds, changes[min(length, 4)], first, length), *feel)
                 found.append(Reading(place, index, first, evidence))
     return found, rows
+
+
+def _counted(chances: tuple[Array, Array]) -> list[int]:
+    """Which of the METRES are weighed: what in threes looks like six may be the triplets of four, and of twelve."""
+    likely = {number for index, number in enumerate(METRES) if max(c[index] for c in chances) >= METRE_MIN}
+    likely |= {4, 6, 12} if likely & {6, 12} else set()
+    return [index for index, number in enumerate(METRES) if number != 7 and number in likely]
+
+
+def _even(profile: Array, place: int) -> float:
+    """The logarithm of how strong the second third of a beat is beside the last, which alone a shuffle has."""
+    second, last = (
+        float(profile[[(place + part) % (2 * PARTS), (place + part + PARTS) % (2 * PARTS)]].sum())
+        for part in (PARTS // 3, 2 * PARTS // 3)
+    )
+    return float(np.log((second + 0.1) / (last + 0.1)))
 
 
 def _weighed(songs: Array, grooves: Array) -> list[int]:
@@ -164,7 +186,7 @@ def _bars(odds: Array, changes: Array, first: int, length: int) -> tuple[float, 
     begins = slice(first, None, length)
     by_beats, by_bars = odds.T
     all_beats = float((by_beats[begins].sum() - np.logaddexp(0.0, by_beats).sum()) / len(by_beats))
-    change = float((changes[begins, 0].mean() - changes[:, 0].mean()) / (changes[:, 0].std() + 0.02))
+    change = float((changes[begins].mean() - changes.mean()) / (changes.std() + 0.02))
     return all_beats, float(by_bars[begins].mean()), change
 
 

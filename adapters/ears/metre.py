@@ -26,6 +26,14 @@ OVERRULED = 0.6
 AROUND = 4
 #: Changes around a beat that the network of bars hears: the width in beats, and whether of all pitches (0) or the bass.
 CHANGES = ((2, 0), (2, 1), (3, 0), (4, 0), (4, 1))
+#: Widths in beats of the changes that are heard in what stands out, too, and of the chords whose root a bass may be.
+CLEAR, ROOTED = (1, 2, 4, 8), (2, 4)
+#: Semitones from C1 on that are the bass there.
+BASS = 24
+#: The same of what is struck, in all registers, on beats and between them: instruments enter and leave with bars.
+ENTRIES = (4, 8)
+#: Measures that the network of first beats knows: the rest is the network of bars' alone.
+PLAIN = 16
 #: What losing count costs, in the logarithm of a likelihood: less than once in a hundred beats.
 RECOUNT_COST = 6.0
 
@@ -81,15 +89,19 @@ def metre_features(heard: Pulse, period: float) -> Array:
     return gathered
 
 
-def beat_features(heard: Pulse, trace: Trace, beats: Times) -> Array:
-    """(beats, features) what sounds on each beat and on its neighbours, for beats given in frames."""
-    return _with_neighbours(_sounding_on(heard, trace, beats)[0], 0, len(beats))
+def beat_features(heard: Pulse, trace: Trace, beats: Times, *, plain: bool = False) -> Array:
+    """(beats, features) what sounds on each beat and on its neighbours, for beats given in frames.
+
+    `plain` is what the network of first beats knows, without what changes over several beats.
+    """
+    measured = _sounding_on(heard, trace, beats)[0]
+    return _with_neighbours(measured[:, :PLAIN] if plain else measured, 0, len(beats))
 
 
 def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[int, Array]]:
     """What sounds on each beat, set against the recording's mean, and how much changes there.
 
-    (beats, measures), with `AROUND` rows of nothing before and after; and by width (beats, 2) of all pitches and bass.
+    (beats, measures), with `AROUND` rows of nothing before and after; and by width (beats,) of all pitches.
     """
     signals = heard.signals
     last = len(signals) - 1
@@ -105,27 +117,47 @@ def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[
     length = following - beats
     on = strongest(beats, 0.12 * length)
     between = strongest(beats + 0.5 * length, 0.2 * length)
-    pitch = _pitch_between(trace, beats, following)
+    pitch = _pitch_between(trace.pitch, beats, following)
     low, all_pitches = pitch[:, :12], pitch[:, 12:]
-    widths = (2, 3, 4)
     changes = {
-        width: np.column_stack([changes_around(all_pitches, width), changes_around(low, width)]) for width in widths
+        width: np.column_stack([changes_around(all_pitches, width), changes_around(low, width)]) for width in (2, 3, 4)
     }
+    clear = _pitch_between(trace.salience, beats, following)
+    bass, notes = clear[:, :12], clear[:, 12:]
+    struck = np.log1p(np.column_stack([on, between]))
+    standard = (struck - struck.mean(axis=0)) / (struck.std(axis=0) + 0.1)
     parts = np.column_stack(
         [
-            np.log1p(on),
-            np.log1p(between),
+            struck,
             _novelty(all_pitches, 1),
             _novelty(low, 1),
             _novelty(all_pitches, 2),
             pitch[:, :12].sum(axis=1) / (pitch.sum(axis=1) + 1e-6),
             *(changes[width][:, column] for width, column in CHANGES),
+            *(changes_around(notes, width) for width in CLEAR),
+            *(changes_around(bass, width) for width in CLEAR),
+            *(rooted(bass, notes, width) for width in ROOTED),
+            *(entries_around(standard, width) for width in ENTRIES),
         ]
     )
     parts -= parts.mean(axis=0)
     parts /= parts.std(axis=0) + 0.05
-    padded: Array = np.pad(parts, ((AROUND, AROUND), (0, 0)))
-    return padded, changes
+    padded: Array = np.pad(parts, ((AROUND, AROUND), (0, 0))).astype(np.float32)
+    return padded, {width: change[:, 0] for width, change in changes.items()}
+
+
+def entries_around(struck: Array, width: int) -> Times:
+    """(beats,) how far (beats, n) strengths of `width` beats from each on are from those before; 0 at the ends."""
+    count = len(struck)
+    heap = np.zeros((count + 1, struck.shape[1]))
+    np.cumsum(struck, axis=0, dtype=np.float64, out=heap[1:])
+    at = np.arange(count)
+    first, last = np.maximum(at - width, 0), np.minimum(at + width, count)
+    before = (heap[at] - heap[first]) / np.maximum(at - first, 1)[:, None]
+    after = (heap[last] - heap[at]) / np.maximum(last - at, 1)[:, None]
+    distance: Times = np.linalg.norm(after - before, axis=1)
+    distance[:width] = distance[max(0, count - width + 1) :] = 0.0
+    return distance
 
 
 def _with_neighbours(padded: Array, first: int, last: int) -> Array:
@@ -150,10 +182,13 @@ def changes_around(pitch: Array, width: int) -> Array:
     return rounded
 
 
-def _pitch_between(trace: Trace, starts: Times, stops: Times) -> Array:
-    """(beats, 24) mean pitch classes of the bass (below C4) and of everything while each beat lasts."""
+def _pitch_between(pitch: NDArray[np.float16], starts: Times, stops: Times) -> Array:
+    """(beats, 24) mean pitch classes of the bass and of everything while each beat lasts.
+
+    Of (chords, 24) such strengths, or of (chords, semitones) from C1 on, of which the lowest `BASS` are the bass.
+    """
     means = np.zeros((len(starts), 24), np.float32)
-    chords = len(trace.pitch)
+    chords = len(pitch)
     if not chords:
         return means
     scale = CHORD_RATE / FRAME_RATE
@@ -162,11 +197,40 @@ def _pitch_between(trace: Trace, starts: Times, stops: Times) -> Array:
         # Chord i lasts from i - 1/2 to i + 1/2.
         begin, end = (np.clip(times[some] * scale + 0.5, 0, chords) for times in (starts, stops))
         low, high = int(begin.min()), min(chords, int(end.max()) + 1)
+        rows = pitch[low:high].astype(np.float64)
+        if rows.shape[1] != 24:
+            rows = np.hstack(
+                [rows[:, :BASS].reshape(len(rows), -1, 12).sum(axis=1), rows.reshape(len(rows), -1, 12).sum(axis=1)]
+            )
         heap = np.zeros((high - low + 1, 24))
-        np.cumsum(trace.pitch[low:high], axis=0, dtype=np.float64, out=heap[1:])
+        np.cumsum(rows, axis=0, out=heap[1:])
         total = _until(heap, end - low) - _until(heap, begin - low)
         means[some] = total / np.maximum((stops[some] - starts[some]) * scale, 1e-3)[:, None]
     return means
+
+
+def rooted(bass: Array, notes: Array, width: int) -> Times:
+    """(beats,) which part of the bass of each beat is the root of the triad that `width` beats from it on are."""
+    count = len(notes)
+    heap = np.zeros((count + 1, 12))
+    np.cumsum(notes + bass, axis=0, dtype=np.float64, out=heap[1:])
+    at = np.arange(count)
+    root = np.argmax((heap[np.minimum(at + width, count)] - heap[at]) @ TRIADS.T, axis=1) % 12
+    part: Times = bass[at, root] / (bass.sum(axis=1, dtype=np.float64) + 1e-6)
+    return part
+
+
+def _triads() -> Times:
+    """(24, 12) pitch classes of the major and the minor triads, of unit length."""
+    rows = np.zeros((24, 12))
+    for root in range(12):
+        for row, third in ((root, 4), (root + 12, 3)):
+            rows[row, [root, (root + third) % 12, (root + 7) % 12]] = 1.2, 1.0, 1.0
+    unit: Times = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+TRIADS = _triads()
 
 
 def _until(heap: Times, at: Times) -> Times:
@@ -230,10 +294,10 @@ def bar_odds(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[int,
     """What says that each beat (in frames) begins a bar.
 
     (beats, 2) logarithm of the odds to the network of first beats, and to that which knows wrong places and longer
-    changes as well; and by width in beats (beats, 2) how much harmony and bass change there.
+    changes as well; and by width in beats (beats,) how much all pitches change there.
     """
     sounding, changes = _sounding_on(heard, trace, beats)
-    measured = (sounding[:, : sounding.shape[1] - len(CHANGES)], sounding)
+    measured = (sounding[:, :PLAIN], sounding)
     odds = np.empty((len(beats), 2), np.float32)
     for column, name in enumerate(("downbeat", "bars")):
         network = trained(name)

@@ -15,7 +15,7 @@ from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, 
 from adapters.ears.certainty import log_odds
 from adapters.ears.counting import count, eighths_of_six
 from adapters.ears.grid import Grid, beats_of, fit_grid, together, usual_place
-from adapters.ears.metre import METRES, Metre, bar_margin, bar_positions, favoured, hear_metre, metre_chances
+from adapters.ears.metre import Metre, bar_margin, bar_positions, favoured, hear_metre, metre_chances
 from adapters.ears.onsets import onset_curve, onset_frames
 from adapters.ears.silence import audible, sounding
 from adapters.ears.spectrum import FRAME_RATE
@@ -184,10 +184,7 @@ def _counted(heard: Pulse, trace: Trace, row: Row) -> Counted:
     """The beats of a row where people tap them, counted in bars."""
     period, grid = row.period, row.grid
     metre, chances = hear_metre(heard, period), metre_chances(heard, period)
-    # The networks of metres name the metre, which a count by bars did not better on recordings (decision 0136).
-    named = np.array([number == metre.numerator for number in METRES])
-    counted = (chances[0] * named, chances[1] * named)
-    reading = None if metre.numerator == 7 else count(heard, trace, row.beats, counted)
+    reading = None if metre.numerator == 7 else count(heard, trace, row.beats, chances)
     if reading is None:
         beats = in_phase(heard.signals, row.beats)
         return Counted(_seconds(heard.curve, beats, grid), np.zeros(0), metre, metre_likely=metre.by_grooves)
@@ -197,7 +194,7 @@ def _counted(heard: Pulse, trace: Trace, row: Row) -> Counted:
     seconds = _seconds(heard.curve, beats, grid)
     inside = (seconds > -0.5 / FRAME_RATE) & (seconds <= (len(heard.curve) - 1) / FRAME_RATE)
     seconds, places = np.maximum(seconds[inside], 0.0), places[inside]
-    return Counted(seconds, seconds[places == 0], metre, margin, reading.likely, reading.metre_likely)
+    return Counted(seconds, seconds[places == 0], reading.metre, margin, reading.likely, reading.metre_likely)
 
 
 def _seconds(curve: Array, beats: Times, grid: Grid | None) -> Times:

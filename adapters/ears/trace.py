@@ -80,6 +80,7 @@ class Trace(Struct, frozen=True):
             strengths=self.strengths[frames],
             rms=self.rms[frames],
             pitch=self.pitch[span.first : span.last],
+            salience=self.salience[span.first : span.last],
             taps=self.taps[(self.taps >= span.seconds) & (self.taps <= end)] - span.seconds,
         )
 

@@ -199,7 +199,7 @@ def _case(piece: dict[str, Any]) -> Case | None:
         if found is not None:
             rotated, place = rotations(folded(heard.signals, followed)), found
         if piece["numerator"] != 7:
-            beats = beat_features(heard, trace, true)
+            beats = beat_features(heard, trace, true, plain=True)
             bars = piece["downbeats"] * FRAME_RATE
             first = np.abs(true[:, None] - bars).min(axis=1) < BEAT_NEAR * FRAME_RATE
     return Case(

@@ -7,7 +7,16 @@ import pytest
 
 from adapters.ears.beats import moved
 from adapters.ears.counting import EVIDENCE, count, readings, weights
-from adapters.ears.metre import METRES, bar_positions, beats_in, changes_around, favoured, metre_chances
+from adapters.ears.metre import (
+    METRES,
+    bar_positions,
+    beats_in,
+    changes_around,
+    entries_around,
+    favoured,
+    metre_chances,
+    rooted,
+)
 from adapters.ears.rhythm import row_at
 from adapters.ears.tempo import pulse
 from tests.ears.grooves import RATE, heard, played, rhythm_of
@@ -56,6 +65,48 @@ def test_bars_of_one_drop_begin_where_bass_and_harmony_change() -> None:
     end = bars * 240 / bpm - 0.1
     assert found(rhythm.beats, np.arange(0, end, 60 / bpm)) > 0.9
     assert found(rhythm.downbeats, np.arange(0, end, 240 / bpm)) > 0.8
+
+
+SHUFFLE = {"kick": "x.....x....x", "snare": "...x.....x..", "hat": "x.xx.xx.xx.x"}
+
+
+def blues(bpm: float, bars: int) -> Sound:
+    """(n,) a shuffle in four: the bass walks up from each root, sixths answer fifths in the chords."""
+    third = 20 / bpm
+    sound = played(SHUFFLE, bpm, bars * 12 * third, steps_per_beat=3)
+    for bar in range(bars):
+        root = 40 + (0, 0, 0, 0, 5, 5, 0, 0, 7, 5, 0, 7)[bar % 12]
+        for beat, rise in enumerate((0, 4, 7, 9)):
+            at = (12 * bar + 3 * beat) * third
+            for part in (0, 2):
+                add(sound, at + part * third, 1.2 * tone(root + rise, third, rate=RATE))
+            add(sound, at, 0.4 * tone(root + 12, 0.3, rate=RATE))
+            add(sound, at, 0.4 * tone(root + 19 + 2 * (beat % 2), 0.3, rate=RATE))
+    return sound
+
+
+def test_bars_of_a_shuffle_are_four_beats_and_begin_where_the_bass_has_the_root() -> None:
+    bpm, bars = 118.0, 16
+    rhythm = rhythm_of(blues(bpm, bars))
+    bar = 240 / bpm
+    assert rhythm.beats_per_bar == 4
+    assert found(rhythm.downbeats, np.arange(0, bars * bar - 0.1, bar)) > 0.8
+
+
+def test_the_root_of_a_chord_is_known_from_its_other_notes() -> None:
+    notes = np.zeros((8, 12), np.float32)
+    notes[:4, [0, 4, 7]], notes[4:, [5, 9, 0]] = 1.0, 1.0
+    bass = np.eye(12, dtype=np.float32)[[0, 4, 7, 9, 5, 9, 0, 2]]
+    assert list(rooted(bass, notes, 2)[[0, 1, 4, 5]].round(2)) == [1.0, 0.0, 1.0, 0.0]
+
+
+def test_who_enters_is_heard_at_the_beat_and_nobody_at_the_ends() -> None:
+    struck = np.ones((40, 6), np.float32)
+    struck[16:, 2] += 3.0
+    change = entries_around(struck, 4)
+    assert int(np.argmax(change)) == 16
+    assert change[16] >= 2 * change[14]
+    assert not np.concatenate([change[:4], change[-3:]]).any()
 
 
 def test_eighths_that_alternate_bass_drum_and_snare_drum_are_a_slow_six() -> None:
