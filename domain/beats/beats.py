@@ -71,7 +71,10 @@ class Remote(Value):
 
 
 class BeatCreated(Event):
-    """Somebody wants a beat of a category. What people may have written themselves is sealed."""
+    """Somebody wants a beat of a category. What people may have written about it themselves is sealed.
+
+    The words that it is found by (genre, style, mood, tags) are not, also where they are somebody's own.
+    """
 
     beat_id: str
     workspace_id: str

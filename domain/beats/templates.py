@@ -24,7 +24,10 @@ class Template(Value):
 
 
 class TemplateDefined(Event):
-    """A workspace has a template of its own, or has changed it. What people write in it is theirs, so it is sealed."""
+    """A workspace has a template of its own, or has changed it. What people write in it is theirs, so it is sealed.
+
+    The words that beats made of it are found by (genre, style, mood, tags) are not, also where they are somebody's own.
+    """
 
     template_id: str
     workspace_id: str

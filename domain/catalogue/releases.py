@@ -23,7 +23,7 @@ Explicit = Literal["explicit", "clean", "none"]
 
 
 class Credit(Value):
-    """Somebody who had a part in a recording."""
+    """Somebody who had a part in a recording. Like titles and artists it is told to the world, and lies unsealed."""
 
     name: str
     role: str

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, ClassVar
 
-from domain.kernel import Category, Event, NotFound, State
+from domain.kernel import Category, Event, NotFound, State, Upcasters, personal, personal_since_then
 
 
 class TitleResolved(Event):
     """Somebody has said which recording a title is; so it is for all reports to come."""
 
+    schema_version: ClassVar[int] = 2
+    upcasters: ClassVar[Upcasters] = {1: personal_since_then("artist", "title")}
+
     title_id: str
     workspace_id: str
-    artist: str
-    title: str
+    artist: Annotated[str, personal("workspace_id")]
+    title: Annotated[str, personal("workspace_id")]
     isrc: str
     resolved_at: datetime
 

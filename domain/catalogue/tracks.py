@@ -15,7 +15,7 @@ METADATA_BYTES_MAX = 16 * 1024
 
 
 class Details(Value):
-    """What people say about a recording."""
+    """What people say about a recording. It is there to be told to the world, and lies unsealed."""
 
     title: str
     artist: str

@@ -75,7 +75,7 @@ def test_no_personal_field_and_no_digest_of_one_is_among_the_particulars(name: s
     assert not hidden & shown.keys()
     assert not [field for field in shown if field.endswith("digest")]
     for field in hidden:
-        assert f"the {field}" not in str(shown)
+        assert not re.search(rf"\bthe {field}\b", str(shown))
     msgspec.json.encode(shown)
 
 

@@ -22,6 +22,7 @@ import structlog
 
 from adapters.catalogue.books import Books
 from adapters.catalogue.importing import Importer
+from adapters.catalogue.plays import Plays
 from adapters.readmodels.projector import Projector
 from adapters.readmodels.views import Progress, Reads
 from adapters.stream.bus import Bus
@@ -97,10 +98,26 @@ async def reads(url: str, tracks: int, days: int) -> None:
             year = await books.series(W, isrc(number * 97 % tracks), 365)
             series.append((perf_counter() - begin) * 1000)
             assert len(year) == min(365, days)
+        plays = Plays(Reads(log, pool, Progress(bus)), books)
+        asked: dict[str, list[float]] = {"30 days": [], "a year": [], "the best of 30 days": []}
+        for number in range(5):
+            until_day = last - timedelta(days=number)
+            for name, length in (("30 days", 30), ("a year", 365)):
+                begin = perf_counter()
+                told = await plays.days(W, until_day - timedelta(days=2 * length - 1), until_day)
+                asked[name].append((perf_counter() - begin) * 1000)
+                assert told
+            begin = perf_counter()
+            since = until_day - timedelta(days=29)
+            best = await plays.best(W, "track", since - timedelta(days=30), since, until_day, limit=10)
+            asked["the best of 30 days"].append((perf_counter() - begin) * 1000)
+            assert len(best) == 10
     print(f"{tracks:,} tracks, {days:,} days, {tracks * days:,} rows")
     say("the overview of a day that was not asked for before", median(overviews[1:31]), "ms", goal="< 20")
     say("the overview of a day again", median(again), "ms", goal="< 20")
     say("a year of one track, median", median(series), "ms", goal="< 20")
+    for name, taken in asked.items():
+        say(f"plays of all tracks beside those before: {name}", median(taken), "ms")
 
 
 def fill(url: str, tracks: int, days: int) -> None:
