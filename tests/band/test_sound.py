@@ -71,6 +71,23 @@ def test_modulation_and_saturation_stay_below_half_the_rate(hertz: float) -> Non
     assert alias < tone - 60
 
 
+#: What sounds beside its harmonics on purpose: breath, bars and bells, a stiff string, a bass against itself.
+BESIDE_HARMONICS = {"bell", "choir", "choir lead", "flute", "glass", "piano", "reese"}
+
+
+@pytest.mark.parametrize("name", sorted(PATCHES.keys() - BESIDE_HARMONICS))
+def test_no_instrument_aliases_however_high_bright_and_driven(name: str) -> None:
+    low = name in {"808", "sub", "saw bass", "square bass", "fm bass", "rumble", "upright"}
+    # Pitches whose harmonics do not fold onto one another: the rate is no multiple of them, nor nearly.
+    for pitch in (50, 57) if low else (86, 95):
+        sound = Instrument(name, drive=0.9, brightness=0.8).play(tone(pitch, 1.2, 0.9)).sum(axis=0)[8000:44_000]
+        spectrum = np.abs(np.fft.rfft(sound.astype(np.float64) * signal.windows.kaiser(len(sound), 24)))
+        harmonics = np.fft.rfftfreq(len(sound), 1 / RATE) / waves.frequency(pitch)
+        # What folds lands anywhere, so also between the low harmonics, where detuned voices are close together.
+        between = (np.abs(harmonics - np.round(harmonics)) > 0.2) & (harmonics < 8) & (harmonics > 0.5)
+        assert decibels(spectrum[between].max()) < decibels(spectrum.max()) - 60, pitch
+
+
 @pytest.mark.parametrize("pitch", [40, 52, 64, 76, 88])
 def test_strings_and_bars_are_in_tune(pitch: int) -> None:
     hertz = waves.frequency(pitch)
