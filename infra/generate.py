@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from rich.console import Console
@@ -14,11 +14,13 @@ from rich.table import Table
 
 from adapters.band.catalogue import UnknownCategory, brief_of, catalogue, find
 from adapters.band.compose import UnplayableBrief
-from adapters.band.engine import Made, Wanted, make
 from adapters.band.genres import UnknownGenre
-from adapters.band.render import STEMS
 from adapters.band.theory import UnknownKey
 from infra.cli import complain
+
+# What plays takes a second to be loaded, so it is not until something is to be played.
+if TYPE_CHECKING:
+    from adapters.band.engine import Made
 
 FORMATS = (".wav", ".mp3", ".flac")
 
@@ -97,6 +99,8 @@ def _asked_for_twice(request: Request) -> Path | None:
     single = (request.out, request.midi, request.score, request.cover, request.preview)
     wanted = [path for path in single if path is not None]
     if request.stems is not None:
+        from adapters.band.render import STEMS
+
         wanted += [request.stems / f"{name}.wav" for name in (*STEMS, "mix")]
     seen: set[str] = set()
     for path in wanted:
@@ -108,8 +112,11 @@ def _asked_for_twice(request: Request) -> Path | None:
 
 
 def _make(request: Request) -> Made:
+    template = find(request.category)
+    from adapters.band.engine import Wanted, make
+
     brief = brief_of(
-        find(request.category),
+        template,
         seed=request.seed,
         take=request.take,
         bpm=request.bpm,
