@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,11 @@ from adapters.runner.sandbox import NOT_STARTED, PATH, Limits, Rooms, Sandbox, d
 
 CHECKS = Path(__file__).with_name("checks.py")
 CHECK_SECONDS = 60.0
-#: How many lines at the end of a failed step's log are looked at for a reason, where no error was recognised.
 FOUND_INSTEAD_MAX = 8
+#: How codesign, notarytool, signtool and osslsigncode begin to say why; what follows is less and less about that.
+REFUSAL = re.compile(
+    r"(?i)\b(?:error|fail(?:ed|ure)|cannot|could not|denied|invalid|unauthorized|not supported)\b.*\w+ \w"
+)
 
 
 @dataclass(frozen=True)
@@ -210,8 +214,9 @@ class _Run:
                 told = printed.take(1 << 18)
                 self.log.write(told)
                 if status:
-                    last = [one for one in told.decode(errors="replace").splitlines() if one.strip()][-1:]
-                    reason = printed.first_error or (last[0] if last else f"the tool ended with status {status}")
+                    lines = [one.strip() for one in told.decode(errors="replace").splitlines() if one.strip()]
+                    telling = [one for one in lines if REFUSAL.search(one)] or lines[-1:]
+                    reason = telling[0] if telling else f"the tool ended with status {status}"
                     raise BuildFailed("signing_failed", f"{each.file_name} could not be signed: {reason[:300]}")
         return True
 

@@ -185,12 +185,16 @@ def _submodules(source: Source, git: Git, top: Path, token_for: Callable[[str], 
         if depth >= SUBMODULE_DEPTH_MAX:
             raise BuildFailed("fetch_failed", "The submodules are nested too deeply.")
         git(folder, "submodule", "--quiet", "init", local=local)
-        for name, url in _listed(git, folder, local=local):
+        for name, written in _listed(git, folder, local=local):
             seen += 1
             if seen > SUBMODULES_MAX:
                 raise BuildFailed("fetch_failed", f"There are more than {SUBMODULES_MAX} submodules.")
+            url = over_https(written)
             near = git.outside.local(url) if local else None
             options = () if near else tuple(pinned(url, git.outside))
+            if url != written:
+                git(folder, "config", "--local", f"submodule.{name}.url", url, local=local)
+                git.log.say(f"The submodule {name} is fetched from {url}")
             env = {} if near else _credentials_of(source, url, git, token_for)
             path = git(folder, "config", "-f", ".gitmodules", f"submodule.{name}.path", local=local).strip()
             update = ("submodule", "--quiet", "update", "--checkout", "--force", "--", path)
@@ -199,6 +203,24 @@ def _submodules(source: Source, git: Git, top: Path, token_for: Callable[[str], 
             if not inner.resolve().is_relative_to(top.resolve()):
                 raise BuildFailed("source_refused", "A submodule lies outside the repository.")
             open_ends.append((inner, depth + 1))
+
+
+def over_https(url: str) -> str:
+    """Where a repository is that is read by SSH, by git's own protocol or by HTTP where it was written down.
+
+    Developers write down what they push to; a runner has no key, and public repositories are at the same place.
+    """
+    for pattern in _ELSEWHERE:
+        if found := pattern.fullmatch(url):
+            return f"https://{found[1]}/{found[2]}"
+    return url
+
+
+_ELSEWHERE = (
+    re.compile(r"[A-Za-z0-9_.-]+@([A-Za-z0-9.-]+):(?!/)(.+)"),
+    re.compile(r"ssh://(?:[A-Za-z0-9_.-]+@)?([A-Za-z0-9.-]+)(?::[0-9]+)?/(.+)"),
+    re.compile(r"git://([A-Za-z0-9.-]+)/(.+)"),
+)
 
 
 def _listed(git: Git, folder: Path, *, local: bool) -> Iterator[tuple[str, str]]:

@@ -24,8 +24,8 @@ import pytest
 from tests.builds.test_journey import Runner, over
 from tests.builds.test_over_http import BUILDS, asked, project_of
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import Stack
-from tests.runner.projects import git, repository
+from tests.journeys.kit import ROOT, Stack
+from tests.runner.projects import commit, git, repository
 
 GAIN = Path(__file__).with_name("gain")
 TOOLS = (
@@ -234,3 +234,46 @@ def test_plug_ins_that_others_wrote_build_as_they_are(
     assert not failed
     kind, name = min(theirs.expected)
     assert len(downloaded(developer, build, artifacts[kind, name])) == artifacts[kind, name]["file_size"]
+
+
+#: As the documentation has it.
+SIGNED = """build = ["x86_64-w64-mingw32-g++-posix -shared -static -o Tiny.vst3 tiny.cpp"]
+validate = "none"
+sign = [
+  'osslsigncode sign -pkcs12 certificate.p12 -pass "$SIGNING_PASSWORD" -in "$ARTIFACT" -out "$ARTIFACT.new"',
+  'mv "$ARTIFACT.new" "$ARTIFACT"',
+]
+"""
+
+
+def test_a_plug_in_for_windows_is_signed_by_a_tool_that_is_really_used_for_that(
+    developer: Visitor, runner: Runner, tmp_path: Path
+) -> None:
+    install("g++-mingw-w64-x86-64-posix", "openssl", "osslsigncode")
+    assert SIGNED.partition("sign = ")[2] in (ROOT / "docs" / "builds.md").read_text()
+    request = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=Ada")
+    purpose = ("-addext", "extendedKeyUsage=codeSigning")
+    run("openssl", *request, *purpose, "-keyout", "key.pem", "-out", "cert.pem", folder=tmp_path)
+    files = {"ledgerline-build.toml": SIGNED, "tiny.cpp": 'extern "C" int GetPluginFactory() { return 0; }\n'}
+    place = repository(tmp_path / "tiny", files)
+    key = ("-inkey", "key.pem", "-in", "cert.pem", "-passout", "pass:horse")
+    run("openssl", "pkcs12", "-export", *key, "-out", str(place / "certificate.p12"), folder=tmp_path)
+    commit(place, {})
+    project_id = project_of(developer, place)
+    secret = f"/functions/v1/projects/{project_id}/secrets/SIGNING_PASSWORD"
+
+    def ended() -> dict[str, Any]:
+        return over(developer, asked(developer, project_id, formats=["vst3"])["id"], BUILD_SECONDS_MAX)
+
+    developer.request("PUT", secret, json={"value": "wrong"})
+    failed = ended()
+    assert (failed["status"], failed["error_code"]) == ("failed", "signing_failed")
+    assert "certificate.p12 (Wrong password?)" in failed["error_message"]
+    developer.request("PUT", secret, json={"value": "horse"})
+    build = ended()
+    [artifact] = developer.get(f"{BUILDS}/{build['id']}/artifacts").json()["artifacts"]
+    assert (artifact["file_name"], artifact["is_signed"]) == ("Tiny.vst3", True)
+    (tmp_path / "Tiny.vst3").write_bytes(downloaded(developer, build, artifact))
+    assert "Signature verification: ok" in run(
+        "osslsigncode", "verify", "-CAfile", "cert.pem", "-in", "Tiny.vst3", folder=tmp_path
+    )

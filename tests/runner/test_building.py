@@ -18,7 +18,7 @@ import pytest
 from adapters.runner.addresses import Outside
 from adapters.runner.building import Job, Made, Workshop
 from adapters.runner.failures import BuildFailed, Cancelled
-from adapters.runner.fetching import Checkout, Git, Source, fetch
+from adapters.runner.fetching import Checkout, Git, Source, fetch, over_https
 from adapters.runner.logs import Log
 from adapters.runner.sandbox import Rooms, Sandbox
 from tests.builds.little_github import LittleGithub
@@ -454,6 +454,35 @@ def test_a_submodule_outside_the_allowed_folders_is_refused(shop: Workshop, tmp_
     assert refused(narrow, job(place, "clap")).code == "source_refused"
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("git@github.com:juce-framework/JUCE.git", "https://github.com/juce-framework/JUCE.git"),
+        ("ssh://git@example.org:2222/ada/x", "https://example.org/ada/x"),
+        ("git://git.example.org/ada/x.git", "https://git.example.org/ada/x.git"),
+        ("https://example.org/ada/x", "https://example.org/ada/x"),
+        ("../x", "../x"),
+        ("/srv/it@home:x", "/srv/it@home:x"),
+        ("ext::sh -c touch% /tmp/owned", "ext::sh -c touch% /tmp/owned"),
+        ("-o@host:x", "https://host/x"),
+    ],
+)
+def test_submodules_that_are_written_for_their_developers_are_read_over_https(written: str, read: str) -> None:
+    assert over_https(written) == read
+
+
+def test_a_submodule_over_ssh_is_no_way_to_private_addresses(shop: Workshop, tmp_path: Path) -> None:
+    repository(tmp_path / "code", {"a": ""})
+    place = repository(tmp_path / "it", clap_with_cmake())
+    git(place, "submodule", "--quiet", "add", "../code", "code")
+    git(place, "config", "-f", ".gitmodules", "submodule.code.url", "git@localhost:ada/code.git")
+    commit(place, {})
+
+    problem = refused(shop, job(place, "clap"))
+
+    assert (problem.code, problem.sentence) == ("source_refused", "localhost is not a public address.")
+
+
 def test_a_repository_that_is_too_large_is_refused_while_it_is_fetched(shop: Workshop, tmp_path: Path) -> None:
     place = repository(tmp_path / "it", {"a": ""})
     (place / "big").write_bytes(os.urandom(12 << 20))
@@ -484,12 +513,14 @@ def test_signing_steps_alone_get_the_secrets_and_their_failure_is_the_reason(sho
     assert signed.path.read_bytes().endswith(b"signed")
     assert "signed with ***" in text
     assert "secret-of-the-project" not in text
-    failing = {"ledgerline-build.toml": 'sign = ["echo the certificate has expired >&2; exit 3"]\n'}
+    # As osslsigncode says it.
+    why = "Failed to parse PKCS#12 file: c.p12 (Wrong password?)"
+    failing = {"ledgerline-build.toml": f"sign = [\"echo Signing; echo '{why}' >&2; echo Failed; exit 255\"]\n"}
     problem = refused(
         shop, job(repository(tmp_path / "two", {**clap_with_make(), **failing}), "clap", secrets={"KEY": "x"})
     )
     assert problem.code == "signing_failed"
-    assert "the certificate has expired" in problem.sentence
+    assert problem.sentence == f"Tiny.clap could not be signed: {why}"
 
 
 def test_a_strict_recipe_refuses_what_does_not_load(shop: Workshop, tmp_path: Path) -> None:
@@ -575,7 +606,9 @@ def test_a_private_repository_is_fetched_with_a_token_that_is_left_nowhere(shop:
         github.close()
 
 
-def test_private_submodules_of_the_same_owner_are_fetched_with_a_token_for_each(shop: Workshop, tmp_path: Path) -> None:
+def test_private_submodules_of_the_same_owner_are_fetched_with_a_token_for_each(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "root"
     for name in ("ada/deep", "eve/theirs", "ada/notes", "ada/my-plugin"):
         repository(root / name, {"a": name})
@@ -586,11 +619,15 @@ def test_private_submodules_of_the_same_owner_are_fetched_with_a_token_for_each(
         git(root / to, "config", "-f", ".gitmodules", f"submodule.{name}.url", url)
         commit(root / to, {})
 
-    add("ada/notes", "ada/deep", "../deep")
+    add("ada/notes", "ada/deep", "git@github.com:ada/deep")
     add("ada/my-plugin", "ada/notes", "../notes")
     add("ada/my-plugin", "eve/theirs", "../../eve/theirs")
     github = LittleGithub(root)
     shop = replace(shop, outside=Outside(frozenset({github.host})))
+    # What is written for SSH; this GitHub has no certificate.
+    monkeypatch.setattr(
+        "adapters.runner.fetching.over_https", lambda url: url.replace("git@github.com:", f"{github.url}/")
+    )
     github.tokens |= {"ghs_mine": ["my-plugin"], "ghs_notes": ["notes"], "ghs_deep": ["deep"], "ghs_x": ["theirs"]}
     source = Source(f"{github.url}/ada/my-plugin", "main", token="ghs_mine")
     asked: list[str] = []
