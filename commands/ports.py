@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
@@ -135,6 +136,24 @@ class Blobs(Protocol):
         self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
     ) -> str:
         """A link that downloads an object for some time, as this type and disposition whatever was stored with it."""
+
+
+#: A file goes into the store in pieces of this size.
+PIECE_BYTES = 1024 * 1024
+
+
+async def pieces(path: Path) -> AsyncIterator[bytes]:
+    """A file piece by piece, as `put_stream` takes it; it is open only while a piece is read."""
+    offset = 0
+    while piece := await asyncio.to_thread(_piece, path, offset):
+        offset += len(piece)
+        yield piece
+
+
+def _piece(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(PIECE_BYTES)
 
 
 class Letter(Value):

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
+from commands.kernel import Reaction, reacts_to
 from commands.ports import Blobs
 from domain.keeping import EARLIEST
 from domain.kernel import Value
@@ -44,6 +45,14 @@ def sweeps(name: str) -> Callable[[Callable[[Any, datetime], Awaitable[int]]], S
         return SWEEPS[name]
 
     return register
+
+
+def once_more(reaction: Reaction, name: str) -> Reaction:
+    """Forget a workspace once more when nothing can be on its way to it: what came meanwhile, nobody names."""
+    register = reacts_to(
+        *reaction.kinds, name=name, queue=reaction.queue, due=lambda forgotten: forgotten.stragglers_until
+    )
+    return register(reaction.handler)
 
 
 async def delete_below(blobs: Blobs, prefix: str) -> None:

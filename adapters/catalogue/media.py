@@ -10,6 +10,7 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 from adapters.catalogue.ern import Message, duration, written
@@ -18,10 +19,9 @@ from adapters.provides import provides
 from adapters.storage.settings import Uploads
 from adapters.storage.uploads import HEAD_BYTES, Limits, NotAudio, Room, sniff_audio, within
 from commands.catalogue.settings import Releases
-from commands.ports import Blobs, Stat
+from commands.ports import Blobs, Stat, pieces
 from domain.catalogue.releases import Artwork, Audio, NotAnImage
 
-PIECE_BYTES = 512 * 1024
 MEDIA = {"jpeg": "image/jpeg", "png": "image/png"}
 
 
@@ -54,17 +54,17 @@ class Media:
         holder: str,
         prefix: str,
     ) -> Kind:
-        with tempfile.TemporaryFile(prefix="ledgerline-") as file:
-            digest = hashlib.sha256()
-            async with self._room.place(body, holder) as placed:
-                async for chunk in within(limits, placed):
-                    digest.update(chunk)
-                    file.write(chunk)
-            size, sha256 = file.tell(), digest.hexdigest()
-            file.seek(0)
-            found = await asyncio.to_thread(look, file)
+        with tempfile.TemporaryDirectory(prefix="ledgerline-") as directory:
+            path, digest = Path(directory) / "received", hashlib.sha256()
+            with path.open("wb") as file:
+                async with self._room.place(body, holder) as placed:
+                    async for chunk in within(limits, placed):
+                        digest.update(chunk)
+                        file.write(chunk)
+                size, sha256 = file.tell(), digest.hexdigest()
+            found = await asyncio.to_thread(_looked_at, path, look)
             key, content_type = f"{prefix}{sha256}", MEDIA.get(found.format, "application/octet-stream")
-            await self._blobs.put_stream(key, pieces(file), content_type=content_type, size_max=size + 1)
+            await self._blobs.put_stream(key, pieces(path), content_type=content_type, size_max=size + 1)
         return kind(object_key=key, sha256=sha256, size=size, **found._asdict())
 
     async def package(self, message: Message, folder: str) -> AsyncIterator[bytes]:
@@ -93,6 +93,11 @@ class Media:
         yield to.take()
 
 
+def _looked_at(path: Path, look: Callable[[IO[bytes]], _Image | _Sound]) -> _Image | _Sound:
+    with path.open("rb") as file:
+        return look(file)
+
+
 class _Ahead(io.RawIOBase):
     """What was packed and not sent yet: nothing of it can be gone back to."""
 
@@ -110,14 +115,6 @@ class _Ahead(io.RawIOBase):
         taken = bytes(self._packed)
         self._packed.clear()
         return taken
-
-
-async def pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """A file piece by piece, from its beginning; it is closed behind the last."""
-    with file:
-        file.seek(0)
-        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-            yield piece
 
 
 COLUMNS = (

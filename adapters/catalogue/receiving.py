@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import hashlib
 import tempfile
@@ -21,10 +20,9 @@ from adapters.storage.settings import Uploads
 from adapters.storage.uploads import FilePart, Limits, Room, read_upload, within
 from adapters.threads import Turns
 from commands.catalogue.settings import Imports
-from commands.ports import Blobs
+from commands.ports import Blobs, pieces
 from domain.kernel import Value
 
-PIECE_BYTES = 512 * 1024
 #: Reports that are looked at side by side, each of another workspace: a large one takes a thread for half a minute.
 LOOKERS = 4
 
@@ -121,16 +119,10 @@ class Receiving:
         """Keep what may be kept of a report."""
         await self._blobs.put_stream(
             key,
-            _pieces(received.path),
+            pieces(received.path),
             content_type="application/octet-stream",
             size_max=received.path.stat().st_size + 1,
         )
-
-
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-            yield piece
 
 
 def _looked_at(

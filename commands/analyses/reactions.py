@@ -25,7 +25,7 @@ from commands.analyses.ports import Ports
 from commands.analyses.settings import Listening
 from commands.kernel import Queue, reacts_to
 from commands.settings import Files
-from commands.sweeping import delete_below
+from commands.sweeping import delete_below, once_more
 from domain.analyses import keys
 from domain.analyses.analyses import (
     Analysis,
@@ -219,10 +219,7 @@ async def forget_objects(recorded: Recorded, ports: Ports) -> None:
         await delete_below(ports.blobs, keys.reports(analysis_id))
 
 
-@reacts_to(WorkspaceForgotten, name="forget-late-objects", due=lambda forgotten: forgotten.stragglers_until)
-async def forget_late_objects(recorded: Recorded, ports: Ports) -> None:
-    """The same once more, for what somebody stored who died before they looked."""
-    await forget_objects.handler(recorded, ports)
+forget_late_objects = once_more(forget_objects, "forget-late-objects")
 
 
 def _kept_until(event: UploadOffered) -> datetime:

@@ -37,7 +37,8 @@ from commands.beats.ports import Declined, NotTaken, Outcome, PlayedTrack, Ports
 from commands.beats.settings import Generation
 from commands.beats.tasks import AcceptTask, BeginSubmission, NoteAsked, NoteRefusal
 from commands.kernel import Queue, derived_id, reacts_to
-from commands.sweeping import delete_below
+from commands.ports import pieces
+from commands.sweeping import delete_below, once_more
 from domain.analyses.findings import Detail, Unreadable
 from domain.beats import keys
 from domain.beats.beats import (
@@ -74,7 +75,6 @@ WANTED_SECONDS = 1.0
 #: Ten minutes of the widest stem, and more.
 FILE_BYTES_MAX = 512 * 1024 * 1024
 WAV_BYTES_MAX = 2 * 1024**3
-READ_BYTES = 1024 * 1024
 #: Points of the outline of a wave.
 PEAKS = 1000
 
@@ -196,23 +196,10 @@ async def _store(
     for each in played.files:
         key = keys.file(event.workspace_id, event.beat_id, version_id, played.title, each.ending)
         stored = await ports.blobs.put_stream(
-            key, _chunks(folder / each.name), content_type=each.content_type, size_max=FILE_BYTES_MAX
+            key, pieces(folder / each.name), content_type=each.content_type, size_max=FILE_BYTES_MAX
         )
         files.append(StoredFile(kind=each.kind, object_key=key, content_type=each.content_type, size=stored.size))
     return tuple(files)
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    offset = 0
-    while chunk := await asyncio.to_thread(_piece, path, offset):
-        offset += len(chunk)
-        yield chunk
-
-
-def _piece(path: Path, offset: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(READ_BYTES)
 
 
 async def _is_forgotten(workspace_id: str, ports: Ports) -> bool:
@@ -227,10 +214,7 @@ async def forget_beats(recorded: Recorded, ports: Ports) -> None:
     await delete_below(ports.blobs, keys.of_workspace(event.workspace_id))
 
 
-@reacts_to(WorkspaceForgotten, name="forget-late-beats", due=lambda forgotten: forgotten.stragglers_until)
-async def forget_late_beats(recorded: Recorded, ports: Ports) -> None:
-    """The same once more, for what somebody stored who died before they looked."""
-    await forget_beats.handler(recorded, ports)
+forget_late_beats = once_more(forget_beats, "forget-late-beats")
 
 
 # --- a provider elsewhere ---------------------------------------------------------------------------------------------
@@ -488,7 +472,7 @@ async def _copied(
         key = keys.file(
             event.workspace_id, event.beat_id, version.version_id, f"beat-{version.number}", known[content_type]
         )
-        stored = await ports.blobs.put_stream(key, _chunks(path), content_type=content_type, size_max=size_max)
+        stored = await ports.blobs.put_stream(key, pieces(path), content_type=content_type, size_max=size_max)
     return StoredFile(kind=kind, object_key=key, content_type=content_type, size=stored.size)
 
 
@@ -673,7 +657,7 @@ async def render_stems(recorded: Recorded, ports: Ports) -> None:
             title = f"{_title_of(version)}-{name}"
             key = keys.file(event.workspace_id, event.beat_id, event.version_id, title, ".wav")
             stored = await ports.blobs.put_stream(
-                key, _chunks(folder / f"{name}.wav"), content_type="audio/wav", size_max=FILE_BYTES_MAX
+                key, pieces(folder / f"{name}.wav"), content_type="audio/wav", size_max=FILE_BYTES_MAX
             )
             stems.append(Stem(name=name, object_key=key, content_type="audio/wav", size=stored.size))
     done = StoreStems(beat_id=event.beat_id, version_id=event.version_id, stems=tuple(stems))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -27,7 +26,8 @@ from commands.builds.builds import (
 from commands.builds.ports import Chunk, NotDone, NotNow, Place, PlugIn, Ports, RunLook
 from commands.builds.workflows import NoteDispatch, NoteRun, NoteRunAsked
 from commands.kernel import Queue, derived_id, reacts_to
-from commands.sweeping import delete_below
+from commands.ports import pieces
+from commands.sweeping import delete_below, once_more
 from domain.builds import keys
 from domain.builds.builds import (
     Build,
@@ -183,12 +183,7 @@ async def forget_builds(recorded: Recorded, ports: Ports) -> None:
     await ports.jobs.forget(event.workspace_id)
 
 
-@reacts_to(
-    WorkspaceForgotten, name="forget-late-builds", queue=BUILDS, due=lambda forgotten: forgotten.stragglers_until
-)
-async def forget_late_builds(recorded: Recorded, ports: Ports) -> None:
-    """The same once more, for artifacts and logs that were on their way."""
-    await forget_builds.handler(recorded, ports)
+forget_late_builds = once_more(forget_builds, "forget-late-builds")
 
 
 # --- builds that GitHub makes -----------------------------------------------------------------------------------------
@@ -201,7 +196,6 @@ GITHUB, FENCE = "github", 1
 WAIT_FACTOR, WAIT_MAX = 1.5, timedelta(seconds=60)
 LOG_BYTES_MAX = 8 << 20
 FOUND_INSTEAD_MAX = 8
-READ_BYTES = 1 << 20
 NOT_CONNECTED = "GitHub is not connected any more, or the source is not there. Connect it and ask for the build again."
 NEVER_STARTED = (
     "GitHub took the workflow, but no machine there has begun it. Look whether its jobs name machines that exist, "
@@ -428,7 +422,7 @@ async def _store(build_id: str, build: Build, plug_in: PlugIn, ports: Ports, con
     key = keys.artifact(build.workspace_id, build_id, artifact_id, plug_in.file_name)
     if artifact_id in build.artifacts:
         return
-    await ports.blobs.put_stream(key, _pieces(plug_in.path), content_type=plug_in.content_type, size_max=plug_in.size)
+    await ports.blobs.put_stream(key, pieces(plug_in.path), content_type=plug_in.content_type, size_max=plug_in.size)
     stored = StoreArtifact(
         build_id=build_id,
         artifact_id=artifact_id,
@@ -443,19 +437,6 @@ async def _store(build_id: str, build: Build, plug_in: PlugIn, ports: Ports, con
         validation_detail="what comes from GitHub is not loaded here",
     )
     await ports.execute(stored, context)
-
-
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    offset = 0
-    while piece := await asyncio.to_thread(_piece, path, offset):
-        offset += len(piece)
-        yield piece
-
-
-def _piece(path: Path, offset: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(READ_BYTES)
 
 
 async def _run_goes_on(recorded: Recorded, ports: Ports, problem: str) -> None:

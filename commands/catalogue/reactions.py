@@ -15,7 +15,7 @@ from commands.catalogue.ports import Paused, Ports, Refused, Sent, TablesFailed
 from commands.catalogue.tables import AskPush, BeginPush, EndPush
 from commands.catalogue.uploads import ExpireUpload
 from commands.kernel import Queue, derived_id, reacts_to
-from commands.sweeping import delete_below
+from commands.sweeping import delete_below, once_more
 from domain.catalogue import releases
 from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
 from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
@@ -125,10 +125,7 @@ async def forget_catalogue(recorded: Recorded, ports: Ports) -> None:
     await ports.cookies.forget(workspace_id)
 
 
-@reacts_to(WorkspaceForgotten, name="forget-late-catalogue", due=lambda forgotten: forgotten.stragglers_until)
-async def forget_late_catalogue(recorded: Recorded, ports: Ports) -> None:
-    """The same once more, for reports, artwork and audio that were on their way."""
-    await forget_catalogue.handler(recorded, ports)
+forget_late_catalogue = once_more(forget_catalogue, "forget-late-catalogue")
 
 
 @reacts_to(UploadSessionStarted, UploadStepReported, name="expire-upload", due=lambda event: event.expires_at)
