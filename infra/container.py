@@ -73,9 +73,11 @@ def _maker(kind: type) -> Callable[..., Any] | None:
 
 
 def _is_closable(made: Any) -> bool:
-    """Whether it has a `close` of its own: one that takes something closes something else, a build or a ticket."""
+    """Whether it has a `close` of its own: one that has to be given something closes something else, as a build."""
     close = getattr(made, "close", None)
-    return close is not None and not inspect.signature(close).parameters
+    return close is not None and all(
+        each.default is not inspect.Parameter.empty for each in inspect.signature(close).parameters.values()
+    )
 
 
 def _needs(make: Callable[..., Any]) -> dict[str, type]:

@@ -1,9 +1,11 @@
-"""`ledgerline import`, `rebuild-catalogue` and `rewrap-profiles`: files into the books, again, and keys for cookies."""
+"""`ledgerline import`, `rebuild-catalogue`, `use-profile`, `rewrap-profiles`: reports and cookies."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
+from uuid import uuid4
 
 import click
 from msgspec import json
@@ -11,6 +13,8 @@ from msgspec import json
 from domain.sections import variable
 from infra.cli import AFile, as_json, command, data_dir
 from infra.running import settings_for
+
+PURPOSE_LENGTH_MAX = 200
 
 
 @command("import")
@@ -71,6 +75,60 @@ def rebuild_catalogue(workspace: str | None, anyway: bool, as_json: bool, data_d
 
     with runner() as loop:
         return 0 if loop.run(rebuild()) else 1
+
+
+@command("use-profile")
+@click.argument("profile", type=click.IntRange(1, 2**63 - 1))
+@click.option("--workspace", metavar="ID", required=True, help="Whose profile it is.")
+@click.option("--for", "purpose", metavar="TEXT", required=True, help="What for; the workspace's audit says so.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="A new file that only you can read.")
+@data_dir
+def use_profile(profile: int, workspace: str, purpose: str, out: Path | None, data_dir: Path | None) -> None:
+    """Give out the cookies of a browser profile, as they were imported, to what acts with them on this machine.
+
+    That they were used, and what for, is in the audit of the workspace before they are given out.
+    """
+    settings = settings_for("use-profile", data_dir=data_dir)
+    from adapters.catalogue.cookies import SealedCookies
+    from commands.catalogue.browser_profiles import UseBrowserProfile
+    from commands.kernel import Execute
+    from domain.catalogue.browser_profiles import EncryptionNotConfigured
+    from domain.keeping import is_text
+    from domain.kernel import Refusal
+    from domain.ledger import Context
+    from infra.cli.roles import runner
+    from infra.container import container
+
+    if not (0 < len(purpose) <= PURPOSE_LENGTH_MAX and is_text(purpose) and is_text(workspace)):
+        raise click.UsageError(f"--for takes a text of {PURPOSE_LENGTH_MAX} characters at most, --workspace an id.")
+
+    async def use() -> bytes:
+        context = Context(workspace_id=workspace, actor="operator", correlation_id=uuid4())
+        wish = UseBrowserProfile(profile_id=profile, workspace_id=workspace, use_id=str(uuid4()), purpose=purpose)
+        async with container(settings) as here:
+            jar = await here.get(SealedCookies)
+            if not jar.is_configured:
+                raise EncryptionNotConfigured(retry_after_seconds=0)
+            await (await here.get(Execute))(wish, context)
+            return await jar.open(workspace, profile)
+
+    try:
+        with runner() as loop:
+            cookies = loop.run(use())
+    except EncryptionNotConfigured as problem:
+        raise click.ClickException(
+            f"{variable('browser_profile_keys')} does not list the key that these cookies are sealed with."
+        ) from problem
+    except Refusal as refusal:
+        raise click.ClickException(refusal.sentence) from refusal
+    if out is None:
+        click.echo(cookies)
+        return
+    try:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(cookies)
+    except OSError as problem:
+        raise click.ClickException(f"{out} cannot be written: {problem.strerror}.") from problem
 
 
 @command("rewrap-profiles")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -306,3 +308,40 @@ def test_the_command_wraps_every_key_anew_so_that_the_old_master_key_can_go(data
     assert "Traceback" not in lost.stderr
     assert "LEDGERLINE_BROWSER_PROFILE_KEYS" in lost.stderr
     assert asyncio.run(kept({"new": new}, profile_id)) == b"mine"
+
+
+def test_whoever_runs_the_machine_is_given_the_cookies_once_the_audit_says_so(stack: Stack, tmp_path: Path) -> None:
+    keys = Secret(f"k1:{a_key()}")
+
+    def use(profile: int, workspace: str, *more: str, keys: Secret = keys) -> subprocess.CompletedProcess[str]:
+        settings = stack.settings.changed(browser_profile_keys=keys)
+        command = [sys.executable, "-m", "infra.cli", "use-profile", str(profile), "--workspace", workspace, *more]
+        return subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **settings.environment()},
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+    with stack.door(browser_profile_keys=keys) as url, httpx.Client(base_url=url, timeout=30) as http:
+        ada, other = sign_in(http), sign_in(http)
+        profile = ada.post(IMPORT, PROFILE).json()["profile_id"]
+        told = use(profile, ada.workspace_id, "--for", "upload of a release")
+        assert (told.returncode, json.loads(told.stdout or "null")) == (0, PROFILE["cookies"]), told.stderr
+        file = tmp_path / "cookies.json"
+        assert use(profile, ada.workspace_id, "--for", "again", "--out", str(file)).returncode == 0
+        assert json.loads(file.read_text()) == PROFILE["cookies"]
+        assert file.stat().st_mode & 0o777 == 0o600
+        refused = {
+            "another's": use(profile, other.workspace_id, "--for", "theft"),
+            "a file that is there": use(profile, ada.workspace_id, "--for", "twice", "--out", str(file)),
+            "no purpose": use(profile, ada.workspace_id, "--for", ""),
+            "another key": use(profile, ada.workspace_id, "--for", "x", keys=Secret(f"k2:{a_key()}")),
+            "no key": use(profile, ada.workspace_id, "--for", "x", keys=Secret("")),
+        }
+        for what, ended in refused.items():
+            assert ended.returncode != 0, what
+            assert "Traceback" not in ended.stderr, what
+            assert "sp_dc" not in ended.stdout + ended.stderr, what
+        used = ada.get("/v1/audit-events?action=browser_profile.used").json()
+        assert [each["metadata"]["purpose"] for each in used][::-1][:2] == ["upload of a release", "again"]
+        assert {each["actor"] for each in used} == {"operator"}
+        assert other.get("/v1/audit-events?action=browser_profile.used").json() == []

@@ -10,9 +10,11 @@ from typing import Protocol
 import pytest
 
 from adapters import provides as registry
+from adapters.postgres.retrying import Pool
 from adapters.provides import provides
-from infra.container import Container, NothingProvides
+from infra.container import Container, NothingProvides, container
 from infra.settings import Settings
+from tests.journeys.kit import Stack
 
 closed: list[str] = []
 
@@ -122,6 +124,13 @@ async def test_a_dataclass_is_filled_by_type_with_parts_that_are_made_once_and_c
         assert closed == []
 
     assert closed == ["pump", "well"]
+
+
+async def test_what_may_be_told_how_long_it_has_to_close_is_closed_too(stack: Stack) -> None:
+    async with container(stack.settings) as here:
+        pool = await here.get(Pool)
+        assert not pool.closed
+    assert pool.closed
 
 
 async def test_what_closes_something_else_is_left_alone() -> None:
