@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -177,6 +178,11 @@ def build(assignment: Assignment, shop: Workshop) -> None:
             "error_code": "runner_failed",
             "error_message": f"The runner failed: {problem}"[:2000],
         }
+    except Exception as problem:  # noqa: BLE001 - what nobody has thought of in one source ends no other build
+        traceback.print_exc()
+        log.say(f"Failed: {type(problem).__name__}")
+        said = "The runner met something in this source that nobody has thought of, and wrote down what it was."
+        told = {"status": "failed", "error_code": "runner_failed", "error_message": said}
     log.close()
     assignment.over.set()
     for thread in beside:

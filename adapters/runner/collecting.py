@@ -24,6 +24,10 @@ HELPER = re.compile(
 )
 PLUGIN = re.compile(r"lv2:Plugin\b|<http://lv2plug\.in/ns/lv2core#Plugin>")
 BINARY = re.compile(r"lv2:binary\s*<([^>/\\]{1,200}?)(?:\.so|\.dll|\.dylib)>")
+#: What one part of a path is called: text, and nothing that another system takes for a way out of its folder.
+NAME = re.compile(r"[^\x00-\x1f\x7f\\\ud800-\udfff]+")
+#: What may be in a name here and not on Windows.
+FORBIDDEN = re.compile(r'^[. ]|[:*?"<>|]')
 ENTRIES_MAX = 200_000
 BUNDLE_FILES_MAX = 50_000
 BUNDLE_BYTES_MAX = 2 << 30
@@ -95,7 +99,7 @@ def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     for each in [path] if path.is_file() else sorted(_below(path)):
         if each.is_file() and not each.is_symlink():
-            digest.update(each.relative_to(path.parent).as_posix().encode())
+            digest.update(os.fsencode(each.relative_to(path.parent).as_posix()))
             with each.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -113,7 +117,7 @@ def _candidates(root: Path) -> Iterator[Found]:
     while open_ends:
         folder = open_ends.pop()
         try:
-            entries = sorted(os.scandir(folder), key=lambda each: each.name)
+            entries = sorted(filter(_is_named, os.scandir(folder)), key=lambda each: each.name)
         except OSError:
             continue
         for entry in entries:
@@ -133,6 +137,10 @@ def _candidates(root: Path) -> Iterator[Found]:
                 single = _single(path)
                 if single is not None:
                     yield single
+
+
+def _is_named(entry: os.DirEntry[str]) -> bool:
+    return bool(NAME.fullmatch(entry.name))
 
 
 def _bundle(path: Path) -> Found | None:
@@ -209,12 +217,14 @@ def _is_program(path: Path) -> bool:
 
 
 def unique(found: list[Found]) -> list[Found]:
-    """Every file name once: a standalone called like a bundle in another format keeps its own."""
+    """Every file name once, and one that every system takes: a standalone called like a bundle in another format keeps
+    its own."""
     kept, names = [], set()
     for each in found:
-        name, number = each.file_name, 2
+        plain, bare = (FORBIDDEN.sub("-", text) for text in (each.file_name, each.name))
+        name, number = plain, 2
         while name in names:
-            name, number = f"{each.name}-{number}{each.file_name.removeprefix(each.name)}", number + 1
+            name, number = f"{bare}-{number}{plain.removeprefix(bare)}", number + 1
         names.add(name)
         kept.append(replace(each, file_name=name))
     return kept
@@ -236,6 +246,8 @@ def pack(found: Found, target: Path) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for each in _below(top):
             name = f"{found.file_name}/{each.relative_to(top).as_posix()}"
+            if not NAME.fullmatch(each.name):
+                raise _refused(found, f"{each.name!a} is no name of a file on other systems")
             status = each.lstat()
             count += 1
             total += status.st_size

@@ -235,7 +235,10 @@ def _listed(git: Git, folder: Path, *, local: bool) -> Iterator[tuple[str, str]]
 
 
 def _version_file(folder: Path) -> str | None:
+    """The first line of the file VERSION."""
     path = folder / "VERSION"
-    if path.is_symlink() or not path.is_file() or path.stat().st_size > VERSION_FILE_BYTES_MAX:
+    if path.is_symlink() or not path.is_file():
         return None
-    return path.read_text(errors="replace").strip() or None
+    with path.open("rb") as file:
+        begins = file.read(VERSION_FILE_BYTES_MAX).decode(errors="replace").replace("\0", "").strip()
+    return begins.partition("\n")[0].strip() or None

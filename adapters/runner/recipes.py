@@ -48,8 +48,10 @@ def read_recipe(source: Path) -> Recipe | None:
         raise _bad(f"it is longer than {RECIPE_BYTES_MAX} bytes")
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:  # what is no TOML, no text, or a number without end
         raise _bad(str(problem)) from None
+    except RecursionError:
+        raise _bad("it is nested too deeply") from None
     unknown = sorted(set(found) - {each.name for each in fields(Recipe)})
     if unknown:
         known = ", ".join(each.name for each in fields(Recipe))
@@ -83,7 +85,7 @@ def _table(name: str, value: Any) -> dict[str, str]:
         if isinstance(each, bool):
             made[key] = "ON" if each else "OFF"
         else:
-            made[key] = str(each) if isinstance(each, int) else _text(f"{name}.{key}", each)
+            made[key] = str(each) if isinstance(each, int) and abs(each) < 2**64 else _text(f"{name}.{key}", each)
     return made
 
 

@@ -154,7 +154,7 @@ def test_tags_submodules_and_the_version_file_come_along(shop: Workshop, tmp_pat
     repository(tmp_path / "code", {"tiny.cpp": code})
     asked = 'execute_process(COMMAND git describe --tags OUTPUT_VARIABLE it)\nmessage("it is ${it}")\n'
     files["CMakeLists.txt"] = files["CMakeLists.txt"].replace("tiny.cpp", "code/tiny.cpp") + asked
-    place = repository(tmp_path / "tiny", {**files, "VERSION": "4.5.6\n"})
+    place = repository(tmp_path / "tiny", {**files, "VERSION": "4.5.6\n" + "what changed\n" * 100})
     git(place, "submodule", "--quiet", "add", "../code", "code")
     commit(place, {})
     git(place, "tag", "v4.5.6")
@@ -223,6 +223,9 @@ def test_a_format_that_nothing_came_out_of_fails_and_says_what_did(shop: Worksho
         ('preset = "--help"', "preset"),
         ("not toml", "followed"),
         ('packages = ["no-such-package-anywhere"]', "no-such-package-anywhere"),
+        (f"targets = {'[' * 20_000}", "nested"),
+        (f"[defines]\nN = {'9' * 5000}", "digits"),
+        (f"[defines]\nN = 0x{'f' * 5000}", "defines.N"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_says_why(shop: Workshop, tmp_path: Path, recipe: str, word: str) -> None:

@@ -9,13 +9,15 @@ import threading
 import zipfile
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from adapters.runner import agent
 from adapters.runner.addresses import is_public
 from adapters.runner.agent import Assignment
-from adapters.runner.collecting import collect, pack
+from adapters.runner.collecting import collect, pack, unique
 from adapters.runner.failures import BuildFailed
 from adapters.runner.logs import Log
 from adapters.runner.recipes import RECIPE, Recipe, read_recipe
@@ -75,6 +77,13 @@ def test_the_same_plug_in_counts_once_and_another_of_its_name_gets_a_number(tmp_
     assert names(tmp_path / "stage") == [("clap", "Gain-2.clap"), ("clap", "Gain.clap")]
 
 
+def test_a_plug_in_is_called_what_every_system_can_call_it(tmp_path: Path) -> None:
+    for name in ("What?.clap", "What*.clap", "Tab\t.clap"):
+        put(tmp_path / name, LIBRARY + name.encode())
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff/Other.clap")), LIBRARY)
+    assert sorted(each.file_name for each in unique(collect([tmp_path]))) == ["What--2.clap", "What-.clap"]
+
+
 def test_a_bundle_is_packed_with_its_top_folder_its_modes_and_its_inner_links(tmp_path: Path) -> None:
     bundle = tmp_path / "Gain.vst3"
     put(bundle / "Contents/x86_64-linux/Gain.so", LIBRARY, 0o755)
@@ -110,6 +119,17 @@ def test_a_pipe_in_a_bundle_is_refused(tmp_path: Path) -> None:
     [found] = collect([tmp_path])
     with pytest.raises(BuildFailed):
         pack(found, tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize("name", [b"\xff.txt", b"..\\..\\evil", b"a\nb"])
+def test_a_name_that_is_none_elsewhere_is_refused(tmp_path: Path, name: bytes) -> None:
+    put(tmp_path / "Gain.vst3/Contents/x86_64-linux/Gain.so", LIBRARY)
+    Path(os.fsdecode(os.fsencode(tmp_path / "Gain.vst3/Contents") + b"/" + name)).write_text("x")
+    [found] = collect([tmp_path])
+    with pytest.raises(BuildFailed) as refused:
+        pack(found, tmp_path / "out.zip")
+    assert refused.value.code == "artifact_refused"
+    refused.value.sentence.encode()
 
 
 def whole(log: Log) -> bytes:
@@ -209,3 +229,22 @@ def test_the_recipes_of_the_documentation_can_be_followed_and_name_every_key_the
     assert named == {each.name for each in fields(Recipe)}
     for framework in ("DPF", "JUCE", "LV2", "CLAP"):
         assert re.search(rf"```toml\n# [^\n]*{framework}", text), framework
+
+
+def test_what_nobody_has_thought_of_fails_one_build_and_is_told() -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+
+    def ask(_: str, path: str, body: dict[str, object]) -> dict[str, object]:
+        told.append((path, body))
+        return {"cancel": False}
+
+    def surprised(*_: object) -> None:
+        raise LookupError
+
+    facts = {"job_id": "b-linux", "fence": 1, "heartbeat_seconds": 60, "log_offset": 0, "log_bytes_max": 0}
+    service, shop = (cast("Any", SimpleNamespace(**each)) for each in ({"ask": ask}, {"build": surprised}))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("adapters.runner.agent.job_of", lambda _: None)
+        agent.build(Assignment(service, facts, Log(), threading.Event()), shop)
+    [(path, body)] = told
+    assert (path, body["status"], body["error_code"]) == ("/jobs/b-linux/finish", "failed", "runner_failed")
