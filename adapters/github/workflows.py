@@ -28,6 +28,7 @@ LOG_BYTES_MAX = 64 << 20
 DOWNLOAD_SECONDS_MAX = 1200.0
 LOG_SECONDS_MAX = 60.0
 STEP_LENGTH_MAX = 60
+VERSION_FILE_BYTES_MAX = 256
 COMMIT = re.compile("[0-9a-f]{40}")
 #: What GitHub puts before every line of a log.
 _MOMENT = re.compile(rb"^\xef?\xbb?\xbf?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ", re.MULTILINE)
@@ -90,10 +91,11 @@ class GithubWorkflows(ports.Workflows):
 
     async def _version(self, place: Place, commit: str) -> str | None:
         status, answer = await self._ask(place, "GET", f"/contents/VERSION?ref={commit}")
-        if status != 200 or not isinstance(answer, dict) or not 0 < answer.get("size", 0) <= 256:
+        if status != 200 or not isinstance(answer, dict):
             return None
         try:
-            return base64.b64decode(str(answer.get("content"))).decode().strip() or None
+            begins = base64.b64decode(str(answer.get("content")))[:VERSION_FILE_BYTES_MAX]
+            return begins.decode(errors="replace").strip().partition("\n")[0].strip() or None
         except ValueError:
             return None
 

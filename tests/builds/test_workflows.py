@@ -558,7 +558,7 @@ async def test_the_job_that_failed_is_found_among_hundreds(studio: Studio) -> No
 
 async def test_the_version_of_a_source_at_github_is_that_of_its_tag_or_file(studio: Studio) -> None:
     actions = studio.github.actions
-    actions.version_file = "2.5.0\n"
+    actions.version_file = "2.5.0\n" + "what changed\n" * 100
     await studio.wish(wanted)
     assert studio.run.inputs["version_number"] == "2.5.0"
     actions.tags = {"v3.0.0": "b" * 40, "nightly": "b" * 40}
