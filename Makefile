@@ -43,7 +43,7 @@ asyncapi: $(STAMP) ## Hold /asyncapi.json to the parser of AsyncAPI, which npm i
 	@there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && \
 		npm install --silent --no-save --ignore-scripts --prefix "$$there" @asyncapi/parser@3.6.6 && \
 		$(BIN)/python -c 'import sys; from msgspec import json; from api.asyncapi import document; \
-			sys.stdout.buffer.write(json.encode(document("https://ledger.example")))' > "$$there/asyncapi.json" && \
+			sys.stdout.buffer.write(json.encode(document("https://ledger.example", "nats://ledger.example:4222")))' > "$$there/asyncapi.json" && \
 		node tests/asyncapi.mjs "$$there/node_modules" "$$there/asyncapi.json"
 
 drill: $(STAMP) ## Back up under load, restore into an empty place, and compare what both answer

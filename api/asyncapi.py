@@ -16,6 +16,7 @@ from litestar.params import FromPath
 from msgspec import json
 
 from adapters.published import CloudEvent, schema_path
+from adapters.subscribing.settings import NatsSubscribers
 from api.audit.feed import Feed
 from api.documents import JSON, Made, made, read
 from api.page import POLICY, shell, table, words
@@ -39,15 +40,16 @@ class NoSuchSchema(NotFound):
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the service is reached."""
+    """Where the service is reached, and NATS, where subscribers read there."""
 
     service: Service
+    subscribers: NatsSubscribers
 
 
 @get("/asyncapi.json", include_in_schema=False, sync_to_thread=False)
 def get_asyncapi(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """The published events and the ways they are sent, AsyncAPI 3.1."""
-    return read(request, _asyncapi(ports.service.url), JSON)
+    return read(request, _asyncapi(ports.service.url, ports.subscribers.nats_public_url), JSON)
 
 
 @get("/schemas/{name:str}/{file:str}", include_in_schema=False, sync_to_thread=False)
@@ -64,19 +66,19 @@ def get_event_schema(
 @get("/docs/events", include_in_schema=False, sync_to_thread=False)
 def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """The published events as a page that needs nothing from elsewhere."""
-    answer = read(request, _page(ports.service.url), "text/html; charset=utf-8")
+    answer = read(request, _page(ports.service.url, ports.subscribers.nats_public_url), "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 
 
 @cache
-def _asyncapi(url: str) -> Made:
-    return made(json.encode(document(url)))
+def _asyncapi(url: str, nats: str) -> Made:
+    return made(json.encode(document(url, nats)))
 
 
 @cache
-def _page(url: str) -> Made:
-    return made(page(document(url)).encode())
+def _page(url: str, nats: str) -> Made:
+    return made(page(document(url, nats)).encode())
 
 
 def _schema(url: str, name: str, file: str) -> Made | None:
@@ -89,8 +91,8 @@ def _schema(url: str, name: str, file: str) -> Made | None:
 # --- the document ----------------------------------------------------------------------------------------------------
 
 
-def document(url: str) -> dict[str, Any]:
-    """The whole AsyncAPI document; `url` is how the service is reached."""
+def document(url: str, nats: str = "") -> dict[str, Any]:
+    """The whole AsyncAPI document; `url` is how the service is reached, `nats` where subscribers reach NATS."""
     parts = urlsplit(url)
     told = list(published_events())
     envelope = json.schema(CloudEvent)["$defs"][_ENVELOPE]
@@ -127,6 +129,17 @@ def document(url: str) -> dict[str, Any]:
             [*(f"message.{name}" for name in messages()), *events_for_endpoints()],
         ),
     }
+    servers = {"http": {"host": parts.netloc, "protocol": parts.scheme, "description": "The service."}}
+    for channel in channels.values():
+        channel["servers"] = [{"$ref": "#/servers/http"}]
+    if nats:
+        where = urlsplit(nats)
+        servers["nats"] = {
+            "host": where.netloc,
+            "protocol": "nats",
+            "description": "NATS with JetStream. The password is an API key with the scope events:read.",
+        }
+        channels["nats"] = _over_nats(events)
     return {
         "asyncapi": "3.1.0",
         "info": {
@@ -137,7 +150,7 @@ def document(url: str) -> dict[str, Any]:
             "ignore fields and words that you do not know.",
         },
         "defaultContentType": CLOUDEVENT,
-        "servers": {"http": {"host": parts.netloc, "protocol": parts.scheme, "description": "The service."}},
+        "servers": servers,
         "channels": channels,
         "operations": {
             f"send_{name}": {
@@ -156,6 +169,22 @@ def _channel(address: str | None, says: str, names: list[str]) -> dict[str, Any]
         "address": address,
         "description": says,
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
+    }
+
+
+def _over_nats(events: list[str]) -> dict[str, Any]:
+    """The subjects of the stream in NATS, each of one type of one workspace."""
+    says = (
+        "Messages of a JetStream stream, one for each event, read with a durable pull consumer that "
+        "/v1/nats-consumers makes; the Nats-Msg-Id is the id of the event."
+    )
+    return _channel("ledgerline.{workspace_id}.{context}.{event}", says, events) | {
+        "servers": [{"$ref": "#/servers/nats"}],
+        "parameters": {
+            "workspace_id": {"description": "The workspace, as in the source of its events."},
+            "context": {"description": "What the type has before its dot."},
+            "event": {"description": "What the type has after its dot."},
+        },
     }
 
 

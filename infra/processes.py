@@ -128,13 +128,24 @@ async def _make_bucket(here: Container, stop: asyncio.Event) -> None:
 
 
 async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
-    """Carry new events from the log into NATS."""
+    """Carry new events from the log into NATS; where subscribers read there, publish to them and let them in."""
     from adapters.stream.relay import Relay
+    from adapters.subscribing.callout import Callout
+    from adapters.subscribing.publishing import Publisher
+    from adapters.subscribing.settings import NatsSubscribers
 
     async with container(settings) as here:
         work = await here.get(Relay)
+        beside = []
+        if settings[NatsSubscribers].is_open:
+            publisher, callout = await here.get(Publisher), await here.get(Callout)
+            beside = [
+                asyncio.create_task(over_and_over("publisher", publisher.run, stop)),
+                asyncio.create_task(over_and_over("callout", callout.run, stop)),
+            ]
         _collect_less_often()
         await _work(work.run(stop), work, await here.get(Pool), stop, ready)
+        await asyncio.gather(*beside)
 
 
 async def project(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:

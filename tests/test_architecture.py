@@ -87,6 +87,7 @@ KNOWS = {
     "repositories": {"identity", "studio"},
     "storage": {"analyses"},
     "studio": {"identity"},
+    "subscribing": {"identity"},
     # Version 1 shows the deliveries of an analysis.
     "webhooks": {"analyses", "identity"},
 }
@@ -261,6 +262,7 @@ GOES_ON = {
     "cancel_build": "close-build",
     "claim_job": "lose-build",
     "create_build": "it reads",
+    "create_nats_consumer": "it waits for what is made by itself",
     "finish_job": "close-build",
     "hear_github": "each project's build is asked for by itself, under an id that follows from the message",
     "hear_stripe": "Stripe comes again",

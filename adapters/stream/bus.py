@@ -110,7 +110,7 @@ class Bus:
         self.stream = prefix.upper()
         self.client = Client()
         self._connecting: asyncio.Task[None] | None = None
-        self._handlers: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
+        self._handlers: list[tuple[str, str, Callable[[Msg], Awaitable[None]]]] = []
         self._begun = False
         self._listens = False
 
@@ -141,8 +141,8 @@ class Bus:
                 self.client = Client()
                 await asyncio.sleep(RECONNECT_SECONDS)
         self._begun = True
-        for subject, handler in self._handlers:
-            await self.client.subscribe(subject, cb=handler)
+        for subject, queue, handler in self._handlers:
+            await self.client.subscribe(subject, queue, cb=handler)
         self._listens = True
 
     async def connected(self, timeout_seconds: float) -> bool:
@@ -158,11 +158,18 @@ class Bus:
         async def receive(message: Msg) -> None:
             await handler(message.data)
 
+        await self._subscribe(subject, "", receive)
+
+    async def answer(self, subject: str, queue: str, handler: Callable[[Msg], Awaitable[None]]) -> None:
+        """Have one of all those in a `queue` called with each message on a subject, to answer it."""
+        await self._subscribe(subject, queue, handler)
+
+    async def _subscribe(self, subject: str, queue: str, handler: Callable[[Msg], Awaitable[None]]) -> None:
         if self._begun:
             # The client itself subscribes again after every reconnection.
-            await self.client.subscribe(subject, cb=receive)
+            await self.client.subscribe(subject, queue, cb=handler)
         else:
-            self._handlers.append((subject, receive))
+            self._handlers.append((subject, queue, handler))
 
     def ring(self, bell: str, payload: bytes = b"") -> None:
         """Wake whoever listens to a bell; lost when NATS is away, which is why everybody polls as well."""

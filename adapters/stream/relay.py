@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import nats
 import structlog
 from msgspec import DecodeError, json
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo
+from nats.js.api import RawStreamMsg, StorageType, StreamConfig, StreamInfo, SubjectTransform
 from nats.js.errors import APIError, NotFoundError
 from psycopg import AsyncConnection, OperationalError
 from psycopg.rows import TupleRow
@@ -44,10 +46,61 @@ REST_SECONDS_MAX = 0.01
 #: stream after there is room again, until the stream is gone; and everything that was in it is in the log.
 STUCK_SECONDS_MAX = 15.0
 _RELAYING = 0x1ED6E3
+#: How often a relay that nobody needs looks whether somebody does.
+UNWANTED_SECONDS = 0.5
 
 
 class OutOfStep(Exception):
     """The stream is not as we left it: another relay, a wiped store, or messages it has lost."""
+
+
+class Message(NamedTuple):
+    """An event as it is carried; without an id of its own it gets one of the round."""
+
+    subject: str
+    body: bytes
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a relay carries into which stream; the `lock` is of the one that is at work.
+
+    `message` is what a stored event becomes after the one at a position, None where it is not carried; `held` tells the
+    position and the id of the event in a message, None where there is none. A stream that `begins_anew` is deleted and
+    not emptied when it is no longer whole, because those who read it would be given it again. While it `is_wanted` by
+    nobody, nothing is carried.
+    """
+
+    stream: str
+    subjects: str
+    description: str
+    lock: int
+    message: Callable[[StoredRow, int], Message | None]
+    held: Callable[[bytes], tuple[int, UUID] | None]
+    transform: SubjectTransform | None = None
+    begins_anew: bool = False
+    is_wanted: Callable[[], Awaitable[bool]] | None = None
+
+
+def whole_log(bus: Bus) -> Carried:
+    """Every event as it is stored, for the processes of the service."""
+
+    def held(data: bytes) -> tuple[int, UUID] | None:
+        try:
+            wire = decode_wire(data)
+        except DecodeError:
+            return None
+        return wire.position, wire.id
+
+    return Carried(
+        stream=bus.stream,
+        subjects=bus.events,
+        description="The ledger, event by event, in order of position",
+        lock=_RELAYING,
+        message=lambda row, previous: Message(bus.subject(row[4]), encode_wire(to_wire(row, previous))),
+        held=held,
+    )
 
 
 class Relay:
@@ -59,9 +112,12 @@ class Relay:
     emptied and filled from the beginning.
     """
 
-    def __init__(self, log: EventLog, bus: Bus, postgres_url: str, *, replicas: int = 1) -> None:
+    def __init__(
+        self, log: EventLog, bus: Bus, postgres_url: str, *, replicas: int = 1, carried: Carried | None = None
+    ) -> None:
         self._log = log
         self._bus = bus
+        self._carried = carried or whole_log(bus)
         self._url = postgres_url
         self._replicas = replicas
         self._rung = asyncio.Event()
@@ -73,6 +129,8 @@ class Relay:
         #: When events began to wait that the stream does not take, and whether that has been said.
         self._refused_since: float | None = None
         self._is_stuck = False
+        #: The position of the last event in the stream; `position` is past those that are not carried.
+        self._previous = 0
         self.position = 0
         self.is_active = False
 
@@ -86,6 +144,9 @@ class Relay:
         await self._bus.on(f"{self._bus.prefix}.bell", self._wake)
         while not stop.is_set():
             try:
+                if not await self._is_wanted():
+                    await _pause(stop, UNWANTED_SECONDS)
+                    continue
                 async with self._leadership(stop) as lease:
                     if lease is not None and await self._bus.connected(1.0):
                         await self._relay(stop, lease)
@@ -107,6 +168,9 @@ class Relay:
             finally:
                 self.is_active = False
 
+    async def _is_wanted(self) -> bool:
+        return self._carried.is_wanted is None or await self._carried.is_wanted()
+
     async def _refused(self, reason: str) -> None:
         """The stream did not take what was to come next; one that takes nothing for long is made anew."""
         now = asyncio.get_running_loop().time()
@@ -119,7 +183,7 @@ class Relay:
             log.error("relay.stuck", reason=reason, seconds=round(now - self._refused_since))
         self._refused_since = now
         with contextlib.suppress(nats.errors.Error, APIError, OSError, TimeoutError):
-            await self._bus.client.jetstream().delete_stream(self._bus.stream)
+            await self._bus.client.jetstream().delete_stream(self._carried.stream)
             log.warning("relay.stream_made_anew")
 
     def _taken(self) -> None:
@@ -137,7 +201,7 @@ class Relay:
         """The connection that holds the relay's lock, once nobody else does; None when told to stop before."""
         async with await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5) as connection:
             while not stop.is_set():
-                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (_RELAYING,))
+                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (self._carried.lock,))
                 if (await cursor.fetchone() or (False,))[0]:
                     yield connection
                     return
@@ -164,6 +228,8 @@ class Relay:
                         await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)
                 now = asyncio.get_running_loop().time()
                 if now - verified > VERIFY_SECONDS:
+                    if not await self._is_wanted():
+                        return
                     await lease.execute("SELECT")  # whoever has lost the lock with its connection steps down
                     await self._verify()
                     verified = now
@@ -191,14 +257,15 @@ class Relay:
         if info is None:
             info = await self._bus.client.jetstream().add_stream(
                 StreamConfig(
-                    name=self._bus.stream,
-                    subjects=[self._bus.events],
+                    name=self._carried.stream,
+                    subjects=[self._carried.subjects],
+                    subject_transform=self._carried.transform,
                     storage=StorageType.FILE,
                     num_replicas=self._replicas,
                     allow_direct=True,
                     # Message ids chain the messages of one round; nobody needs them remembered.
                     duplicate_window=1.0,
-                    description="The ledger, event by event, in order of position",
+                    description=self._carried.description,
                 )
             )
         self._sequence, self.position = info.state.last_seq, 0
@@ -206,12 +273,16 @@ class Relay:
         if info.state.messages:
             last = await self._last_of_ours(info)
             if last is None:
-                log.warning("relay.refills", messages=info.state.messages, sequence=info.state.last_seq)
-                await self._bus.client.jetstream().purge_stream(self._bus.stream)
+                log.warning("relay.refills", stream=self._carried.stream, messages=info.state.messages)
+                if self._carried.begins_anew:
+                    await self._bus.client.jetstream().delete_stream(self._carried.stream)
+                    raise OutOfStep("the stream begins anew")
+                await self._bus.client.jetstream().purge_stream(self._carried.stream)
             else:
                 self.position = last
                 self._first = info.state.first_seq
-        log.info("relay.resumed", position=self.position, sequence=self._sequence)
+        self._previous = self.position
+        log.info("relay.resumed", stream=self._carried.stream, position=self.position, sequence=self._sequence)
 
     async def _last_of_ours(self, info: StreamInfo) -> int | None:
         """The position of the last message of a stream that is whole and of this ledger; None when it is not."""
@@ -222,29 +293,33 @@ class Relay:
             return None
         if not is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
             return None
-        try:
-            wire = decode_wire(last.data)
-        except DecodeError:
+        held = self._carried.held(last.data)
+        if held is None:
             return None
-        rows = await self._log.raw_page(wire.position - 1, 1)
-        return wire.position if rows and rows[0][3] == wire.id else None
+        position, event_id = held
+        rows = await self._log.raw_page(position - 1, 1)
+        return position if rows and rows[0][3] == event_id else None
 
     async def _message(self, sequence: int) -> RawStreamMsg | None:
         try:
-            return await self._bus.client.jetstream().get_msg(self._bus.stream, sequence)
+            return await self._bus.client.jetstream().get_msg(self._carried.stream, sequence)
         except NotFoundError:
             return None
 
     async def _info(self) -> StreamInfo | None:
         try:
-            return await self._bus.client.jetstream().stream_info(self._bus.stream)
+            return await self._bus.client.jetstream().stream_info(self._carried.stream)
         except NotFoundError:
             return None
 
     async def _publish(self, rows: list[StoredRow]) -> None:
-        previous = self.position
-        for sequence, row in enumerate(rows, self._sequence):
-            message_id = f"{self._round}{row[0]}"
+        previous, sequence = self._previous, self._sequence
+        sent: list[int] = []
+        for row in rows:
+            message = self._carried.message(row, previous)
+            if message is None:
+                continue
+            message_id = message.id or f"{self._round}{row[0]}"
             headers = {
                 POSITION: str(row[0]),
                 PREVIOUS: str(previous),
@@ -254,13 +329,13 @@ class Relay:
             if self._last_id:
                 headers["Nats-Expected-Last-Msg-Id"] = self._last_id
             with following(row[12]), span("publish", "producer", event=row[4], position=row[0]):
-                await self._bus.client.publish(
-                    self._bus.subject(row[4]), encode_wire(to_wire(row, previous)), reply=self._inbox, headers=headers
-                )
-            previous, self._last_id = row[0], message_id
-        for row in rows:
+                await self._bus.client.publish(message.subject, message.body, reply=self._inbox, headers=headers)
+            previous, self._last_id, sequence = row[0], message_id, sequence + 1
+            sent.append(row[0])
+        for position in sent:
             self._settle(self._acks.get_nowait() if self._acks.qsize() else await self._next_ack())
-            self.position = row[0]
+            self.position = self._previous = position
+        self.position = rows[-1][0]
         self._taken()
 
     async def _next_ack(self) -> bytes:

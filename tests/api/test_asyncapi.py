@@ -13,6 +13,7 @@ import pytest
 from msgspec import json
 
 from adapters.postgres.settings import Postgres
+from api.asyncapi import document as without_nats
 from domain.published import published_events
 from domain.webhooks.endpoints import events_for_endpoints
 from domain.webhooks.messages import messages
@@ -109,8 +110,10 @@ def test_whatever_is_pointed_at_is_there_and_whatever_is_declared_is_told(docume
     sent = set(document["components"]["messages"])
     assert sent == {*published_events(), "Unreadable", "Feed", *(f"message.{name}" for name in messages())}
     assert set(document["operations"]) == {f"send_{name}" for name in document["channels"]}
-    # Ways that there are: nobody has credentials for NATS but this service.
-    assert set(document["channels"]) == {"stream", "long_poll", "webhooks"}
+    assert set(document["channels"]) == {"stream", "long_poll", "webhooks", "nats"}
+    assert document["channels"]["nats"]["messages"] == document["channels"]["stream"]["messages"]
+    # Where nobody is let into NATS, nothing is said of it.
+    assert set(without_nats("https://ledger.example")["channels"]) == {"stream", "long_poll", "webhooks"}
     assert set(document["channels"]["webhooks"]["messages"]) == {
         *(f"message.{name}" for name in messages()),
         *events_for_endpoints(),

@@ -356,6 +356,7 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "replay_id": lambda them, near: _made(
         them, f"/v1/webhook-endpoints/{_endpoint(them, near)}/replay", {"after": 0, "event_types": ["webhooks.*"]}
     ),
+    "consumer_id": lambda them, _: _made(them, "/v1/nats-consumers", {"name": "Theirs"}),
 }
 
 

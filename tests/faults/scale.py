@@ -10,15 +10,19 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import httpx
 import nats
 import pytest
+from msgspec import json
+from nats.aio.client import Client
 
+from adapters.subscribing.nkeys import new_seed
 from commands.settings import Service
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
@@ -27,7 +31,9 @@ from infra.embedded.processes import LOOPBACK, free_ports
 from infra.embedded.stack import start_together, stop_together
 from tests.faults.campaign import Mixture, verified
 from tests.faults.cluster import ROLES, Cluster
+from tests.identity.crowd import sign_in
 from tests.journeys.kit import ROOT, Account, Process, await_ready, eventually, register
+from tests.subscribing.test_nats import CONSUMERS, connected, consumer, eventually_there, happens, read, refused
 
 #: Two that serve, two relays, three projectors, four workers, two that seal.
 MANY = {
@@ -90,14 +96,20 @@ WORK = {
 class Node(EmbeddedNats):
     """A node of a cluster on this machine."""
 
-    def __init__(self, directory: Path, name: str, route_port: int, routes: list[str]) -> None:
+    def __init__(self, directory: Path, name: str, route_port: int, routes: list[str], known: dict[str, str]) -> None:
+        """What is `known` is the same for all of them: who is let in."""
         super().__init__(directory)
+        self._known = known
         self._name = name
         self._cluster = {"name": "ledgerline", "listen": f"{LOOPBACK}:{route_port}", "routes": routes}
 
     @property
     def _server_name(self) -> str:
         return self._name
+
+    def _prepare(self) -> None:
+        self._note |= self._known
+        super()._prepare()
 
     def _configuration(self) -> dict[str, Any]:
         return {**super()._configuration(), "cluster": self._cluster}
@@ -108,7 +120,8 @@ def three_nodes(directory: Path) -> Iterator[list[Node]]:
     """Three nodes that know each other."""
     ports = free_ports(3)
     routes = [f"nats://{LOOPBACK}:{port}" for port in ports]
-    nodes = [Node(directory / f"node-{n}", f"node-{n}", port, routes) for n, port in enumerate(ports)]
+    known = {"password": token_hex(16), "system_password": token_hex(16), "issuer_seed": new_seed()}
+    nodes = [Node(directory / f"node-{n}", f"node-{n}", port, routes, known) for n, port in enumerate(ports)]
     start_together(nodes)
     try:
         yield nodes
@@ -161,6 +174,59 @@ def test_a_cluster_of_nats_loses_a_node_under_load_and_nobody_an_event(servers: 
             leader.start()
             eventually(lambda: all(each.current for each in info(others[0]).cluster.replicas), 120)
             verified(cluster)
+
+
+def test_a_subscriber_of_a_cluster_is_let_in_by_each_node_and_by_none_without_a_key(
+    servers: Any, tmp_path: Path
+) -> None:
+    postgres, alone, blobs = servers
+    with three_nodes(tmp_path / "cluster") as nodes:
+        told = {name: ",".join(str(node.settings[name]) for node in nodes) for name in ("nats_url", "nats_system_url")}
+        told |= {name: nodes[0].settings[name] for name in ("nats_issuer_seed", "nats_public_url")}
+        roles = {name: ROLES[name] for name in ("serve", "relay", "project")} | {"relay-2": ["relay"]}
+        with Cluster(postgres, alone, blobs, tmp_path, roles=roles, nats_replicas=3, **told) as cluster:
+            asyncio.run(_read_in_turn(cluster, nodes))
+
+
+@asynccontextmanager
+async def administered(node: Node) -> AsyncIterator[Client]:
+    """A connection of ours."""
+    client = await nats.connect(node.url, connect_timeout=5)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _read_in_turn(cluster: Cluster, nodes: list[Node]) -> None:
+    me = sign_in(cluster.http)
+    made = [happens(me)]
+    place = consumer(me)
+    await eventually_there(lambda: me.get(f"{CONSUMERS}/{place['id']}").json()["ready"])
+    key = me.key("events:read")
+    found = []
+    async with AsyncExitStack() as stack:
+        for node in nodes:
+            at = place | {"server": node.settings["nats_public_url"]}
+            reader = await stack.enter_async_context(connected(at, key["plaintext_key"]))
+            found += await read(reader, place, 1)
+            made.append(happens(me))
+        context = (await stack.enter_async_context(administered(nodes[0]))).jetstream()
+        now = (await context.stream_info(place["stream"])).cluster
+        assert now is not None
+        lost = next(node for node in nodes if node._name == now.leader)
+        lost.kill()
+        lost.stop()
+        at = place | {"server": next(each for each in nodes if each is not lost).settings["nats_public_url"]}
+        cluster.roles["relay"].kill()
+        async with connected(at, key["plaintext_key"]) as reader:
+            found += await read(reader, place, 1)
+            assert me.delete(f"/v1/api-keys/{key['id']}").status_code == 200
+            await eventually_there(lambda: not reader.is_connected)
+        for node in nodes:
+            if node is not lost:
+                await refused(node.settings["nats_public_url"], key["plaintext_key"])
+    assert [json.decode(each.data)["data"]["endpoint_id"] for each in found] == made
 
 
 # --- the code of before, beside ours ----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from commands.kernel import REACTIONS
 from domain.sections import variable
 from infra.cli import commands
 from infra.container import load_everything
+from infra.embedded.nats import letting_in
 from infra.settings import settings_fields
 from infra.supervisor import all_parts
 
@@ -37,6 +38,16 @@ def test_compose_is_read_as_it_is_meant() -> None:
         [routes] = [each for each in services[node]["command"] if each.startswith("--routes=")]
         assert [re.sub(r".*@|:6222$", "", each) for each in routes.split(",")] == nodes
         assert f"--name={node}" in services[node]["command"]
+
+
+def test_the_servers_of_nats_let_subscribers_in_as_up_does() -> None:
+    composed = yaml.safe_load((IMAGE / "compose.yaml").read_text())
+    told = json.loads(composed["configs"]["nats"]["content"].replace("$$", "$"))
+    assert told == letting_in("${NATS_PASSWORD:?}", "${NATS_SYSTEM_PASSWORD:?}", "${NATS_ISSUER:?}")
+    settings = composed["services"]["relay"]["environment"]
+    for name in ("nats_system_url", "nats_issuer_seed", "nats_public_url"):
+        assert variable(name) in settings
+        assert variable(name) in (CHART / "values.yaml").read_text()
 
 
 def test_the_chart_runs_what_up_runs_and_scales_by_jobs_that_there_are() -> None:

@@ -308,7 +308,10 @@ def running_stack(
     try:
         with EmbeddedNats(directory / "nats") as nats:
             migrate(postgres_url)
-            settings = settings_for(postgres_url, nats.url, blobs_url, access_key, secret_key, bucket, **changed)
+            changed = nats.settings | changed
+            settings = settings_for(
+                postgres_url, changed.pop("nats_url"), blobs_url, access_key, secret_key, bucket, **changed
+            )
             logs = directory / "logs"
             logs.mkdir()
             process = Fork("whole", ["tests.journeys.whole"], settings, logs).start()

@@ -1,0 +1,1 @@
+"""Letting subscribers read what is published of their workspace from NATS itself."""

@@ -1,0 +1,252 @@
+"""Who may read from NATS: each connection of a subscriber is let in here, and ended when its key opens nothing more.
+
+NATS asks about everybody whom it does not know (auth callout: docs.nats.io, "Auth Callout", nats-server 2.10). The
+password is an API key with the scope `events:read`. Subscribers have an account of their own, to which nothing of ours
+is exported but to read the consumers that are there; what they may ask for in it names each consumer of their
+workspace, so nobody reads another's, and nobody publishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Any
+
+import nats
+import structlog
+from msgspec import DecodeError, Meta, Struct, ValidationError, convert, field, json
+from nats.aio.msg import Msg
+
+from adapters.identity.keyring import Keyring
+from adapters.identity.last_uses import Uses
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog, LedgerUnavailable
+from adapters.provides import provides
+from adapters.readmodels.views import ReadsUnavailable
+from adapters.stream.bus import Bus
+from adapters.subscribing.nkeys import Issuer, NotAToken, claims
+from adapters.subscribing.publishing import stream_name
+from adapters.subscribing.settings import ACCOUNT, API, NatsSubscribers, inbox_prefix
+from commands.identity.settings import Identity
+from commands.kernel import Now
+from domain.audit.scopes import EVENTS
+from domain.kernel import Refusal
+from domain.subscribing.consumers import consumer_books
+from projections.identity.credentials import Access
+
+log = structlog.get_logger(__name__)
+
+#: Where NATS asks who somebody is; one of those who listen answers.
+_ASKED = "$SYS.REQ.USER.AUTH"
+_ANSWERERS = "ledgerline"
+#: A connection lives for so long at most, even if nobody is there to end it.
+SESSION_SECONDS_MAX = 3600
+SUBSCRIPTIONS_MAX = 64
+PAYLOAD_BYTES_MAX = 8_192
+#: How often connections are looked at, and how long servers have to say which there are.
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS_MAX = 2.0
+CONNECTIONS_LISTED = 1_024
+
+
+class _Server(Struct):
+    id: str
+
+
+class _Presented(Struct):
+    """What somebody shows who connects: a key as the password, or alone as a token."""
+
+    password: str = field(name="pass", default="")
+    auth_token: str = ""
+
+
+class _Question(Struct):
+    server_id: _Server
+    user_nkey: Annotated[str, Meta(pattern="^U[A-Z2-7]{55}$")]
+    connect_opts: _Presented
+
+
+class _Connection(Struct):
+    cid: int
+    authorized_user: str = ""
+
+
+class _Connections(Struct):
+    server_id: str = ""
+    total: int = 0
+    connections: list[_Connection] = []
+
+
+class _Listed(Struct):
+    data: _Connections = field(default_factory=_Connections)
+
+
+class Callout:
+    """Answers NATS about those who connect, and ends connections whose key does not open what it did."""
+
+    def __init__(
+        self,
+        settings: NatsSubscribers,
+        keyring: Keyring,
+        uses: Uses,
+        vault: Vault,
+        log: EventLog,
+        bus: Bus,
+        now: Now,
+        *,
+        verified_only: bool,
+    ) -> None:
+        self._issuer = Issuer(settings.nats_issuer_seed.reveal())
+        self._system = Bus(settings.nats_system_url)
+        self._keyring = keyring
+        self._uses = uses
+        self._vault = vault
+        self._log = log
+        self._stream = stream_name(bus)
+        self._now = now
+        self._verified_only = verified_only
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Answer, and look after connections, until told to stop."""
+        self._system.start()
+        try:
+            await self._system.answer(_ASKED, _ANSWERERS, self._asked)
+            while not stop.is_set():
+                if self._system.is_connected:
+                    try:
+                        await self._look()
+                    except (nats.errors.Error, OSError, TimeoutError, Refusal, DecodeError) as problem:
+                        log.warning("callout.interrupted", problem=repr(problem))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+        finally:
+            await self._system.close()
+
+    # --- who comes in
+
+    async def _asked(self, message: Msg) -> None:
+        try:
+            question = convert(claims(message.data).get("nats"), _Question)
+        except (NotAToken, ValidationError) as problem:
+            log.warning("callout.not_understood", problem=repr(problem))
+            return
+        try:
+            found = await self._admitted(question.connect_opts)
+        except (ReadsUnavailable, LedgerUnavailable) as problem:
+            # Without an answer the connection is refused after a while, and the client comes again.
+            log.warning("callout.unanswered", problem=repr(problem))
+            return
+        answer: dict[str, Any] = {"type": "authorization_response", "version": 2}
+        if found is None:
+            answer["error"] = "the password is an API key with the scope events:read"
+        else:
+            answer["jwt"] = self._issuer.sign(
+                {"sub": question.user_nkey, "aud": ACCOUNT, **found}, now=self._now().timestamp()
+            )
+        signed = {"sub": question.user_nkey, "aud": question.server_id.id, "nats": answer}
+        await message.respond(self._issuer.sign(signed, now=self._now().timestamp()).encode())
+
+    async def _admitted(self, shown: _Presented) -> dict[str, Any] | None:
+        """What somebody may do; None where their key opens nothing here."""
+        key = shown.password or shown.auth_token
+        if not key:
+            return None
+        digest = self._vault.key_digest(key)
+        access = await self._keyring.find(digest)
+        if access is None or not self._opens(access):
+            return None
+        workspace_id = access.credential.workspace_id
+        self._uses.note(access.credential.subject_id)
+        book = await self._log.state(consumer_books, workspace_id)
+        consumers = [f"{self._stream}.{each}" for each in book.consumer_ids]
+        asks = [f"{API}.CONSUMER.{verb}.{each}" for each in consumers for verb in ("MSG.NEXT", "INFO")]
+        ends = int(self._now().timestamp()) + SESSION_SECONDS_MAX
+        if access.credential.expires_at is not None:
+            ends = min(ends, int(access.credential.expires_at.timestamp()))
+        return {
+            # By this the connection is found again.
+            "name": digest,
+            "exp": ends,
+            "nats": {
+                "type": "user",
+                "version": 2,
+                "pub": {"allow": [*asks, *(f"$JS.ACK.{each}.>" for each in consumers)]} if asks else {"deny": [">"]},
+                "sub": {"allow": [f"{inbox_prefix(workspace_id)}.>"]},
+                "subs": SUBSCRIPTIONS_MAX,
+                "data": -1,
+                "payload": PAYLOAD_BYTES_MAX,
+            },
+        }
+
+    def _opens(self, access: Access) -> bool:
+        """Whether a key may read events now."""
+        credential = access.credential
+        if credential.kind != "api_key" or EVENTS.name not in credential.scopes:
+            return False
+        if self._verified_only and not access.verified:
+            return False
+        return credential.expires_at is None or self._now() < credential.expires_at
+
+    # --- who is in
+
+    async def _look(self) -> None:
+        """End the connections whose keys open nothing more."""
+        good: dict[str, bool] = {}
+        for server, connection in await self._connections():
+            digest = connection.authorized_user
+            if digest not in good:
+                access = await self._keyring.find(digest)
+                good[digest] = access is not None and self._opens(access)
+            if not good[digest]:
+                await self._system.client.request(
+                    f"$SYS.REQ.SERVER.{server}.KICK", json.encode({"cid": connection.cid}), timeout=ANSWER_SECONDS_MAX
+                )
+                log.info("callout.ended", connection=connection.cid)
+
+    async def _connections(self) -> list[tuple[str, _Connection]]:
+        """The connections of subscribers with all servers, each with its server."""
+        found: list[tuple[str, _Connection]] = []
+        offset, most = 0, 1
+        while offset < most:
+            pages = await self._ask_all({"auth": True, "offset": offset, "limit": CONNECTIONS_LISTED})
+            found += [(page.server_id, each) for page in pages for each in page.connections]
+            offset, most = offset + CONNECTIONS_LISTED, max((page.total for page in pages), default=0)
+        return found
+
+    async def _ask_all(self, question: dict[str, Any]) -> list[_Connections]:
+        """What each server answers: as many as there are, or after a while those that have."""
+        client = self._system.client
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def receive(message: Msg) -> None:
+            answers.put_nowait(message.data)
+
+        inbox = client.new_inbox()
+        subscription = await client.subscribe(inbox, cb=receive)
+        try:
+            await client.publish(f"$SYS.REQ.ACCOUNT.{ACCOUNT}.CONNZ", json.encode(question), reply=inbox)
+            found = [await asyncio.wait_for(answers.get(), ANSWER_SECONDS_MAX)]
+            servers = 1 + len(client.discovered_servers)
+            with suppress(TimeoutError):
+                while len(found) < servers:
+                    found.append(await asyncio.wait_for(answers.get(), LOOK_SECONDS / 4))
+        finally:
+            await subscription.unsubscribe()
+        return [json.decode(each, type=_Listed).data for each in found]
+
+
+@provides
+def callout(
+    settings: NatsSubscribers,
+    keyring: Keyring,
+    uses: Uses,
+    vault: Vault,
+    log: EventLog,
+    bus: Bus,
+    now: Now,
+    identity: Identity,
+) -> Callout | None:
+    """What lets subscribers in; None where there is no door."""
+    if not settings.is_open:
+        return None
+    return Callout(settings, keyring, uses, vault, log, bus, now, verified_only=identity.email_verification_required)

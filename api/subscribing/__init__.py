@@ -1,0 +1,1 @@
+"""Reading published events from NATS: the consumers of a workspace."""

@@ -1,0 +1,26 @@
+"""What consumers need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.identity.vault import Vault
+from adapters.log.eventlog import EventLog
+from adapters.readmodels.subscriptions import Subscriptions
+from adapters.readmodels.views import Views
+from adapters.subscribing.places import Places
+from adapters.subscribing.settings import NatsSubscribers
+from api.kernel import Execute
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What is asked for and read, and how far readers are."""
+
+    execute: Execute
+    log: EventLog
+    views: Views
+    vault: Vault
+    subscriptions: Subscriptions
+    places: Places
+    settings: NatsSubscribers

@@ -1,0 +1,1 @@
+"""Making and removing places from which published events are read over NATS."""

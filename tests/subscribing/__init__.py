@@ -1,0 +1,1 @@
+"""Subscribers who read from NATS itself."""
