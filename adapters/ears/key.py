@@ -275,9 +275,12 @@ def sureness(probability: float, agreed: float, pitch_classes: Array, seconds: f
 
     The network judges what it hears as if it were the whole piece; but a held tone or a single chord has no key, after
     a few seconds listeners name another one than in the end, and other keys may hold for all but a `share` of it. And
-    of modal music the network of modes may think otherwise: `agreed` is its `agreement`.
+    of modal music the network of modes may think otherwise: `agreed` is its `agreement`. Both judge less and less well
+    the shorter the excerpt is.
     """
-    return certainty.earned("key", *sureness_evidence(probability, pitch_classes, seconds, share), log_odds(agreed))
+    odds, short, *rest = sureness_evidence(probability, pitch_classes, seconds, share)
+    agreeing = log_odds(agreed)
+    return certainty.earned("key", odds, short, *rest, agreeing, odds * short, agreeing * short)
 
 
 def mode_sureness(probability: float, pitch_classes: Array, seconds: float) -> float:
