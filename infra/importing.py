@@ -38,7 +38,7 @@ async def import_all(files: Sequence[Path], url: str, key: str, options: Mapping
                     found = await _imported(http, url, path, options, bar, task)
                 except aiohttp.ClientError as problem:
                     raise click.ClickException(f"{url} cannot be reached: {problem}") from problem
-            rows = await _wrong_rows(http, url, found)
+            rows = [row for kind in ("rejected", "queued") for row in await _odd_rows(http, url, found, kind)]
             if as_json:
                 click.echo(json.dumps(found))
             else:
@@ -83,10 +83,11 @@ async def _read(answer: aiohttp.ClientResponse) -> Import:
     return found
 
 
-async def _wrong_rows(http: aiohttp.ClientSession, url: str, found: Import) -> list[Import]:
-    if not found["counts"] or not found["counts"]["rejected"]:
+async def _odd_rows(http: aiohttp.ClientSession, url: str, found: Import, kind: str) -> list[Import]:
+    if not found["counts"] or not found["counts"][kind]:
         return []
-    async with http.get(f"{url}/api/v1/imports/{found['id']}/rows", params={"limit": str(ROWS_SHOWN)}) as answer:
+    asked = {"kind": kind, "limit": str(ROWS_SHOWN)}
+    async with http.get(f"{url}/api/v1/imports/{found['id']}/rows", params=asked) as answer:
         rows: list[Import] = (await answer.json())["data"]
         return rows
 
@@ -107,10 +108,29 @@ def _show(console: Console, path: Path, found: Import, rows: Sequence[Import]) -
     console.print(table)
     if found["periods"]:
         console.print(Text(f"  about {found['periods'][0]} to {found['periods'][-1]}"))
+    _show_rows(console, found, rows)
+
+
+def _show_rows(console: Console, found: Import, rows: Sequence[Import]) -> None:
+    """What is to be said of some rows: found by their titles, not in the catalogue, wrong, or waiting."""
     for warning in found["warnings"]:
         console.print(Text(f"  warning: {warning}", style="yellow"))
+    for each in found["resolved"][:ROWS_SHOWN]:
+        console.print(Text(f"  {each['title']} is {each['isrc']}, by its title"))
+    if total := found["unknown_isrcs_total"]:
+        console.print(Text(f"  not in the catalogue: {', '.join(found['unknown_isrcs'][:ROWS_SHOWN])} ({total:,})"))
     for row in rows:
-        console.print(Text(f"  line {row['line']}: {row['reason']}", style="red"))
+        waits = row["kind"] == "queued"
+        told = f"  line {row['line']}: {row['reason']}{', waits for somebody who knows' if waits else ''}"
+        console.print(Text(told, style="yellow" if waits else "red"))
+    if found["counts"]["queued"]:
+        console.print(Text("  what waits is at GET /api/v1/unresolved"))
+
+
+#: What answers a question here.
+_OPTIONS = {
+    "currency": "--currency", "date_order": "--date-order", "period": "--period-start, --period-end", "track": "--isrc"
+}  # fmt: skip
 
 
 def _said(found: Import) -> str:
@@ -118,5 +138,5 @@ def _said(found: Import) -> str:
         case "imported":
             return f"imported as {found['source']}"
         case "needs_answer":
-            return f"asks for the {found['question']}. {found['detail']}"
+            return f"asks for the {found['question']}. {found['detail']} ({_OPTIONS[found['question']]})"
     return f"refused ({found['reason']}). {found['detail']}"

@@ -18,6 +18,8 @@ AT_ONCE = 2
 #: More bars than these nobody can tell apart.
 BARS_MAX = 60
 PANELS_MAX = 12
+#: What stands at a place without a bar.
+NOT_REPORTED = "(not reported)"
 WIDTH, HEIGHT, DPI = 10.0, 3.6, 110
 INK, PAPER, FAINT = "#1b1e27", "#ffffff", "#d5d8df"
 COLOURS = ("#1d8a4e", "#c2304f", "#2f5fb3", "#b3752f", "#6b4fa3", "#3a8f98")
@@ -31,10 +33,10 @@ class Line(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """One bar of a chart."""
+    """One bar of a chart; None is what nobody has said, and a place without one."""
 
     name: str
-    value: Decimal
+    value: Decimal | None
 
 
 class Charts:
@@ -78,10 +80,10 @@ def draw_bars(title: str, panels: dict[str, list[Bar]], form: Picture) -> bytes:
         _say_nothing(found[0])
     for axes, (currency, bars), colour in zip(found, panels.items(), _cycled(len(found)), strict=False):
         places = range(len(bars[:BARS_MAX]))
-        axes.bar(places, [float(each.value) for each in bars[:BARS_MAX]], color=colour, width=0.7)
+        axes.bar(places, [float(each.value or 0) for each in bars[:BARS_MAX]], color=colour, width=0.7)
         axes.set_ylabel(currency, parse_math=False)
         axes.set_xticks(
-            list(places), [each.name[:24] for each in bars[:BARS_MAX]], rotation=45, ha="right", parse_math=False
+            list(places), [each.name[:40] for each in bars[:BARS_MAX]], rotation=45, ha="right", parse_math=False
         )
         axes.set_xlim(-0.6, max(len(places), 8) - 0.4)
         axes.axhline(0, color=INK, linewidth=0.6)

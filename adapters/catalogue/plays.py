@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from adapters.catalogue.books import IMPORTS_SHOWN, Books
 from adapters.provides import provides
 from adapters.readmodels.views import Reads
 from projections.catalogue.tracks import track_documents
+
+#: Sums over many rows that one process has made at once.
+AT_ONCE = 2
 
 
 class Counted(NamedTuple):
@@ -151,6 +155,8 @@ class Plays:
     def __init__(self, reads: Reads, books: Books) -> None:
         self._reads = reads
         self._books = books
+        # A year of all tracks keeps the database busy for seconds.
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def latest(self, workspace_id: str) -> date | None:
         """The last day that anything is known of."""
@@ -163,7 +169,8 @@ class Plays:
         asked = await self._asked(workspace_id, isrc, artist)
         if asked is None:
             return []
-        rows = await self._reads.ask(_DAYS, {**asked, "before": before, "until": until})
+        async with self._places:
+            rows = await self._reads.ask(_DAYS, {**asked, "before": before, "until": until})
         ids = await self._ids({each for row in rows for each in row[3]})
         return [DayPlayed(day, spotify, apple, _named(ids, of)) for day, spotify, apple, of in rows]
 
@@ -183,10 +190,9 @@ class Plays:
         asked = await self._asked(workspace_id, isrc, artist)
         if asked is None:
             return []
-        rows = await self._reads.ask(
-            _BEST.format(grouped=_GROUPS[by]),
-            {**asked, "before": before, "since": since, "until": until, "limit": limit},
-        )
+        query, period = _BEST.format(grouped=_GROUPS[by]), {"before": before, "since": since, "until": until}
+        async with self._places:
+            rows = await self._reads.ask(query, {**asked, **period, "limit": limit})
         of = [sorted(set(map(int, row[10].split(","))), reverse=True)[:IMPORTS_SHOWN] for row in rows]
         ids = await self._ids({each for numbers in of for each in numbers})
         return [

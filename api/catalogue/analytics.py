@@ -134,13 +134,16 @@ async def get_daily_plays(
     found = await ports.books.series(asker.workspace_id, known, days)
     if format == "json":
         return Answer(HistoryAnswer(History(known, [DayOfPlays(*each[:3]) for each in found])))
-    shown, oldest_first = named(track), found[::-1]
+    shown, told = named(track), {each.date: each for each in found}
+    # Days that no file has told of are gaps in a line, not a way from one day to another.
+    dates = (
+        list(map(date.fromordinal, range(found[-1].date.toordinal(), found[0].date.toordinal() + 1))) if found else []
+    )
     lines = [
-        Line("Spotify", [each.spotify_streams for each in oldest_first]),
-        Line("Apple Music", [each.apple_streams for each in oldest_first]),
+        Line("Spotify", [told[day].spotify_streams if day in told else None for day in dates]),
+        Line("Apple Music", [told[day].apple_streams if day in told else None for day in dates]),
     ]
-    title = f"{shown.artist} - {shown.title} ({known})"
-    drawn = await ports.charts.days(title, [each.date for each in oldest_first], lines, format)
+    drawn = await ports.charts.days(f"{shown.artist} - {shown.title} ({known})", dates, lines, format)
     return Response(drawn, media_type=MEDIA[format])
 
 

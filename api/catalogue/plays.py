@@ -11,10 +11,10 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from adapters.catalogue.books import IMPORTS_SHOWN
-from adapters.catalogue.charts import MEDIA, Bar, Line, Picture
+from adapters.catalogue.charts import MEDIA, NOT_REPORTED, Bar, Line, Picture
 from adapters.catalogue.plays import Counted, DayPlayed, Played
 from api.answers import Answer
 from api.auth import Asker
@@ -33,6 +33,12 @@ EARLIEST = date(1901, 1, 1)
 By = Literal["day", "month", "track", "artist", "store"]
 
 
+AN_IMPORT = "9af166df-2fe2-4ea4-bec6-a4ce775f3b30"
+Imports = Annotated[list[str], Meta(examples=[[AN_IMPORT]])]
+Streams = Annotated[int | None, Meta(examples=[15420])]
+Growth = Annotated[float | None, Meta(examples=[0.25])]
+
+
 class BadPeriod(Invalid):
     """A period has {days_max} days at most, begins after 1900 and ends no sooner than it begins. Say other days."""
 
@@ -44,11 +50,11 @@ class PeriodOfPlays(Struct):
 
     since: date
     until: date
-    spotify_streams: int | None
-    apple_streams: int | None
-    streams: int | None
-    days: int
-    days_reported: int
+    spotify_streams: Streams
+    apple_streams: Annotated[int | None, Meta(examples=[1200])]
+    streams: Annotated[int | None, Meta(examples=[16620])]
+    days: Annotated[int, Meta(examples=[30])]
+    days_reported: Annotated[int, Meta(examples=[28])]
 
 
 class PlaysOf(Struct):
@@ -58,15 +64,15 @@ class PlaysOf(Struct):
     more plays on a reported day.
     """
 
-    group: str
-    spotify_streams: int | None
-    apple_streams: int | None
-    streams: int | None
-    days_reported: int
-    growth: float | None
-    imports: list[str]
-    title: str | None = None
-    artist: str | None = None
+    group: Annotated[str, Meta(examples=["USXXX1234567"])]
+    spotify_streams: Streams
+    apple_streams: Annotated[int | None, Meta(examples=[1200])]
+    streams: Annotated[int | None, Meta(examples=[16620])]
+    days_reported: Annotated[int, Meta(examples=[28])]
+    growth: Growth
+    imports: Imports
+    title: Annotated[str | None, Meta(examples=["Song Name"])] = None
+    artist: Annotated[str | None, Meta(examples=["Artist Name"])] = None
 
 
 class PlaysAnswer(Struct):
@@ -76,10 +82,10 @@ class PlaysAnswer(Struct):
     days are in `not_reported`.
     """
 
-    by: str
+    by: Annotated[str, Meta(examples=["track"])]
     totals: PeriodOfPlays
     previous: PeriodOfPlays
-    growth: float | None
+    growth: Growth
     not_reported: list[date]
     data: list[PlaysOf]
 
@@ -90,15 +96,15 @@ class SummedUp(Struct):
     The first day is null where the store has not told it.
     """
 
-    source: str
+    source: Annotated[str, Meta(examples=["spotify.songs"])]
     period_start: date | None
     period_end: date
-    name: str
-    isrc: str | None
-    listeners: int | None
-    streams: int | None
-    saves: int | None
-    import_id: str
+    name: Annotated[str, Meta(examples=["Song Name"])]
+    isrc: Annotated[str | None, Meta(examples=["USXXX1234567"])]
+    listeners: Annotated[int | None, Meta(examples=[900])]
+    streams: Streams
+    saves: Annotated[int | None, Meta(examples=[31])]
+    import_id: Annotated[str, Meta(examples=[AN_IMPORT])]
 
 
 class SummedUpList(Struct):
@@ -178,7 +184,8 @@ async def list_snapshots(
 ) -> Response[Any]:
     """List what stores have summed up over stretches of time, as Spotify's songs of a year: the newest first.
 
-    Such a figure is never made of daily plays, nor they of it. A picture shows streams and listeners by the last day.
+    Such a figure is never made of daily plays, nor they of it. A picture shows the streams of each song as they were
+    told last, or, of one song (`name`, `isrc`), its streams and listeners by the last day.
     """
     known, [source, name] = _isrc(isrc), [each and check_text(each) for each in (source, name)]
     found = await ports.plays.snapshots(
@@ -187,9 +194,15 @@ async def list_snapshots(
     if format == "json":
         page = pagination(found[0].of if found else 0, limit, offset, len(found))
         return Answer(SummedUpList([SummedUp(*each[:-1]) for each in found], page))
+    title = name or known or source or "Stretches of time"
+    if len({(each.source, each.name) for each in found}) > 1:
+        # Songs beside each other have nothing between them; each is shown as it was told last.
+        newest = {each.name: each for each in found[::-1]}
+        best = sorted(newest.values(), key=lambda each: -(each.streams or 0))
+        bars = {"streams": [_bar(each.name, each.streams) for each in best]}
+        return Response(await ports.charts.bars(title, bars, format), media_type=MEDIA[format])
     shown = found[::-1]
     lines = [Line("Streams", [each.streams for each in shown]), Line("Listeners", [each.listeners for each in shown])]
-    title = name or known or source or "Stretches of time"
     drawn = await ports.charts.days(title, [each.period_end for each in shown], lines, format)
     return Response(drawn, media_type=MEDIA[format])
 
@@ -311,5 +324,10 @@ async def _drawn(ports: Ports, by: str, rows: Sequence[PlaysOf], form: Picture) 
         ]
         return await ports.charts.days("Plays by day", [date.fromisoformat(each.group) for each in shown], lines, form)
     shown = rows[::-1] if by == "month" else rows
-    bars = [Bar(each.title or each.group, Decimal(each.streams)) for each in shown if each.streams is not None]
-    return await ports.charts.bars(f"Plays by {by}", {"plays": bars} if bars else {}, form)
+    bars = [_bar(each.title or each.group, each.streams) for each in shown]
+    told = any(each.streams is not None for each in shown)
+    return await ports.charts.bars(f"Plays by {by}", {"plays": bars} if told else {}, form)
+
+
+def _bar(name: str, value: int | None) -> Bar:
+    return Bar(f"{name[:24]} {NOT_REPORTED}", None) if value is None else Bar(name, Decimal(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -16,10 +16,11 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from adapters.catalogue.books import Earned
-from adapters.catalogue.charts import MEDIA, Bar
+from adapters.catalogue.charts import BARS_MAX, MEDIA, NOT_REPORTED, Bar
 from api.answers import Answer
 from api.auth import Asker
 from api.catalogue.analytics import Format
+from api.catalogue.plays import Growth, Imports
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, pagination
 from commands.catalogue.titles import ResolveTitle
@@ -33,20 +34,24 @@ MONTHS_MAX, EARLIEST_YEAR = 600, 1900
 By = Literal["month", "store", "country", "source", "statement", "isrc", "artist", "upc"]
 
 
+Currency = Annotated[str, Meta(examples=["USD"])]
+Amount = Annotated[str, Meta(examples=["50.003"])]
+
+
 class Earnings(Struct):
     """What was earned in one currency: the amount is exact, and a text so that it stays so.
 
     `imports` are those that it came from, the newest 20.
     """
 
-    group: str | None
-    currency: str
-    amount: str
-    units: int | None
-    rows: int
+    group: Annotated[str | None, Meta(examples=["2026-02"])]
+    currency: Currency
+    amount: Amount
+    units: Annotated[int | None, Meta(examples=[15420])]
+    rows: Annotated[int, Meta(examples=[12])]
     first_day: date
     last_day: date
-    imports: list[str]
+    imports: Imports
 
 
 class CurrencyTotal(Struct):
@@ -56,11 +61,11 @@ class CurrencyTotal(Struct):
     null where a month of either period is not reported.
     """
 
-    currency: str
-    amount: str
-    units: int | None
-    previous: str | None = None
-    growth: float | None = None
+    currency: Currency
+    amount: Amount
+    units: Annotated[int | None, Meta(examples=[15420])]
+    previous: Annotated[str | None, Meta(examples=["40.0024"])] = None
+    growth: Growth = None
 
 
 class EarningsAnswer(Struct):
@@ -70,9 +75,9 @@ class EarningsAnswer(Struct):
     The period is what was asked for, or from the first month that a report is about until now.
     """
 
-    by: str
+    by: Annotated[str, Meta(examples=["month"])]
     totals: list[CurrencyTotal]
-    not_reported: list[str]
+    not_reported: Annotated[list[str], Meta(examples=[["2026-04"]])]
     data: list[Earnings]
 
 
@@ -147,11 +152,29 @@ async def list_earnings(
         ]
         return Answer(EarningsAnswer(by, totals, missing, rows))
     panels: dict[str, list[Bar]] = {}
-    # Time goes from left to right; whatever else is told apart begins with the most.
-    for each in reversed(found) if by in ("month", "statement") else found:
-        panels.setdefault(each.currency, []).append(Bar(each.what or "not told", each.amount))
+    if by == "month":
+        panels = _by_month(found, set(await ports.books.months(asker.workspace_id)))
+    else:
+        # Time goes from left to right; whatever else is told apart begins with the most.
+        for each in reversed(found) if by == "statement" else found:
+            panels.setdefault(each.currency, []).append(Bar(each.what or "not told", each.amount))
     drawn = await ports.charts.bars(f"Earnings by {by}", panels, format)
     return Response(drawn, media_type=MEDIA[format])
+
+
+def _by_month(found: Sequence[Earned], reported: Container[date]) -> dict[str, list[Bar]]:
+    """A panel for each currency, all of the same months: those that no report is about have a place and no bar."""
+    amounts = {(each.currency, each.what): each.amount for each in found}
+    days = [date.fromisoformat(f"{each.what}-01") for each in found]
+    months = list(_months(min(days), max(days)))[-BARS_MAX:] if days else []
+    return {
+        currency: [
+            Bar(name if month in reported else f"{name} {NOT_REPORTED}", amounts.get((currency, name)))
+            for month in months
+            for name in (f"{month:%Y-%m}",)
+        ]
+        for currency in dict.fromkeys(each.currency for each in found)
+    }
 
 
 async def _totals(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from adapters.catalogue.plays import Counted
 from tests.catalogue.reports import table
 from tests.catalogue.test_contract import isrc, plays, refused
-from tests.catalogue.test_imports import sent
+from tests.catalogue.test_imports import ROW, sent
 from tests.identity.crowd import Visitor, sign_in
 
 
@@ -159,3 +160,29 @@ def test_what_stores_sum_up_is_told_and_drawn_and_made_of_nothing_else(played: V
     assert picture.content.startswith(b"\x89PNG")
     refused(played.get("/api/v1/analytics/snapshots", params={"name": "\0"}), 400)
     assert sign_in(played.http).get("/api/v1/analytics/snapshots").json()["data"] == []
+
+
+def test_a_chart_has_gaps_where_nobody_has_reported_and_places_without_bars(played: Visitor) -> None:
+    def texts(path: str, **said: str) -> str:
+        answer = played.get(path, params={"format": "svg", **said})
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    months = texts("/api/v1/analytics/plays", by="month", since="2024-02-01", until="2024-03-08")
+    assert "2024-02 (not reported)" in months
+    assert "<!-- 2024-03 -->" in months
+    # Several songs are bars beside each other; a line would lead from one to another.
+    assert "<!-- Song 2 -->" in texts("/api/v1/analytics/snapshots", source="spotify.songs")
+    sent(played, table("distrokid.bank.v1", *(ROW | {"Sale Month": f"2023-0{month}"} for month in (1, 3))).encode())
+    earned = texts("/api/v1/royalties")
+    assert "2023-02 (not reported)" in earned
+    assert "2023-01 (not reported)" not in earned
+    line = texts(f"/api/v1/analytics/spotify/{isrc(1)}")
+    whole = texts(f"/api/v1/analytics/spotify/{isrc(3)}")
+    assert _strokes(line) > _strokes(whole), "the day that nobody has reported parts the line in two"
+
+
+def _strokes(svg: str) -> int:
+    """How often a pen is put down for the first line of a chart."""
+    [path] = re.findall(r'<g id="line2d_\d+">\s*<path d="([^"]+)" clip-path[^>]+stroke: #1d8a4e', svg)[:1]
+    return str(path).count("M ")
