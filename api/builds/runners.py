@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json
+from msgspec.structs import replace
 
 from adapters.github.app import GithubUnavailable
 from adapters.identity.vault import Vault
@@ -34,7 +36,7 @@ from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
 from domain.keeping import is_text
 from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
-from domain.ledger import PUBLIC, Context
+from domain.ledger import PUBLIC, Authority, Context
 from domain.repositories.connections import connections
 from domain.studio.projects import PLATFORMS, Format, Platform, projects
 from projections.builds.runners import RunnerDocument, runner_documents
@@ -342,23 +344,35 @@ async def _runner(request: Request[Any, Any, Any], ports: Ports) -> tuple[str, R
     if not proof or not ports.vault.same(ports.vault.token("runner", runner_id), proof):
         raise NotARunner
     runner = await ports.log.state(runners, runner_id)
-    if not runner.workspace_id or runner.removed:
+    if not runner.takes_builds:
         raise NotARunner
     return runner_id, runner
 
 
+async def _authority(ports: Ports, runner_id: str) -> Authority:
+    """The right of a runner as it is now, which ends with its removal; raises NotARunner."""
+    stream = runners.stream(runner_id)
+    history = await ports.log.stream(stream)
+    if not runners.fold([each.event for each in history]).takes_builds:
+        raise NotARunner
+    return Authority(relies_on=((stream, history[-1].position),), renew=partial(_authority, ports, runner_id))
+
+
+async def _as_runner(ports: Ports, workspace_id: str, runner_id: str) -> Context:
+    """In whose name a runner that may still take builds writes in a workspace; raises NotARunner."""
+    return replace(_context(workspace_id, runner_id), authority=await _authority(ports, runner_id))
+
+
 async def _held(
     request: Request[Any, Any, Any], ports: Ports, job_id: str, fence: int
-) -> tuple[str, Platform, Build, Context]:
+) -> tuple[str, Platform, Build, str]:
     """The build that a runner speaks of, when it is the one that has it; raises JobIsNotYours and JobIsOver."""
-    build_id, platform, build, context = await _claimed_by(request, ports, job_id)
+    build_id, platform, build, runner_id = await _claimed_by(request, ports, job_id)
     build.is_held(platform, fence)
-    return build_id, platform, build, context
+    return build_id, platform, build, runner_id
 
 
-async def _claimed_by(
-    request: Request[Any, Any, Any], ports: Ports, job_id: str
-) -> tuple[str, Platform, Build, Context]:
+async def _claimed_by(request: Request[Any, Any, Any], ports: Ports, job_id: str) -> tuple[str, Platform, Build, str]:
     """The build that a runner speaks of, when nobody has claimed it since, also when it is over."""
     runner_id, _ = await _runner(request, ports)
     build_id, _, name = job_id.rpartition("-")
@@ -370,7 +384,7 @@ async def _claimed_by(
         if not build.run(platform).fence:
             raise NoSuchBuild
         raise JobIsNotYours
-    return build_id, platform, build, _context(build.workspace_id, runner_id)
+    return build_id, platform, build, runner_id
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------------
@@ -400,6 +414,8 @@ async def claim_job(
             await asyncio.wait((gone,), timeout=LOOK_SECONDS)
     finally:
         gone.cancel()
+    # What has happened meanwhile may be that it is a runner no more.
+    await _runner(request, ports)
     return Response(None, status_code=204)
 
 
@@ -417,7 +433,11 @@ async def _claimed(
         begins_within=timedelta(seconds=ports.settings.build_start_seconds),
     )
     try:
-        await ports.execute(wish, _context(row.workspace_id, runner_id))
+        # It may have waited since it was let in: it is looked at anew, and written only while it is a runner.
+        await ports.execute(wish, await _as_runner(ports, row.workspace_id, runner_id))
+    except NotARunner:
+        await ports.jobs.release(row.build_id, platform, row.fence)
+        raise
     except (JobIsNotYours, NoSuchBuild):
         build = await ports.log.state(builds, row.build_id)
         if build.is_over or build.status == "absent" or build.run(platform).completed:
@@ -425,6 +445,9 @@ async def _claimed(
         return None
     build = await ports.log.state(builds, row.build_id)
     project = await ports.log.state(projects, build.project_id)
+    token, secrets = await _source_token(ports, build), await _secrets(ports, build)
+    # GitHub may have taken its time.
+    await _runner(request, ports)
     lease = ports.now() + timedelta(seconds=ports.settings.build_lease_seconds)
     return Job(
         job_id=f"{row.build_id}-{platform}",
@@ -442,7 +465,7 @@ async def _claimed(
             url=build.source_url,
             ref=build.ref,
             commit_sha=build.commit_sha,
-            token=await _source_token(ports, build),
+            token=token,
         ),
         platform=platform,
         formats=list(build.wanted[platform]),
@@ -451,7 +474,7 @@ async def _claimed(
         flags=dict(build.flags),
         clean_build=build.clean_build,
         facts={"project_id": build.project_id, "api_base_url": _base(request, ports), "publishable_key": ""},
-        secrets=await _secrets(ports, build),
+        secrets=secrets,
     )
 
 
@@ -522,7 +545,7 @@ async def note_step(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Stepping], ports: NamedDependency[Ports]
 ) -> Alive:
     """Say which step a build is at. The first one begins it."""
-    build_id, platform, build, context = await _held(request, ports, job_id, data.fence)
+    build_id, platform, build, runner_id = await _held(request, ports, job_id, data.fence)
     if not build.run(platform).started:
         await ports.execute(
             StartBuild(
@@ -531,7 +554,7 @@ async def note_step(
                 fence=data.fence,
                 ends_within=timedelta(seconds=ports.settings.build_seconds_max),
             ),
-            context,
+            await _as_runner(ports, build.workspace_id, runner_id),
         )
     kept = await ports.jobs.note(build_id, platform, data.fence, data.current_step, data.step_progress)
     return Alive(cancel=not kept, lease_until=None)
@@ -547,7 +570,7 @@ async def note_source(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[FoundSource], ports: NamedDependency[Ports]
 ) -> Versioned:
     """Say what was checked out, and hear which version that is."""
-    build_id, platform, _, context = await _held(request, ports, job_id, data.fence)
+    build_id, platform, build, runner_id = await _held(request, ports, job_id, data.fence)
     wish = NoteSource(
         build_id=build_id,
         platform=platform,
@@ -556,7 +579,7 @@ async def note_source(
         tags=tuple(data.tags),
         version_file=data.version_file,
     )
-    await ports.execute(wish, context)
+    await ports.execute(wish, await _as_runner(ports, build.workspace_id, runner_id))
     return Versioned(version_number=(await ports.log.state(builds, build_id)).version_number)
 
 
@@ -593,6 +616,8 @@ async def append_log(
     body = await request.body()
     if len(body) > CHUNK_BYTES_MAX:
         raise ChunkTooLarge(bytes_max=CHUNK_BYTES_MAX)
+    # A body may come long after its headers: whoever sends it must still be the runner that has the job.
+    await _held(request, ports, job_id, fence)
     size = next((row.log_bytes for row in await ports.jobs.of(build_id) if row.platform == platform), 0)
     if offset > size:
         raise LogHasAGap(size=size)
@@ -648,7 +673,7 @@ def _upload_proof(ports: Ports, job_id: str, artifact_id: str, fence: int, name:
     "/functions/v1/runner/jobs/{job_id:str}/artifacts/{artifact_id:str}",
     status_code=200,
     tags=["runner"],
-    opt={"request_body": _RAW, "statuses": ("403", "413")},
+    opt={"request_body": _RAW, "statuses": ("401", "403", "413")},
     request_max_body_size=None,
 )
 async def upload_artifact(
@@ -667,8 +692,7 @@ async def upload_artifact(
     if not ports.vault.same(proof, signature) or ports.now().timestamp() > expires:
         raise NoRegistration
     build_id, _, platform = job_id.rpartition("-")
-    build = await ports.log.state(builds, build_id)
-    build.is_held(platform, fence)
+    build = await _awaited(ports, build_id, platform, fence)
 
     async def counted(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         received = 0
@@ -680,7 +704,7 @@ async def upload_artifact(
         if received != size:
             raise NotTheArtifact(problem=f"{size} bytes were announced")
         # It may have been hours: what nobody waits for any more does not stay.
-        (await ports.log.state(builds, build_id)).is_held(platform, fence)
+        await _awaited(ports, build_id, platform, fence)
 
     key = keys.upload(build.workspace_id, build_id, artifact_id)
     content_type = request.headers.get("content-type", "application/octet-stream")
@@ -688,6 +712,15 @@ async def upload_artifact(
     async with ports.uploads.place(request.stream(), build.workspace_id) as body:
         stored = await ports.blobs.put_stream(key, counted(body), content_type=kind, size_max=size)
     return Response(None, status_code=200, headers={"ETag": f'"{stored.etag}"'})
+
+
+async def _awaited(ports: Ports, build_id: str, platform: str, fence: int) -> Build:
+    """The build whose artifact is being sent, while its runner has it; JobIsNotYours, JobIsOver, or NotARunner."""
+    build = await ports.log.state(builds, build_id)
+    build.is_held(platform, fence)
+    if not (await ports.log.state(runners, build.run(platform).runner_id)).takes_builds:
+        raise NotARunner
+    return build
 
 
 @post(
@@ -704,7 +737,7 @@ async def complete_artifact(
     ports: NamedDependency[Ports],
 ) -> LogSize:
     """Say that an upload is over. It counts when what lies in the store is, to the byte, what was announced."""
-    build_id, platform, build, context = await _held(request, ports, job_id, data.fence)
+    build_id, platform, build, runner_id = await _held(request, ports, job_id, data.fence)
     if artifact_id != _artifact_id(build_id, platform, data.fence, data.file_name, data.checksum_sha256):
         raise NotTheArtifact(problem="it has another name or digest")
     if artifact_id in build.artifacts:
@@ -744,7 +777,7 @@ async def complete_artifact(
             validation=data.validation,
             validation_detail=data.validation_detail,
         ),
-        context,
+        await _as_runner(ports, build.workspace_id, runner_id),
     )
     return LogSize(size=data.file_size)
 
@@ -770,7 +803,8 @@ async def finish_job(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Finish], ports: NamedDependency[Ports]
 ) -> Finished:
     """Say how a job ended. Said again it is as it was."""
-    build_id, platform, _, context = await _claimed_by(request, ports, job_id)
+    build_id, platform, build, runner_id = await _claimed_by(request, ports, job_id)
+    context = await _as_runner(ports, build.workspace_id, runner_id)
     if data.status == "success":
         await ports.execute(CompleteBuild(build_id=build_id, platform=platform, fence=data.fence), context)
     else:

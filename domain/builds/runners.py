@@ -42,6 +42,11 @@ class Runner(State):
     isolation: Isolation = "none"
     removed: bool = False
 
+    @property
+    def takes_builds(self) -> bool:
+        """Whether it is registered, and was not removed."""
+        return bool(self.workspace_id) and not self.removed
+
 
 def evolve(runner: Runner, event: Event) -> Runner:
     """A runner after one more event."""

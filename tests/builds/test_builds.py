@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from adapters.github.app import GithubApp
 from adapters.log.memory import MemoryLedger
+from api.builds import runners as machines
 from api.repositories.repos import Place, place_of
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
@@ -43,7 +44,7 @@ from domain.builds.builds import (
     builds,
     month_id,
 )
-from domain.builds.runners import NoSuchRunner
+from domain.builds.runners import NoSuchRunner, NotARunner
 from domain.builds.versions import following, of_source
 from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.ledger import Context, Recorded
@@ -450,3 +451,15 @@ def test_how_a_job_ended_may_be_said_twice() -> None:
     given(asked, queued, claimed(), started, begun(), stored()).when(complete, replace(complete, fence=2)).refused(
         JobIsNotYours
     )
+
+
+async def test_what_a_runner_asks_is_written_only_while_it_is_one() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    for wish in (*examples.running, examples.registered):
+        await scene.when(wish)
+    context = await machines._as_runner(cast("machines.Ports", SimpleNamespace(log=scene.log)), "w1", "runner-1")
+    # What it has sent is copied and looked at meanwhile, which takes minutes.
+    await execute(RemoveRunner(runner_id="runner-1", workspace_id="w1"), scene.log, NOW, CONTEXT)
+    with pytest.raises(NotARunner):
+        await execute(examples.stored, scene.log, NOW, context)
+    assert not (await scene.log.state(builds, "build-1")).artifacts

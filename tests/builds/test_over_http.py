@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from adapters.storage.settings import S3
+from tests.api.test_held_bodies import held
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
 from tests.runner.projects import lv2_with_make, repository
@@ -689,3 +690,41 @@ def test_nobody_but_runners_and_only_of_the_right_workspace_claims(workshop: Wor
     assert (listed["name"], listed["platforms"]) == ("bench", ["linux"])
     assert who.request("DELETE", f"/functions/v1/runners/{listed['id']}").status_code == 204
     assert refusal(runner.ask("/claim")) == (401, "unauthorized")
+
+
+def removed(who: Visitor) -> None:
+    """All runners of a workspace are its runners no more."""
+    for each in who.get("/functions/v1/runners").json()["runners"]:
+        assert who.request("DELETE", f"/functions/v1/runners/{each['id']}").status_code == 204
+
+
+def test_a_runner_that_is_removed_while_it_waits_is_given_no_build(workshop: Workshop) -> None:
+    who, runner, project_id = workshop
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(runner.ask, "/claim")
+        assert not wait([waiting], timeout=0.5).done, "it waits, because there is no build"
+        removed(who)
+        build = asked(who, project_id)
+        assert refusal(waiting.result()) == (401, "unauthorized")
+    # Whoever comes after it has the build at once.
+    runner.token = runner_of(who).token
+    assert runner.claim()["build_id"] == build["id"]
+
+
+@pytest.mark.parametrize("what", ["a log", "an artifact"])
+def test_a_runner_that_is_removed_while_its_bytes_are_on_their_way_leaves_none(
+    workshop: Workshop, stack: Stack, what: str
+) -> None:
+    who, runner, project_id = workshop
+    asked(who, project_id)
+    job, data = runner.claim(), b"x" * 1000
+    path, method = f"{RUNNER}/jobs/{job['job_id']}/logs?offset=0&fence={job['fence']}", "POST"
+    if what == "an artifact":
+        digest = hashlib.sha256(data).hexdigest()
+        about = {"format": "clap", "file_name": "Tiny.clap", "file_size": len(data), "checksum_sha256": digest}
+        link = urlsplit(runner.tell("artifacts", **about).json()["upload_url"])
+        path, method = f"{link.path}?{link.query}", "PUT"
+    with held(who.http, path, runner.token, data, "application/octet-stream", method) as late:
+        removed(who)
+        assert late.answer() == 401
+    assert not stack.objects(f"builds/{who.workspace_id}/")
