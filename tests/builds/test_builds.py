@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -457,7 +457,8 @@ async def test_what_a_runner_asks_is_written_only_while_it_is_one() -> None:
     scene = Scene(now=NOW, context=CONTEXT)
     for wish in (*examples.running, examples.registered):
         await scene.when(wish)
-    context = await machines._as_runner(cast("machines.Ports", SimpleNamespace(log=scene.log)), "w1", "runner-1")
+    ports: Any = SimpleNamespace(log=scene.log)
+    context = await machines._as_runner(ports, "w1", "runner-1")
     # What it has sent is copied and looked at meanwhile, which takes minutes.
     await execute(RemoveRunner(runner_id="runner-1", workspace_id="w1"), scene.log, NOW, CONTEXT)
     with pytest.raises(NotARunner):
