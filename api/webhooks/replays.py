@@ -21,6 +21,7 @@ from commands.kernel import derived_id
 from commands.webhooks.replays import AskForReplay, EndReplay
 from commands.webhooks.sending import reader
 from domain.kernel import Invalid
+from domain.ledger import Context
 from domain.webhooks.endpoints import NoSuchEndpoint, check_types, endpoint_books, types_chosen
 from domain.webhooks.replays import (
     EVENTS_MAX,
@@ -86,16 +87,27 @@ async def replay_events_to_endpoint(
     event that is on its way to the endpoint, or has arrived there, is skipped; with `only: all` what has arrived is
     sent once more under the id it had. A replay has 100,000 events at most, a workspace five replays at a time.
     """
-    endpoint = (await reader(ports.log)(endpoint_books, asker.workspace_id)).endpoints.get(endpoint_id)
-    if endpoint is None:
-        raise NoSuchEndpoint
     replay_id = (
         ports.vault.new_id()
         if idempotency_key is None
         else derived_id("replay of events", asker.workspace_id, endpoint_id, idempotency_key)
     )
+    counted = await begin(data, endpoint_id, replay_id, asker.context, ports, dry_run=dry_run)
+    if dry_run:
+        return Response(json.encode(counted), status_code=200, media_type="application/json")
+    return stored(await ports.views.get(webhook_replays, replay_id, asker.workspace_id), 202)
+
+
+async def begin(
+    data: EventReplay, endpoint_id: str, replay_id: str, context: Context, ports: Ports, *, dry_run: bool
+) -> ReplayCount | None:
+    """Count the events of a range, and unless that is all begin to tell them; None where that was begun before."""
+    workspace_id = context.workspace_id
+    endpoint = (await reader(ports.log)(endpoint_books, workspace_id)).endpoints.get(endpoint_id)
+    if endpoint is None:
+        raise NoSuchEndpoint
     if not dry_run and (await reader(ports.log)(replays, replay_id)).asked:
-        return stored(await ports.views.get(webhook_replays, replay_id, asker.workspace_id), 202)
+        return None
     types = types_chosen(check_types(endpoint.event_types if data.event_types is None else tuple(data.event_types)))
     if not types:
         raise NothingChosen(loc=("body", "event_types"))
@@ -104,18 +116,18 @@ async def replay_events_to_endpoint(
     until = newest if data.until is None else await _position(data.until, ports, newest, "until")
     if until < after:
         raise BackwardsRange(loc=("body", "until"))
-    events = await ports.published.count(asker.workspace_id, after, until, types, EVENTS_MAX + 1)
+    events = await ports.published.count(workspace_id, after, until, types, EVENTS_MAX + 1)
     if events > EVENTS_MAX:
         raise TooManyEvents(events_max=EVENTS_MAX, loc=("body", "after"))
+    counted = ReplayCount(events=events, after=after, until=until, event_types=types)
     if dry_run:
-        counted = ReplayCount(events=events, after=after, until=until, event_types=types)
-        return Response(json.encode(counted), status_code=200, media_type="application/json")
+        return counted
     if not endpoint.enabled:
         raise EndpointIsOff
     await ports.execute(
         AskForReplay(
             replay_id=replay_id,
-            workspace_id=asker.workspace_id,
+            workspace_id=workspace_id,
             endpoint_id=endpoint_id,
             after=after,
             until=until,
@@ -123,9 +135,9 @@ async def replay_events_to_endpoint(
             events=events,
             again=data.only == "all",
         ),
-        asker.context,
+        context,
     )
-    return stored(await ports.views.get(webhook_replays, replay_id, asker.workspace_id), 202)
+    return counted
 
 
 async def _position(place: int | datetime, ports: Ports, newest: int, name: str) -> int:
