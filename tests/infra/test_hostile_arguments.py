@@ -186,7 +186,7 @@ def test_whatever_is_typed_is_answered_in_a_sentence(
     monkeypatch.setattr(agent, "probe", _would_start)
     monkeypatch.setattr("adapters.runner.agent._take", lambda _: True)
     monkeypatch.setattr("adapters.runner.agent.signal.signal", lambda *_: None)
-    monkeypatch.setattr("infra.generate.make", _nothing_played)
+    monkeypatch.setattr("adapters.band.engine.make", _nothing_played)
     monkeypatch.setattr("infra.subscribing.retries", _once)
     monkeypatch.chdir(places["empty"])
     wrong = []
