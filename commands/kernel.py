@@ -281,8 +281,9 @@ class Queue:
 
 #: What nobody waits for.
 HOUSEKEEPING = Queue("housekeeping", concurrency=16, timeout=300.0)
-#: Letters.
-MAIL = Queue("mail", concurrency=16, timeout=90.0)
+#: Letters. A mail server may be away for days, and whoever is invited must not be told to ask again: it is tried for a
+#: week, every ten minutes in the end. What is only good for a while is not sent after that.
+MAIL = Queue("mail", concurrency=16, timeout=90.0, attempts=1_024)
 
 
 class Reaction(Value):

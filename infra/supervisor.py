@@ -76,7 +76,7 @@ class Part(Value, frozen=True):
 
 def all_parts() -> tuple[Part, ...]:
     """Every role; work whose queue says so is done in a process of its own."""
-    modules("commands", "reactions")
+    modules("commands", saying="reacts_to")
     apart = [queue.name for queue in queues() if queue.apart]
     return (
         *(Part(name=name, arguments=(name,)) for name in ("serve", "relay", "project")),

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import structlog
-from msgspec import DecodeError, json
+from msgspec import json
 
 from adapters.identity.vault import Vault
 from adapters.provides import provides
-from adapters.web.parties import NoAnswer, Party
+from adapters.web.parties import Answer, NoAnswer, Party
 from commands.beats import ports
 from commands.beats.ports import Declined, NotTaken, Outcome, RemoteTrack, Task
 from commands.beats.settings import Provider
@@ -137,7 +137,7 @@ class SunoApi(ports.MusicProvider):
             if problem.sent and method != "GET":
                 raise
             raise NotTaken(AWAY) from problem
-        answer = _decoded(said.body)
+        answer = _facts(said, hands_in=method != "GET")
         code = answer.get("code", said.status) if said.status == 200 else said.status
         if code in (0, 200):
             return answer.get("data")
@@ -154,12 +154,16 @@ class SunoApi(ports.MusicProvider):
         raise Declined(_FINAL.get(code) or f"The music provider refuses this: {why or code}.")
 
 
-def _decoded(read: bytes) -> dict[str, Any]:
+def _facts(said: Answer, *, hands_in: bool) -> dict[str, Any]:
+    """What an answer says. One that cannot be read leaves it open whether what was handed in was taken."""
     try:
-        found = json.decode(read)
-    except (DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return said.object()
+    except NoAnswer as problem:
+        if said.status != 200:
+            return {}
+        if hands_in:
+            raise
+        raise NotTaken(AWAY) from problem
 
 
 def field(data: Any, name: str) -> Any:

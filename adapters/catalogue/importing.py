@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg
 from msgspec import Struct, json
@@ -22,8 +23,11 @@ from psycopg.rows import TupleRow
 from adapters.catalogue.files import Unreadable, tables
 from adapters.catalogue.profiles import PROFILES, Profile, mapped
 from adapters.catalogue.reading import Asks, Beside, Inconsistent, Reading, Titles, locate
+from adapters.postgres.prepared import CONNECTING
+from adapters.postgres.retrying import hang_up
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
+from adapters.threads import Turns
 from commands.catalogue.ports import Importing, Paused, Refused, Sent, track_id
 from commands.kernel import derived_id
 from domain.catalogue.imports import Counts, Options, Report
@@ -58,16 +62,40 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+#: So many threads of a process write to the books, one for a workspace at a time.
+BOOKS_AT_ONCE = 4
+#: How long a file waits for another merge of its workspace, and how long whoever says what a title is.
+IMPORT_WAITS_SECONDS = 600.0
+RESOLVE_WAITS_SECONDS = 10.0
+
+
 class BooksUnavailable(Unavailable):
     """The books cannot be written at the moment. Send it again shortly; what is sent twice is read once."""
 
 
-async def _in_books(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Do it in a thread: in one transaction, so that when the books break away nothing of it was done, or all of it."""
-    try:
-        return await asyncio.to_thread(work, *arguments, **named)
-    except psycopg.OperationalError as problem:
-        raise BooksUnavailable from problem
+class _Line:
+    """The connection of one call, which can be cut from outside: then its thread ends, and nothing of it was done."""
+
+    def __init__(self, url: str, lock_seconds_max: float) -> None:
+        self._url = url
+        self._options = f"-c lock_timeout={lock_seconds_max:g}s"
+        self._connection: Connection[TupleRow] | None = None
+        self._is_cut = False
+
+    def open(self, *, autocommit: bool = False) -> Connection[TupleRow]:
+        """Connect; raises OperationalError when it was cut already."""
+        self._connection = psycopg.connect(
+            self._url, **{**CONNECTING, "autocommit": autocommit, "options": self._options}
+        )
+        if self._is_cut:
+            self.cut()
+        return self._connection
+
+    def cut(self) -> None:
+        """Let whoever waits for an answer hear that it is lost."""
+        self._is_cut = True
+        if self._connection is not None and not self._connection.closed:
+            hang_up(self._connection.fileno())
 
 
 class Importer(Importing):
@@ -75,21 +103,52 @@ class Importer(Importing):
 
     def __init__(self, postgres_url: str) -> None:
         self._url = postgres_url
+        self._reading = Turns(BOOKS_AT_ONCE, "books")
+        #: What a title is is said in a moment, also while a file is read.
+        self._resolving = Turns(BOOKS_AT_ONCE, "titles")
 
     async def run(self, sent: Sent, path: Path, today: date) -> Report:
         """Read a file, once: what was read before is only told again. Raises Paused, Refused and BooksUnavailable."""
-        return await _in_books(self._run, sent, path, today)
+        return await self._in_turn(self._reading, sent.workspace_id, IMPORT_WAITS_SECONDS, self._run, sent, path, today)
 
     async def forget(self, workspace_id: str) -> None:
         """Delete all rows of a workspace."""
-        await _in_books(self._forget, workspace_id)
+        await self._in_turn(self._reading, workspace_id, IMPORT_WAITS_SECONDS, self._forget, workspace_id)
 
     async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
         """Put what waits for a title under the recording that it is; nothing happens when that is so already."""
-        await _in_books(self._resolve, workspace_id, title_id, isrc)
+        await self._in_turn(
+            self._resolving, workspace_id, RESOLVE_WAITS_SECONDS, self._resolve, workspace_id, title_id, isrc
+        )
 
-    def _resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
-        with psycopg.connect(self._url) as connection:
+    async def _in_turn(
+        self,
+        turns: Turns,
+        workspace_id: str,
+        lock_seconds_max: float,
+        work: Callable[Concatenate[_Line, P], T],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> T:
+        """Do it in a thread, one of a workspace at a time: in one transaction, so that all of it is done or nothing.
+
+        Whoever is cancelled cuts the connection and waits for the thread, which then ends: it must not write later what
+        is said to have failed.
+        """
+        line = _Line(self._url, lock_seconds_max)
+        working = asyncio.ensure_future(turns.run(workspace_id, partial(work, line), *arguments, **named))
+        try:
+            return await asyncio.shield(working)
+        except psycopg.OperationalError as problem:
+            raise BooksUnavailable from problem
+        except asyncio.CancelledError:
+            line.cut()
+            working.cancel()
+            await asyncio.wait({working})
+            raise
+
+    def _resolve(self, line: _Line, workspace_id: str, title_id: str, isrc: str) -> None:
+        with line.open() as connection:
             _resolve(connection, workspace_id, title_id, isrc)
 
     @asynccontextmanager
@@ -104,8 +163,8 @@ class Importer(Importing):
         finally:
             await asyncio.to_thread(connection.close)
 
-    def _run(self, sent: Sent, path: Path, today: date) -> Report:
-        with psycopg.connect(self._url, autocommit=True) as connection, tempfile.TemporaryDirectory() as room:
+    def _run(self, line: _Line, sent: Sent, path: Path, today: date) -> Report:
+        with line.open(autocommit=True) as connection, tempfile.TemporaryDirectory() as room:
             # One import is run by one process at a time; another waits here and then finds it done.
             connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", (_RUNNING, sent.import_id))
             done = connection.execute(
@@ -140,8 +199,8 @@ class Importer(Importing):
         with psycopg.connect(self._url, autocommit=True) as connection:
             return _titles(connection, workspace_id)
 
-    def _forget(self, workspace_id: str) -> None:
-        with psycopg.connect(self._url) as connection:
+    def _forget(self, line: _Line, workspace_id: str) -> None:
+        with line.open() as connection:
             found = connection.execute(
                 "SELECT number FROM catalogue_workspaces WHERE workspace_id = %s FOR UPDATE", (workspace_id,)
             ).fetchone()

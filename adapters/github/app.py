@@ -244,7 +244,7 @@ class GithubApp:
             if answer.status >= 500:
                 raise GithubUnavailable
             return Told(answer.status, answer.headers, told)
-        except (NoAnswer, DecodeError, RecursionError) as problem:
+        except (NoAnswer, DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise GithubUnavailable from problem
 
     async def close(self) -> None:

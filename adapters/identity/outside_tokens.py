@@ -94,8 +94,8 @@ class OutsideTokens:
     async def _fetch(self) -> None:
         self._looked_at = monotonic()
         try:
-            keys = jwt.PyJWKSet.from_json(await self._published())
-        except (NoAnswer, ValueError, jwt.PyJWTError) as problem:
+            keys = jwt.PyJWKSet.from_dict(await self._published())
+        except (NoAnswer, ValueError, TypeError, AttributeError, jwt.PyJWTError) as problem:
             # The keys we have stay good: a provider that is away must not lock everybody out.
             log.warning("outside_tokens.keys.unavailable", problem=repr(problem))
             return
@@ -106,11 +106,11 @@ class OutsideTokens:
         self._keys = usable
         self._fetched_at = monotonic()
 
-    async def _published(self) -> str:
+    async def _published(self) -> dict[str, Any]:
         answer = await self._provider.ask("GET", self._keys_url)
         if answer.status != 200:
             raise NoAnswer(f"It answers {answer.status}.")
-        return answer.body.decode()
+        return answer.object()
 
     async def close(self) -> None:
         """Let go of the connection."""

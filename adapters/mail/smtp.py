@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiosmtplib
 
 from adapters.provides import provides
+from adapters.trouble import Trouble
 from adapters.web.http import default_tls
 from commands.ports import Letter, Post
 from commands.settings import Mail
@@ -60,6 +61,7 @@ class Mailer(Post):
         self._sender = sender_of(sender)
         self._seconds_max = seconds_max
         self._tls = tls
+        self._trouble = Trouble("mail")
 
     async def send(self, letter: Letter) -> None:
         """Hand the letter to the server; raises MailUnavailable or MailRefused.
@@ -71,7 +73,17 @@ class Mailer(Post):
             async with asyncio.timeout(3 * self._seconds_max):
                 await self._send(message)
         except TimeoutError as problem:
-            raise MailUnavailable("The mail server did not take the letter in time.") from problem
+            late = MailUnavailable("The mail server did not take the letter in time.")
+            self._trouble.note(str(late))
+            raise late from problem
+        except MailUnavailable as problem:
+            self._trouble.note(str(problem))
+            raise
+        except MailRefused:
+            # That it will not have this letter says that it takes others.
+            self._trouble.over()
+            raise
+        self._trouble.over()
 
     async def _send(self, message: EmailMessage) -> None:
         try:

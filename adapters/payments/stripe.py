@@ -217,6 +217,7 @@ class _Http(stripe.HTTPClient):
         """Status, headers and body of an answer; raises what the library tries again."""
         try:
             answer = await self._party.ask(method.upper(), url, headers=headers, body=post_data)
+            answer.object()  # the library lets out whatever decoding it raises
         except NoAnswer as problem:
             failed: type[Any] = stripe.APIConnectionError  # its signature is untyped
             raise failed(str(problem), should_retry=True) from problem

@@ -33,6 +33,12 @@ LOOKED_SECONDS_MAX = 60.0
 PAUSE_SECONDS = 0.02
 
 
+def hang_up(descriptor: int) -> None:
+    """Cut a connection: whoever waits for an answer on it, in whatever thread, hears that it is lost."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
+        line.shutdown(socket.SHUT_RDWR)
+
+
 @contextmanager
 def hanging_up(connection: AsyncConnection[TupleRow], seconds: float) -> Iterator[None]:
     """Cut the connection when the block takes longer: whoever awaits an answer then hears that it is lost.
@@ -40,11 +46,7 @@ def hanging_up(connection: AsyncConnection[TupleRow], seconds: float) -> Iterato
     Cancelling would ask the same server to stop, and wait ten seconds more for it to say so.
     """
 
-    def hang_up() -> None:
-        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
-
-    end = asyncio.get_running_loop().call_later(seconds, hang_up)
+    end = asyncio.get_running_loop().call_later(seconds, lambda: hang_up(connection.fileno()))
     try:
         yield
     finally:

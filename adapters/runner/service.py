@@ -146,7 +146,7 @@ class Service:
                 if refused.status < 500 and refused.status != 429:
                     raise refused from None
                 problem: Exception = refused
-            except (OSError, http.client.HTTPException, ValueError) as away:
+            except (OSError, http.client.HTTPException, ValueError, RecursionError) as away:
                 problem = away  # nobody there, too slow, or something else than the service
             if wait is None:
                 raise Away(str(problem)) from problem
@@ -192,5 +192,5 @@ def _refused(answer: urllib.error.HTTPError) -> Refused:
     try:
         told = json.loads(answer.read(1 << 16))
         return Refused(answer.code, str(told.get("error", "")), str(told.get("message", "")))
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, RecursionError, OSError):
         return Refused(answer.code, "", "")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
+from msgspec import DecodeError, json
 
 from adapters.web.http import FetchFailed, decoder, default_tls
 
@@ -35,6 +36,13 @@ class Answer(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def object(self) -> dict[str, Any]:
+        """The JSON object that the body is; raises NoAnswer where it is none."""
+        try:
+            return json.decode(self.body, type=dict[str, Any])
+        except (DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            raise NoAnswer("The answer is not what was asked for.") from problem
 
 
 class Party:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -26,6 +27,7 @@ from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, 
 from commands.catalogue.titles import ResolveTitle
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.titles import NoSuchTitle
+from domain.kernel import Unavailable
 
 GROUPS_MAX = 1_000
 #: Of how many months is said whether they were reported, and before which year nobody is asked what was before.
@@ -248,5 +250,7 @@ async def resolve_title(
         ),
         asker.context,
     )
-    await ports.reading.importing.resolve(asker.workspace_id, title_id, isrc)
+    # So that it is seen at once; where the books are busy, it follows from what was decided.
+    with suppress(Unavailable):
+        await ports.reading.importing.resolve(asker.workspace_id, title_id, isrc)
     return UnresolvedAnswer(UnresolvedTitle(title.id, title.artist, title.title, title.reason, title.rows, isrc))

@@ -395,3 +395,27 @@ async def test_an_answer_is_told_as_it_is_and_nobody_there_is_told_apart() -> No
         await party.ask("POST", f"http://{peer.place}/", body=b"asked")
     assert not away.value.sent
     await party.close()
+
+
+_ODD = {"latin-1": b'{"data": "caf\xe9", "keys": []}', "deep": b'{"data":' * 5_000, "cut": b'{"a"', "a page": b"<html>"}
+
+
+@pytest.mark.parametrize("odd", _ODD)
+@pytest.mark.parametrize(
+    "party", [keys, payments, repositories, builds, music, tracks], ids=lambda party: party.__name__
+)
+async def test_an_answer_that_is_no_json_is_as_none(
+    party: Callable[[str, Path], Asked], odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RETRY_SECONDS", ())
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_ODD[odd])
+    async with talking(head + _ODD[odd], iter(())) as port:
+        made = party(f"http://127.0.0.1:{port}", tmp_path)
+        try:
+            if made.fails is None:
+                await made.ask()
+            else:
+                with pytest.raises(made.fails):
+                    await made.ask()
+        finally:
+            await made.close()

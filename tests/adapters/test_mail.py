@@ -14,9 +14,14 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from adapters import trouble
 from adapters.mail.memory import MemoryMailer
 from adapters.mail.smtp import Mailer, MailFailed, MailRefused, MailUnavailable
+from commands.identity.reactions import mail_invitation
+from commands.identity.teams import INVITATION_LIFETIME
+from commands.kernel import MAIL
 from commands.ports import Letter, Post
 from tests.adapters.test_http import certificate_for
 
@@ -234,6 +239,28 @@ async def test_a_server_that_is_away_or_silent_is_unavailable(sink: Sink) -> Non
         await Mailer(f"smtp://localhost:{sink.port}", sender="a@b.example", seconds_max=0.1).send(LETTER)
     with pytest.raises(MailUnavailable, match="reached"):
         await Mailer("smtp://localhost:1", sender="a@b.example").send(LETTER)
+
+
+async def test_a_server_that_stays_away_is_one_error_until_it_takes_a_letter_again(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "LASTING_SECONDS", 0.0)
+    post = Mailer(f"smtp://localhost:{sink.port}", sender="a@b.example", seconds_max=0.1)
+    sink.silent = True
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(MailUnavailable):
+                await post.send(LETTER)
+        sink.silent = False
+        await post.send(LETTER)
+    said = [(line["event"], line["part"], line["log_level"]) for line in lines]
+    assert said == [("dependency.refuses", "mail", "error"), ("dependency.recovered", "mail", "info")]
+
+
+def test_a_letter_is_tried_for_as_long_as_an_invitation_is_good() -> None:
+    waits = [mail_invitation.retry_delay(attempt) for attempt in range(1, MAIL.attempts)]
+    assert sum(waits, timedelta()) >= INVITATION_LIFETIME
+    assert max(waits) <= timedelta(minutes=10)
 
 
 @pytest.fixture(params=["memory", "smtp"])

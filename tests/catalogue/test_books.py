@@ -17,7 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from adapters.catalogue import reading
+from adapters.catalogue import importing, reading
 from adapters.catalogue.importing import Importer
 from adapters.catalogue.reading import Titles
 from adapters.catalogue.rebuilding import Problem, Replay
@@ -297,7 +297,7 @@ def test_what_a_title_is_reaches_rows_that_are_read_when_it_is_said(
 
     def said_after(workspace_id: str) -> Titles:
         found = known(workspace_id)
-        importer._resolve(workspace_id, title_id, ISRC)
+        importer._resolve(importing._Line(book.url, 60), workspace_id, title_id, ISRC)
         return found
 
     monkeypatch.setattr(importer, "_titles", said_after)
@@ -306,6 +306,54 @@ def test_what_a_title_is_reaches_rows_that_are_read_when_it_is_said(
     asyncio.run(importer.run(book.sent(), path, TODAY))
 
     assert _lines_of_nobody(book) == 0
+
+
+def test_who_waits_for_the_books_of_one_workspace_takes_no_thread_of_anybody_else(
+    book: Book, tmp_path: Path, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "RESOLVE_WAITS_SECONDS", 60.0)
+    book.add(bank(UNTITLED))
+    [(title_id,)] = book.ask("SELECT title_id FROM catalogue_titles WHERE workspace = :mine")
+    importer, other = Importer(book.url), Book(migrated, tmp_path)
+    path = tmp_path / "bank"
+    path.write_text(bank(A, B))
+
+    async def busy() -> None:
+        with psycopg.connect(book.url) as holder:
+            importing._take_turn(holder, importing._workspace(holder, book.workspace_id))
+            saying = [asyncio.create_task(importer.resolve(book.workspace_id, title_id, ISRC)) for _ in range(40)]
+            await eventually(lambda: _waits(book, "advisory"))
+            await asyncio.wait_for(asyncio.to_thread(lambda: None), 20)
+            assert told(await asyncio.wait_for(importer.run(other.sent(), path, TODAY), 20)) == (2, 0, 0, 0)
+            assert not any(each.done() for each in saying)
+            holder.commit()
+        await asyncio.gather(*saying)
+
+    asyncio.run(busy())
+    assert _lines_of_nobody(book) == 0
+
+
+def test_an_import_that_is_ended_from_outside_writes_nothing_afterwards(book: Book, tmp_path: Path) -> None:
+    book.add(bank(A))
+    before = book.size()
+    path = tmp_path / "bank"
+    path.write_text(bank(A, B))
+    importer = Importer(book.url)
+
+    async def ended() -> None:
+        with psycopg.connect(book.url) as holder:
+            holder.execute("LOCK TABLE catalogue_odd_rows IN ACCESS EXCLUSIVE MODE")
+            writing = asyncio.create_task(importer.run(book.sent(), path, TODAY))
+            await eventually(lambda: _waits(book, "relation"))
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(writing, 20)
+            holder.rollback()
+        # Its thread has ended: another may write at once, and what was ended is not there.
+        assert told(await asyncio.wait_for(importer.run(book.sent(), path, TODAY), 20)) == (1, 0, 1, 0)
+
+    asyncio.run(ended())
+    assert book.size() == before + 2, "a line and an import"
 
 
 class Originals:

@@ -375,6 +375,17 @@ def test_all_reactions_run_somewhere_and_none_twice() -> None:
     ]
 
 
+def test_up_knows_every_queue_also_before_anything_else_is_loaded() -> None:
+    """What another test has imported would hide a queue that nobody has looked for."""
+    asked = (
+        "from infra.supervisor import all_parts; from commands.kernel import REACTIONS; all_parts(); "
+        "known = set(REACTIONS); from infra.container import load_everything; load_everything(); "
+        "print(sorted(set(REACTIONS) - known))"
+    )
+    told = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
+
+
 def test_whoever_waits_for_the_end_is_told_what_for() -> None:
     """Roles that are merely slow to end are no jobs."""
     assert waiting_for(["serve", "tick"], {}) == "Waiting for serve, tick to end; press Ctrl-C again to stop now."
