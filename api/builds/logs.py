@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Annotated, Any
 
 from litestar import Request, Response, get
@@ -13,17 +14,18 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 from msgspec import json
 
-from api.auth import Asker
+from api.auth import Asker, still
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.kernel import part_of, whole
 from commands.builds.ports import Chunk
 from domain.builds.builds import Build, builds
-from domain.kernel import NotFound
+from domain.kernel import NotFound, Refusal
 from domain.studio.projects import Platform
 
-#: How often a log is looked at for more while somebody reads along.
-LOOK_SECONDS = 0.3
+#: How soon a log is looked at for more while somebody reads along, and how soon at the latest when nothing comes.
+LOOK_SECONDS, LOOK_SECONDS_MAX = 0.3, 1.0
+LOOK_FACTOR = 1.5
 #: When nothing is printed a line keeps the connection open.
 IDLE_SECONDS = 15.0
 
@@ -45,7 +47,8 @@ async def get_build_log(
 
     `offset` leaves out what came before, and `Range` asks for a part: `bytes=N-`, `bytes=N-M`, or `bytes=-N` for the
     end. The events of the stream have `offset` and `text`, and the last one, `end`, has the status of the build;
-    `Last-Event-ID` goes on where a connection broke.
+    `Last-Event-ID` goes on where a connection broke. A stream ends without `end` when the credential is not good any
+    more, when the process stops, when others need its place, and after an hour.
     """
     build = await ports.log.state(builds, build_id)
     build.belongs_to(asker.workspace_id)
@@ -54,8 +57,13 @@ async def get_build_log(
         raise NotFound
     if "text/event-stream" in request.headers.get("accept", ""):
         last = whole(request.headers.get("last-event-id", ""))
-        events = _events(ports, build_id, chosen, offset if last is None else last)
-        return Stream(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": "no-cache"}
+        if request.scope.get("is_head"):
+            return Stream((), media_type="text/event-stream", headers=headers)
+        with ports.followers.place(asker.workspace_id):
+            # What is refused is refused with a status, before there is a stream.
+            events = _events(ports, asker, build_id, chosen, offset if last is None else last)
+        return Stream(events, media_type="text/event-stream", headers=headers)
     size = await _size(ports, build_id, chosen)
     headers = {"X-Log-Size": str(size), "Cache-Control": "no-store", "Accept-Ranges": "bytes"}
     part = part_of(size, request.headers.get("range", ""))
@@ -88,30 +96,38 @@ async def _bytes(ports: Ports, chunk: Chunk, first: int, end: int | None = None)
     return b"".join([piece async for piece in ports.blobs.read(found, offset=skipped, length=length)])
 
 
-async def _events(ports: Ports, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:
+async def _events(ports: Ports, asker: Asker, build_id: str, platform: str, first: int) -> AsyncIterator[bytes]:
     """The log as Server-Sent Events. Text is JSON, because a line of a log may hold what ends a line of a stream."""
-    quiet = 0.0
+    ends_at = monotonic() + ports.reading.stream_seconds_max
+    wait, told_at = LOOK_SECONDS, monotonic()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while True:
-        # Looked at before the log, so that nothing printed before the end is left out.
-        state = await ports.log.state(builds, build_id)
-        chunks = await ports.jobs.chunks(build_id, platform, first)
-        for chunk in chunks:
-            piece = await _bytes(ports, chunk, first)
-            told = json.encode({"offset": first, "text": decoder.decode(piece)})
-            first = chunk.start + chunk.size
-            yield b"id: %d\nevent: log\ndata: %b\n\n" % (first, told)
-        if _is_over(state, platform):
-            yield b"event: end\ndata: %b\n\n" % json.encode({"status": state.status, "offset": first})
-            return
-        if chunks:
-            quiet = 0.0
-        else:
-            quiet += LOOK_SECONDS
-            if quiet >= IDLE_SECONDS:
-                quiet = 0.0
-                yield b": still running\n\n"
-        await asyncio.sleep(LOOK_SECONDS)
+    try:
+        with ports.followers.place(asker.workspace_id) as follower:
+            while not follower.is_over and monotonic() < ends_at:
+                await still(asker)
+                # Looked at before the log, so that nothing printed before the end is left out.
+                state = await ports.log.state(builds, build_id)
+                chunks = await ports.jobs.chunks(build_id, platform, first)
+                for chunk in chunks:
+                    piece = await _bytes(ports, chunk, first)
+                    told = json.encode({"offset": first, "text": decoder.decode(piece)})
+                    first = chunk.start + chunk.size
+                    yield b"id: %d\nevent: log\ndata: %b\n\n" % (first, told)
+                    # Whoever reads may have taken long over it.
+                    await still(asker)
+                if _is_over(state, platform):
+                    yield b"event: end\ndata: %b\n\n" % json.encode({"status": state.status, "offset": first})
+                    return
+                wait = LOOK_SECONDS if chunks else min(wait * LOOK_FACTOR, LOOK_SECONDS_MAX)
+                if chunks:
+                    told_at = monotonic()
+                elif monotonic() - told_at >= IDLE_SECONDS:
+                    told_at = monotonic()
+                    yield b": still running\n\n"
+                await asyncio.sleep(min(wait, max(ends_at - monotonic(), 0)))
+        yield b": this stream ends here, come again\n\n"
+    except Refusal as refusal:
+        yield b": %b\n\n" % refusal.sentence.encode()
 
 
 def _is_over(build: Build, platform: str) -> bool:

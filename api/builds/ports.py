@@ -9,6 +9,8 @@ from adapters.builds.secrets import SecretStore
 from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
+from adapters.readmodels.followers import Followers
+from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Views
 from adapters.storage.uploads import Uploads
 from api.billing.plans import Plans
@@ -39,5 +41,7 @@ class Ports:
     limits: Limits
     github: GithubApp
     secrets: SecretStore
+    followers: Followers
+    reading: Reading
     settings: Builds
     service: Service
