@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Sequence
 from datetime import date
@@ -10,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from adapters.provides import provides
+from adapters.threads import Turns
 
 Picture = Literal["png", "svg"]
 MEDIA: dict[Picture, str] = {"png": "image/png", "svg": "image/svg+xml"}
@@ -40,20 +40,20 @@ class Bar(NamedTuple):
 
 
 class Charts:
-    """Draws, so many at once, in threads."""
+    """Draws in threads of its own, one chart of a workspace at a time."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
-        self._places = asyncio.Semaphore(at_once)
+        self._turns = Turns(at_once, "charts")
 
-    async def days(self, title: str, days: Sequence[date], lines: Sequence[Line], form: Picture) -> bytes:
+    async def days(
+        self, workspace_id: str, title: str, days: Sequence[date], lines: Sequence[Line], form: Picture
+    ) -> bytes:
         """Lines over days, the days in their order."""
-        async with self._places:
-            return await asyncio.to_thread(draw_days, title, days, lines, form)
+        return await self._turns.run(workspace_id, draw_days, title, days, lines, form)
 
-    async def bars(self, title: str, panels: dict[str, list[Bar]], form: Picture) -> bytes:
+    async def bars(self, workspace_id: str, title: str, panels: dict[str, list[Bar]], form: Picture) -> bytes:
         """Bars, a panel for each currency: nothing is added across."""
-        async with self._places:
-            return await asyncio.to_thread(draw_bars, title, panels, form)
+        return await self._turns.run(workspace_id, draw_bars, title, panels, form)
 
 
 def draw_days(title: str, days: Sequence[date], lines: Sequence[Line], form: Picture) -> bytes:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from time import monotonic
 from typing import Any
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 from msgspec import Struct
@@ -20,6 +18,7 @@ from psycopg.rows import TupleRow
 from adapters.log import codec
 from adapters.log.data_keys import DataKeys
 from adapters.log.recorder import TABLE
+from adapters.places import Places
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from adapters.readmodels.followers import Follower, Followers
@@ -146,9 +145,7 @@ class Audit:
         self._followers = followers
         self._wait_seconds_max = wait_seconds_max
         self._retry_seconds = retry_seconds
-        self._searches = asyncio.Semaphore(SEARCHES)
-        #: The line of each workspace in which its searches wait.
-        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._searches = Places(SEARCHES)
 
     async def find(self, question: Question) -> list[Entry] | None:
         """The newest events that match, of those that were there where the request looks back to.
@@ -185,21 +182,11 @@ class Audit:
 
         async with AsyncExitStack() as turn:
             if question.is_search:
-                await turn.enter_async_context(self._turn(question.workspace_id))
+                await turn.enter_async_context(
+                    self._searches.place(question.workspace_id, self._retry_seconds, AuditUnavailable)
+                )
             rows = await retrying(self._pool, ask, seconds=self._retry_seconds, refusal=AuditUnavailable)
         return None if rows is None else await self._opened([_entry(row) for row in rows])
-
-    @asynccontextmanager
-    async def _turn(self, workspace_id: str) -> AsyncIterator[None]:
-        """A turn to search; raises AuditUnavailable where it does not come in time."""
-        async with AsyncExitStack() as held:
-            try:
-                async with asyncio.timeout(self._retry_seconds):
-                    await held.enter_async_context(self._lines.setdefault(workspace_id, asyncio.Lock()))
-                    await held.enter_async_context(self._searches)
-            except TimeoutError:
-                raise AuditUnavailable from None
-            yield
 
     async def follow(
         self, workspace_id: str, after: int, limit: int, wait_seconds: float

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from msgspec import Struct, json
 
 from adapters.log.eventlog import EventLog
 from adapters.log.recorder import TABLE
+from adapters.places import Places
 from domain.identity.workspaces import WorkspaceForgotten
-from domain.kernel import Conflict, Event, Invalid
+from domain.kernel import Conflict, Event, Invalid, Unavailable
 from domain.ledger import Recorded, Unreadable
 from domain.vocabulary import names_of
 from projections.kernel import Projection, Tally
@@ -31,6 +33,8 @@ FOLDED_MAX = 20_000
 SCANNED_MAX = 200_000
 #: Answers that one process folds at a time: each takes the processor from everybody else.
 TOGETHER_MAX = 2
+#: How long somebody waits for their turn.
+TURN_SECONDS_MAX = 10.0
 #: So many events are decoded before others have their turn.
 PAGE_EVENTS = 500
 
@@ -47,6 +51,10 @@ class TooMuchToFold(Invalid):
 
 class PastUnreadable(Conflict):
     """The event at {position} cannot be read by this version, so nobody can say how this was."""
+
+
+class PastIsBusy(Unavailable):
+    """Too many look back at the moment, or your workspace does already. Try again shortly."""
 
 
 class AsOf(NamedTuple):
@@ -72,7 +80,10 @@ class Past:
     def __init__(self, log: EventLog, ask: Ask) -> None:
         self._log = log
         self._ask = ask
-        self._places = asyncio.Semaphore(TOGETHER_MAX)
+        self._places = Places(TOGETHER_MAX)
+
+    def _place(self, workspace_id: str) -> AbstractAsyncContextManager[None]:
+        return self._places.place(workspace_id, TURN_SECONDS_MAX, PastIsBusy)
 
     async def position_at(self, moment: datetime) -> int:
         """The position of the newest event that was recorded by then (0: there was none).
@@ -109,7 +120,7 @@ class Past:
         if projection.stream is None:
             found = (await self._documents(projection, workspace_id, as_of)).get(identity)
         else:
-            async with self._places:
+            async with self._place(workspace_id):
                 events = await self._read(as_of, streams=[f"{projection.stream}-{identity}"])
                 found = _folded(projection, events).get(identity)
         return json.encode(found.document) if found is not None and found.workspace_id == workspace_id else None
@@ -148,7 +159,7 @@ class Past:
 
     async def sums(self, tally: Tally, keys: Sequence[str], workspace_id: str, as_of: AsOf) -> dict[str, int]:
         """The sums under these keys."""
-        async with self._places:
+        async with self._place(workspace_id):
             # Numbers go on over the forgetting of a workspace, as they do in the read model.
             events = await self._read(as_of._replace(begins=0), kinds=tally.counts, workspace_id=workspace_id)
             sums = dict.fromkeys(keys, 0)
@@ -159,7 +170,7 @@ class Past:
             return sums
 
     async def _documents(self, projection: Projection[Any], workspace_id: str, as_of: AsOf) -> dict[str, _Shown]:
-        async with self._places:
+        async with self._place(workspace_id):
             events = await self._read(as_of, kinds=projection.on, workspace_id=workspace_id)
             if projection.stream is not None and events:
                 # What happened to them in the name of others belongs to them as well.

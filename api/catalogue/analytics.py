@@ -143,7 +143,9 @@ async def get_daily_plays(
         Line("Spotify", [told[day].spotify_streams if day in told else None for day in dates]),
         Line("Apple Music", [told[day].apple_streams if day in told else None for day in dates]),
     ]
-    drawn = await ports.charts.days(f"{shown.artist} - {shown.title} ({known})", dates, lines, format)
+    drawn = await ports.charts.days(
+        asker.workspace_id, f"{shown.artist} - {shown.title} ({known})", dates, lines, format
+    )
     return Response(drawn, media_type=MEDIA[format])
 
 

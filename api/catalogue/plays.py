@@ -157,7 +157,7 @@ async def list_plays(
     else:
         rows = _ROWS[by](now, then, first, last)
     if format != "json":
-        return Response(await _drawn(ports, by, rows, format), media_type=MEDIA[format])
+        return Response(await _drawn(ports, asker, by, rows, format), media_type=MEDIA[format])
     told = {each.day for each in now}
     return Answer(
         PlaysAnswer(
@@ -200,10 +200,10 @@ async def list_snapshots(
         newest = {each.name: each for each in found[::-1]}
         best = sorted(newest.values(), key=lambda each: -(each.streams or 0))
         bars = {"streams": [_bar(each.name, each.streams) for each in best]}
-        return Response(await ports.charts.bars(title, bars, format), media_type=MEDIA[format])
+        return Response(await ports.charts.bars(asker.workspace_id, title, bars, format), media_type=MEDIA[format])
     shown = found[::-1]
     lines = [Line("Streams", [each.streams for each in shown]), Line("Listeners", [each.listeners for each in shown])]
-    drawn = await ports.charts.days(title, [each.period_end for each in shown], lines, format)
+    drawn = await ports.charts.days(asker.workspace_id, title, [each.period_end for each in shown], lines, format)
     return Response(drawn, media_type=MEDIA[format])
 
 
@@ -314,7 +314,7 @@ def _by_store(now: Sequence[DayPlayed], then: Sequence[DayPlayed], _: date, __: 
 _ROWS = {"day": _by_day, "month": _by_month, "store": _by_store}
 
 
-async def _drawn(ports: Ports, by: str, rows: Sequence[PlaysOf], form: Picture) -> bytes:
+async def _drawn(ports: Ports, asker: Asker, by: str, rows: Sequence[PlaysOf], form: Picture) -> bytes:
     """Lines over days; bars of whatever else, time from left to right."""
     if by == "day":
         shown = rows[::-1]
@@ -322,11 +322,13 @@ async def _drawn(ports: Ports, by: str, rows: Sequence[PlaysOf], form: Picture) 
             Line("Spotify", [each.spotify_streams for each in shown]),
             Line("Apple Music", [each.apple_streams for each in shown]),
         ]
-        return await ports.charts.days("Plays by day", [date.fromisoformat(each.group) for each in shown], lines, form)
+        return await ports.charts.days(
+            asker.workspace_id, "Plays by day", [date.fromisoformat(each.group) for each in shown], lines, form
+        )
     shown = rows[::-1] if by == "month" else rows
     bars = [_bar(each.title or each.group, each.streams) for each in shown]
     told = any(each.streams is not None for each in shown)
-    return await ports.charts.bars(f"Plays by {by}", {"plays": bars} if told else {}, form)
+    return await ports.charts.bars(asker.workspace_id, f"Plays by {by}", {"plays": bars} if told else {}, form)
 
 
 def _bar(name: str, value: int | None) -> Bar:

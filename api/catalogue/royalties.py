@@ -160,7 +160,7 @@ async def list_earnings(
         # Time goes from left to right; whatever else is told apart begins with the most.
         for each in reversed(found) if by == "statement" else found:
             panels.setdefault(each.currency, []).append(Bar(each.what or "not told", each.amount))
-    drawn = await ports.charts.bars(f"Earnings by {by}", panels, format)
+    drawn = await ports.charts.bars(asker.workspace_id, f"Earnings by {by}", panels, format)
     return Response(drawn, media_type=MEDIA[format])
 
 

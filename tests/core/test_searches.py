@@ -9,10 +9,12 @@ import pytest
 
 from adapters.log.recorder import TABLE
 from adapters.postgres.retrying import Pool, hanging_up
+from adapters.readmodels import past
 from adapters.readmodels.audit import Audit, AuditUnavailable, Question
+from adapters.readmodels.views import Reads
 from infra.container import container
 from tests.core.conftest import House, eventually
-from tests.core.orchard import TreePlanted
+from tests.core.orchard import TreePlanted, forest
 from tests.journeys.kit import Stack
 
 
@@ -47,12 +49,12 @@ async def test_a_workspace_searches_once_at_a_time_and_all_of_them_leave_connect
     assert found == [[]] * 15
     assert isinstance(page, list)
     assert len(page) == 1
-    assert not audit._lines
+    assert not audit._searches._lines
 
 
 async def test_a_search_whose_turn_does_not_come_is_refused_for_the_moment(house: House) -> None:
     hasty = Audit(house.pool, house.keys, house.progress, house.followers, wait_seconds_max=2.0, retry_seconds=0.05)
-    async with hasty._turn("w1"):
+    async with hasty._searches.place("w1", 1.0, AuditUnavailable):
         with pytest.raises(AuditUnavailable):
             await hasty.find(Question(workspace_id="w1", limit=10, actor="person:1"))
 
@@ -73,3 +75,16 @@ async def test_what_nobody_waits_for_any_more_ends_in_postgres_too(stack: Stack)
                 return not await cursor.fetchall()
 
         await eventually(has_ended)
+
+
+async def test_who_looks_back_much_waits_for_themselves_and_not_for_ever(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(past, "TURN_SECONDS_MAX", 0.05)
+    looking = past.Past(house.ledger, Reads(house.ledger, house.pool, house.progress).ask)
+    trees, as_of = forest(), past.AsOf(0, 0)
+    async with looking._place("w1"):
+        with pytest.raises(past.PastIsBusy):
+            await looking.find(trees, "1", "w1", as_of)
+        assert await looking.find(trees, "1", "w2", as_of) is None
+    assert await looking.find(trees, "1", "w1", as_of) is None
