@@ -71,6 +71,19 @@ def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Port
     return answer
 
 
+@get("/docs/webhooks", include_in_schema=False, sync_to_thread=False)
+def get_webhooks_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+    """What is posted to endpoints, as a page that needs nothing from elsewhere."""
+    answer = read(request, _webhooks_page(ports.service.url), "text/html; charset=utf-8")
+    answer.headers["Content-Security-Policy"] = POLICY
+    return answer
+
+
+@cache
+def _webhooks_page(url: str) -> Made:
+    return made(page_of_webhooks(document(url)).encode())
+
+
 @cache
 def _asyncapi(url: str, nats: str) -> Made:
     return made(json.encode(document(url, nats)))
@@ -259,7 +272,8 @@ def page(schema: dict[str, Any]) -> str:
         f"{schema['info']['title']} {schema['info']['version']}",
         _navigation(contexts),
         f"<p>{words(schema['info']['description'])}</p>"
-        '<p>As data: <a href="/asyncapi.json">/asyncapi.json</a>. The operations: <a href="/docs">/docs</a>.</p>'
+        '<p>As data: <a href="/asyncapi.json">/asyncapi.json</a>. The operations: <a href="/docs">/docs</a>. '
+        'What is posted to addresses: <a href="/docs/webhooks">/docs/webhooks</a>.</p>'
         f"{_ways(schema)}{_envelope(schema)}"
         + "".join(
             f'<section class="surface group"><h2>{escape(headline(context))}</h2>'
@@ -269,9 +283,82 @@ def page(schema: dict[str, Any]) -> str:
     )
 
 
-def _navigation(contexts: dict[str, list[str]]) -> Iterator[str]:
+def page_of_webhooks(schema: dict[str, Any]) -> str:
+    """What is posted to endpoints as HTML: how it is signed and tried, and each message with an example."""
+    subjects: dict[str, list[str]] = {}
+    for name in messages():
+        subjects.setdefault(name.partition(".")[0], []).append(name)
+    return shell(
+        f"Ledgerline webhooks {schema['info']['version']}",
+        _navigation(subjects, ("arrives", "signed", "events")),
+        "<p>An endpoint is an address that is posted what happens in a workspace: "
+        "<code>POST /v1/webhook-endpoints</code> with its <code>url</code> and <code>event_types</code>.</p>"
+        '<p>As data: <a href="/asyncapi.json">/asyncapi.json</a>. The operations: <a href="/docs">/docs</a>.</p>'
+        f"{_arrives()}{_signed()}{_chosen()}"
+        + "".join(
+            f'<section class="surface group"><h2>{escape(headline(subject))}</h2>'
+            f"{''.join(_posted(schema, name) for name in names)}</section>"
+            for subject, names in subjects.items()
+        ),
+    )
+
+
+def _arrives() -> str:
+    lines = [
+        Field("webhook-id", "header", "The same on every attempt and in every replay: whoever keeps it acts once."),
+        Field("webhook-timestamp", "header", "Seconds since 1970 of this attempt; refuse those that are minutes old."),
+        Field("webhook-signature", "header", "`v1,` and base64, one for each secret that is good at the moment."),
+        Field("body", "JSON", "A message of this page, or the CloudEvent of a published event."),
+    ]
+    return (
+        '<article id="arrives"><h4>What arrives</h4><p>A POST. An answer from 200 to 299 means that it arrived; any '
+        "other is tried again, later and later. 410 disables the endpoint at once. Messages may come twice and in "
+        f"another order than they happened.</p>{table(lines)}</article>"
+    )
+
+
+def _signed() -> str:
+    code = (
+        "signed = f\"{headers['webhook-id']}.{headers['webhook-timestamp']}.\".encode() + body\n"
+        "key = base64.b64decode(secret.removeprefix('whsec_'))\n"
+        "mine = 'v1,' + base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()\n"
+        "assert any(hmac.compare_digest(mine, each) for each in headers['webhook-signature'].split())"
+    )
+    return (
+        '<article id="signed"><h4>How it is signed</h4><p>After Standard Webhooks (HMAC with SHA-256), with the secret '
+        f"that is shown when the endpoint is made.</p><pre><code>{escape(code, quote=False)}</code></pre></article>"
+    )
+
+
+def _chosen() -> str:
+    return (
+        '<article id="events"><h4>Published events</h4><p>An endpoint may also choose published events, by type or by '
+        f"pattern: <code>builds.*</code>. There are {len(events_for_endpoints())}; "
+        '<a href="/docs/events">/docs/events</a> has them. A range of the past is told once more by '
+        "<code>POST /v1/webhook-endpoints/{endpoint_id}/replay</code>.</p></article>"
+    )
+
+
+def _posted(schema: dict[str, Any], name: str) -> str:
+    message = messages()[name]
+    shape = schema["components"]["schemas"][f"message.{name}"]
+    lines = [
+        Field(field, kind_of(schema, part), "" if field in shape.get("required", ()) else "may be missing")
+        for field, part in shape.get("properties", {}).items()
+    ]
+    example = ""
+    if message.on is not None:
+        text = json.format(message.sample().encode(), indent=2).decode()
+        example = f"<pre><code>{escape(text, quote=False)}</code></pre>"
+    optional = "" if not message.optional else '<p class="dim">Only for endpoints that choose it by its name.</p>'
+    return (
+        f'<article id="{name}"><h4>{name}</h4><p>{words(message.says)}</p>{optional}{table(lines)}{example}</article>'
+    )
+
+
+def _navigation(contexts: dict[str, list[str]], first: tuple[str, ...] = ("ways", "envelope")) -> Iterator[str]:
     yield '<div class="group"><h2>How</h2><ul>'
-    for anchor in ("ways", "envelope"):
+    for anchor in first:
         yield f'<li><a href="#{anchor}" data-of="{anchor}">{headline(anchor)}</a></li>'
     yield "</ul></div>"
     for context, names in contexts.items():

@@ -106,7 +106,7 @@ def page(schema: Json) -> str:
         "<p>Send your key as <code>X-API-Key</code> or as <code>Authorization: Bearer</code>. The same contract as "
         'data: <a href="/openapi.json">/openapi.json</a>, as text: <a href="/docs/api.md">/docs/api.md</a>, '
         'for language models: <a href="/llms.txt">/llms.txt</a>. What happens, as events: '
-        '<a href="/docs/events">/docs/events</a>.</p>'
+        '<a href="/docs/events">/docs/events</a>, <a href="/docs/webhooks">/docs/webhooks</a>.</p>'
         f"{''.join(_surface(schema, name, topics) for name, topics in surfaces.items())}",
     )
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape, unescape
 from typing import Any
 
 import httpx
@@ -17,6 +21,7 @@ from api.asyncapi import document as without_nats
 from domain.published import published_events
 from domain.webhooks.endpoints import events_for_endpoints
 from domain.webhooks.messages import messages
+from domain.webhooks.signing import Outgoing, standard_webhooks
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
 
@@ -170,3 +175,28 @@ def test_the_page_shows_every_event_and_needs_nothing_from_elsewhere(client: htt
         assert answer.text.count(f'data-of="{name}"') == 1
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
     assert 'href="/docs/events"' in client.get("/docs").text
+
+
+def test_the_page_of_webhooks_shows_every_message_and_how_it_is_signed(client: httpx.Client) -> None:
+    answer = client.get("/docs/webhooks")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    for name, message in messages().items():
+        assert answer.text.count(f'<article id="{name}">') == 1
+        assert answer.text.count(f'data-of="{name}"') == 1
+        if message.on is None:
+            continue  # sent when somebody asks for it
+        assert escape(json.format(message.sample().encode(), indent=2).decode(), quote=False) in answer.text
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', answer.text)
+    for page in ("/docs", "/docs/events"):
+        assert 'href="/docs/webhooks"' in client.get(page).text
+    # Typed as it is shown, it tells what is ours from what is not.
+    [code] = re.findall(r'id="signed".*?<code>(.*?)</code>', answer.text, re.DOTALL)
+    secret, body = "whsec_" + base64.b64encode(b"k" * 24).decode(), b"{}"
+    headers = standard_webhooks(
+        Outgoing(message_id="msg_1", message_type="a.b", sent_at=datetime.now(UTC), body=body, secrets=[secret])
+    )
+    told = {"headers": headers, "secret": secret, "base64": base64, "hmac": hmac}
+    exec(unescape(code), told | {"body": body})
+    with pytest.raises(AssertionError):
+        exec(unescape(code), told | {"body": b"{ }"})

@@ -33,6 +33,7 @@ PUBLIC = {
     "GET /llms.txt",
     "GET /asyncapi.json",
     "GET /docs/events",
+    "GET /docs/webhooks",
     "GET /openapi.json",
     "GET /schemas/{name}/{file}",
     "GET /openapi/{name}",
