@@ -51,6 +51,17 @@ def categories() -> dict[str, Category[Any]]:
     return {thing.name: thing for thing in things if isinstance(thing, Category)}
 
 
+def parted(stream: str) -> tuple[str, str]:
+    """The name of a stream's category, which may have hyphens, and the id; parted by the first where none is known."""
+    known = categories()
+    name = stream
+    while name := name.rpartition("-")[0]:
+        if name in known:
+            return name, stream.removeprefix(f"{name}-")
+    name, _, identity = stream.partition("-")
+    return name, identity
+
+
 @cache
 def remembered() -> tuple[str, ...]:
     """How the names of those streams begin whose growth every process is told of."""

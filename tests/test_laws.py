@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 import hypothesis.strategies as st
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from msgspec import json
 
 from adapters.log import codec
@@ -21,7 +21,7 @@ from adapters.readmodels.writers import JobWriter
 from commands.kernel import HANDLERS, REACTIONS, execute
 from domain.kernel import Category, Event, Refusal
 from domain.objects import KEEPS, LETS_GO
-from domain.vocabulary import categories, name_of, personal_fields
+from domain.vocabulary import categories, name_of, named_alike, parted, personal_fields
 from projections.kernel import PROJECTIONS, TALLIES, Projection
 from tests import history
 from tests.examples import Example, examples
@@ -114,6 +114,18 @@ def test_every_history_folds(category: Category[Any], data: st.DataObject) -> No
 
     assert isinstance(state, type(category.initial))
     assert category.fold(events[3:], category.fold(events[:3])) == state
+
+
+@given(
+    category=st.sampled_from(sorted(categories().values(), key=lambda each: each.name)), identity=st.text(min_size=1)
+)
+def test_the_name_of_a_stream_says_its_kind_and_its_id_also_where_both_have_hyphens(
+    category: Category[Any], identity: str
+) -> None:
+    known = named_alike(category.name)
+    assume(not any(category.stream(identity).startswith(other) for other in known))
+    assert parted(category.stream(identity)) == (category.name, identity)
+    assert parted("nobody-knows-this") == ("nobody", "knows-this")
 
 
 @cache

@@ -19,6 +19,7 @@ from api.auth import Asker, needs
 from api.kernel import check_moment
 from api.paging import LIMIT, PRINTABLE, Before, Limit, UnknownCursor, listed
 from domain.kernel import Invalid
+from domain.vocabulary import parted
 from projections.audit.actions import action_of, names_of, particulars, target_of
 from projections.kernel import seconds
 
@@ -113,7 +114,7 @@ def _cursor(before: str | None) -> UUID | None:
 
 
 def _told(entry: Entry) -> AuditEvent:
-    target_type, _, target_id = entry.stream.partition("-")
+    target_type, target_id = parted(entry.stream)
     metadata = dict(UNREADABLE)
     if entry.event is not None:
         target_type, target_id = target_of(entry.event)

@@ -13,6 +13,7 @@ from adapters.readmodels.audit import Entry
 from api.audit.events import UNREADABLE
 from api.audit.ports import Ports
 from api.auth import Asker, needs, still
+from domain.vocabulary import parted
 from projections.audit.actions import action_of, particulars, target_of
 from projections.kernel import seconds
 
@@ -64,7 +65,7 @@ async def follow_events(
 
 
 def _told(entry: Entry) -> FeedEvent:
-    target_type, _, target_id = entry.stream.partition("-")
+    target_type, target_id = parted(entry.stream)
     data = dict(UNREADABLE)
     if entry.event is not None:
         target_type, target_id = target_of(entry.event)

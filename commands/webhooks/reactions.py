@@ -17,6 +17,7 @@ from domain.identity.people import PersonRegistered, people
 from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
+from domain.vocabulary import parted
 from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued
 from domain.webhooks.endpoints import EndpointDisabled, endpoint_books, events_for_endpoints
 from domain.webhooks.messages import Message, Subject, messages
@@ -44,7 +45,7 @@ async def queue_delivery(recorded: Recorded, ports: Ports) -> None:
 
     What they are told is written now, as of the event: the same for all of them, and on every attempt.
     """
-    kind, _, identity = recorded.stream.partition("-")
+    kind, identity = parted(recorded.stream)
     subject = Subject(kind=kind, id=identity, workspace_id=recorded.workspace_id)
     events = (await ports.log.read(recorded.stream)).events[: recorded.version]
     for message in MESSAGES[type(recorded.event)]:
