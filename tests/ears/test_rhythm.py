@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adapters.ears.rhythm import Rhythm
+from adapters.ears.tempo import _halved
 from tests.ears.grooves import HOUSE, JIG, JUNGLE, RATE, ROCK, SEVEN, played, rhythm_of
 from tests.ears.sounds import Sound, noise, silence, sine
 
@@ -184,3 +185,19 @@ def assert_whole(rhythm: Rhythm) -> None:
         assert not len(rhythm.beats)
     else:
         assert 30 <= rhythm.bpm <= 270
+
+
+@pytest.mark.parametrize(
+    ("periods", "usual", "wide", "halved"),
+    [
+        ((0.32, 0.64), (0.7, 0.3), (0.3, 0.6), True),
+        ((0.32, 0.64), (0.7, 0.3), (0.45, 0.55), False),
+        ((0.32, 0.64), (0.3, 0.7), (0.3, 0.6), False),
+        ((0.42, 0.84), (0.7, 0.3), (0.3, 0.6), False),
+        ((0.32, 0.48), (0.7, 0.3), (0.3, 0.6), False),
+    ],
+)
+def test_what_is_quick_to_one_network_alone_is_tapped_half_as_fast(
+    periods: tuple[float, ...], usual: tuple[float, ...], wide: tuple[float, ...], halved: bool
+) -> None:
+    assert _halved(*(np.array(one, np.float32) for one in (periods, usual, wide))) is halved
