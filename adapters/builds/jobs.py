@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -34,6 +34,15 @@ WHERE (build_id, platform) = (
 )
 RETURNING {_JOB}
 """
+
+
+class Free(NamedTuple):
+    """So many jobs of one kind that nobody has."""
+
+    workspace_id: str
+    platform: str
+    formats: Sequence[str]
+    number: int
 
 
 class JobsUnavailable(Unavailable):
@@ -86,6 +95,17 @@ class Jobs(ports.Jobs):
             },
         )
         return _job(rows[0]) if rows else None
+
+    async def free(self, workspaces: Sequence[str] | None) -> Sequence[Free]:
+        """What runners of these workspaces, or of all, could have now: the kinds of jobs that nobody has."""
+        rows = await self._rows(
+            "SELECT workspace_id, platform, formats, count(*) FROM build_jobs "
+            "WHERE (state = 'ready' OR (state = 'claimed' AND lease_until < now())) "
+            "AND (%(workspaces)s::text[] IS NULL OR workspace_id = ANY(%(workspaces)s)) "
+            "GROUP BY workspace_id, platform, formats",
+            {"workspaces": None if workspaces is None else list(workspaces)},
+        )
+        return [Free(*row) for row in rows]
 
     async def assign(self, build_id: str, holder: str, fence: int) -> None:
         """Let somebody who is no runner have all jobs of a build that wait, for as long as it takes."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapters.builds.jobs import Jobs
 from adapters.builds.secrets import SecretStore
+from adapters.builds.waiting import WaitingRunners
 from adapters.github.app import GithubApp
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
@@ -33,6 +34,7 @@ class Ports:
     now: Now
     vault: Vault
     jobs: Jobs
+    waiting: WaitingRunners
     blobs: Blobs
     uploads: Uploads
     links: Links

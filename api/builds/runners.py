@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
+from time import monotonic
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -50,7 +51,6 @@ RUNNER_PREFIX, REGISTRATION_PREFIX = "lrn_", "lrr_"
 REGISTRATION = "runner registration"
 REGISTRATION_SECONDS = 86_400
 HEARTBEAT_SECONDS = 2.0
-LOOK_SECONDS = 0.4
 CHUNK_BYTES_MAX = 512 * 1024
 #: Asked for with a runner's own token.
 TOKEN = {"token": "Bearer", "statuses": ("401",)}
@@ -394,26 +394,31 @@ async def _claimed_by(request: Request[Any, Any, Any], ports: Ports, job_id: str
 async def claim_job(
     request: Request[Any, Any, Any], data: JSONBody[Wanting], ports: NamedDependency[Ports]
 ) -> Response[Any]:
-    """The next job that this runner can do, workspaces in turn; waits for one for a while (204: none came)."""
+    """The next job that this runner can do, workspaces in turn; waits for one for a while (204: none came).
+
+    A runner waits once: an older claim of the same runner is answered with 204 when a newer one comes.
+    """
     runner_id, runner = await _runner(request, ports)
     platforms = [each for each in runner.platforms if not data.platforms or each in data.platforms]
     formats = [each for each in runner.formats if not data.formats or each in data.formats]
     own = None if runner.workspace_id == PUBLIC else runner.workspace_id
-    until = asyncio.get_running_loop().time() + ports.settings.build_claim_seconds
-    gone = asyncio.ensure_future(request.receive())
-    try:
-        while not gone.done():
-            row = await ports.jobs.claim(runner_id, own, platforms, formats, ports.settings.build_lease_seconds)
-            if row is not None:
-                job = await _claimed(request, ports, runner_id, runner, row)
-                if job is not None:
-                    return Response(job, status_code=200)
-                continue
-            if asyncio.get_running_loop().time() > until:
-                break
-            await asyncio.wait((gone,), timeout=LOOK_SECONDS)
-    finally:
-        gone.cancel()
+    until = monotonic() + ports.settings.build_claim_seconds
+    with ports.waiting.place(runner_id, runner.workspace_id, platforms, formats) as waiting:
+        gone = asyncio.ensure_future(request.receive())
+        gone.add_done_callback(lambda _: waiting.end())
+        try:
+            while waiting.due and not waiting.is_over:
+                waiting.due = False
+                row = await ports.jobs.claim(runner_id, own, platforms, formats, ports.settings.build_lease_seconds)
+                if row is not None:
+                    job = await _claimed(request, ports, runner_id, runner, row)
+                    if job is not None:
+                        return Response(job, status_code=200)
+                    waiting.due = True
+                else:
+                    await waiting.wait(until - monotonic())
+        finally:
+            gone.cancel()
     # What has happened meanwhile may be that it is a runner no more.
     await _runner(request, ports)
     return Response(None, status_code=204)

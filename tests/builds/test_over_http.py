@@ -728,3 +728,14 @@ def test_a_runner_that_is_removed_while_its_bytes_are_on_their_way_leaves_none(
         removed(who)
         assert late.answer() == 401
     assert not stack.objects(f"builds/{who.workspace_id}/")
+
+
+def test_a_runner_that_asks_anew_is_no_longer_answered_where_it_asked_before(workshop: Workshop) -> None:
+    who, runner, project_id = workshop
+    with ThreadPoolExecutor(2) as pool:
+        older = pool.submit(runner.ask, "/claim")
+        assert not wait([older], timeout=0.5).done, "it waits, because there is no build"
+        newer = pool.submit(runner.ask, "/claim")
+        assert older.result(10).status_code == 204
+        build = asked(who, project_id)
+        assert newer.result().json()["build_id"] == build["id"]
