@@ -355,7 +355,7 @@ def test_nothing_of_a_build_outlives_it(shop: Workshop, sandbox: Sandbox, tmp_pa
 def test_a_step_that_does_not_end_is_ended_within_seconds(
     shop: Workshop, sandbox: Sandbox, tmp_path: Path, line: str
 ) -> None:
-    shop = replace(shop, limits=replace(shop.limits, step_seconds=1.5, processes=100))
+    shop = replace(shop, limits=replace(shop.limits, step_seconds=0.8, processes=100))
     begun = time.monotonic()
 
     problem = refused(
@@ -364,7 +364,7 @@ def test_a_step_that_does_not_end_is_ended_within_seconds(
 
     # Whoever begins processes without end may have been refused the next one before the time was over.
     assert problem.code in (("timeout", "step_failed") if "setsid" in line else ("timeout",))
-    assert time.monotonic() - begun < 1.5 + 8
+    assert time.monotonic() - begun < 0.8 + 8
     assert processes_of(sandbox) == []
 
 
@@ -387,7 +387,10 @@ def test_a_cancelled_build_is_gone_within_five_seconds(shop: Workshop, sandbox: 
     assert processes_of(sandbox) == []
 
 
-def test_what_fills_the_disk_or_the_memory_is_stopped(shop: Workshop, tmp_path: Path) -> None:
+def test_what_fills_the_disk_or_the_memory_is_stopped(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.runner.sandbox.DISK_LOOK_SECONDS", 0.1)
     shop = replace(shop, limits=replace(shop.limits, disk_bytes=64 << 20, memory_bytes=256 << 20))
     place = repository(tmp_path / "it", commands("while true; do head -c 8M /dev/zero > f$RANDOM$(date +%N); done"))
     assert refused(shop, job(place, "clap")).code == "disk_full"
