@@ -9,6 +9,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
+from msgspec import to_builtins
 
 from api.strictness import takes_anything
 from api.surfaces import PLATFORM, Surface, surfaces
@@ -135,10 +136,12 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
         if status in _BARE:
             responses[status] = {"description": MEANINGS[status]}
             continue
-        reference = f"#/components/schemas/{surface.shape(status)['title']}"
+        content = {"schema": {"$ref": f"#/components/schemas/{surface.shape(status)['title']}"}}
+        if (example := surface.example(status)) is not None:
+            content["example"] = to_builtins(example)
         responses[status] = {
             "description": surface.meanings.get(status) or MEANINGS.get(status) or HTTPStatus(int(status)).phrase,
-            "content": {_JSON: {"schema": {"$ref": reference}}},
+            "content": {_JSON: content},
         }
 
 

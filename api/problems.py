@@ -15,7 +15,7 @@ from msgspec import inspect, json
 
 from adapters.log.codec import UnknownEvent
 from api.surfaces import Fault, Problem, Surface, surface_at, surface_of
-from domain.kernel import Exhausted, Invalid, Refusal, TooLarge, Unauthenticated, Unavailable
+from domain.kernel import Exhausted, Invalid, Refusal, Unauthenticated, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +28,6 @@ REPAIR_SECONDS = 60
 def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
     """A rule said no."""
     surface = surface_of(request.scope)
-    status, code = surface.status(type(refusal)), surface.code(refusal)
     headers = {}
     if isinstance(refusal, Unavailable):
         headers["Retry-After"] = str(refusal.facts.get("retry_after_seconds", RETRY_AFTER_SECONDS))
@@ -36,11 +35,7 @@ def refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes
         headers["Retry-After"] = str(refusal.facts["retry_after_seconds"])
     if isinstance(refusal, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    faults: tuple[Fault, ...] = ()
-    if isinstance(refusal, Invalid) and not isinstance(refusal, TooLarge):
-        faults = (Fault(loc=tuple(refusal.facts.get("loc", ("body",))), message=refusal.sentence, kind=code),)
-    problem = Problem(status=status, code=code, sentence=refusal.sentence, faults=faults, facts=refusal.facts)
-    return _answer(surface, problem, headers)
+    return _answer(surface, surface.told(refusal), headers)
 
 
 def malformed(request: Request[Any, Any, Any], problem: ValidationException) -> Response[bytes]:

@@ -134,6 +134,26 @@ class Surface:
         """What machines call a refusal."""
         return next((self.codes[kind] for kind in type(refusal).__mro__ if kind in self.codes), refusal.code)
 
+    def told(self, refusal: Refusal) -> Problem:
+        """A refusal as this contract tells it."""
+        code = self.code(refusal)
+        faults: tuple[Fault, ...] = ()
+        if isinstance(refusal, Invalid) and not isinstance(refusal, TooLarge):
+            faults = (Fault(loc=tuple(refusal.facts.get("loc", ("body",))), message=refusal.sentence, kind=code),)
+        return Problem(
+            status=self.status(type(refusal)),
+            code=code,
+            sentence=refusal.sentence,
+            faults=faults,
+            facts=refusal.facts,
+        )
+
+    def example(self, status: str) -> Any:
+        """The body of a refusal with this status, as it may be; None where no rule refuses like that."""
+        kinds = (kind for kind in STATUSES if kind is not Refusal and str(self.status(kind)) == status)
+        kind = next(kinds, None)
+        return None if kind is None else self.problem(self.told(kind()))
+
     def shape(self, status: str) -> dict[str, Any]:
         """The JSON Schema of a refusal with this status."""
         return self.shapes.get(status, self.shapes["default"])

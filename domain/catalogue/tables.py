@@ -115,12 +115,11 @@ def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for e
             return replace(tables, waiting=event.push_id)
         case TablesPushBegun():
             return replace(tables, waiting="", running=event.push_id, begun_at=event.begun_at)
-        case TablesPushed():
-            return replace(tables, running="", pushed_since=tables.begun_at)
-        case TablesNotPushed():
+        case TablesPushed() | TablesNotPushed():
             # One that was given up may never have begun.
             waiting = "" if tables.waiting == event.push_id else tables.waiting
-            return replace(tables, running="", waiting=waiting)
+            since = tables.begun_at if isinstance(event, TablesPushed) else tables.pushed_since
+            return replace(tables, running="", waiting=waiting, pushed_since=since)
         case TablesRowsChanged():
             return replace(tables, delivery_id=event.delivery_id)
         case TablesDisconnected():

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import jsonschema_rs
 import pytest
 
 from api.samples import HERE, call_of, curl, node, operations, python, value_of
@@ -118,6 +119,26 @@ def test_an_example_holds_what_is_required_and_prefers_what_the_contract_shows()
         "parts": ["drums"],
         "shown": "this",
     }
+
+
+def test_refusals_are_shown_as_they_are_told(client: httpx.Client, contract: Contract) -> None:
+    """As their contract's own renderer writes them, and with the fields that a refusal really has."""
+    seen = 0
+    shapes = contract["components"]["schemas"]
+    checkers: dict[str, jsonschema_rs.Validator] = {}
+    for method, path, operation in operations(contract):
+        for status, answer in operation["responses"].items():
+            content = answer.get("content", {}).get("application/json", {})
+            if int(status) < 400 or "example" not in content:
+                continue
+            seen += 1
+            name = content["schema"]["$ref"].rpartition("/")[2]
+            checker = checkers.setdefault(name, jsonschema_rs.validator_for(shapes[name]))
+            assert checker.is_valid(content["example"]), (method, path, status, content["example"])
+            if status == "401" and method == "GET" and operation.get("security"):
+                told = client.get(re.sub(r"{\w+}", "x", path))
+                assert (told.status_code, told.json().keys()) == (401, content["example"].keys()), (path, told.text)
+    assert seen > 500
 
 
 def test_examples_are_correct_programs(contract: Contract) -> None:
