@@ -678,7 +678,7 @@ def _upload_proof(ports: Ports, job_id: str, artifact_id: str, fence: int, name:
     "/functions/v1/runner/jobs/{job_id:str}/artifacts/{artifact_id:str}",
     status_code=200,
     tags=["runner"],
-    opt={"request_body": _RAW, "statuses": ("401", "403", "413")},
+    opt={"request_body": _RAW, "statuses": ("403", "413")},
     request_max_body_size=None,
 )
 async def upload_artifact(
@@ -720,11 +720,11 @@ async def upload_artifact(
 
 
 async def _awaited(ports: Ports, build_id: str, platform: str, fence: int) -> Build:
-    """The build whose artifact is being sent, while its runner has it; JobIsNotYours, JobIsOver, or NotARunner."""
+    """The build whose artifact is being sent, while its runner has it; JobIsNotYours, JobIsOver, or NoRegistration."""
     build = await ports.log.state(builds, build_id)
     build.is_held(platform, fence)
     if not (await ports.log.state(runners, build.run(platform).runner_id)).takes_builds:
-        raise NotARunner
+        raise NoRegistration  # the link shows who asks, and is no good any more
     return build
 
 
