@@ -18,6 +18,8 @@ from api.app import routes
 from api.auth import ANY, Needs
 from domain.identity.workspaces import ROLES
 from domain.scopes import scopes
+from tests.catalogue.test_releases import ISRC
+from tests.catalogue.test_uploads import ready_release
 from tests.identity.crowd import Json, Visitor, join, new_email, sign_in
 from tests.journeys.kit import Neighbour, eventually
 
@@ -273,6 +275,14 @@ def _release(them: Visitor) -> str:
     return str(answer.json()["data"]["release_id"])
 
 
+def _upload_session(them: Visitor) -> str:
+    track = {"isrc": ISRC, "title": "Song Name", "artist": "Artist Name", "duration_ms": 187_000}
+    assert them.post("/api/v1/tracks", track).status_code == 201
+    answer = them.post("/api/v1/upload-sessions", {"release_id": ready_release(them), "account_id": _account(them)})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["data"]["session_id"])
+
+
 def _account(them: Visitor) -> str:
     answer = them.post("/api/v1/distribution-accounts", {"service": "distrokid", "name": "Theirs"})
     assert answer.status_code == 201, answer.text
@@ -301,8 +311,14 @@ def _beat(them: Visitor, _: Neighbour) -> str:
     return str(answer.json()["beat"]["id"])
 
 
+#: The project of each workspace, to which its codes belong.
+PROJECTS: dict[str, str] = {}
+
+
 def _project(them: Visitor, _: Neighbour | None = None) -> str:
-    return _made(them, "/functions/v1/projects", {"name": "Theirs"})
+    if them.workspace_id not in PROJECTS:
+        PROJECTS[them.workspace_id] = _made(them, "/functions/v1/projects", {"name": "Theirs"})
+    return PROJECTS[them.workspace_id]
 
 
 def _code(them: Visitor, _: Neighbour | None = None) -> str:
@@ -345,6 +361,7 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
     "import_id": lambda them, _: _import(them),
     "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
     "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
+    "/api/v1/upload-sessions/{session_id}": lambda them, _: _upload_session(them),
     "user_id": lambda them, _: them.user_id,
     "workspace_id": lambda them, _: them.workspace_id,
     "build_id": lambda them, _: _made(
@@ -361,6 +378,16 @@ THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
 }
 
 
+def named_by(route: Route, things: dict[str, str]) -> dict[str, str]:
+    """What the parameters of a route name, where one name stands for another thing below another path."""
+    below = {
+        path.rpartition("{")[2].rstrip("}"): thing
+        for path, thing in things.items()
+        if path.startswith("/") and route.path.startswith(path)
+    }
+    return things | below
+
+
 def test_for_everything_in_a_path_somebody_else_has_one() -> None:
     named = {name for route in PROTECTED for name in route.parameters}
     assert named <= THEIRS.keys(), "say in THEIRS how somebody else comes by one of these"
@@ -372,6 +399,13 @@ def theirs(client: httpx.Client, receiver: Neighbour) -> Iterator[dict[str, str]
     stranger = sign_in(client)
     things = {name: make(stranger, receiver) for name, make in THEIRS.items()}
     yield things
+    shown = [each for each in PROTECTED if each.method == "GET" and each.parameters]
+    absent = {
+        str(route)
+        for route in shown
+        if stranger.get(route.at(named_by(route, things)), params=QUERIES.get(str(route))).status_code == 404
+    }
+    assert absent == ABSENT, "what is not there could be shown to nobody, so that nothing was seen"
     assert stranger.get("/v1/auth/session").status_code == 200
     listed = {each["id"]: each["revoked_at"] for each in stranger.get("/v1/api-keys").json()}
     assert listed[things["api_key_id"]] is None
@@ -398,6 +432,8 @@ _PARTIES = {
 }  # fmt: skip
 #: Parameters without which nobody looks for the thing.
 QUERIES = {f"GET /api/v1/releases/{{release_id}}/{what}": _PARTIES for what in ("ern", "package")}
+#: What nobody has in these tests: it is there when a build has run, or music was made, and their own tests look at it.
+ABSENT = {"GET /functions/v1/builds/{build_id}/download/{artifact_id}", "GET /output/{file}"}
 #: What is named here is one's own by that, whoever else has one of that name.
 MAKES_ONES_OWN = {"PUT /api/v1/import-mappings/{name}"}
 
@@ -419,7 +455,7 @@ def test_another_workspaces_thing_is_not_found_by_anybody(route: Route, cast: Ca
         options: dict[str, Any] = {"params": QUERIES.get(str(route))}
         if route.method in ("POST", "PATCH", "PUT"):
             options["json"] = BODIES.get(str(route), {})
-        there = cast.http.request(route.method, route.at(theirs), headers=headers, **options)
+        there = cast.http.request(route.method, route.at(named_by(route, theirs)), headers=headers, **options)
         nowhere = cast.http.request(route.method, route.at({}), headers=headers, **options)
         assert there.status_code == 404, there.text
         # What exists elsewhere cannot be told from what exists nowhere; a surface may repeat the id it was asked for.
