@@ -26,19 +26,20 @@ def test_files_are_imported_and_reported(stack: Stack, client: httpx.Client, tmp
             cwd=ROOT, env={**os.environ, "LEDGERLINE_API_KEY": key}, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    told = run(str(good), str(bad))
-    assert told.returncode == 1, told.stderr
-    assert "plays.csv: imported as own.daily" in told.stdout
-    assert "line 3: duplicate_date" in told.stdout
-    assert "page.csv: refused (html)" in told.stdout
-    assert "not in the catalogue: QZABC0000001 (1)" in told.stdout
     (songs := tmp_path / "a-songs-all.csv").write_text(
         "song,listeners,streams,saves,release_date\nA,1,2,3,2024-01-01\n"
     )
-    assert "(--period-start, --period-end)" in " ".join(run(str(songs)).stdout.split())
-    waits = run("--period-end", "2024-03-31", str(songs)).stdout
+    told = run(str(good), str(bad), str(songs))
+    assert told.returncode == 1, told.stderr
+    assert "plays.csv: imported as own.daily" in told.stdout
+    assert "line 3: duplicate_date" in told.stdout
+    assert "not in the catalogue: QZABC0000001 (1)" in told.stdout
+    assert "page.csv: refused (html)" in told.stdout
+    assert "(--period-start, --period-end)" in " ".join(told.stdout.split())
+    said = ("--source", "spotify.songs", "--encoding", "utf-8", "--period-end", "2024-03-31")
+    waits = run(*said, str(songs), str(good)).stdout
     assert "line 2: title_unknown, waits" in waits
     assert "/api/v1/unresolved" in waits
-    assert "refused (unknown_format)" in run("--source", "cdbaby.sales", "--encoding", "utf-8", str(good)).stdout
+    assert "plays.csv: refused (unknown_format)" in waits
     again = run("--json", str(good))
     assert json.loads(again.stdout)["counts"]["unchanged"] == 1
