@@ -37,6 +37,11 @@ def tone() -> Sound:
     return np.stack([0.5 * np.sin(2 * np.pi * 440 * t), 0.25 * np.sin(2 * np.pi * 660 * t)]).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def picture() -> bytes:
+    return cover(compose(Brief(genre="House", seed=1, seconds=20)))
+
+
 def read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, str], list[str]]:
     with av.open(str(path)) as container:
         kinds = [f"{stream.type} {stream.codec_context.name}" for stream in container.streams]
@@ -71,9 +76,7 @@ def test_flac_is_the_wav(tone: Sound, tmp_path: Path) -> None:
     assert (told["title"], told["artist"], told["bpm"], told["initialkey"]) == ("T", "A", "124", "F#m")
 
 
-def test_mp3_has_tags_and_a_cover(tone: Sound, tmp_path: Path) -> None:
-    score = compose(Brief(genre="House", seed=1, seconds=20))
-    picture = cover(score)
+def test_mp3_has_tags_and_a_cover(tone: Sound, picture: bytes, tmp_path: Path) -> None:
     tags = files.Tags(title="T", artist="A", genre="House", bpm=124, key="C Major", cover=picture)
     files.write_mp3(tmp_path / "a.mp3", tone, tags)
     sound, told, kinds = read(tmp_path / "a.mp3")
@@ -83,11 +86,10 @@ def test_mp3_has_tags_and_a_cover(tone: Sound, tmp_path: Path) -> None:
     assert abs(sound.shape[1] - tone.shape[1]) < 3000
     assert float(np.abs(sound).max()) == pytest.approx(0.5, abs=0.03)
     assert struct.unpack(">II", picture[16:24]) == (3000, 3000)
-    assert picture == cover(score)
+    assert picture == cover(compose(Brief(genre="House", seed=1, seconds=20)))
 
 
-def test_another_reader_finds_every_tag_and_the_cover(tone: Sound, tmp_path: Path) -> None:
-    picture = cover(compose(Brief(genre="Trap", seed=1, seconds=20)))
+def test_another_reader_finds_every_tag_and_the_cover(tone: Sound, picture: bytes, tmp_path: Path) -> None:
     tags = files.Tags(title="Späte Züge", artist="A", genre="Drum and Bass", bpm=174, key="F# Minor", cover=picture)
     files.write_mp3(tmp_path / "a.mp3", tone, tags)
     files.write_flac(tmp_path / "a.flac", tone, tags)
