@@ -140,7 +140,7 @@ def test_stems_add_up_to_the_mix_bit_for_bit(genre: str) -> None:
 @pytest.mark.parametrize("genre", ["House", "Ambient"])
 def test_nothing_clicks_where_notes_and_sections_end(genre: str) -> None:
     """What is cut off jumps, and a jump reaches far above what any of these instruments plays."""
-    score = compose(Brief(genre=genre, style="Dark", seed=11, seconds=24))
+    score = compose(Brief(genre=genre, style="Dark", seed=11, seconds=30))
     assert len(score.sections) > 1
     above = signal.butter(6, 15_000, "high", fs=RATE, output="sos")
     for part in stems(score):
