@@ -96,6 +96,8 @@ def _headline(figure: Figure, title: str, findings: Findings) -> None:
         else "",
     ]
     figure.text(0.055, 0.9, "     ".join(fact for fact in facts if fact), color=LETTERS[0], fontsize=12.5, va="center")
+    warnings = ", ".join(warning.replace("_", " ") for warning in findings.warnings)
+    figure.text(0.985, 0.978, warnings, color=LETTERS[0], fontsize=10, ha="right", va="center")
 
 
 def _dress(axes: Any, seconds: float) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from adapters.ears import pictures
@@ -95,6 +96,15 @@ def test_even_nothing_can_be_drawn(draw: object, tmp_path: Path) -> None:
     assert callable(draw)
     assert is_picture(draw(analyse(write_wav(tmp_path / "a.wav", silence(2)))))
     assert is_picture(draw(Analysis(findings=Findings(), detail=Detail())))
+
+
+def test_what_is_wrong_with_a_file_stands_in_its_picture(song: Analysis) -> None:
+    figure = Figure()
+    wrong = replace(song.findings, warnings=("shorter_than_claimed", "channels_change"), complete=False)
+    pictures._headline(figure, "a song", replace(wrong, duration_seconds=12.0, claimed_seconds=32.0))
+    told = " ".join(text.get_text() for text in figure.texts)
+    assert "only 12 of 32 s are in the file" in told
+    assert "shorter than claimed, channels change" in told
 
 
 def test_a_title_may_hold_any_sign(song: Analysis) -> None:
