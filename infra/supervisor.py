@@ -36,7 +36,6 @@ from commands.kernel import REACTIONS, queues
 from commands.settings import Service
 from domain.discovery import modules
 from domain.kernel import Value
-from domain.ledger import PUBLIC
 from domain.repositories.settings import Repositories
 from domain.sections import PREFIX, Secret, variable
 from infra import telemetry
@@ -299,7 +298,7 @@ class Supervisor:
             roots = self.settings[Repositories].build_local_roots
             arguments += [word for root in roots for word in ("--local-root", root)]
         vault = Vault(self.settings[Sealing].secret_key.reveal().encode())
-        token = registration_token(vault, PUBLIC, int(time.time()) + REGISTRATION_SECONDS)
+        token = registration_token(vault, int(time.time()) + REGISTRATION_SECONDS)
         inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
         return tuple(arguments), inherited | {f"{PREFIX}RUNNER_TOKEN": token}
 

@@ -24,7 +24,7 @@ from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.builds.settings import BuildRates
-from api.passes import new_pass, workspace_of
+from api.passes import new_pass, public_pass, workspace_of
 from api.rates import by_address, rate
 from api.repositories.repos import FULL_NAME
 from commands.builds.builds import ClaimBuild, CompleteBuild, FailBuild, NoteSource, StartBuild, StoreArtifact
@@ -269,16 +269,21 @@ class RunnerList(Struct):
 # --- who runs ---------------------------------------------------------------------------------------------------------
 
 
-def registration_token(vault: Vault, workspace_id: str, expires: int, tenancy: int = 0) -> str:
-    """What makes a machine a runner of a workspace, or of everybody's (`public`), until then."""
-    return REGISTRATION_PREFIX + new_pass(vault, REGISTRATION, workspace_id, expires, tenancy)
+def registration_token(vault: Vault, expires: int, asker: Asker | None = None) -> str:
+    """What makes a machine a runner of the workspace of whoever asks, or without one of everybody's, until then."""
+    if asker is None:
+        return REGISTRATION_PREFIX + public_pass(vault, REGISTRATION, expires)
+    return REGISTRATION_PREFIX + new_pass(vault, REGISTRATION, asker, expires)
 
 
 @post("/functions/v1/runners/registration-token", status_code=201, tags=["studio"], opt=needs("builds:write", "admin"))
 async def create_registration_token(ports: NamedDependency[Ports], asker: NamedDependency[Asker]) -> RegistrationToken:
-    """A token with which machines register as runners of the workspace, for a day."""
+    """A token with which machines register as runners of the workspace, for a day.
+
+    It is void before that once the key or the session that has asked for it is, and once its admin is no admin.
+    """
     expires = ports.now() + timedelta(seconds=REGISTRATION_SECONDS)
-    token = registration_token(ports.vault, asker.workspace_id, int(expires.timestamp()), asker.tenancy)
+    token = registration_token(ports.vault, int(expires.timestamp()), asker)
     return RegistrationToken(token=token, expires_at=seconds(expires))
 
 

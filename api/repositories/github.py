@@ -101,7 +101,7 @@ async def begin_installation(ports: NamedDependency[Ports], asker: NamedDependen
     if not ports.github.is_set_up:
         raise GithubIsOff
     expires = int(ports.now().timestamp()) + STATE_SECONDS
-    state = new_pass(ports.vault, INSTALLATION, asker.workspace_id, expires, asker.tenancy)
+    state = new_pass(ports.vault, INSTALLATION, asker, expires)
     return Installing(install_url=ports.github.install_url(state))
 
 

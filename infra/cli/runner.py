@@ -31,9 +31,8 @@ def runner_token(hours: int, data_dir: Path | None) -> int:
     from adapters.identity.vault import Vault
     from adapters.log.settings import Sealing
     from api.builds.runners import registration_token
-    from domain.ledger import PUBLIC
     from infra.running import settings_for
 
     secret = settings_for("runner-token", data_dir=data_dir)[Sealing].secret_key.reveal()
-    click.echo(registration_token(Vault(secret.encode()), PUBLIC, int(time.time()) + hours * 3600))
+    click.echo(registration_token(Vault(secret.encode()), int(time.time()) + hours * 3600))
     return 0

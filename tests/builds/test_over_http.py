@@ -6,7 +6,7 @@ import hashlib
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 
 from adapters.storage.settings import S3
 from tests.api.test_held_bodies import held
-from tests.identity.crowd import Visitor, join, sign_in
+from tests.identity.crowd import Visitor, join, new_email, sign_in
 from tests.journeys.kit import Stack, eventually
 from tests.runner.projects import lv2_with_make, repository
 
@@ -740,3 +740,75 @@ def test_a_runner_that_asks_anew_is_no_longer_answered_where_it_asked_before(wor
         assert older.result(10).status_code == 204
         build = asked(who, project_id)
         assert newer.result().json()["build_id"] == build["id"]
+
+
+def taken(who: Visitor) -> str:
+    """A token with which machines become runners."""
+    token: str = who.post("/functions/v1/runners/registration-token").json()["token"]
+    return token
+
+
+def _key_revoked(http: httpx.Client) -> str:
+    who = sign_in(http)
+    key = who.key("builds:write")
+    headers = {"X-API-Key": key["plaintext_key"]}
+    token: str = http.post("/functions/v1/runners/registration-token", headers=headers).json()["token"]
+    assert who.delete(f"/v1/api-keys/{key['id']}").status_code == 200
+    return token
+
+
+def _admin_removed(http: httpx.Client) -> str:
+    who = sign_in(http)
+    admin = join(who, "admin")
+    token = taken(admin)
+    assert who.delete(f"/v1/account/team/members/{admin.user_id}").status_code == 200
+    return token
+
+
+def _admin_lowered(http: httpx.Client) -> str:
+    who = sign_in(http)
+    admin = join(who, "admin")
+    token = taken(admin)
+    assert who.patch(f"/v1/account/team/members/{admin.user_id}", {"role": "viewer"}).status_code == 200
+    return token
+
+
+def _signed_out(http: httpx.Client) -> str:
+    who = sign_in(http)
+    token = taken(who)
+    assert who.post("/v1/auth/logout").status_code == 200
+    return token
+
+
+def _forgotten(http: httpx.Client) -> str:
+    who = sign_in(http)
+    token = taken(who)
+    assert who.delete(f"/v1/account/workspaces/{who.workspace_id}").status_code == 200
+    return token
+
+
+def _reclaimed(http: httpx.Client) -> str:
+    email = new_email()
+    key = http.post("/v1/auth/register", json={"email": email}).json()["api_key"]
+    made = http.post("/functions/v1/runners/registration-token", headers={"X-API-Key": key})
+    sign_in(http, email)
+    return str(made.json().get("token", "lrr_"))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [_key_revoked, _admin_removed, _admin_lowered, _signed_out, _forgotten, _reclaimed],
+    ids=lambda loss: loss.__name__,
+)
+def test_a_token_to_register_with_ends_with_the_right_of_whoever_took_it(
+    client: httpx.Client, loss: Callable[[httpx.Client], str]
+) -> None:
+    about = {"token": loss(client), "name": "late", "platforms": ["linux"], "formats": ["clap"]}
+    assert refusal(client.post(f"{RUNNER}/register", json=about)) == (403, "no_registration")
+
+
+def test_a_key_takes_a_token_that_registers_a_runner(client: httpx.Client) -> None:
+    headers = {"X-API-Key": sign_in(client).key("builds:write")["plaintext_key"]}
+    token = client.post("/functions/v1/runners/registration-token", headers=headers).json()["token"]
+    about = {"token": token, "name": "bench", "platforms": ["linux"], "formats": ["clap"]}
+    assert client.post(f"{RUNNER}/register", json=about).status_code == 201

@@ -19,7 +19,6 @@ import pytest
 from adapters.identity.vault import Vault
 from adapters.log.settings import Sealing
 from api.builds.runners import registration_token
-from domain.ledger import PUBLIC
 from tests.builds.test_journey import Runner
 from tests.journeys.kit import ROOT, Stack
 from tests.runner.test_building import missing
@@ -49,7 +48,7 @@ def place(tmp_path: Path) -> Path:
 def runner(stack: Stack) -> Iterator[Runner]:
     """A runner for everybody, as `up` starts one."""
     vault = Vault(stack.settings[Sealing].secret_key.reveal().encode())
-    token = registration_token(vault, PUBLIC, int(time.time()) + 600)
+    token = registration_token(vault, int(time.time()) + 600)
     room = Path("/var/tmp", f"ledgerline-tour-{os.getpid()}")
     room.mkdir(mode=0o711)
     made = Runner(stack.url, token, room)
