@@ -19,6 +19,7 @@ from commands.identity.teams import ForgetWorkspace
 from commands.kernel import Command, execute
 from commands.repositories.connections import ConnectGithub
 from commands.studio.reactions import drop_webhooks
+from commands.subscribing.consumers import MakeConsumer
 from commands.webhooks.endpoints import RegisterEndpoint
 from commands.webhooks.secrets import RotateSigningSecret
 from domain.builds.runners import runners
@@ -29,6 +30,7 @@ from domain.identity.workspaces import WorkspaceReclaimed, workspaces
 from domain.ledger import Change, Context
 from domain.repositories.connections import connections, installations
 from domain.studio.projects import projects
+from domain.subscribing.consumers import consumer_books
 from domain.webhooks.endpoints import endpoint_books
 from domain.webhooks.secrets import signing_secrets
 from tests.builds.examples import registered
@@ -135,6 +137,7 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
         ConnectGithub(workspace_id="w1", installation_id=7, account_login="stranger", account_type="User"),
         tables_connected,
         project,
+        MakeConsumer(consumer_id="theirs", workspace_id="w1", name="Stranger"),
     )
     scene.context = Context(correlation_id=uuid4(), workspace_id="w2")
     await scene.when(another)
@@ -144,6 +147,7 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
     assert (await scene.log.state(connections, "w1")).installation_id is None, "in the same moment"
     assert (await scene.log.state(installations, "7")).workspace_id == ""
     assert (await scene.log.state(tables_of, "w1")).connection_id == ""
+    assert not (await scene.log.state(consumer_books, "w1")).consumer_ids
 
     reclaimed = scene.last(WorkspaceReclaimed)
     for _ in "twice":
