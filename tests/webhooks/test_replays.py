@@ -136,7 +136,10 @@ async def test_what_is_told_now_is_not_told_again_by_a_replay_nor_the_other_way_
     # And what happens to be noticed only now has been told.
     await scene.follows(queue_event, before)
     assert scene.news == []
-    assert on_its_way.event_id
+    # Nor is what is on its way told by one that tells again what has arrived.
+    view = await run(scene, wish(scene, replay_id="again", event_types=(TYPE,), again=True))
+    assert (view.delivered, view.skipped, view.failed) == (3, 1, 0)
+    assert str(on_its_way.event_id) not in [json.decode(each.body)["id"] for each in scene.web.sent]
 
 
 async def test_what_has_arrived_is_told_again_only_where_that_is_asked_and_under_its_id_and_in_its_words(
