@@ -68,10 +68,6 @@ class _Page(Struct):
     next: str | None = None
 
 
-class _Batch(Struct):
-    items: list[dict[str, Any]]
-
-
 class _Problem(Struct):
     error: str = ""
     detail: Any = None

@@ -49,7 +49,6 @@ SEALED_TOGETHER_MAX = 4_096
 #: So many streams are remembered with their newest digest; some 200 bytes each.
 REMEMBERED_STREAMS = 50_000
 _SEALING = 0x1ED6E4
-_STAND_BY_SECONDS = 1.0
 _HEADER_BYTES, _TRAILER, _NULL = 19, b"\xff\xff", b"\xff\xff\xff\xff"
 #: Fields of an event with a trace; the last is that.
 FIELDS = 13

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -124,60 +124,6 @@ class Listed(Struct, frozen=True, kw_only=True):
     key: str
     size: int
     modified_at: datetime
-
-
-class BlobStore(Protocol):
-    """Where bytes live; `Blobs` is the real one, `MemoryBlobs` its twin for tests."""
-
-    async def ensure_bucket(self) -> None:
-        """Make the bucket unless it is there."""
-        ...
-
-    async def put_stream(self, key: str, chunks: AsyncIterator[bytes], *, content_type: str, size_max: int) -> Stored:
-        """Store a stream; when it fails, ends in an error or is too large, nothing of it stays."""
-        ...
-
-    async def put_bytes(self, key: str, data: bytes, *, content_type: str) -> Stored:
-        """Store these bytes."""
-        ...
-
-    def fetch(self, key: str, *, size_max: int | None = None) -> AbstractAsyncContextManager[Path]:
-        """A local copy that lives as long as the context."""
-        ...
-
-    async def stat(self, key: str) -> Stat:
-        """What is known about the object; raises NoSuchObject."""
-        ...
-
-    async def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
-        ...
-
-    def read(self, found: ports.Stat, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from an offset on; raises NoSuchObject when it is gone, or no longer what was found."""
-        ...
-
-    async def delete(self, key: str) -> None:
-        """See to it that there is no such object."""
-        ...
-
-    async def presigned_get(
-        self, key: str, seconds: int, *, content_type: str | None = None, disposition: str | None = None
-    ) -> str:
-        """A URL with which anybody may read the object for so long, under these headers whatever it was stored with."""
-        ...
-
-    async def presigned_put(self, key: str, *, content_type: str, seconds: int, size: int | None = None) -> str:
-        """A URL with which anybody may write the object, with exactly this type (and size), for so long."""
-        ...
-
-    def list(self, prefix: str = "") -> AsyncIterator[Listed]:
-        """The objects whose keys begin like this, by key."""
-        ...
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        ...
 
 
 def check_key(key: str) -> str:

@@ -22,7 +22,6 @@ from adapters.storage.blobs import (
     PART_BYTES,
     BadKey,
     Blobs,
-    BlobStore,
     BlobsUnavailable,
     NoSuchObject,
     ObjectTooLarge,
@@ -32,6 +31,8 @@ from adapters.storage.blobs import (
 from adapters.storage.memory import MemoryBlobs
 from tests.conftest import Bucket
 
+#: The real one, and its twin for tests: what is true of one is true of the other.
+BlobStore = Blobs | MemoryBlobs
 MIB = 1024 * 1024
 
 
