@@ -39,8 +39,6 @@ log = structlog.get_logger(__name__)
 #: Where NATS asks who somebody is; one of those who listen answers.
 _ASKED = "$SYS.REQ.USER.AUTH"
 _ANSWERERS = "ledgerline"
-#: A connection lives for so long at most, even if nobody is there to end it.
-SESSION_SECONDS_MAX = 3600
 SUBSCRIPTIONS_MAX = 64
 PAYLOAD_BYTES_MAX = 8_192
 #: How often connections are looked at, and how long servers have to say which there are.
@@ -160,13 +158,13 @@ class Callout:
         book = await self._log.state(consumer_books, workspace_id)
         consumers = [f"{self._stream}.{each}" for each in book.consumer_ids]
         asks = [f"{API}.CONSUMER.{verb}.{each}" for each in consumers for verb in ("MSG.NEXT", "INFO")]
-        ends = int(self._now().timestamp()) + SESSION_SECONDS_MAX
-        if access.credential.expires_at is not None:
-            ends = min(ends, int(access.credential.expires_at.timestamp()))
+        # Clients do not come again after a right that has run out, so it runs out with the key and never before.
+        expires_at = access.credential.expires_at
+        ends = {} if expires_at is None else {"exp": int(expires_at.timestamp())}
         return {
             # By this the connection is found again.
             "name": digest,
-            "exp": ends,
+            **ends,
             "nats": {
                 "type": "user",
                 "version": 2,
