@@ -47,7 +47,7 @@ class Places:
         return {each for each in found if each is not None}
 
     async def made(self, consumer_id: str) -> None:
-        """Wait until one can be read from, within patience."""
+        """Wait until one can be read from, within its time."""
         deadline = asyncio.get_running_loop().time() + MAKING_SECONDS_MAX
         while not await self.ready([consumer_id]) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)

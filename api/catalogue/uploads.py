@@ -93,7 +93,7 @@ async def start_upload_session(
         release_id=data.release_id,
         account_id=check_text(account_id),
         steps=data.steps,
-        patience=_patience(ports),
+        timeout=_timeout(ports),
     )
     return await _session(ports, asker, session_id, wish, status=201)
 
@@ -144,7 +144,7 @@ async def report_upload_step(
         step=step,
         status=data.status,
         note=data.note,
-        patience=_patience(ports),
+        timeout=_timeout(ports),
     )
     return await _session(ports, asker, session_id, wish)
 
@@ -185,7 +185,7 @@ async def abandon_upload_session(
     return await _session(ports, asker, session_id, wish)
 
 
-def _patience(ports: Ports) -> timedelta:
+def _timeout(ports: Ports) -> timedelta:
     return timedelta(hours=ports.releases.upload_session_hours)
 
 

@@ -177,7 +177,7 @@ async def resolve_title(recorded: Recorded, ports: Ports) -> None:
 async def ask_push(recorded: Recorded, ports: Ports) -> None:
     """What has changed is pushed into the workspace's tables, together with what changes in the same moment."""
     push_id = derived_id("push", str(recorded.event_id))
-    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, patience=SETTLES_IN)
+    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, delay=SETTLES_IN)
     await ports.execute(wish, recorded.context())
 
 

@@ -38,7 +38,7 @@ class AskPush(Command):
     workspace_id: str
     push_id: str
     #: How long to wait for what else changes.
-    patience: timedelta = timedelta()
+    delay: timedelta = timedelta()
 
 
 class BeginPush(Command):
@@ -106,7 +106,7 @@ async def ask(wish: AskPush, transaction: Transaction) -> None:
         connection_id=tables.connection_id,
         push_id=wish.push_id,
         asked_at=transaction.now,
-        due_at=transaction.now + wish.patience,
+        due_at=transaction.now + wish.delay,
     )
     transaction.record(tables_of, wish.workspace_id, asked)
 

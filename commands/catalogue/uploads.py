@@ -38,7 +38,7 @@ class StartUpload(Command):
     release_id: str
     account_id: str
     steps: tuple[str, ...]
-    patience: timedelta
+    timeout: timedelta
 
 
 class ReportStep(Command):
@@ -49,7 +49,7 @@ class ReportStep(Command):
     step: str
     status: StepStatus
     note: str
-    patience: timedelta
+    timeout: timedelta
 
 
 class CompleteUpload(Command):
@@ -104,7 +104,7 @@ async def start(wish: StartUpload, transaction: Transaction) -> None:
         profile_id=account.profile_id,
         steps=wish.steps,
         started_at=transaction.now,
-        expires_at=transaction.now + wish.patience,
+        expires_at=transaction.now + wish.timeout,
     )
     transaction.record(upload_sessions, wish.session_id, started)
 
@@ -128,7 +128,7 @@ def report(wish: ReportStep, session: UploadSession, now: datetime) -> list[Even
             status=wish.status,
             note=wish.note,
             reported_at=now,
-            expires_at=now + wish.patience,
+            expires_at=now + wish.timeout,
         )
     ]
 

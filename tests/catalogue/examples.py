@@ -77,14 +77,14 @@ upload = StartUpload(
     release_id="release-1",
     account_id="account-1",
     steps=("sign_in", "submit"),
-    patience=DAY,
+    timeout=DAY,
 )
 begun = [drafted, account, upload]
 
 
 def step(name: str, status: StepStatus = "done", note: str = "") -> ReportStep:
     """A report of a step."""
-    return ReportStep(session_id="session-1", workspace_id="w1", step=name, status=status, note=note, patience=DAY)
+    return ReportStep(session_id="session-1", workspace_id="w1", step=name, status=status, note=note, timeout=DAY)
 
 
 connected = ConnectTables(
@@ -115,7 +115,7 @@ EXAMPLES = (
         [*begun, step("sign_in"), step("submit")],
     ),
     Example(AbandonUpload(session_id="session-1", workspace_id="w1", reason="It is the wrong account."), begun),
-    Example(ExpireUpload(session_id="session-1"), [drafted, account, replace(upload, patience=timedelta())]),
+    Example(ExpireUpload(session_id="session-1"), [drafted, account, replace(upload, timeout=timedelta())]),
     Example(mapping),
     Example(RemoveMapping(mapping_id="mapping-1", workspace_id="w1"), [mapping]),
     Example(drafted),

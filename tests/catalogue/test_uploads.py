@@ -147,7 +147,7 @@ def test_only_what_was_silent_for_so_long_is_over() -> None:
     given(drafted, added, reserved, late, over, released).when(step("sign_in")).refused(UploadIsOver)
     given(drafted, added, reserved, late, over, released).when(StartUpload(
         session_id="session-2", workspace_id="w1", release_id="release-1", account_id="account-1",
-        steps=("sign_in", "submit"), patience=DAY,
+        steps=("sign_in", "submit"), timeout=DAY,
     )).then(
         replace(reserved, session_id="session-2"), replace(started, session_id="session-2")
     )  # fmt: skip
@@ -248,7 +248,7 @@ def test_a_session_of_which_nothing_is_heard_is_over_by_itself(label: Visitor, s
     # Nobody waits for a day: this report is the last that is waited for, and only for a moment.
     last = ReportStep(
         session_id=session, workspace_id=label.workspace_id, step="sign_in", status="running", note="",
-        patience=timedelta(seconds=0.5),
+        timeout=timedelta(seconds=0.5),
     )  # fmt: skip
     in_the_name_of(label, stack, [last])
 
