@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from asyncio import sleep
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeVar, get_type_hints
@@ -242,6 +242,18 @@ class Execute:
     async def __call__(self, command: Command, context: Context) -> int:
         """The position of the last event written, 0 when the wish was already so."""
         return await execute(command, self.log, self.now(), context)
+
+
+async def ask_all(wishes: Iterable[Command], ask: Execute, context: Context) -> None:
+    """Ask for all of this, also when one of them fails, as what cannot be read does; that one is tried again."""
+    failed: Exception | None = None
+    for wish in wishes:
+        try:
+            await ask(wish, context)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it must not keep the others
+            failed = problem
+    if failed is not None:
+        raise failed
 
 
 # --- reactions -------------------------------------------------------------------------------------------------------

@@ -157,3 +157,32 @@ OUTSIDE = re.compile(r"\bports\.(payments|post|provider|web|workflows)\b")
 def test_nobody_outside_is_asked_where_everybody_s_work_is_done(name: str) -> None:
     """Messages to all endpoints are written there: whoever drips would make everybody's late."""
     assert not OUTSIDE.search(inspect.getsource(REACTIONS[name].handler))
+
+
+#: What nobody waits for, and why it may be parked in the end, where an operator sees it. Everything else that follows
+#: from an event gives up in the log, where its customer sees why; what is new is one or the other.
+PARKED = {
+    "whoever asked has had the answer already": {
+        "drop-secret", "drop-tables-token", "forget-browser-profiles", "forget-cookies", "remove-runners",
+        "resolve-title", "drop-project-webhooks",
+    },
+    "what is erased or thrown away": {
+        "close-build", "delete-release-files", "delete-source", "drop-uploads", "forget-beats", "forget-builds",
+        "forget-catalogue", "forget-late-beats", "forget-late-builds", "forget-late-catalogue", "forget-late-objects",
+        "forget-licenses", "forget-objects", "forget-person", "forget-workspace",
+    },
+    "it is an end itself, and what keeps it from being written keeps another from it": {
+        "close-checkout", "end-abandoned-attempt", "end-session", "end-subscriptions", "expire-files", "expire-license",
+        "expire-object", "expire-upload", "lose-build", "release-build", "release-dead-machines", "time-out-build",
+    },
+    "it only asks for what gives up, and the next occasion asks again": {
+        "ask-push", "keep-files", "push-at-first", "source-builds",
+    },
+    "its attempts are events, and the last one gives up": {"deliver", "queue-delivery", "queue-event"},
+    "a letter that has not come is asked for again": {"mail-code", "mail-endpoint-disabled", "mail-invitation"},
+}  # fmt: skip
+
+
+def test_whatever_somebody_waits_for_gives_up_where_they_see_it() -> None:
+    parked = [name for names in PARKED.values() for name in names]
+    assert sorted(parked) == sorted(name for name, each in REACTIONS.items() if each.gives_up is None)

@@ -57,11 +57,21 @@ from domain.studio.projects import Format, Platform
 log = structlog.get_logger(__name__)
 
 BUILDS = Queue("builds", concurrency=16, timeout=120.0)
+NOT_QUEUED = "The build could not be shown to runners. It does not count; ask for it again."
 #: What holds for claims and beginnings that do not say until when.
 START, TOTAL = timedelta(seconds=120), timedelta(seconds=7500)
 
 
-@reacts_to(BuildAsked, BuildSourced, name="queue-build", queue=BUILDS)
+async def _not_queued(recorded: Recorded, ports: Ports, problem: str) -> None:
+    event = recorded.event
+    assert isinstance(event, BuildAsked | BuildSourced)
+    # What a runner has been given meanwhile goes on.
+    if (await ports.log.state(builds, event.build_id)).status == "pending":
+        wish = FailBuild(build_id=event.build_id, error_code="not_queued", error_message=f"{NOT_QUEUED} {problem}")
+        await ports.execute(wish, recorded.context())
+
+
+@reacts_to(BuildAsked, BuildSourced, name="queue-build", queue=BUILDS, gives_up=_not_queued)
 async def queue_build(recorded: Recorded, ports: Ports) -> None:
     """Runners can see a build that has a source; without one it waits until its project is linked to one.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from commands.builds.runners import RemoveRunner
-from commands.kernel import Execute, Log, reacts_to
+from commands.kernel import Execute, Log, ask_all, reacts_to
 from domain.builds.runners import runners
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed
 from domain.ledger import Recorded
@@ -24,6 +24,6 @@ async def remove_runners(recorded: Recorded, ports: Ports) -> None:
     """No machine of whoever had the workspace before takes the builds of its owner, nor their secrets."""
     event = recorded.event
     assert isinstance(event, WorkspaceReclaimed | WorkspaceForgotten)
-    for runner_id in await ports.log.begun(runners, {event.workspace_id}):
-        wish = RemoveRunner(runner_id=runner_id, workspace_id=event.workspace_id)
-        await ports.execute(wish, recorded.context())
+    begun = await ports.log.begun(runners, {event.workspace_id})
+    wishes = [RemoveRunner(runner_id=each, workspace_id=event.workspace_id) for each in begun]
+    await ask_all(wishes, ports.execute, recorded.context())

@@ -46,6 +46,8 @@ IMPORTS = Queue("imports", concurrency=4, timeout=1800.0, attempts=4, apart=True
 TABLES = Queue("tables", concurrency=8, timeout=900.0, attempts=6)
 #: Whoever changes one thing changes the next one soon.
 SETTLES_IN = timedelta(seconds=10)
+#: When tables that could not be read are pushed into again: whoever runs them has had some time.
+BACK_IN = timedelta(minutes=5)
 
 
 async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
@@ -249,7 +251,15 @@ async def _take(recorded: Recorded, ports: Ports, kind: Kind, row: Mapping[str, 
         log.info("tables.row_refused", workspace_id=recorded.workspace_id, code=refusal.code)
 
 
-@reacts_to(TablesRowsChanged, name="read-tables", queue=TABLES)
+async def _not_read(recorded: Recorded, ports: Ports, problem: str) -> None:
+    """Known rows are looked up when everything is pushed again, and when that fails, its end says why."""
+    log.info("tables.not_read", workspace_id=recorded.workspace_id, problem=problem)
+    push_id = derived_id("push", str(recorded.event_id))
+    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, patience=BACK_IN)
+    await ports.execute(wish, recorded.context())
+
+
+@reacts_to(TablesRowsChanged, name="read-tables", queue=TABLES, gives_up=_not_read)
 async def read_tables(recorded: Recorded, ports: Ports) -> None:
     """Rows that were told of are looked up there, and what they say is said of the catalogue's things."""
     event = recorded.event
@@ -262,7 +272,7 @@ async def read_tables(recorded: Recorded, ports: Ports) -> None:
     except TablesFailed as problem:
         if not problem.final:
             raise
-        log.info("tables.not_read", workspace_id=event.workspace_id, problem=str(problem))
+        await _not_read(recorded, ports, str(problem))
         return
     for row in rows:
         # What a row says that was said here before is behind, and not what anybody has typed.

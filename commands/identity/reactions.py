@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from unicodedata import category
 
 import structlog
@@ -11,7 +10,7 @@ from commands.identity.api_keys import RevokeApiKey
 from commands.identity.ports import Ports
 from commands.identity.sessions import CloseSession
 from commands.identity.teams import ForgetInvitee
-from commands.kernel import MAIL, Command, reacts_to
+from commands.kernel import MAIL, Command, ask_all, reacts_to
 from commands.ports import Letter
 from domain.identity.api_keys import api_keys
 from domain.identity.challenges import ChallengeIssued
@@ -111,7 +110,7 @@ async def forget_person(recorded: Recorded, ports: Ports) -> None:
     wishes: list[Command] = [CloseSession(session_id=each, reason="forgotten") for each in opened]
     if event.email_digest is not None:
         wishes += [ForgetInvitee(workspace_id=each, email_digest=event.email_digest) for each in event.invited_to]
-    await _ask_all(wishes, recorded, ports)
+    await ask_all(wishes, ports.execute, recorded.context())
 
 
 @reacts_to(WorkspaceForgotten, name="forget-workspace")
@@ -121,18 +120,5 @@ async def forget_workspace(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, WorkspaceForgotten)
     await ports.eraser.erase(event.workspace_id)
     keys = await ports.log.begun(api_keys, {event.workspace_id})
-    await _ask_all(
-        [RevokeApiKey(api_key_id=each, workspace_id=event.workspace_id, erased=True) for each in keys], recorded, ports
-    )
-
-
-async def _ask_all(wishes: Sequence[Command], recorded: Recorded, ports: Ports) -> None:
-    """Ask for all of this, also when one of them fails, as what cannot be read does; that one is tried again."""
-    failed: Exception | None = None
-    for wish in wishes:
-        try:
-            await ports.execute(wish, recorded.context())
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it must not keep the others
-            failed = problem
-    if failed is not None:
-        raise failed
+    wishes = [RevokeApiKey(api_key_id=each, workspace_id=event.workspace_id, erased=True) for each in keys]
+    await ask_all(wishes, ports.execute, recorded.context())

@@ -18,8 +18,9 @@ from api.repositories.repos import Place, place_of
 from commands.builds.builds import GRACE, CancelBuild, ClaimBuild, CompleteBuild, FailBuild, LoseBuild, StartBuild
 from commands.builds.ports import Jobs
 from commands.builds.reactions import forget_builds, queue_build, source_builds, time_out_build
+from commands.builds.reclaiming import remove_runners
 from commands.builds.runners import RemoveRunner
-from commands.kernel import REACTIONS, execute
+from commands.kernel import REACTIONS, Execute, execute
 from domain.builds.builds import (
     BuildAsked,
     BuildBegun,
@@ -45,6 +46,7 @@ from domain.builds.builds import (
     month_id,
 )
 from domain.builds.runners import NoSuchRunner, NotARunner
+from domain.builds.runners import runners as machine_streams
 from domain.builds.versions import following, of_source
 from domain.identity.workspaces import WorkspaceForgotten, workspaces
 from domain.ledger import Context, Recorded
@@ -464,3 +466,40 @@ async def test_what_a_runner_asks_is_written_only_while_it_is_one() -> None:
     with pytest.raises(NotARunner):
         await execute(examples.stored, scene.log, NOW, context)
     assert not (await scene.log.state(builds, "build-1")).artifacts
+
+
+@pytest.mark.parametrize("then", ["pending", "claimed"])
+async def test_a_build_that_cannot_be_shown_to_runners_fails_and_does_not_count(then: str) -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    for wish in (examples.project, examples.linked, examples.asked):
+        await scene.when(wish)
+    recorded = scene.last(BuildAsked)
+    if then == "claimed":
+        await scene.when(examples.claimed)
+    assert queue_build.gives_up is not None
+    ports: Any = SimpleNamespace(log=scene.log, execute=Execute(scene.log, lambda: NOW))
+    for _ in range(2):
+        await queue_build.gives_up(recorded, ports, "It failed, and again.")
+    build = await scene.log.state(builds, "build-1")
+    used = (await scene.log.state(build_months, month_id("w1", NOW))).used
+    assert (build.status, used) == (("failed", 0) if then == "pending" else ("queued", 1))
+
+
+class Stubborn(Execute):
+    """Fails to remove one of two runners."""
+
+    async def __call__(self, command: Any, context: Context) -> int:
+        if command.runner_id == "first":
+            raise ValueError("it cannot be read")
+        return await super().__call__(command, context)
+
+
+async def test_a_machine_that_cannot_be_removed_keeps_no_other() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    for name in ("first", "second"):
+        await scene.when(replace(examples.registered, runner_id=name))
+    forgotten = WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW)
+    ports: Any = SimpleNamespace(log=scene.log, execute=Stubborn(scene.log, lambda: NOW))
+    with pytest.raises(ValueError, match="cannot be read"):
+        await remove_runners.handler(scene.given(workspaces, "w1", forgotten), ports)
+    assert (await scene.log.state(machine_streams, "second")).removed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import date, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,9 +18,11 @@ from adapters.web.http import Outbound
 from api.catalogue.workspace_tables import _told
 from commands.catalogue.edits import left, of_release, of_track, said_since, typed
 from commands.catalogue.ports import Pushed, TablesFailed, TypedRow
+from commands.catalogue.reactions import read_tables
 from commands.catalogue.releases import ChangeRelease
 from commands.catalogue.tables import AskPush, BeginPush, EndPush, TellOfRows
 from commands.catalogue.tracks import AddTrack, ChangeTrack
+from commands.kernel import Execute
 from domain.catalogue.tables import (
     Kind,
     NoTables,
@@ -32,11 +35,13 @@ from domain.catalogue.tables import (
     TablesRowsChanged,
 )
 from domain.catalogue.tracks import Details, TrackAdded, TrackChanged
+from tests.catalogue import examples as catalogue
 from tests.catalogue.little_baserow import RELEASES, TOKEN, TRACKS, LittleBaserow, field, little_baserow
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
-from tests.spec import NOW, given
+from tests.scene import Scene
+from tests.spec import CONTEXT, NOW, given
 
 connected = TablesConnected(
     workspace_id="w1", connection_id="c1", url="https://b.example", secret_id="s1", tracks_table=1,
@@ -492,3 +497,16 @@ def test_tables_are_filled_and_what_is_typed_there_comes_back(
     refused(hear(owner, hook, "rows.updated", [1]), 404)
     refused(owner.post("/api/v1/workspace-tables/push"), 404, "no_tables")
     eventually(lambda: not stack.objects(f"tables/{owner.workspace_id}/"), timeout=60)
+
+
+async def test_rows_that_cannot_be_read_are_looked_up_with_the_next_push_which_says_why_not() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    await scene.when(catalogue.connected)
+    await scene.when(TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(7,)))
+    told = scene.last(TablesRowsChanged)
+    assert read_tables.gives_up is not None
+    ports: Any = SimpleNamespace(execute=Execute(scene.log, lambda: NOW))
+    for _ in range(2):
+        await read_tables.gives_up(told, ports, "503")
+    pushes = [each.event for each in scene.log.all if isinstance(each.event, TablesPushAsked)]
+    assert [each.due_at - NOW for each in pushes] == [timedelta(minutes=5)]
