@@ -137,7 +137,7 @@ class Subscriptions:
         return reading
 
     async def first(self, workspace_id: str, after: int, wanted: Wanted) -> Page:
-        """The page with which a stream begins: what its reader has been told is done belongs to it, within the time that reads wait."""
+        """The page with which a stream begins: what its reader has been told is done belongs to it, in bounds."""
         page = await self.page(workspace_id, after, wanted)
         deadline = monotonic() + self._wait_seconds_max
         needed = page.newest
