@@ -11,10 +11,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta, Struct, json
 
-from api.auth import anonymous
+from api.auth import anonymous, counted_address
 from api.builds.builds import BUILD_PLANS, BUILDS_A_MINUTE, platforms_of
 from api.builds.ports import Ports
 from api.kernel import NO_JSON
+from api.rates import MINUTE_SECONDS, REFUSED, by_address, rate
+from api.studio.settings import StudioRates
 from commands.builds.builds import AskForBuild
 from domain.builds.builds import builds
 from domain.kernel import Invalid, Unauthenticated
@@ -53,7 +55,9 @@ class Triggered(Struct):
 
 
 _BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-_OPT = {"token": "Bearer", "statuses": ("401",)}
+#: Each costs a look or two before the secret is known, so nobody asks about what they have guessed without end.
+ASKED = by_address("external builds", StudioRates, lambda rates: rates.studio_limit_per_minute, MINUTE_SECONDS)
+_OPT = {**rate(ASKED), "token": "Bearer", "statuses": ("401",)}
 
 
 @post(
@@ -106,12 +110,18 @@ async def get_triggered_build(
 async def _project(request: Request[Any, Any, Any], ports: Ports, project_id: str, body: bytes) -> Project:
     """The project whose secret is shown; one that is not there is refused like a wrong secret."""
     project = await ports.log.state(projects, project_id)
-    if project.webhook_secret_id is None:
+    if not _is_shown(request, ports, project, body):
+        await ports.limits.count(request, REFUSED, counted_address(request))
         raise NotTheSecret
+    return project
+
+
+def _is_shown(request: Request[Any, Any, Any], ports: Ports, project: Project, body: bytes) -> bool:
+    """Whether a request carries the secret of a project's webhook, or a signature made with it."""
+    if project.webhook_secret_id is None:
+        return False
     secret = ports.vault.signing_secret(project.webhook_secret_id)
     shown = request.headers.get("x-webhook-secret", "")
     expected = "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     signed = request.headers.get("x-signature", "")
-    if not ports.vault.same(secret, shown) and not (body and ports.vault.same(expected, signed)):
-        raise NotTheSecret
-    return project
+    return ports.vault.same(secret, shown) or (bool(body) and ports.vault.same(expected, signed))

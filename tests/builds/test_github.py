@@ -371,3 +371,20 @@ def test_a_build_is_made_by_a_workflow_and_what_it_leaves_is_downloaded(
 
 def test_without_a_secret_nothing_is_taken_from_github(developer: Visitor) -> None:
     assert refusal(deliver(developer.http, "push", push())) == (503, "unavailable")
+
+
+def test_whoever_guesses_secrets_of_webhooks_or_asks_too_often_is_counted(developer: Visitor, stack: Stack) -> None:
+    made = developer.post("/functions/v1/projects", {"name": "Told", "webhook_url": "http://127.0.0.1:9/hook"}).json()
+    secret = {"X-Webhook-Secret": made["webhook_secret"]}
+    trigger = f"/functions/v1/external-builds/{made['id']}/trigger"
+    build = developer.http.post(trigger, headers=secret).json()["build_id"]
+    asks = [("POST", trigger), ("GET", f"/functions/v1/external-builds/{build}/status")]
+    with stack.door(refused_limit_per_minute=3) as url:
+        for method, path in asks:
+            tried = [httpx.request(method, f"{url}{path}", headers={"X-Webhook-Secret": "x"}) for _ in range(5)]
+            assert {each.status_code for each in tried} <= {401, 429}
+            assert tried[-1].status_code == 429
+    with stack.door(studio_limit_per_minute=3) as url:
+        for method, path in asks:
+            asked = [httpx.request(method, f"{url}{path}", headers=secret) for _ in range(5)]
+            assert asked[-1].status_code == 429
