@@ -255,7 +255,7 @@ async def _not_read(recorded: Recorded, ports: Ports, problem: str) -> None:
     """Known rows are looked up when everything is pushed again, and when that fails, its end says why."""
     log.info("tables.not_read", workspace_id=recorded.workspace_id, problem=problem)
     push_id = derived_id("push", str(recorded.event_id))
-    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, patience=BACK_IN)
+    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, delay=BACK_IN)
     await ports.execute(wish, recorded.context())
 
 
