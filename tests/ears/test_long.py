@@ -92,6 +92,7 @@ def test_all_that_follows_from_a_long_recording_takes_little_more_memory_than_fr
     def peak(minutes: int) -> int:
         return traced(lambda: understand(over_and_over(piece, round(minutes * 60 / piece.seconds))))
 
+    understand(piece)  # loads the networks, which stay for good
     # From twenty minutes on the picture of self-similarity grows no more.
     assert (peak(40) - peak(20)) / (20 * 60) < BYTES_PER_SECOND
 
