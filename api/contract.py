@@ -132,6 +132,8 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own shape, which is never sent
     statuses |= _tagged(responses) if "GET" in handler.http_methods else set()
+    for media in handler.opt.get("pictures", ()):
+        responses["200"]["content"][media] = {"schema": {"type": "string", "contentMediaType": media}}
     for status in sorted(statuses - set(responses)):
         if status in _BARE:
             responses[status] = {"description": MEANINGS[status]}

@@ -28,6 +28,10 @@ Format = Annotated[
 ]
 
 
+#: What is answered besides JSON.
+PICTURES = {"pictures": tuple(MEDIA.values())}
+
+
 class NotADay(Invalid):
     """A day is written as YYYY-MM-DD."""
 
@@ -108,6 +112,7 @@ named = json.Decoder(Named).decode
     tags=["catalogue"],
     opt={
         **READ,
+        **PICTURES,
         "security_notes": (
             "The handler verifies the ISRC belongs to the authenticated workspace before reading analytics rows.",
             "days is validated to a bounded 1-365 window to avoid unbounded response generation.",

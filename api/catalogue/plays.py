@@ -18,7 +18,7 @@ from adapters.catalogue.charts import MEDIA, NOT_REPORTED, Bar, Line, Picture
 from adapters.catalogue.plays import Counted, DayPlayed, Played
 from api.answers import Answer
 from api.auth import Asker
-from api.catalogue.analytics import DAYS, Format, named
+from api.catalogue.analytics import DAYS, PICTURES, Format, named
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, LIMIT_MAX, READ, Limit, Offset, Pagination, pagination
 from commands.catalogue.ports import track_id
@@ -123,7 +123,7 @@ OneArtist = Annotated[str | None, QueryParameter(max_length=500, description="On
 @get(
     "/api/v1/analytics/plays",
     tags=["catalogue"],
-    opt={**READ, "statuses": ("404",)},
+    opt={**READ, **PICTURES, "statuses": ("404",)},
     responses={200: ResponseSpec(PlaysAnswer, generate_examples=False, description="Plays of a period.")},
 )
 async def list_plays(
@@ -171,7 +171,12 @@ async def list_plays(
     )
 
 
-@get("/api/v1/analytics/snapshots", tags=["catalogue"], opt=READ)
+@get(
+    "/api/v1/analytics/snapshots",
+    tags=["catalogue"],
+    opt={**READ, **PICTURES},
+    responses={200: ResponseSpec(SummedUpList, generate_examples=False, description="Figures of stretches of time.")},
+)
 async def list_snapshots(
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],

@@ -20,7 +20,7 @@ from adapters.catalogue.books import Earned
 from adapters.catalogue.charts import BARS_MAX, MEDIA, NOT_REPORTED, Bar
 from api.answers import Answer
 from api.auth import Asker
-from api.catalogue.analytics import Format
+from api.catalogue.analytics import PICTURES, Format
 from api.catalogue.plays import Growth, Imports
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, pagination
@@ -116,7 +116,7 @@ class Resolution(Struct, forbid_unknown_fields=True):
 @get(
     "/api/v1/royalties",
     tags=["catalogue"],
-    opt=READ,
+    opt={**READ, **PICTURES},
     responses={200: ResponseSpec(EarningsAnswer, generate_examples=False, description="Earnings by currency.")},
 )
 async def list_earnings(

@@ -71,11 +71,9 @@ class Remote(Value):
 
 
 class BeatCreated(Event):
-    """Somebody wants a beat of a category. What people may have written about it themselves is sealed.
+    """Somebody wants a beat of a category. What people may have written themselves is sealed."""
 
-    The words that it is found by (genre, style, mood, tags) are not, also where they are somebody's own.
-    """
-
+    # But for the words that it is found by (genre, style, mood, tags), also where they are somebody's own.
     beat_id: str
     workspace_id: str
     template_id: str

@@ -24,11 +24,9 @@ class Template(Value):
 
 
 class TemplateDefined(Event):
-    """A workspace has a template of its own, or has changed it. What people write in it is theirs, so it is sealed.
+    """A workspace has a template of its own, or has changed it. What people write in it is theirs, so it is sealed."""
 
-    The words that beats made of it are found by (genre, style, mood, tags) are not, also where they are somebody's own.
-    """
-
+    # But for the words that its beats are found by (genre, style, mood, tags), also where they are somebody's own.
     template_id: str
     workspace_id: str
     category: Annotated[str, personal("workspace_id")]

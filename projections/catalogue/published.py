@@ -61,7 +61,7 @@ PUBLISHED = (
     published(ImportCompleted),
     published(ImportRefused),
     published(ReleaseDrafted),
-    published(ReleaseChanged),
+    published(ReleaseChanged, hidden=("history_bytes",)),
     published(ReleaseArtworkKept),
     published(ReleaseAudioKept),
     published(ReleaseAssigned),
