@@ -408,6 +408,7 @@ async def test_an_answer_that_is_no_json_is_as_none(
     party: Callable[[str, Path], Asked], odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "RETRY_SECONDS", ())
+    monkeypatch.setattr(stripe, "SECONDS_MAX", 2 * SECONDS)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_ODD[odd])
     async with talking(head + _ODD[odd], iter(())) as port:
         made = party(f"http://127.0.0.1:{port}", tmp_path)
