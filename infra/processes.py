@@ -16,6 +16,7 @@ import structlog
 from adapters.jobs.settings import Jobs
 from adapters.jobs.worker import Worker
 from adapters.log.eventlog import EventLog
+from adapters.pausing import pause
 from adapters.postgres.retrying import Pool, answers
 from adapters.readmodels.followers import Followers
 from adapters.readmodels.projector import request_rebuild
@@ -122,7 +123,7 @@ async def _make_bucket(here: Container, stop: asyncio.Event) -> None:
             await blobs.ensure_bucket()
         except Exception as problem:  # noqa: BLE001 - whatever it is, it is tried again
             log.warning("bucket.unavailable", problem=str(problem))
-            await _pause(stop, 1.0)
+            await pause(stop, 1.0)
         else:
             return
 
@@ -240,7 +241,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                 bulletin.tell(how, seen.waiting, asyncio.get_running_loop().time())
                 for queue in {REACTIONS[name].queue.name for name in due if name in REACTIONS}:
                     bus.ring(f"jobs.{queue}")
-            await _pause(stop, TICK_SECONDS)
+            await pause(stop, TICK_SECONDS)
         # What is swept is swept again another time; a seal is brought to its end.
         sweeping.cancel()
         await asyncio.gather(sealing, sweeping, return_exceptions=True)
@@ -255,7 +256,7 @@ async def _sweep(sweeps: dict[str, Callable[[datetime], Awaitable[int]]], stop: 
                     log.info("swept", sweep=name, count=count)
             except Exception as problem:  # noqa: BLE001 - the next time tries again
                 log.warning("sweep.interrupted", sweep=name, problem=str(problem))
-        await _pause(stop, SWEEP_SECONDS)
+        await pause(stop, SWEEP_SECONDS)
 
 
 async def over_and_over(name: str, run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
@@ -268,7 +269,7 @@ async def over_and_over(name: str, run: Callable[[asyncio.Event], Awaitable[None
             await run(stop)
         except Exception:
             log.exception("task.begun_again", task=name)
-        await _pause(stop, TICK_SECONDS)
+        await pause(stop, TICK_SECONDS)
 
 
 async def replay(settings: Settings, name: str) -> tuple[int, int]:
@@ -336,7 +337,7 @@ async def _work(
             has_answered = await answers(pool, ANSWER_SECONDS_MAX)
             ask_at = loop.time() + ASK_SECONDS
         ready(has_answered and state.is_ready)
-        await _pause(stop, LOOK_SECONDS)
+        await pause(stop, LOOK_SECONDS)
     ready(False)
     await task
 
@@ -345,8 +346,3 @@ async def _until(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait((stopped, task), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

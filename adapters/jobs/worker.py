@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from adapters.log.eventlog import EventLog
 from adapters.operators.metrics import JOB_SECONDS, JOBS
+from adapters.pausing import pause
 from adapters.stream.bus import Bus
 from commands.kernel import Queue, Reaction
 from domain.kernel import Refusal, Unavailable
@@ -251,7 +252,7 @@ class Worker:
             except (OperationalError, PoolTimeout, OSError) as problem:
                 self.is_ready = False
                 log.warning("worker.interrupted", problem=str(problem).strip())
-                await _either(stop, POLL_SECONDS)
+                await pause(stop, POLL_SECONDS)
                 continue
             for job in claimed:
                 self._begin(job)
@@ -495,11 +496,6 @@ def _is_unavailable(problem: Exception) -> bool:
 def _noted(problem: Exception) -> str:
     """A problem as a text that Postgres takes."""
     return repr(problem)[:2000].replace("\0", "")
-
-
-async def _either(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def ring(bus: Bus) -> Callable[[str], None]:

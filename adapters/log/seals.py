@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, LiteralString, NamedTuple
@@ -35,6 +34,7 @@ from psycopg.rows import TupleRow
 
 from adapters.log.recorder import COLUMNS, TABLE, WRITING
 from adapters.log.settings import Sealing, Seals
+from adapters.pausing import pause
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from domain.kernel import Value
@@ -188,8 +188,7 @@ class Sealer:
                 await asyncio.to_thread(self._work, stop.is_set)
             except (psycopg.OperationalError, psycopg.errors.UndefinedTable, OSError) as problem:
                 log.warning("sealer.interrupted", problem=str(problem).strip())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._seconds)
+            await pause(stop, self._seconds)
 
     def _work(self, is_over: Callable[[], bool]) -> None:
         """Seal all that is there, unless another sealer is at it."""

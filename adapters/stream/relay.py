@@ -22,6 +22,7 @@ from psycopg.rows import TupleRow
 
 from adapters.log.eventlog import EventLog, LedgerUnavailable
 from adapters.log.recorder import StoredRow
+from adapters.pausing import pause
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from adapters.stream.bus import POSITION, PREVIOUS, Bus, decode_wire, encode_wire, to_wire
@@ -145,7 +146,7 @@ class Relay:
         while not stop.is_set():
             try:
                 if not await self._is_wanted():
-                    await _pause(stop, UNWANTED_SECONDS)
+                    await pause(stop, UNWANTED_SECONDS)
                     continue
                 async with self._leadership(stop) as lease:
                     if lease is not None and await self._bus.connected(1.0):
@@ -155,16 +156,16 @@ class Relay:
             except OutOfStep as reason:
                 log.info("relay.out_of_step", reason=str(reason))
                 await self._refused(str(reason))
-                await _pause(stop, 0.05)
+                await pause(stop, 0.05)
             except (APIError, nats.errors.TimeoutError) as problem:
                 log.warning("relay.interrupted", problem=repr(problem))
                 await self._refused(repr(problem))
-                await _pause(stop, 0.2)
+                await pause(stop, 0.2)
             except (nats.errors.Error, OSError, TimeoutError, LedgerUnavailable, OperationalError) as problem:
                 # Neither a connection that is lost nor a Postgres that is away is the stream's doing.
                 self._refused_since = None
                 log.warning("relay.interrupted", problem=repr(problem))
-                await _pause(stop, 0.2)
+                await pause(stop, 0.2)
             finally:
                 self.is_active = False
 
@@ -207,7 +208,7 @@ class Relay:
                     return
                 # Who stands by is refused nothing, whatever it has met when it was at work.
                 self._refused_since, self._is_stuck = None, False
-                await _pause(stop, 0.5)
+                await pause(stop, 0.5)
             yield None
 
     async def _relay(self, stop: asyncio.Event, lease: AsyncConnection[TupleRow]) -> None:
@@ -376,11 +377,6 @@ def _has_lost(info: StreamInfo) -> bool:
     """Whether messages are missing between the first and the last one."""
     state = info.state
     return state.messages > 0 and state.last_seq - state.first_seq + 1 != state.messages
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 @provides

@@ -21,6 +21,7 @@ from adapters.identity.keyring import Keyring
 from adapters.identity.last_uses import Uses
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog, LedgerUnavailable
+from adapters.pausing import pause
 from adapters.provides import provides
 from adapters.readmodels.views import ReadsUnavailable
 from adapters.stream.bus import Bus
@@ -115,8 +116,7 @@ class Callout:
                         await self._look()
                     except (nats.errors.Error, OSError, TimeoutError, Refusal, DecodeError) as problem:
                         log.warning("callout.interrupted", problem=repr(problem))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+                await pause(stop, LOOK_SECONDS)
         finally:
             await self._system.close()
 

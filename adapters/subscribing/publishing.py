@@ -24,6 +24,7 @@ from psycopg_pool import PoolTimeout
 
 from adapters.log.eventlog import EventLog
 from adapters.log.recorder import StoredRow
+from adapters.pausing import pause
 from adapters.postgres.retrying import Pool
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
@@ -143,8 +144,7 @@ class Publisher:
                         PoolTimeout,
                     ) as problem:
                         log.warning("publisher.interrupted", problem=repr(problem))
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), KEEP_SECONDS)
+                await pause(stop, KEEP_SECONDS)
         finally:
             if not stop.is_set():
                 publishing.cancel()
