@@ -209,9 +209,6 @@ class Authentication:
 async def guard(request: Connection, auth: Authentication) -> None:
     """Let in whoever a protected route is for; runs before anything of the request but its headers is read."""
     opt = request.route_handler.opt
-    if "rates" in opt:
-        has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
-        await auth.limits.take_declared(request, counted_address(request), has_device=has_device)
     if "operator" in opt:
         await _demand_operator(request, auth)
     needed = opt.get("needs")
@@ -221,6 +218,9 @@ async def guard(request: Connection, auth: Authentication) -> None:
         ASKING.set(found)
         if request.method not in SAFE_METHODS:
             request.receive = _asking_again(request.receive, found)
+    if "rates" in opt:
+        has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
+        await auth.limits.take_declared(request, counted_address(request), has_device=has_device)
 
 
 async def _demand_operator(request: Connection, auth: Authentication) -> None:

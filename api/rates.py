@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -31,15 +31,16 @@ class RateLimitExceeded(Exhausted):
 class Rate(Value):
     """So many requests in a window, as a section of the settings says: by the client's address, or by a subject.
 
-    What counts by address is refused before the body of a request is read. For the rest the route says whom it is
-    about, once it knows: `ports.limits.take(request, mailbox)`. All rates of one name count together.
+    What counts by address is refused before the body of a request is read. The rest the route spends, once it knows
+    what it needs: `ports.limits.take(request, mailbox)` whom it is about, `take_source` which device asks,
+    `take_failure` that somebody asked in vain. All rates of one name count together.
     """
 
     name: str
     section: type[Section]
     limit: Callable[[Any], int]
     window_seconds: int
-    by: Literal["address", "source", "subject", "both"]
+    by: Literal["address", "source", "subject", "both", "failure"]
 
     def key(self, subject: str) -> str:
         """What it counts under."""
@@ -66,10 +67,15 @@ def by_both(name: str, section: type[S], limit: Callable[[S], int], window_secon
     return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="both")
 
 
+def by_failure(name: str, section: type[S], limit: Callable[[S], int], window_seconds: int = HOUR_SECONDS) -> Rate:
+    """A limit for each address on what is asked in vain: with a key, a code or a secret that is none."""
+    return Rate(name=name, section=section, limit=limit, window_seconds=window_seconds, by="failure")
+
+
 #: What one key or session may ask in all.
 PER_KEY = by_subject("", Rates, lambda rates: rates.rate_limit_per_minute, MINUTE_SECONDS)
 #: Wrong keys: asking costs a look into the database, so nobody asks about made-up ones without end.
-REFUSED = by_address("refused", Rates, lambda rates: rates.refused_limit_per_minute, MINUTE_SECONDS)
+REFUSED = by_failure("refused", Rates, lambda rates: rates.refused_limit_per_minute, MINUTE_SECONDS)
 
 
 def rate(*rates: Rate) -> dict[str, tuple[Rate, ...]]:
@@ -89,15 +95,15 @@ class Limits:
 
         Whose route counts known devices apart, and who says to be one, is counted once the route knows whether it is.
         """
-        for each in connection.route_handler.opt.get("rates", ()):
-            if each.by == "address" or (each.by == "source" and not has_device):
-                await self.count(connection, each, address)
+        await self._spend(connection, {"address": address} if has_device else {"address": address, "source": address})
 
     async def take_source(self, connection: Connection, source: str) -> None:
         """Count a request of somebody who says to be a known device, under those limits that go by source."""
-        for each in connection.route_handler.opt["rates"]:
-            if each.by == "source":
-                await self.count(connection, each, source)
+        await self._spend(connection, {"source": source})
+
+    async def take_failure(self, connection: Connection, address: str) -> None:
+        """Count a request that was made in vain, under those limits of its route that go by failures."""
+        await self._spend(connection, {"failure": address})
 
     async def take(self, connection: Connection, subject: str, source: str = "", draw: DrawOne | None = None) -> None:
         """Count a request under those limits of its route that go by a subject, which is known now.
@@ -105,14 +111,19 @@ class Limits:
         `source` is where it comes from, for limits that go by both. They are counted in the order in which the route
         names them: what one has stopped is not counted under the next. `draw` is as in `Limiter.take`.
         """
+        await self._spend(connection, {"subject": subject, "both": f"{subject}/{source}"}, draw)
+
+    async def _spend(self, connection: Connection, known: Mapping[str, str], draw: DrawOne | None = None) -> None:
+        """Count a request under those limits of its route for which it is known what they count by."""
         for each in connection.route_handler.opt["rates"]:
-            if each.by == "subject":
-                await self.count(connection, each, subject, draw)
-            elif each.by == "both":
-                await self.count(connection, each, f"{subject}/{source}", draw)
+            if each.by in known:
+                await self.count(connection, each, known[each.by], draw)
 
     async def count(self, connection: Connection, limit: Rate, subject: str, draw: DrawOne | None = None) -> None:
-        """Count a request, note what to tell about it, and refuse it when it is one too many."""
+        """Count a request, note what to tell about it, and refuse it when it is one too many.
+
+        For limits of surfaces and of whoever lets in; those of routes are declared and taken.
+        """
         key, most = limit.key(subject), limit.limit(self.sections[limit.section])
         # What can be decided without asking anybody is not waited for.
         verdict = self.limiter.spend(key, most, limit.window_seconds)

@@ -7,13 +7,11 @@ import re
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from api.app import routes
-from commands.kernel import HANDLERS, REACTIONS, Command
+from commands.kernel import HANDLERS, Command
 from domain.kernel import Category, Refusal
 from domain.vocabulary import personal_fields
 from tests.walking import descendants, modules, vocabulary
@@ -234,87 +232,3 @@ def test_names_stand_for_one_thing() -> None:
 
     assert len(stored) == len(set(stored)), "two contexts have an event of the same name"
     assert modules()
-
-
-# --- nothing after the commit ----------------------------------------------------------------------------------------
-
-#: What changes nothing, or only what is counted against a limit.
-_READ = frozenset(
-    {
-        "audit",
-        "books",
-        "charts",
-        "directory",
-        "github",
-        "limits",
-        "links",
-        "log",
-        "origins",
-        "outlines",
-        "pages",
-        "plans",
-    }
-    | {"plays", "readiness", "reading", "states", "uses", "views"}
-)
-#: Routes that go on after their first command, and why whoever dies there leaves nothing undone: a reaction does the
-#: same, or whoever asked comes again until they are answered, or one command or the other is all there is.
-GOES_ON = {
-    "cancel_build": "close-build",
-    "claim_job": "lose-build",
-    "create_build": "it reads",
-    "create_nats_consumer": "it waits for what is made by itself",
-    "finish_job": "close-build",
-    "hear_github": "each project's build is asked for by itself, under an id that follows from the message",
-    "hear_stripe": "Stripe comes again",
-    "heartbeat": "one or the other",
-    "import_browser_profile": "it forgets what was refused",
-    "logout": "one or the other",
-    "note_step": "how far a job is comes again with the next step",
-    "open_checkout": "close-checkout",
-    "remove_browser_profile": "forget-cookies",
-    "validate": "one or the other",
-}
-
-
-def _functions() -> dict[str, list[tuple[Path, ast.AsyncFunctionDef]]]:
-    """Every function of the routes' layer by its name."""
-    found: dict[str, list[tuple[Path, ast.AsyncFunctionDef]]] = {}
-    for path in files("api"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.AsyncFunctionDef):
-                found.setdefault(node.name, []).append((path, node))
-    return found
-
-
-def _effects(path: Path, node: ast.AsyncFunctionDef, known: dict[str, Any], seen: tuple[str, ...] = ()) -> list[str]:
-    """What a route waits for, in order, that may change something: of its ports, and of helpers of its layer."""
-    waits = [each for each in ast.walk(node) if isinstance(each, ast.Await) and isinstance(each.value, ast.Call)]
-    effects: list[str] = []
-    for each in sorted(waits, key=lambda each: (each.lineno, each.col_offset)):
-        assert isinstance(each.value, ast.Call)
-        name = ast.unparse(each.value.func).removeprefix("self.")
-        _, is_port, wanted = name.partition("ports.")
-        if is_port and wanted.partition(".")[0] not in _READ:
-            effects.append(wanted)
-        elif name in known and name not in seen:
-            own = [(where, helper) for where, helper in known[name] if where == path] or known[name]
-            where, helper = own[0]
-            effects += _effects(where, helper, known, (*seen, name))
-        elif name.isidentifier() and name not in known:
-            effects.append(name)
-    return effects
-
-
-def test_no_route_goes_on_after_its_command_but_for_what_is_done_without_it_too() -> None:
-    modules()
-    known = _functions()
-    found = set()
-    for route in routes():
-        name = route.handler_name
-        for path, node in known.get(name, ()):
-            effects = _effects(path, node, known)
-            if "execute" in effects and effects[effects.index("execute") + 1 :]:
-                found.add(name)
-    assert found == set(GOES_ON)
-    named = {why for why in GOES_ON.values() if " " not in why}
-    assert named <= set(REACTIONS)

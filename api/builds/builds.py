@@ -16,7 +16,7 @@ from api.builds.ports import Ports
 from api.builds.settings import BuildRates
 from api.kernel import IdempotencyKey
 from api.past import looks_back
-from api.rates import MINUTE_SECONDS, by_subject
+from api.rates import MINUTE_SECONDS, by_subject, rate
 from api.studio.projects import LIMIT, Limit, Offset
 from commands.builds.builds import AskForBuild, CancelBuild, LinkArtifact
 from commands.builds.ports import JobRow
@@ -155,7 +155,12 @@ class Usage(Struct):
     reset_at: str
 
 
-@post("/functions/v1/builds", status_code=201, tags=["studio"], opt=WRITE | {"statuses": ("409",)})
+@post(
+    "/functions/v1/builds",
+    status_code=201,
+    tags=["studio"],
+    opt={**WRITE, **rate(BUILDS_A_MINUTE), "statuses": ("409",)},
+)
 async def create_build(
     request: Request[Any, Any, Any],
     data: JSONBody[NewBuild],
@@ -164,7 +169,7 @@ async def create_build(
     idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - see `Claims`
 ) -> ShownBuild:
     """Start a new build of a project."""
-    await ports.limits.count(request, BUILDS_A_MINUTE, asker.workspace_id)
+    await ports.limits.take(request, asker.workspace_id)
     claim = ports.claims.of(request, asker.tenant, data)
     flags = data.flags or {}
     if len(flags) > FLAGS_MAX or any(len(name) > 64 or len(str(value)) > 256 for name, value in flags.items()):

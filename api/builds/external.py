@@ -57,14 +57,14 @@ class Triggered(Struct):
 _BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 #: Each costs a look or two before the secret is known, so nobody asks about what they have guessed without end.
 ASKED = by_address("external builds", StudioRates, lambda rates: rates.studio_limit_per_minute, MINUTE_SECONDS)
-_OPT = {**rate(ASKED), "token": "Bearer", "statuses": ("401",)}
+_OPT = {"token": "Bearer", "statuses": ("401",)}
 
 
 @post(
     "/functions/v1/external-builds/{project_id:str}/trigger",
     status_code=201,
     tags=["studio"],
-    opt={**_OPT, "request_body": _BODY},
+    opt={**_OPT, **rate(ASKED, REFUSED, BUILDS_A_MINUTE), "request_body": _BODY},
 )
 async def trigger_build(
     request: Request[Any, Any, Any], project_id: FromPath[str], ports: NamedDependency[Ports]
@@ -72,7 +72,7 @@ async def trigger_build(
     """Build a project because something happened elsewhere, such as a push; its webhook's secret is the proof."""
     body = await request.body()
     project = await _project(request, ports, project_id, body)
-    await ports.limits.count(request, BUILDS_A_MINUTE, project.workspace_id)
+    await ports.limits.take(request, project.workspace_id)
     try:
         data = json.decode(body or b"{}", type=Trigger)
     except NO_JSON as problem:
@@ -97,7 +97,7 @@ async def trigger_build(
     return Triggered(build_id=build_id, status="queued")
 
 
-@get("/functions/v1/external-builds/{build_id:str}/status", tags=["studio"], opt=_OPT)
+@get("/functions/v1/external-builds/{build_id:str}/status", tags=["studio"], opt={**_OPT, **rate(ASKED, REFUSED)})
 async def get_triggered_build(
     request: Request[Any, Any, Any], build_id: FromPath[str], ports: NamedDependency[Ports]
 ) -> Triggered:
@@ -111,7 +111,7 @@ async def _project(request: Request[Any, Any, Any], ports: Ports, project_id: st
     """The project whose secret is shown; one that is not there is refused like a wrong secret."""
     project = await ports.log.state(projects, project_id)
     if not _is_shown(request, ports, project, body):
-        await ports.limits.count(request, REFUSED, counted_address(request))
+        await ports.limits.take_failure(request, counted_address(request))
         raise NotTheSecret
     return project
 

@@ -158,5 +158,7 @@ async def remove_distribution_account(
     return Done()
 
 
-async def _account(ports: Ports, asker: Asker, account_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
-    return await one(ports, asker, account_documents, account_id, *wishes, status=status)
+async def _account(
+    ports: Ports, asker: Asker, account_id: str, wish: Command | None = None, status: int = 200
+) -> Response[bytes]:
+    return await one(ports, asker, account_documents, account_id, wish, status=status)

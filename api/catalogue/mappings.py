@@ -151,5 +151,5 @@ async def remove_import_mapping(name: Name, ports: NamedDependency[Ports], asker
     return Done()
 
 
-async def _mapping(ports: Ports, asker: Asker, name: str, *wishes: Command) -> Response[bytes]:
-    return await one(ports, asker, mapping_documents, mapping_id(asker.workspace_id, name), *wishes)
+async def _mapping(ports: Ports, asker: Asker, name: str, wish: Command | None = None) -> Response[bytes]:
+    return await one(ports, asker, mapping_documents, mapping_id(asker.workspace_id, name), wish)

@@ -475,5 +475,7 @@ async def _recordings(ports: Ports, asker: Asker, details: ReleaseDetails) -> di
     return found
 
 
-async def _release(ports: Ports, asker: Asker, release_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
-    return await one(ports, asker, release_documents, release_id, *wishes, status=status)
+async def _release(
+    ports: Ports, asker: Asker, release_id: str, wish: Command | None = None, status: int = 200
+) -> Response[bytes]:
+    return await one(ports, asker, release_documents, release_id, wish, status=status)

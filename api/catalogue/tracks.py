@@ -131,11 +131,16 @@ def under_data(body: bytes, status: int = 200) -> Response[bytes]:
 
 
 async def one(
-    ports: Ports, asker: Asker, documents: Projection[Any], identity: str, *wishes: Command, status: int = 200
+    ports: Ports,
+    asker: Asker,
+    documents: Projection[Any],
+    identity: str,
+    wish: Command | None = None,
+    status: int = 200,
 ) -> Response[bytes]:
-    """A document of a workspace as it is kept, when these wishes have been fulfilled."""
-    for each in wishes:
-        await ports.execute(each, asker.context)
+    """A document of a workspace as it is kept, when a wish has been fulfilled."""
+    if wish is not None:
+        await ports.execute(wish, asker.context)
     return under_data(await ports.views.get(documents, identity, asker.workspace_id), status)
 
 

@@ -189,5 +189,7 @@ def _timeout(ports: Ports) -> timedelta:
     return timedelta(hours=ports.releases.upload_session_hours)
 
 
-async def _session(ports: Ports, asker: Asker, session_id: str, *wishes: Command, status: int = 200) -> Response[bytes]:
-    return await one(ports, asker, upload_session_documents, session_id, *wishes, status=status)
+async def _session(
+    ports: Ports, asker: Asker, session_id: str, wish: Command | None = None, status: int = 200
+) -> Response[bytes]:
+    return await one(ports, asker, upload_session_documents, session_id, wish, status=status)

@@ -10,11 +10,12 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from api.auth import Asker, counted_address, inside, needs
+from api.auth import Asker, inside, needs
 from api.identity.ports import Ports
 from api.identity.profiles import Deleted, Profile, WorkspaceName, profile
 from api.identity.registration import REGISTRATIONS, REGISTRATIONS_A_DAY
 from api.identity.sign_in import enter, with_cookie
+from api.rates import rate
 from commands.identity.teams import ForgetWorkspace, OpenWorkspace, RenameWorkspace
 from domain.identity.people import Preferences
 from domain.identity.workspaces import NoSuchWorkspace, Role
@@ -72,16 +73,15 @@ async def list_workspaces(ports: NamedDependency[Ports], asker: NamedDependency[
     )
 
 
-@post("/v1/account/workspaces", tags=["platform"], opt=needs(None, "viewer"))
+@post(
+    "/v1/account/workspaces",
+    tags=["platform"],
+    opt={**needs(None, "viewer"), **rate(REGISTRATIONS, REGISTRATIONS_A_DAY)},
+)
 async def open_workspace(
-    request: Request[Any, Any, Any],
-    data: JSONBody[Named],
-    ports: NamedDependency[Ports],
-    asker: NamedDependency[Asker],
+    data: JSONBody[Named], ports: NamedDependency[Ports], asker: NamedDependency[Asker]
 ) -> Membership:
     """Begin another workspace; whoever begins it owns it. It counts as a registration from where it is asked for."""
-    for limit in (REGISTRATIONS, REGISTRATIONS_A_DAY):
-        await ports.limits.count(request, limit, counted_address(request))
     workspace_id = ports.vault.new_id()
     await ports.execute(
         OpenWorkspace(workspace_id=workspace_id, person_id=asker.person_id, name=data.workspace_name.strip()),

@@ -19,7 +19,7 @@ from api.auth import anonymous, counted_address, header
 from api.kernel import stored
 from api.licensing.ports import Ports
 from api.problems import refused
-from api.rates import MINUTE_SECONDS, by_address, by_both
+from api.rates import MINUTE_SECONDS, by_both, by_failure, rate
 from commands.licensing.licenses import ActivateMachine, DeactivateMachine, NoteMachineSeen, RecogniseMachine
 from commands.licensing.settings import Licensing
 from domain.kernel import Refusal
@@ -33,10 +33,10 @@ from projections.kernel import seconds
 #: By address and code, so that a studio behind one address works.
 ONE_CODE = by_both("activation", Licensing, lambda settings: settings.activation_limit_per_minute, MINUTE_SECONDS)
 #: Nobody tries codes without end.
-UNKNOWN_CODES = by_address(
+UNKNOWN_CODES = by_failure(
     "unknown-codes", Licensing, lambda settings: settings.unknown_code_limit_per_minute, MINUTE_SECONDS
 )
-LIMITED = {"rates": (ONE_CODE,)}
+LIMITED = rate(ONE_CODE, UNKNOWN_CODES)
 
 Connection = Request[Any, Any, Any]
 
@@ -338,14 +338,14 @@ async def _validated(request: Connection, data: Validating, ports: Ports) -> Res
         license_id = ports.vault.license_id(normal_code(data.code))
     except InvalidCode:
         # What is no code exists nowhere, and this route answers 200 to whatever is one or not.
-        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+        await ports.limits.take_failure(request, counted_address(request))
         return await _told(ports, data, "code_not_found", None)
     # What every plug-in asks that starts: counted and looked up in one query.
     asking = ports.counted.about(licenses, license_id)
     await ports.limits.take(request, license_id, counted_address(request), draw=asking.draw)
     found = await asking.state()
     if not found.workspace_id:
-        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+        await ports.limits.take_failure(request, counted_address(request))
     machine, fingerprints = ports.vault.machine_digest(license_id, machine_id), digests(ports, license_id, components)
     now = ports.now()
     verdict = found.verdict(
@@ -432,7 +432,7 @@ async def known(request: Connection, ports: Ports, license_id: str) -> License:
     """The state of a license that exists; raises CodeNotFound, and RateLimitExceeded for who asks on and on."""
     found = await ports.states.state(licenses, license_id)
     if not found.workspace_id:
-        await ports.limits.count(request, UNKNOWN_CODES, counted_address(request))
+        await ports.limits.take_failure(request, counted_address(request))
         raise CodeNotFound
     return found
 
