@@ -19,7 +19,7 @@ from infra.cli import DEVELOP, command
 def check(pytest_arguments: tuple[str, ...]) -> int:
     """Format, lint, types and tests, stopping at the first that fails."""
     root = Path(__file__).resolve().parents[2]
-    tests = pytest_arguments or ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "worksteal")
+    tests = pytest_arguments or ("-n", str(min(4, (os.cpu_count() or 1) + 1)), "--dist", "worksteal")
     environment = _with_bytecode()
     for each in (("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",), ("pytest", *tests)):
         print(f"$ {' '.join(each)}", flush=True)

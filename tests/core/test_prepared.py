@@ -142,7 +142,9 @@ async def _answer_of(ask: Callable[[], Awaitable[int]]) -> int | None:
 async def test_what_nobody_waits_for_any_more_the_server_does_not_do_either(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared_statements, "STATEMENT_SECONDS_MAX", 1)
+    soon = prepared_statements._SETTINGS.replace(b"timeout = '10s'", b"timeout = '100ms'")
+    assert soon != prepared_statements._SETTINGS
+    monkeypatch.setattr(prepared_statements, "_SETTINGS", soon)
     locked = PreparedStatement(postgres.url, "SELECT pg_advisory_xact_lock($1::int8)", [_INT8])
     with psycopg.connect(postgres.url, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(7)")
