@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
@@ -12,6 +13,13 @@ from domain.identity.api_keys import api_keys
 from domain.identity.sessions import sessions
 from domain.identity.workspaces import Workspace, workspaces
 from domain.ledger import PUBLIC
+
+
+class Shown(NamedTuple):
+    """The workspace that a pass is for, and which of those who have had it one after the other gave it out."""
+
+    workspace_id: str
+    tenancy: int
 
 
 def new_pass(vault: Vault, purpose: str, asker: Asker, expires: int) -> str:
@@ -36,8 +44,8 @@ def _signed(vault: Vault, purpose: str, workspace_id: str, expires: int, tenancy
     return f"{workspace_id}.{expires}.{tenancy}.{holder}.{proof}"
 
 
-async def workspace_of(given: str, purpose: str, vault: Vault, log: EventLog, now: datetime) -> str | None:
-    """The workspace that a pass is for; None where it is not ours, over or void."""
+async def read_pass(given: str, purpose: str, vault: Vault, log: EventLog, now: datetime) -> Shown | None:
+    """What a pass is good for; None where it is not ours, over or void."""
     parts = given.split(".")
     if len(parts) != 5:
         return None
@@ -49,11 +57,11 @@ async def workspace_of(given: str, purpose: str, vault: Vault, log: EventLog, no
         return None
     # Only what we have signed is looked up.
     if workspace_id == PUBLIC:
-        return workspace_id
+        return Shown(workspace_id, tenancy)
     workspace = await log.state(workspaces, workspace_id)
     if not workspace.open or workspace.tenancy != tenancy:
         return None
-    return workspace_id if await _holds(holder, workspace_id, workspace, log, now) else None
+    return Shown(workspace_id, tenancy) if await _holds(holder, workspace_id, workspace, log, now) else None
 
 
 async def _holds(holder: str, workspace_id: str, workspace: Workspace, log: EventLog, now: datetime) -> bool:

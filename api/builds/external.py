@@ -19,6 +19,7 @@ from api.rates import MINUTE_SECONDS, REFUSED, by_address, rate
 from api.studio.settings import StudioRates
 from commands.builds.builds import AskForBuild
 from domain.builds.builds import builds
+from domain.identity.workspaces import workspaces
 from domain.kernel import Invalid, Unauthenticated
 from domain.ledger import Context
 from domain.studio.projects import Format, Platform, Project, ReleaseType, projects
@@ -110,7 +111,8 @@ async def get_triggered_build(
 async def _project(request: Request[Any, Any, Any], ports: Ports, project_id: str, body: bytes) -> Project:
     """The project whose secret is shown; one that is not there is refused like a wrong secret."""
     project = await ports.log.state(projects, project_id)
-    if not _is_shown(request, ports, project, body):
+    workspace = await ports.log.state(workspaces, project.workspace_id)
+    if not project.has_webhook(workspace) or not _is_shown(request, ports, project, body):
         await ports.limits.take_failure(request, counted_address(request))
         raise NotTheSecret
     return project

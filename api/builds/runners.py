@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -24,7 +24,7 @@ from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.builds.settings import BuildRates
-from api.passes import new_pass, public_pass, workspace_of
+from api.passes import new_pass, public_pass, read_pass
 from api.rates import by_address, rate
 from api.repositories.repos import FULL_NAME
 from commands.builds.builds import ClaimBuild, CompleteBuild, FailBuild, NoteSource, StartBuild, StoreArtifact
@@ -35,8 +35,9 @@ from domain.builds import keys
 from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, Verdict, builds
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
+from domain.identity.workspaces import workspaces
 from domain.keeping import is_text
-from domain.kernel import Conflict, Forbidden, Invalid, NotFound, TooLarge
+from domain.kernel import Category, Conflict, Forbidden, Invalid, NotFound, State, TooLarge
 from domain.ledger import PUBLIC, Authority, Context
 from domain.repositories.connections import connections
 from domain.studio.projects import PLATFORMS, Format, Platform, projects
@@ -44,6 +45,7 @@ from projections.builds.runners import RunnerDocument, runner_documents
 from projections.kernel import seconds
 
 log = structlog.get_logger(__name__)
+S = TypeVar("S", bound=State)
 
 #: What the tokens of runners begin with, and those that make a runner.
 RUNNER_PREFIX, REGISTRATION_PREFIX = "lrn_", "lrr_"
@@ -308,24 +310,25 @@ async def remove_runner(runner_id: FromPath[str], ports: NamedDependency[Ports],
 )
 async def register_runner(data: JSONBody[Registration], ports: NamedDependency[Ports]) -> Registered:
     """Become a runner. The token is shown this once, and shown from then on as `Authorization: Bearer`."""
-    prefix, found, shown = data.token.partition(REGISTRATION_PREFIX)
+    prefix, found, given = data.token.partition(REGISTRATION_PREFIX)
     if prefix or not found:
         raise NoRegistration
-    workspace_id = await workspace_of(shown, REGISTRATION, ports.vault, ports.log, ports.now())
-    if workspace_id is None:
+    shown = await read_pass(given, REGISTRATION, ports.vault, ports.log, ports.now())
+    if shown is None:
         raise NoRegistration
     runner_id = ports.vault.new_id()
     await ports.execute(
         RegisterRunner(
             runner_id=runner_id,
-            workspace_id=workspace_id,
+            workspace_id=shown.workspace_id,
+            tenancy=shown.tenancy,
             name=data.name,
             platforms=tuple(dict.fromkeys(data.platforms)),
             formats=tuple(dict.fromkeys(data.formats)),
             isolation=data.isolation,
             version=data.version,
         ),
-        _context(workspace_id, runner_id),
+        _context(shown.workspace_id, runner_id),
     )
     return Registered(
         runner_id=runner_id,
@@ -349,18 +352,29 @@ async def _runner(request: Request[Any, Any, Any], ports: Ports) -> tuple[str, R
     if not proof or not ports.vault.same(ports.vault.token("runner", runner_id), proof):
         raise NotARunner
     runner = await ports.log.state(runners, runner_id)
-    if not runner.takes_builds:
+    if not await _serves(ports, runner):
         raise NotARunner
     return runner_id, runner
 
 
+async def _serves(ports: Ports, runner: Runner) -> bool:
+    return runner.serves(await ports.log.state(workspaces, runner.workspace_id))
+
+
 async def _authority(ports: Ports, runner_id: str) -> Authority:
-    """The right of a runner as it is now, which ends with its removal; raises NotARunner."""
-    stream = runners.stream(runner_id)
-    history = await ports.log.stream(stream)
-    if not runners.fold([each.event for each in history]).takes_builds:
+    """The right of a runner as it is now, which ends with its removal and with whoever had it; raises NotARunner."""
+    runner, seen = await _seen(ports, runners, runner_id)
+    workspace, seen_of_workspace = await _seen(ports, workspaces, runner.workspace_id)
+    if not runner.serves(workspace):
         raise NotARunner
-    return Authority(relies_on=((stream, history[-1].position),), renew=partial(_authority, ports, runner_id))
+    return Authority(relies_on=(*seen, *seen_of_workspace), renew=partial(_authority, ports, runner_id))
+
+
+async def _seen(ports: Ports, category: Category[S], identity: str) -> tuple[S, list[tuple[str, int]]]:
+    """The state of a thing, and its stream with the position of the newest event, where there is one."""
+    stream = category.stream(identity)
+    history = await ports.log.stream(stream)
+    return category.fold([each.event for each in history]), [(stream, each.position) for each in history[-1:]]
 
 
 async def _as_runner(ports: Ports, workspace_id: str, runner_id: str) -> Context:
@@ -728,7 +742,7 @@ async def _awaited(ports: Ports, build_id: str, platform: str, fence: int) -> Bu
     """The build whose artifact is being sent, while its runner has it; JobIsNotYours, JobIsOver, or NoRegistration."""
     build = await ports.log.state(builds, build_id)
     build.is_held(platform, fence)
-    if not (await ports.log.state(runners, build.run(platform).runner_id)).takes_builds:
+    if not await _serves(ports, await ports.log.state(runners, build.run(platform).runner_id)):
         raise NoRegistration  # the link shows who asks, and is no good any more
     return build
 

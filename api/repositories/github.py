@@ -12,7 +12,7 @@ from msgspec import DecodeError, Meta, Struct, json
 
 from adapters.github.app import Repo, is_code
 from api.auth import Asker, needs
-from api.passes import new_pass, workspace_of
+from api.passes import new_pass, read_pass
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from domain.kernel import Forbidden, Unavailable
@@ -121,14 +121,14 @@ async def end_installation(
         raise GithubIsOff
     if not is_code(code):
         raise BadInstallation
-    workspace_id = await workspace_of(given, INSTALLATION, ports.vault, ports.log, ports.now())
-    if workspace_id is None:
+    shown = await read_pass(given, INSTALLATION, ports.vault, ports.log, ports.now())
+    if shown is None:
         raise BadInstallation
     account = await ports.github.account_of(installation_id, code)
     if account is None:
         raise BadInstallation
     seen = _Seen(
-        workspace_id=workspace_id,
+        workspace_id=shown.workspace_id,
         expires=int(ports.now().timestamp()) + STATE_SECONDS,
         installation_id=installation_id,
         account_login=account.login,

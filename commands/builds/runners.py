@@ -20,6 +20,8 @@ class RegisterRunner(Command):
     formats: tuple[Format, ...]
     isolation: Isolation = "none"
     version: str = ""
+    #: Of the workspace when its registration was asked for.
+    tenancy: int = 0
 
 
 @decides(RegisterRunner, runners, creates=True)
@@ -37,6 +39,7 @@ def register(wish: RegisterRunner, runner: Runner, now: datetime) -> list[Event]
             isolation=wish.isolation,
             version=wish.version,
             registered_at=now,
+            tenancy=wish.tenancy,
         )
     ]
 

@@ -15,6 +15,7 @@ from domain.catalogue.accounts import (
     accounts,
 )
 from domain.catalogue.browser_profiles import BrowserProfileAssigned, BrowserProfileRemoved, browser_profiles
+from domain.identity.workspaces import workspaces
 from domain.kernel import Event
 
 
@@ -88,8 +89,7 @@ async def assign(wish: AssignProfile, transaction: Transaction) -> None:
         return
     if wish.profile_id is not None:
         profile = await transaction.load(browser_profiles, str(wish.profile_id))
-        if profile.workspace_id != wish.workspace_id or profile.removed:
-            raise browser_profiles.absent
+        profile.serves(wish.workspace_id, await transaction.find(workspaces, wish.workspace_id))
         if wish.account_id not in profile.account_ids:
             told = BrowserProfileAssigned(
                 profile_id=wish.profile_id, account_id=wish.account_id, assigned_at=transaction.now

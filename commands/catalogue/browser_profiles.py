@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from commands.kernel import Command, decides
+from commands.kernel import Command, Transaction, decides, handles
 from domain.catalogue.browser_profiles import (
     BrowserProfile,
     BrowserProfileImported,
@@ -12,6 +12,7 @@ from domain.catalogue.browser_profiles import (
     BrowserProfileUsed,
     browser_profiles,
 )
+from domain.identity.workspaces import workspaces
 from domain.kernel import Event
 
 
@@ -40,30 +41,32 @@ class RemoveBrowserProfile(Command):
     workspace_id: str
 
 
-@decides(ImportBrowserProfile, browser_profiles, creates=True)
-def keep(wish: ImportBrowserProfile, profile: BrowserProfile, now: datetime) -> list[Event]:
+@handles(ImportBrowserProfile)
+async def keep(wish: ImportBrowserProfile, transaction: Transaction) -> None:
     """A profile is kept once under one id."""
-    if profile.workspace_id:
-        return []
-    return [
-        BrowserProfileImported(
-            profile_id=wish.profile_id,
-            workspace_id=wish.workspace_id,
-            name=wish.name,
-            cookie_count=wish.cookie_count,
-            imported_at=now,
-        )
-    ]
+    if (await transaction.expect_new(browser_profiles, str(wish.profile_id))).workspace_id:
+        return
+    kept = BrowserProfileImported(
+        profile_id=wish.profile_id,
+        workspace_id=wish.workspace_id,
+        name=wish.name,
+        cookie_count=wish.cookie_count,
+        imported_at=transaction.now,
+        tenancy=(await transaction.find(workspaces, wish.workspace_id)).tenancy,
+    )
+    transaction.record(browser_profiles, str(wish.profile_id), kept)
 
 
-@decides(UseBrowserProfile, browser_profiles)
-def use(wish: UseBrowserProfile, profile: BrowserProfile, now: datetime) -> list[Event]:
+@handles(UseBrowserProfile)
+async def use(wish: UseBrowserProfile, transaction: Transaction) -> None:
     """Only its own workspace uses a profile, and every use is written down before it happens."""
-    if profile.workspace_id != wish.workspace_id or profile.removed:
-        raise browser_profiles.absent
-    if wish.use_id in profile.uses:
-        return []
-    return [BrowserProfileUsed(profile_id=wish.profile_id, use_id=wish.use_id, purpose=wish.purpose, used_at=now)]
+    profile = await transaction.load(browser_profiles, str(wish.profile_id))
+    profile.serves(wish.workspace_id, await transaction.find(workspaces, wish.workspace_id))
+    if wish.use_id not in profile.uses:
+        used = BrowserProfileUsed(
+            profile_id=wish.profile_id, use_id=wish.use_id, purpose=wish.purpose, used_at=transaction.now
+        )
+        transaction.record(browser_profiles, str(wish.profile_id), used)
 
 
 @decides(RemoveBrowserProfile, browser_profiles)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from commands.idempotency import Once, claim
-from commands.kernel import Command, Transaction, decides, handles
+from commands.kernel import Command, Transaction, handles
+from domain.identity.workspaces import workspaces
 from domain.kernel import Event
 from domain.studio.projects import (
     BuildRules,
     BuildRulesSet,
     Format,
     Platform,
-    Project,
     ProjectCreated,
     ProjectRenamed,
     ProjectShown,
@@ -73,7 +71,7 @@ async def create(wish: CreateProject, transaction: Transaction) -> None:
     if wish.workflow:
         events.append(WorkflowChosen(project_id=wish.project_id, workflow=wish.workflow, chosen_at=now))
     if wish.webhook_url is not None:
-        events.append(_webhook(wish.project_id, wish.workspace_id, wish.webhook_url, wish.webhook_secret_id, now))
+        events.append(await _webhook(wish, wish.webhook_url, transaction))
     transaction.record(projects, wish.project_id, *events)
 
 
@@ -96,9 +94,10 @@ class ChangeProject(Command):
     webhook_secret_id: str = ""
 
 
-@decides(ChangeProject, projects)
-def change(wish: ChangeProject, project: Project, now: datetime) -> list[Event]:
+@handles(ChangeProject)
+async def change(wish: ChangeProject, transaction: Transaction) -> None:
     """Only what is different is written down; an address given anew gets a new secret, also the same address."""
+    project, now = await transaction.load(projects, wish.project_id), transaction.now
     project.belongs_to(wish.workspace_id)
     platforms = project.platforms if wish.platforms is None else wish.platforms
     formats = project.formats if wish.formats is None else wish.formats
@@ -130,9 +129,16 @@ def change(wish: ChangeProject, project: Project, now: datetime) -> list[Event]:
     if wish.webhook_url == "" and project.webhook_url is not None:
         changes.append(ProjectWebhookRemoved(project_id=wish.project_id, removed_at=now))
     if wish.webhook_url and wish.webhook_secret_id != project.webhook_secret_id:
-        changes.append(_webhook(wish.project_id, project.workspace_id, wish.webhook_url, wish.webhook_secret_id, now))
-    return changes
+        changes.append(await _webhook(wish, wish.webhook_url, transaction))
+    transaction.record(projects, wish.project_id, *changes)
 
 
-def _webhook(project_id: str, workspace_id: str, url: str, secret_id: str, now: datetime) -> ProjectWebhookSet:
-    return ProjectWebhookSet(project_id=project_id, workspace_id=workspace_id, url=url, secret_id=secret_id, set_at=now)
+async def _webhook(wish: CreateProject | ChangeProject, url: str, transaction: Transaction) -> ProjectWebhookSet:
+    return ProjectWebhookSet(
+        project_id=wish.project_id,
+        workspace_id=wish.workspace_id,
+        url=url,
+        secret_id=wish.webhook_secret_id,
+        set_at=transaction.now,
+        tenancy=(await transaction.find(workspaces, wish.workspace_id)).tenancy,
+    )

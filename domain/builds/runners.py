@@ -7,7 +7,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from domain.identity.workspaces import Workspace
 from domain.kernel import Category, Event, NotFound, State, Unauthenticated
+from domain.ledger import PUBLIC
 from domain.studio.projects import Format, Platform
 
 Isolation = Literal["strong", "medium", "none"]
@@ -24,6 +26,8 @@ class RunnerRegistered(Event):
     isolation: Isolation
     version: str
     registered_at: datetime
+    #: Of the workspace when its registration was asked for: it takes no builds of whoever has that later.
+    tenancy: int = 0
 
 
 class RunnerRemoved(Event):
@@ -40,12 +44,14 @@ class Runner(State):
     platforms: tuple[Platform, ...] = ()
     formats: tuple[Format, ...] = ()
     isolation: Isolation = "none"
+    tenancy: int = 0
     removed: bool = False
 
-    @property
-    def takes_builds(self) -> bool:
-        """Whether it is registered, and was not removed."""
-        return bool(self.workspace_id) and not self.removed
+    def serves(self, workspace: Workspace) -> bool:
+        """Whether it takes builds: of its workspace as it was when it came, or of everybody's."""
+        if not self.workspace_id or self.removed:
+            return False
+        return self.workspace_id == PUBLIC or (workspace.open and workspace.tenancy == self.tenancy)
 
 
 def evolve(runner: Runner, event: Event) -> Runner:
@@ -57,6 +63,7 @@ def evolve(runner: Runner, event: Event) -> Runner:
                 platforms=event.platforms,
                 formats=event.formats,
                 isolation=event.isolation,
+                tenancy=event.tenancy,
             )
         case RunnerRemoved():
             return replace(runner, removed=True)

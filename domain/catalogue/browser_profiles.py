@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec.structs import replace
 
+from domain.identity.workspaces import Workspace
 from domain.kernel import Category, Event, NotFound, State, Unavailable, personal
 
 
@@ -18,6 +19,8 @@ class BrowserProfileImported(Event):
     name: Annotated[str, personal("workspace_id")]
     cookie_count: int
     imported_at: datetime
+    #: Of the workspace then: whoever has it later does not act in the name of somebody else's session.
+    tenancy: int = 0
 
 
 class BrowserProfileUsed(Event):
@@ -48,17 +51,23 @@ class BrowserProfile(State):
     """What rules know of a profile."""
 
     workspace_id: str = ""
+    tenancy: int = 0
     removed: bool = False
     uses: frozenset[str] = frozenset()
     #: The distribution accounts that it was assigned to at some time.
     account_ids: frozenset[str] = frozenset()
+
+    def serves(self, workspace_id: str, workspace: Workspace) -> None:
+        """Refuse it to everybody but its workspace, and to whoever has that now and had it not then."""
+        if self.workspace_id != workspace_id or self.removed or self.tenancy != workspace.tenancy:
+            raise NoSuchBrowserProfile
 
 
 def evolve(profile: BrowserProfile, event: Event) -> BrowserProfile:
     """A profile after one more event."""
     match event:
         case BrowserProfileImported():
-            return BrowserProfile(workspace_id=event.workspace_id)
+            return BrowserProfile(workspace_id=event.workspace_id, tenancy=event.tenancy)
         case BrowserProfileUsed():
             return replace(profile, uses=profile.uses | {event.use_id})
         case BrowserProfileAssigned():

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec.structs import replace
 
+from domain.identity.workspaces import Workspace
 from domain.kernel import Category, Event, Invalid, NotFound, State, Value, personal
 from domain.studio.globs import matches
 
@@ -153,6 +154,8 @@ class ProjectWebhookSet(Event):
     url: Annotated[str, personal("workspace_id", address=True)]
     secret_id: str
     set_at: datetime
+    #: Of the workspace then: whoever has it later is not told, and starts nothing, by what was chosen before.
+    tenancy: int = 0
 
 
 class ProjectWebhookRemoved(Event):
@@ -177,6 +180,11 @@ class Project(State):
     webhook_secret_id: str | None = None
     #: Those before it at the same address, newest first, each with the moment from which it signs no more.
     webhook_secrets_before: tuple[tuple[str, datetime], ...] = ()
+    webhook_tenancy: int = 0
+
+    def has_webhook(self, workspace: Workspace) -> bool:
+        """Whether it has one that was chosen by those who have its workspace now."""
+        return self.webhook_url is not None and self.webhook_tenancy == workspace.tenancy
 
     def valid_secrets(self, now: datetime) -> list[str]:
         """The ids of the secrets that its webhook's messages are signed with at a moment, newest first."""
@@ -215,13 +223,15 @@ def evolve(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one fo
         case ProjectWebhookSet():
             # Whoever is behind another address has never known the old secret.
             before: tuple[tuple[str, datetime], ...] = ()
-            if project.webhook_secret_id is not None and event.url == project.webhook_url:
+            is_theirs = project.webhook_tenancy == event.tenancy
+            if project.webhook_secret_id is not None and event.url == project.webhook_url and is_theirs:
                 before = ((project.webhook_secret_id, event.set_at + OVERLAP), *project.webhook_secrets_before)
             return replace(
                 project,
                 webhook_url=event.url,
                 webhook_secret_id=event.secret_id,
                 webhook_secrets_before=before[:SECRETS_BEFORE_MAX],
+                webhook_tenancy=event.tenancy,
             )
         case ProjectWebhookRemoved():
             return replace(project, webhook_url=None, webhook_secret_id=None, webhook_secrets_before=())

@@ -16,6 +16,7 @@ from domain.builds.builds import (
     Status,
     builds,
 )
+from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event, Value
 from domain.studio.projects import projects
 from domain.webhooks.messages import Find, OwnAddress, Recipient, Subject, message
@@ -97,13 +98,15 @@ def _moment(event: Event) -> datetime:
 async def webhook_of_project(subject: Subject, events: Sequence[Event], find: Find) -> str | None:
     """The address that its project has now."""
     del subject
-    return (await find(projects, _asked(events).project_id)).webhook_url
+    project = await find(projects, _asked(events).project_id)
+    return project.webhook_url if project.has_webhook(await find(workspaces, project.workspace_id)) else None
 
 
 async def project_now(subject: Subject, find: Find, now: datetime) -> Recipient | None:
     """The address and the secrets that its project's webhook has at the moment of sending."""
     project = await find(projects, (await find(builds, subject.id)).project_id)
-    if project.webhook_url in (None, ERASED):
+    workspace = await find(workspaces, project.workspace_id)
+    if project.webhook_url in (None, ERASED) or not project.has_webhook(workspace):
         return None
     return Recipient(secret_ids=project.valid_secrets(now), url=project.webhook_url)
 

@@ -20,7 +20,7 @@ from commands.builds.ports import Jobs
 from commands.builds.reactions import forget_builds, queue_build, source_builds, time_out_build
 from commands.builds.reclaiming import remove_runners
 from commands.builds.runners import RemoveRunner
-from commands.kernel import REACTIONS, Execute, execute
+from commands.kernel import REACTIONS, Command, Execute, execute
 from domain.builds.builds import (
     BuildAsked,
     BuildBegun,
@@ -54,6 +54,7 @@ from domain.repositories.repositories import RepositoryLinked
 from domain.repositories.settings import Github
 from domain.studio.projects import AuNeedsMacos, NoSuchProject, ProjectCreated
 from tests.builds import examples
+from tests.identity import test_reclaiming as reclaiming
 from tests.scene import Scene
 from tests.spec import CONTEXT, NOW, given
 
@@ -455,14 +456,20 @@ def test_how_a_job_ended_may_be_said_twice() -> None:
     )
 
 
-async def test_what_a_runner_asks_is_written_only_while_it_is_one() -> None:
+@pytest.mark.parametrize(
+    "meanwhile",
+    [[RemoveRunner(runner_id="runner-1", workspace_id="w1")], [reclaiming.code, reclaiming.by_code]],
+    ids=["it is removed", "the owner of its workspace comes"],
+)
+async def test_what_a_runner_asks_is_written_only_while_it_is_one(meanwhile: list[Command]) -> None:
     scene = Scene(now=NOW, context=CONTEXT)
-    for wish in (*examples.running, examples.registered):
+    for wish in (reclaiming.register, *examples.running, examples.registered):
         await scene.when(wish)
     ports: Any = SimpleNamespace(log=scene.log)
     context = await machines._as_runner(ports, "w1", "runner-1")
     # What it has sent is copied and looked at meanwhile, which takes minutes.
-    await execute(RemoveRunner(runner_id="runner-1", workspace_id="w1"), scene.log, NOW, CONTEXT)
+    for command in meanwhile:
+        await execute(command, scene.log, NOW, CONTEXT)
     with pytest.raises(NotARunner):
         await execute(examples.stored, scene.log, NOW, context)
     assert not (await scene.log.state(builds, "build-1")).artifacts

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
+from litestar import Request
 from msgspec.structs import replace
 
+from adapters.identity.vault import Vault
 from adapters.log.memory import MemoryLedger
+from api.builds import external
+from api.builds.external import NotTheSecret
 from commands.builds.reclaiming import remove_runners
 from commands.identity.challenges import IssueChallenge
 from commands.identity.people import LinkIdentity, RegisterPerson
@@ -22,7 +29,9 @@ from commands.studio.reactions import drop_webhooks
 from commands.subscribing.consumers import MakeConsumer
 from commands.webhooks.endpoints import RegisterEndpoint
 from commands.webhooks.secrets import RotateSigningSecret
+from domain.builds.builds import BuildAsked
 from domain.builds.runners import runners
+from domain.catalogue.browser_profiles import NoSuchBrowserProfile
 from domain.catalogue.tables import tables_of
 from domain.identity.api_keys import ApiKeyRevoked, api_keys
 from domain.identity.people import EmailVerified
@@ -32,9 +41,13 @@ from domain.repositories.connections import connections, installations
 from domain.studio.projects import projects
 from domain.subscribing.consumers import consumer_books
 from domain.webhooks.endpoints import endpoint_books
+from domain.webhooks.messages import Subject
 from domain.webhooks.secrets import signing_secrets
-from tests.builds.examples import registered
+from projections.builds.messages import project_now, webhook_of_project
+from tests.builds.examples import asked, registered
 from tests.catalogue.examples import connected as tables_connected
+from tests.catalogue.examples import profile
+from tests.catalogue.test_browser_profiles import use
 from tests.scene import Scene
 from tests.spec import NOW
 from tests.studio.examples import project
@@ -138,16 +151,38 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
         tables_connected,
         project,
         MakeConsumer(consumer_id="theirs", workspace_id="w1", name="Stranger"),
+        profile,
+        use,
+        asked,
     )
+    vault = Vault(b"a secret of the tests")
+    ports: Any = SimpleNamespace(log=scene.log, vault=vault, limits=SimpleNamespace(take_failure=AsyncMock()))
+    subject = Subject(kind="build", id="build-1", workspace_id="w1")
+    secret = vault.signing_secret(project.webhook_secret_id)
+    shown: Any = Request({"type": "http", "headers": [(b"x-webhook-secret", secret.encode())], "client": None})
     scene.context = Context(correlation_id=uuid4(), workspace_id="w2")
     await scene.when(another)
     scene.context = Context(correlation_id=uuid4(), workspace_id="w1")
-    for command in (register, *theirs, code, proof):
+    for command in (register, *theirs):
+        await scene.when(command)
+    asked_event = scene.last(BuildAsked).event
+    assert await external._project(shown, ports, "project-1", b"")
+    assert await webhook_of_project(subject, [asked_event], scene.log.state)
+    for command in (code, proof):
         await scene.when(command)
     assert (await scene.log.state(connections, "w1")).installation_id is None, "in the same moment"
     assert (await scene.log.state(installations, "7")).workspace_id == ""
     assert (await scene.log.state(tables_of, "w1")).connection_id == ""
     assert not (await scene.log.state(consumer_books, "w1")).consumer_ids
+    # What has no list is void by what it was made under, long before anything takes it away.
+    workspace = await scene.log.state(workspaces, "w1")
+    assert not (await scene.log.state(runners, "runner-1")).serves(workspace)
+    assert await project_now(subject, scene.log.state, NOW) is None
+    assert await webhook_of_project(subject, [asked_event], scene.log.state) is None
+    with pytest.raises(NotTheSecret):
+        await external._project(shown, ports, "project-1", b"")
+    with pytest.raises(NoSuchBrowserProfile):
+        await scene.when(replace(use, use_id="use-2"))
 
     reclaimed = scene.last(WorkspaceReclaimed)
     for _ in "twice":
