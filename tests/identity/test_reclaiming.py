@@ -11,7 +11,6 @@ from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
-from litestar import Request
 from msgspec.structs import replace
 
 from adapters.identity.vault import Vault
@@ -159,7 +158,7 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
     ports: Any = SimpleNamespace(log=scene.log, vault=vault, limits=SimpleNamespace(take_failure=AsyncMock()))
     subject = Subject(kind="build", id="build-1", workspace_id="w1")
     secret = vault.signing_secret(project.webhook_secret_id)
-    shown: Any = Request({"type": "http", "headers": [(b"x-webhook-secret", secret.encode())], "client": None})
+    shown: Any = SimpleNamespace(headers={"x-webhook-secret": secret}, client=None)
     scene.context = Context(correlation_id=uuid4(), workspace_id="w2")
     await scene.when(another)
     scene.context = Context(correlation_id=uuid4(), workspace_id="w1")
@@ -168,8 +167,8 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
     asked_event = scene.last(BuildAsked).event
     assert await external._project(shown, ports, "project-1", b"")
     assert await webhook_of_project(subject, [asked_event], scene.log.state)
-    for command in (code, proof):
-        await scene.when(command)
+    for last in (code, proof):
+        await scene.when(last)
     assert (await scene.log.state(connections, "w1")).installation_id is None, "in the same moment"
     assert (await scene.log.state(installations, "7")).workspace_id == ""
     assert (await scene.log.state(tables_of, "w1")).connection_id == ""
