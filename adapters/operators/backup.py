@@ -47,7 +47,7 @@ FORMAT = "ledgerline.backup.v1"
 LEFT_OUT: frozenset[str] = frozenset(
     {
         TABLE, "log_seals", "documents", "tallies", "checkpoints", "parked", "rate_windows", "roles", "migrations",
-        "data_keys", "wrapping_keys", "secret_canary", "operator_credentials",
+        "data_keys", "wrapping_keys", "secret_canary", "operator_credentials", "published_streams",
     }
 )  # fmt: skip
 #: The sequence of positions is set by the log itself.

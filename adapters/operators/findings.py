@@ -7,7 +7,7 @@ from typing import Literal
 
 from domain.kernel import Value
 
-Part = Literal["log", "read_models", "objects", "stream"]
+Part = Literal["log", "read_models", "objects", "stream", "published"]
 
 #: Told how far a part has come: how many of how many things have been looked at.
 Progress = Callable[[Part, int, int], None]

@@ -26,6 +26,7 @@ from adapters.readmodels.condition import BEHIND_SECONDS_MAX, Waiting, waiting
 from adapters.readmodels.condition import SILENT_SECONDS_MAX as PROJECTOR_SILENT_SECONDS_MAX
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import POSITION, Bus
+from adapters.subscribing.publishing import stream_name
 from commands.kernel import REACTIONS
 from domain.kernel import Value
 
@@ -58,7 +59,8 @@ class Role(Value):
 class Follower(Value):
     """What follows the log: its position, and how far it is behind in events (holes count) and seconds.
 
-    `kind` is `read model` (`jobs` among them), `rebuild` (beside the live one), `relay` or `sealer`.
+    `kind` is `read model` (`jobs` among them), `rebuild` (beside the live one), `relay` (`published` is the one that
+    subscribers at NATS are told by, where there are any) or `sealer`.
     """
 
     name: str
@@ -136,7 +138,7 @@ async def status(connection: Connection, bus: Bus, blobs: Blobs, data_dir: Path 
         "pg_database_size(current_database()), current_setting('server_version')"
     )
     [(head, estimate, size, server_version)] = await cursor.fetchall()
-    followers, rate = await _followers(connection, head, carried)
+    followers, rate = await _followers(connection, head, carried, stream_name(bus))
     roles, queues = await _roles(connection), await _queues(connection)
     who = await waiting(connection)
     cursor = await connection.execute("SELECT count(*) FROM (SELECT FROM parked LIMIT %s) AS p", (COUNTED_MAX,))
@@ -190,7 +192,9 @@ async def _roles(connection: Connection) -> tuple[Role, ...]:
     return tuple(found)
 
 
-async def _followers(connection: Connection, head: int, carried: int) -> tuple[tuple[Follower, ...], float | None]:
+async def _followers(
+    connection: Connection, head: int, carried: int, published: str
+) -> tuple[tuple[Follower, ...], float | None]:
     cursor = await connection.execute(
         "SELECT name, version, live, position, extract(epoch FROM clock_timestamp() - "
         "greatest(moved_at, CASE WHEN live THEN (SELECT max(seen_at) FROM checkpoints WHERE live) END))::float8 "
@@ -206,6 +210,14 @@ async def _followers(connection: Connection, head: int, carried: int) -> tuple[t
     [(now,)] = await cursor.fetchall()
     sealed, sealed_at = seals[0] if seals else (0, None)
     rows.append(("relay", "relay", carried, None))
+    cursor = await connection.execute(
+        "SELECT coalesce(p.position, 0), extract(epoch FROM clock_timestamp() - p.seen_at)::float8 FROM ("
+        "    SELECT FROM documents d JOIN checkpoints f ON d.projection = f.name AND d.version = f.version "
+        "    WHERE f.name = 'nats_consumers' AND f.live LIMIT 1"
+        ") AS wanted LEFT JOIN published_streams p ON p.stream = %s",
+        (published,),
+    )
+    rows += [("published", "relay", position, seen) for position, seen in await cursor.fetchall()]
     rows.append(("sealer", "sealer", sealed, None if sealed_at is None else (now - sealed_at).total_seconds()))
     ages = await _ages(connection, {position for _, _, position, _ in rows})
     followers = tuple(

@@ -1,4 +1,4 @@
-"""Everything that is kept, part by part: the log, the read models, the objects and the stream."""
+"""Everything that is kept, part by part: the log, the read models, the objects and the streams."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from adapters.operators.findings import Finding, Part, Progress, nobody
 from adapters.operators.folded import check_read_models
 from adapters.operators.objects import check_objects
 from adapters.operators.sealed_log import Witness, check_log
-from adapters.operators.streamed import check_stream
+from adapters.operators.streamed import check_published, check_stream
+from adapters.postgres.retrying import Pool
 from adapters.postgres.settings import Postgres
+from adapters.published import Envelopes
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
+from adapters.subscribing.places import Places
 from domain.kernel import Value
 
 T = TypeVar("T")
@@ -70,6 +73,15 @@ async def verify(
                 found = await check_objects(await here.get(EventLog), await here.get(Blobs), progress=progress)
             case "stream":
                 found = await check_stream(await here.get(EventLog), await here.get(Bus), progress=progress)
+            case "published":
+                found = await check_published(
+                    await here.get(EventLog),
+                    await here.get(Bus),
+                    await here.get(Pool),
+                    await here.get(Envelopes),
+                    await here.get(Places),
+                    progress=progress,
+                )
         numbers: dict[str, Any] = to_builtins(found)
         del numbers["findings"]
         yield Verified(part=part, looked_at=numbers, findings=found.findings)

@@ -74,7 +74,22 @@ def stream_name(bus: Bus) -> str:
     return f"{bus.stream}-PUBLISHED"
 
 
-def published_events(bus: Bus, envelopes: Envelopes, is_wanted: Callable[[], Awaitable[bool]]) -> Carried:
+async def wishes(pool: Pool, limit: int | None = None) -> list[Wish]:
+    """The consumers that there are to be, each after the last event that its reader has acknowledged."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT d.body, n.position FROM checkpoints f "
+            "JOIN documents d ON d.projection = f.name AND d.version = f.version "
+            "LEFT JOIN nats_positions n ON n.consumer_id = d.id "
+            "WHERE f.name = 'nats_consumers' AND f.live LIMIT %s",
+            (limit,),
+        )
+        rows = await cursor.fetchall()
+    found = ((json.decode(body, type=Wish), position) for body, position in rows)
+    return [replace(wish, after=max(wish.after, position or 0)) for wish, position in found]
+
+
+def published_events(bus: Bus, envelopes: Envelopes, is_wanted: Callable[[], Awaitable[bool]] | None = None) -> Carried:
     """What subscribers are told, one message for each published event of a workspace, its id that of the event."""
     # Subjects of the log itself begin as those of subscribers do, so that events come on others and are moved.
     subjects = f"{bus.prefix}-published"
@@ -135,6 +150,7 @@ class Publisher:
                 if self._relay.is_active:
                     try:
                         await self._keep()
+                        await self._tell()
                     except (
                         nats.errors.Error,
                         APIError,
@@ -151,33 +167,28 @@ class Publisher:
             await publishing
 
     async def _has_readers(self) -> bool:
-        return bool(await self._wishes(limit=1))
+        return bool(await wishes(self._pool, limit=1))
 
-    async def _wishes(self, limit: int | None = None) -> list[Wish]:
-        """The consumers that there are to be, each after the last event that its reader has acknowledged."""
+    async def _tell(self) -> None:
+        """Write down how far the stream is, for whoever asks how everything is."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT d.body, n.position FROM checkpoints f "
-                "JOIN documents d ON d.projection = f.name AND d.version = f.version "
-                "LEFT JOIN nats_positions n ON n.consumer_id = d.id "
-                "WHERE f.name = 'nats_consumers' AND f.live LIMIT %s",
-                (limit,),
+            await connection.execute(
+                "INSERT INTO published_streams (stream, position) VALUES (%s, %s) ON CONFLICT (stream) DO UPDATE "
+                "SET position = excluded.position, seen_at = excluded.seen_at",
+                (self._stream, self._relay.position),
             )
-            rows = await cursor.fetchall()
-        wishes = ((json.decode(body, type=Wish), position) for body, position in rows)
-        return [replace(wish, after=max(wish.after, position or 0)) for wish, position in wishes]
 
     async def _keep(self) -> None:
         """Note how far each reader is, and make the consumers in NATS those that there are to be."""
         context = self._bus.client.jetstream()
         before = await context.stream_info(self._stream)
-        wishes = {each.id: each for each in await self._wishes()}
+        wished = {each.id: each for each in await wishes(self._pool)}
         found = {each.name: each for each in await self._consumers(before.state.consumer_count)}
         await self._note(found, before)
-        for name in found.keys() - wishes.keys():
+        for name in found.keys() - wished.keys():
             with suppress(NotFoundError):
                 await context.delete_consumer(self._stream, name)
-        for wish in wishes.values():
+        for wish in wished.values():
             there = found.get(wish.id)
             subjects = _subjects(self._bus.prefix, wish)
             if there is None:

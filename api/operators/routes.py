@@ -228,7 +228,7 @@ async def list_seals(
 class Look(Struct, forbid_unknown_fields=True):
     """What is to be verified: everything, or these parts."""
 
-    parts: Annotated[list[Literal["log", "read-models", "objects", "stream"]], Meta(max_length=4)] = []
+    parts: Annotated[list[Literal["log", "read-models", "objects", "stream", "published"]], Meta(max_length=5)] = []
 
 
 @post("/admin/verify", opt=operator_only(), include_in_schema=False, status_code=200, media_type="application/x-ndjson")

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 #: The parts as they are called at the command line; the order is that in which they are looked at.
-PARTS: dict[str, Part] = {"log": "log", "read-models": "read_models", "objects": "objects", "stream": "stream"}
-MENDED = ("read-models", "stream")
+PARTS: dict[str, Part] = {
+    "log": "log", "read-models": "read_models", "objects": "objects", "stream": "stream", "published": "published",
+}  # fmt: skip
+MENDED = ("read-models", "stream", "published")
 
 
 def _only(among: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -47,8 +49,8 @@ def verify(
 ) -> int:
     """Look at everything that is kept, while the service runs or not, and name what is not as it should be.
 
-    The log is compared with its seals, the read models with a fold of the log, the objects and JetStream with what the
-    log says of them. The exit status is 1 where anything is found.
+    The log is compared with its seals, the read models with a fold of the log, the objects and both streams of
+    JetStream with what the log says of them. The exit status is 1 where anything is found.
     """
     noted = [_witness(each) for each in witnesses]
     key = None if public_key is None else _octets(public_key)
@@ -64,9 +66,9 @@ def verify(
 def repair(only: tuple[str, ...], as_json: bool, data_dir: Path | None) -> int:
     """Mend read models and JetStream where they are not what the log says, and say what was done.
 
-    Read models are folded again beside the old ones, by a running `project`; the stream is emptied, and a running
-    `relay` fills it again. The log itself and objects cannot be mended: restore them from a backup. The exit status is
-    1 where something is still wrong afterwards.
+    Read models are folded again beside the old ones, by a running `project`; a stream is deleted, and a running
+    `relay` fills it again, subscribers going on where they were. The log itself and objects cannot be mended: restore
+    them from a backup. The exit status is 1 where something is still wrong afterwards.
     """
     from infra import processes
 
@@ -80,11 +82,12 @@ def repair(only: tuple[str, ...], as_json: bool, data_dir: Path | None) -> int:
                 loop.run(processes.replay(settings, name))
             _say({"mended": "read_models", "subject": name}, f"Folded {name} again.", as_json)
         mended.append("read_models")
-    if "stream" in found and found["stream"].findings:
-        with runner() as loop:
-            loop.run(_refill(settings))
-        _say({"mended": "stream"}, "Emptied the stream; the relay fills it again.", as_json)
-        mended.append("stream")
+    for part in ("stream", "published"):
+        if part in found and found[part].findings:
+            with runner() as loop:
+                loop.run(_refill(settings, part))
+            _say({"mended": part}, f"Deleted what JetStream held ({part}); the relay fills it again.", as_json)
+            mended.append(part)
     if not mended:
         _say({"mended": None}, "There is nothing to mend.", as_json)
         return 0
@@ -95,16 +98,17 @@ def _different(found: Verified) -> list[str]:
     return sorted({each.subject for each in found.findings if each.subject is not None})
 
 
-async def _refill(settings: Settings) -> None:
+async def _refill(settings: Settings, part: Part) -> None:
     from nats.js.errors import NotFoundError
 
     from adapters.stream.bus import Bus
+    from adapters.subscribing.publishing import stream_name
     from infra.container import container
 
     async with container(settings) as here:
         bus = await here.get(Bus)
         try:
-            await bus.client.jetstream().delete_stream(bus.stream)
+            await bus.client.jetstream().delete_stream(bus.stream if part == "stream" else stream_name(bus))
         except NotFoundError:
             return
 

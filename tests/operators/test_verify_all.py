@@ -192,8 +192,9 @@ async def test_what_differs_in_the_stream_is_named(kept: Kept) -> None:
 
 
 async def test_a_stream_that_is_gone_is_named(
-    databases: Databases, nats_server: EmbeddedNats, nats_prefix: str
+    databases: Databases, nats_server: EmbeddedNats, nats_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("adapters.operators.streamed.CARRIED_SECONDS_MAX", 0.2)
     url = databases.copy_of("core", _migrate)
     async with House(url, nats_server.url, nats_prefix) as house:
         assert (await check_stream(house.ledger, house.bus)).findings == ()

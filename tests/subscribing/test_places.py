@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,9 +14,14 @@ from nats.errors import TimeoutError as NothingCame
 from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
+from adapters.operators import streamed
+from adapters.operators.status import status
+from adapters.operators.streamed import check_published
 from adapters.published import Envelopes
+from adapters.storage.blobs import Blobs
 from adapters.stream import relay as relay_module
 from adapters.subscribing import publishing as publishing_module
+from adapters.subscribing.places import Places
 from adapters.subscribing.publishing import Publisher
 from commands.subscribing.consumers import MakeConsumer, RemoveConsumer
 from domain.webhooks.endpoints import EndpointRegistered, EndpointRemoved
@@ -225,3 +230,91 @@ async def test_a_consumer_that_is_removed_is_gone_from_nats(house: House) -> Non
 
         await eventually(is_gone)
         assert await read(house, 1, "con-2") == ["a"]
+
+
+# --- what operators see of it
+
+
+async def _said(house: House) -> list[tuple[str, Any]]:
+    found = await check_published(
+        house.ledger, house.bus, house.pool, Envelopes("https://elsewhere.example"), Places(house.pool, house.bus)
+    )
+    return [(each.kind, each.subject or each.position) for each in found.findings]
+
+
+async def _alter(house: House) -> None:
+    await house.fetch("UPDATE ledger_events SET actor = 'x' WHERE notification_id = 2")
+
+
+async def _alter_what_is_told(house: House) -> None:
+    await house.fetch(
+        "UPDATE ledger_events SET state = convert_to(replace(convert_from(state, 'UTF8'), '20', '19'), 'UTF8') "
+        "WHERE notification_id = 2"
+    )
+
+
+async def _remove_the_reader(house: House) -> None:
+    await house.bus.client.jetstream().delete_consumer(stream(house), "con-1")
+
+
+async def _happen(house: House) -> None:
+    await register(house, "e")
+
+
+DAMAGES = {
+    _delete: ("stream_missing", None),
+    _lose_one_inside: ("message_missing", 3),
+    _receive_a_stranger: ("message_differs", 0),
+    _alter: ("message_differs", 2),
+    _alter_what_is_told: ("message_differs", 2),
+    _remove_the_reader: ("consumer_missing", "con-1"),
+    _happen: ("stream_behind", 4),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_what_the_stream_does_not_hold_is_named_and_is_there_once_it_is_filled_again(
+    house: House, damage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed, "CARRIED_SECONDS_MAX", 0.2)
+    await register(house, *"abcd")
+    async with projecting(house):
+        assert await _said(house) == []
+        async with publishing(house):
+            await place(house)
+            assert await read(house, 4) == list("abcd")
+        assert await _said(house) == []
+        await damage(house)
+        named = await _said(house)
+        assert named[0] == DAMAGES[damage]
+        with suppress(NotFoundError):
+            await _delete(house)
+        async with publishing(house):
+            monkeypatch.setattr(streamed, "CARRIED_SECONDS_MAX", 20.0)
+            assert await _said(house) == []
+
+
+async def test_who_publishes_is_shown_with_how_far_it_is_where_somebody_reads(house: House) -> None:
+    nowhere = Blobs("http://127.0.0.1:1", access_key="a", secret_key="b", bucket="c")
+
+    async def shown() -> list[tuple[int, int, bool]]:
+        async with house.pool.connection() as connection:
+            found = await status(connection, house.bus, nowhere)
+        behind = any("The relay published is" in each for each in found.problems)
+        return [(each.position, each.behind_events, behind) for each in found.followers if each.name == "published"]
+
+    async def is_shown(expected: tuple[int, int, bool]) -> bool:
+        return await shown() == [expected]
+
+    await register(house, *"ab")
+    async with projecting(house):
+        await house.caught_up("jobs")
+        assert await shown() == []
+        async with publishing(house):
+            await place(house)
+            head = await house.ledger.head()
+            await eventually(lambda: is_shown((head, 0, False)))
+        await register(house, "c")
+        await house.fetch("UPDATE ledger_events SET recorded_at = now() - interval '90 seconds'")
+        assert await shown() == [(head, 1, True)]
+    await nowhere.close()
