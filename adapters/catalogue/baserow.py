@@ -106,7 +106,7 @@ class Baserow(WorkspaceTables):
             fields = await self._fields(place, table)
             for attempt in (1, 2, 3):
                 try:
-                    found = found.and_then(await self._push(place, kind, table, fields, workspace_id, typed))
+                    found = found.and_then(await self._push(place, kind, table, fields, tables, workspace_id, typed))
                 except _RowGone as gone:
                     # Somebody deletes rows while we write: what is there is looked at anew.
                     if attempt == 3:
@@ -152,7 +152,14 @@ class Baserow(WorkspaceTables):
         return fields
 
     async def _push(
-        self, place: _Place, kind: Kind, table: int, fields: Mapping[str, _Field], workspace_id: str, typed: Typed
+        self,
+        place: _Place,
+        kind: Kind,
+        table: int,
+        fields: Mapping[str, _Field],
+        tables: Tables,
+        workspace_id: str,
+        typed: Typed,
     ) -> Pushed:
         there, unnamed = await self._there(place, table)
         new, changed, same = [], [], 0
@@ -179,6 +186,7 @@ class Baserow(WorkspaceTables):
                 changed.append({"id": before["id"], **differing})
             else:
                 same += 1
+        people += (TypedRow(kind, _named(kind, row)) for row in unnamed.values() if (kind, row["id"]) in tables.reading)
         at = f"/api/database/rows/table/{table}/batch/?user_field_names=true&send_webhook_events=false"
         for method, items in (("POST", new), ("PATCH", changed)):
             for start in range(0, len(items), BATCH):
@@ -228,8 +236,10 @@ class Baserow(WorkspaceTables):
                     method, url, headers=headers, body=sent, seconds_max=SECONDS_MAX, size_max=ANSWER_BYTES_MAX
                 )
             except OutboundFailed as problem:
+                setting: str | None = getattr(problem, "setting", None)
+                final = not problem.transient and setting is None
                 raise TablesFailed(
-                    f"Baserow cannot be used: {problem.sentence}", final=not problem.transient
+                    f"Baserow cannot be used: {problem.sentence}", final=final, setting=setting
                 ) from problem
             if answer.status < 300:
                 return answer.body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from commands.billing.quotas import count
 from commands.idempotency import Once, claim
@@ -14,6 +14,7 @@ from domain.analyses.analyses import (
     AnalysisCompleted,
     AnalysisFailed,
     AnalysisIsOver,
+    AnalysisPutOff,
     AnalysisRequested,
     AnalysisStarted,
     Artifact,
@@ -142,6 +143,30 @@ def start(wish: StartAnalysis, analysis: Analysis, now: datetime) -> list[Event]
     if analysis.status != "requested":
         return []
     return [AnalysisStarted(analysis_id=wish.analysis_id, started_at=now)]
+
+
+#: When an analysis that was put off is tried again: twice as late each time, 17 hours in all.
+PUT_OFF, PUT_OFF_MAX = timedelta(minutes=1), 10
+
+
+class PutOffAnalysis(Command):
+    """Try again later what we do not connect to for now, and end it where that was tried often enough."""
+
+    analysis_id: str
+    reason: str
+    #: How often it had been put off when it was tried.
+    times: int
+
+
+@decides(PutOffAnalysis, analyses)
+def put_off(wish: PutOffAnalysis, analysis: Analysis, now: datetime) -> list[Event]:
+    """What was put off since is not put off twice."""
+    if analysis.is_over or analysis.put_off != wish.times:
+        return []
+    if wish.times >= PUT_OFF_MAX:
+        return [AnalysisFailed(analysis_id=wish.analysis_id, reason=wish.reason, failed_at=now)]
+    again = now + PUT_OFF * 2**wish.times
+    return [AnalysisPutOff(analysis_id=wish.analysis_id, times=wish.times + 1, put_off_at=now, again_at=again)]
 
 
 class CompleteAnalysis(Command):

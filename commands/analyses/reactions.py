@@ -18,6 +18,7 @@ from commands.analyses.analyses import (
     GiveUpReport,
     NoteReport,
     NoteSourceDeleted,
+    PutOffAnalysis,
     StartAnalysis,
 )
 from commands.analyses.objects import ExpireObject
@@ -32,6 +33,7 @@ from domain.analyses.analyses import (
     AnalysisCancelled,
     AnalysisCompleted,
     AnalysisFailed,
+    AnalysisPutOff,
     AnalysisRequested,
     Artifact,
     analyses,
@@ -40,7 +42,7 @@ from domain.analyses.findings import Analysis as Heard
 from domain.analyses.findings import Unreadable
 from domain.analyses.objects import UploadOffered, storage_objects
 from domain.identity.workspaces import WorkspaceForgotten, is_forgotten, workspaces
-from domain.kernel import Invalid, NotFound
+from domain.kernel import ERASED, Event, Invalid, NotFound
 from domain.ledger import Recorded
 from domain.sections import Sections
 
@@ -67,19 +69,34 @@ def _seconds_max(settings: Sections) -> float:
 ANALYSES = Queue("analyses", concurrency=_places, timeout=_seconds_max, attempts=4, apart=True)
 
 
+class _NotAllowedNow(Exception):
+    """An address that was taken when it was handed in is one that we do not connect to now, as `setting` says."""
+
+    def __init__(self, problem: str, setting: str) -> None:
+        super().__init__(problem)
+        self.setting = setting
+
+
 async def _fail(recorded: Recorded, ports: Ports, problem: str) -> None:
-    assert isinstance(recorded.event, AnalysisRequested)
+    assert isinstance(recorded.event, AnalysisRequested | AnalysisPutOff)
     analysis_id = recorded.event.analysis_id
     if await ports.execute(FailAnalysis(analysis_id=analysis_id, reason=problem), recorded.context()):
         log.info("analysis.failed", analysis_id=analysis_id, workspace_id=recorded.workspace_id, problem=problem)
 
 
-@reacts_to(AnalysisRequested, name="analyse-audio", queue=ANALYSES, gives_up=_fail)
+def _due(event: Event) -> datetime | None:
+    return event.again_at if isinstance(event, AnalysisPutOff) else None
+
+
+@reacts_to(AnalysisRequested, AnalysisPutOff, name="analyse-audio", due=_due, queue=ANALYSES, gives_up=_fail)
 async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
     """Listen to the recording and write down what was heard, or why nothing was."""
-    event = recorded.event
-    assert isinstance(event, AnalysisRequested)
-    if (await _known(event.analysis_id, ports)).is_over:
+    assert isinstance(recorded.event, AnalysisRequested | AnalysisPutOff)
+    history = (await ports.log.read(analyses.stream(recorded.event.analysis_id))).events
+    known = analyses.fold(history)
+    tried = recorded.event.times if isinstance(recorded.event, AnalysisPutOff) else 0
+    event = next((each for each in history if isinstance(each, AnalysisRequested)), None)
+    if event is None or known.is_over or known.put_off != tried:
         return
     began = ports.now()
     about = {"analysis_id": event.analysis_id, "workspace_id": recorded.workspace_id}
@@ -95,6 +112,11 @@ async def analyse_audio(recorded: Recorded, ports: Ports) -> None:
     try:
         async with _recording(event, ports) as path:
             heard = await _listen_while_wanted(event.analysis_id, path, ports)
+    except _NotAllowedNow as problem:
+        log.info("analysis.put_off", **about, problem=str(problem), setting=problem.setting)
+        wish = PutOffAnalysis(analysis_id=event.analysis_id, reason=str(problem), times=tried)
+        await ports.execute(wish, recorded.context())
+        return
     except Unreadable as problem:
         await _fail(recorded, ports, str(problem))
         return
@@ -158,8 +180,22 @@ async def _recording(event: AnalysisRequested, ports: Ports) -> AsyncIterator[Pa
             # What another attempt cannot change is the answer; the rest is tried again.
             if getattr(problem, "transient", True):
                 raise
+            setting: str | None = getattr(problem, "setting", None)
+            if setting is not None and event.source_url != ERASED and _is_refused_on_its_face(event.source_url, ports):
+                raise _NotAllowedNow(str(problem), setting) from problem
             raise Unreadable(str(problem)) from problem
         yield path
+
+
+def _is_refused_on_its_face(url: str, ports: Ports) -> bool:
+    """Whether we would not even take this address now: when it was handed in, we did."""
+    try:
+        ports.web.check_url(url)
+    except Exception as problem:
+        if not hasattr(problem, "transient"):
+            raise
+        return True
+    return False
 
 
 async def _give_up_report(recorded: Recorded, ports: Ports, problem: str) -> None:

@@ -75,7 +75,10 @@ class CookieJars(Protocol):
 
 
 class TypedRow(NamedTuple):
-    """What a person has typed into the row of a track or a release, by the names of our fields, with its id."""
+    """What a person has typed into a row, by the names of our fields, with the id of its track or release.
+
+    A row of which nothing was known yet has no id, and all that it says.
+    """
 
     kind: Kind
     row: Mapping[str, Any]
@@ -104,18 +107,25 @@ Typed = Callable[[Kind, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class TablesFailed(Exception):
-    """Tables cannot be pushed into or read, and why; what is `final` waits for a person."""
+    """Tables cannot be pushed into or read, and why; what is `final` waits for a person.
 
-    def __init__(self, sentence: str, *, final: bool) -> None:
+    Where it is us who do not connect there, it is not final, and `setting` is what an operator allows it by.
+    """
+
+    def __init__(self, sentence: str, *, final: bool, setting: str | None = None) -> None:
         super().__init__(sentence)
         self.final = final
+        self.setting = setting
 
 
 class WorkspaceTables(Protocol):
     """Tables of a workspace's people elsewhere."""
 
     async def push(self, tables: Tables, workspace_id: str, typed: Typed) -> Pushed:
-        """Bring them to what the catalogue has, but for what people have typed there; raises TablesFailed."""
+        """Bring them to what the catalogue has, but for what people have typed there; raises TablesFailed.
+
+        Of the rows that the tables are `reading`, those of which nothing is known here are among what was typed.
+        """
 
     async def rows(
         self, tables: Tables, workspace_id: str, kind: Kind, numbers: Sequence[int]

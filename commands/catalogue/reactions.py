@@ -12,7 +12,7 @@ from commands.catalogue import edits
 from commands.catalogue.browser_profiles import RemoveBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent, TablesFailed
-from commands.catalogue.tables import AskPush, BeginPush, EndPush
+from commands.catalogue.tables import AskPush, BeginPush, EndPush, NoteUnreadRows
 from commands.catalogue.uploads import ExpireUpload
 from commands.kernel import Queue, derived_id, reacts_to
 from commands.sweeping import delete_below, once_more
@@ -46,8 +46,6 @@ IMPORTS = Queue("imports", concurrency=4, timeout=1800.0, attempts=4, apart=True
 TABLES = Queue("tables", concurrency=8, timeout=900.0, attempts=6)
 #: Whoever changes one thing changes the next one soon.
 SETTLES_IN = timedelta(seconds=10)
-#: When tables that could not be read are pushed into again: whoever runs them has had some time.
-BACK_IN = timedelta(minutes=5)
 
 
 async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
@@ -190,11 +188,22 @@ async def push_at_first(recorded: Recorded, ports: Ports) -> None:
     await ports.execute(AskPush(workspace_id=recorded.workspace_id, push_id=push_id), recorded.context())
 
 
-async def _not_pushed(recorded: Recorded, ports: Ports, problem: str) -> None:
+async def _not_pushed(recorded: Recorded, ports: Ports, problem: str, *, again: bool = True) -> None:
     event = recorded.event
     assert isinstance(event, TablesPushAsked)
-    wish = EndPush(workspace_id=event.workspace_id, push_id=event.push_id, reason=problem or "It failed, and again.")
+    wish = EndPush(
+        workspace_id=event.workspace_id,
+        push_id=event.push_id,
+        reason=problem or "It failed, and again.",
+        next_push_id=derived_id("push again", event.push_id) if again else "",
+    )
     await ports.execute(wish, recorded.context())
+
+
+def _say(name: str, recorded: Recorded, problem: str, setting: str | None = None) -> None:
+    """Tell the operator, and by which setting it is us who do not connect: only they can change that."""
+    named = {} if setting is None else {"setting": setting}
+    log.info(name, workspace_id=recorded.workspace_id, problem=problem, **named)
 
 
 @reacts_to(TablesPushAsked, name="push-tables", due=lambda event: event.due_at, queue=TABLES, gives_up=_not_pushed)
@@ -206,6 +215,7 @@ async def push_tables(recorded: Recorded, ports: Ports) -> None:
     if event.push_id not in (tables.waiting, tables.running):
         return
     await ports.execute(BeginPush(workspace_id=event.workspace_id, push_id=event.push_id), recorded.context())
+    tables = await ports.log.state(tables_of, event.workspace_id)
 
     async def typed(kind: Kind, identity: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return edits.left(kind, row, await _said(ports, tables, kind, identity))
@@ -213,9 +223,10 @@ async def push_tables(recorded: Recorded, ports: Ports) -> None:
     try:
         pushed = await ports.tables.push(tables, event.workspace_id, typed)
     except TablesFailed as problem:
-        if not problem.final:
+        if not problem.final and problem.setting is None:
             raise
-        await _not_pushed(recorded, ports, str(problem))
+        _say("tables.not_pushed", recorded, str(problem), problem.setting)
+        await _not_pushed(recorded, ports, str(problem), again=not problem.final)
     else:
         for kind, row in pushed.typed:
             await _take(recorded, ports, kind, row)
@@ -251,11 +262,18 @@ async def _take(recorded: Recorded, ports: Ports, kind: Kind, row: Mapping[str, 
         log.info("tables.row_refused", workspace_id=recorded.workspace_id, code=refusal.code)
 
 
-async def _not_read(recorded: Recorded, ports: Ports, problem: str) -> None:
-    """Known rows are looked up when everything is pushed again, and when that fails, its end says why."""
-    log.info("tables.not_read", workspace_id=recorded.workspace_id, problem=problem)
-    push_id = derived_id("push", str(recorded.event_id))
-    wish = AskPush(workspace_id=recorded.workspace_id, push_id=push_id, delay=BACK_IN)
+async def _not_read(recorded: Recorded, ports: Ports, problem: str, setting: str | None = None) -> None:
+    """The rows are read when everything is pushed again, and when that fails, its end says why."""
+    event = recorded.event
+    assert isinstance(event, TablesRowsChanged)
+    _say("tables.not_read", recorded, problem, setting)
+    wish = NoteUnreadRows(
+        workspace_id=event.workspace_id,
+        connection_id=event.connection_id,
+        kind=event.kind,
+        rows=event.rows,
+        push_id=derived_id("push", str(recorded.event_id)),
+    )
     await ports.execute(wish, recorded.context())
 
 
@@ -270,9 +288,9 @@ async def read_tables(recorded: Recorded, ports: Ports) -> None:
     try:
         rows = await ports.tables.rows(tables, event.workspace_id, event.kind, event.rows)
     except TablesFailed as problem:
-        if not problem.final:
+        if not problem.final and problem.setting is None:
             raise
-        await _not_read(recorded, ports, str(problem))
+        await _not_read(recorded, ports, str(problem), problem.setting)
         return
     for row in rows:
         # What a row says that was said here before is behind, and not what anybody has typed.

@@ -15,10 +15,16 @@ from domain.catalogue.tables import (
     TablesPushBegun,
     TablesPushed,
     TablesRowsChanged,
+    TablesRowsNotRead,
     tables_of,
 )
 from domain.identity.workspaces import WorkspaceReclaimed
 from domain.kernel import Event
+
+#: When a push that failed by what may pass is tried again: twice as late each time, and for about a week.
+AGAIN_IN, AGAIN_IN_MAX, AGAIN_MAX = timedelta(minutes=5), timedelta(hours=6), 34
+#: A table has no more rows that a push looks at.
+UNREAD_MAX = 50_000
 
 
 class ConnectTables(Command):
@@ -49,7 +55,7 @@ class BeginPush(Command):
 
 
 class EndPush(Command):
-    """Write down what was pushed; with a reason, why nothing was."""
+    """Write down what was pushed; with a reason, why nothing was, and by which other push it is tried again."""
 
     workspace_id: str
     push_id: str
@@ -57,6 +63,7 @@ class EndPush(Command):
     updated: int = 0
     unchanged: int = 0
     reason: str = ""
+    next_push_id: str = ""
 
 
 class TellOfRows(Command):
@@ -67,6 +74,16 @@ class TellOfRows(Command):
     delivery_id: str
     kind: Kind
     rows: tuple[int, ...]
+
+
+class NoteUnreadRows(Command):
+    """Write down that rows which were told of cannot be read for now, and push soon, which reads them."""
+
+    workspace_id: str
+    connection_id: str
+    kind: Kind
+    rows: tuple[int, ...]
+    push_id: str
 
 
 class DisconnectTables(Command):
@@ -93,6 +110,15 @@ async def connect(wish: ConnectTables, transaction: Transaction) -> None:
         connected_at=transaction.now,
     )
     transaction.record(tables_of, wish.workspace_id, connected)
+    if (tables.url, tables.tracks_table) == (wish.url, wish.tracks_table):
+        # Another token for the same table: what could not be read with the one before is still to be read.
+        owed = tuple(sorted(row for kind, row in tables.unread | tables.reading if kind == "tracks"))
+        if owed:
+            transaction.record(
+                tables_of,
+                wish.workspace_id,
+                _not_read(wish.workspace_id, wish.connection_id, "tracks", owed, transaction.now),
+            )
 
 
 @handles(AskPush)
@@ -101,13 +127,7 @@ async def ask(wish: AskPush, transaction: Transaction) -> None:
     tables = await transaction.find(tables_of, wish.workspace_id)
     if not tables.connection_id or tables.waiting:
         return
-    asked = TablesPushAsked(
-        workspace_id=wish.workspace_id,
-        connection_id=tables.connection_id,
-        push_id=wish.push_id,
-        asked_at=transaction.now,
-        due_at=transaction.now + wish.delay,
-    )
+    asked = _asked(wish.workspace_id, tables, wish.push_id, transaction.now, wish.delay)
     transaction.record(tables_of, wish.workspace_id, asked)
 
 
@@ -125,9 +145,14 @@ def end(wish: EndPush, tables: Tables, now: datetime) -> list[Event]:
     if wish.push_id not in (tables.running, tables.waiting):
         return []
     if wish.reason:
-        return [
-            TablesNotPushed(workspace_id=wish.workspace_id, push_id=wish.push_id, reason=wish.reason, failed_at=now)
-        ]
+        failed = TablesNotPushed(
+            workspace_id=wish.workspace_id, push_id=wish.push_id, reason=wish.reason, failed_at=now
+        )
+        waits = tables.waiting not in ("", wish.push_id)
+        if not wish.next_push_id or waits or tables.failed >= AGAIN_MAX:
+            return [failed]
+        delay = min(AGAIN_IN * 2**tables.failed, AGAIN_IN_MAX)
+        return [failed, _asked(wish.workspace_id, tables, wish.next_push_id, now, delay)]
     return [
         TablesPushed(
             workspace_id=wish.workspace_id,
@@ -159,6 +184,21 @@ def tell(wish: TellOfRows, tables: Tables, now: datetime) -> list[Event]:
     ]
 
 
+@decides(NoteUnreadRows, tables_of)
+def note_unread(wish: NoteUnreadRows, tables: Tables, now: datetime) -> list[Event]:
+    """What is known to be unread is not noted twice, and what waits to be pushed is pushed once."""
+    if tables.connection_id != wish.connection_id:
+        return []
+    known = tables.unread
+    rows = tuple(each for each in dict.fromkeys(wish.rows) if (wish.kind, each) not in known)
+    news: list[Event] = []
+    if rows and len(known) < UNREAD_MAX:
+        news.append(_not_read(wish.workspace_id, wish.connection_id, wish.kind, rows, now))
+    if not tables.waiting:
+        news.append(_asked(wish.workspace_id, tables, wish.push_id, now, AGAIN_IN))
+    return news
+
+
 @decides(DisconnectTables, tables_of)
 def disconnect(wish: DisconnectTables, tables: Tables, now: datetime) -> list[Event]:
     """What is not connected cannot be disconnected."""
@@ -174,6 +214,24 @@ async def disconnect_theirs(event: WorkspaceReclaimed, transaction: Transaction)
     if tables.connection_id:
         gone = _disconnected(event.workspace_id, tables, transaction.now)
         transaction.record(tables_of, event.workspace_id, gone, workspace_id=event.workspace_id)
+
+
+def _asked(workspace_id: str, tables: Tables, push_id: str, now: datetime, delay: timedelta) -> TablesPushAsked:
+    return TablesPushAsked(
+        workspace_id=workspace_id,
+        connection_id=tables.connection_id,
+        push_id=push_id,
+        asked_at=now,
+        due_at=now + delay,
+    )
+
+
+def _not_read(
+    workspace_id: str, connection_id: str, kind: Kind, rows: tuple[int, ...], now: datetime
+) -> TablesRowsNotRead:
+    return TablesRowsNotRead(
+        workspace_id=workspace_id, connection_id=connection_id, kind=kind, rows=rows, failed_at=now
+    )
 
 
 def _disconnected(workspace_id: str, tables: Tables, now: datetime) -> TablesDisconnected:

@@ -43,6 +43,16 @@ class AnalysisStarted(Event):
     started_at: datetime
 
 
+class AnalysisPutOff(Event):
+    """We do not connect to the address of the recording any more, as an operator has set it; it is tried again then."""
+
+    analysis_id: str
+    #: How often it has been put off, this time among them.
+    times: int
+    put_off_at: datetime
+    again_at: datetime
+
+
 class AnalysisCompleted(Event):
     """This is what was heard; the long detail is an object beside the log."""
 
@@ -111,6 +121,7 @@ class Analysis(State):
 
     workspace_id: str = ""
     status: Literal["absent", "requested", "running", "completed", "failed", "cancelled"] = "absent"
+    put_off: int = 0
     source_deleted: bool = False
     report_drawn: bool = False
     report_given_up: bool = False
@@ -128,6 +139,8 @@ def evolve(analysis: Analysis, event: Event) -> Analysis:  # noqa: PLR0911 - one
             return replace(analysis, workspace_id=event.workspace_id, status="requested")
         case AnalysisStarted():
             return replace(analysis, status="running")
+        case AnalysisPutOff():
+            return replace(analysis, put_off=event.times)
         case AnalysisCompleted():
             return replace(analysis, status="completed")
         case AnalysisFailed():

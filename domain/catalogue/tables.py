@@ -75,6 +75,16 @@ class TablesRowsChanged(Event):
     told_at: datetime
 
 
+class TablesRowsNotRead(Event):
+    """Rows that were told of cannot be looked up there for now: the next push that comes to its end reads them."""
+
+    workspace_id: str
+    connection_id: str
+    kind: Kind
+    rows: tuple[int, ...]
+    failed_at: datetime
+
+
 class TablesDisconnected(Event):
     """Nothing is pushed there any more."""
 
@@ -98,6 +108,11 @@ class Tables(State):
     begun_at: datetime | None = None
     #: When the last push that came to its end had begun: what was said since may not be there yet.
     pushed_since: datetime | None = None
+    #: Pushes that have failed since the last one that came to its end.
+    failed: int = 0
+    #: Rows that were told of and could not be read: those that a push reads now, and those that the next one does.
+    reading: frozenset[tuple[Kind, int]] = frozenset()
+    unread: frozenset[tuple[Kind, int]] = frozenset()
 
 
 def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for each event
@@ -114,14 +129,20 @@ def evolve(tables: Tables, event: Event) -> Tables:  # noqa: PLR0911 - one for e
         case TablesPushAsked():
             return replace(tables, waiting=event.push_id)
         case TablesPushBegun():
-            return replace(tables, waiting="", running=event.push_id, begun_at=event.begun_at)
+            reading = tables.reading | tables.unread
+            begun = replace(tables, waiting="", running=event.push_id, begun_at=event.begun_at)
+            return replace(begun, reading=reading, unread=frozenset())
         case TablesPushed() | TablesNotPushed():
             # One that was given up may never have begun.
             waiting = "" if tables.waiting == event.push_id else tables.waiting
-            since = tables.begun_at if isinstance(event, TablesPushed) else tables.pushed_since
-            return replace(tables, running="", waiting=waiting, pushed_since=since)
+            ended = replace(tables, running="", waiting=waiting, reading=frozenset())
+            if isinstance(event, TablesPushed):
+                return replace(ended, pushed_since=tables.begun_at, failed=0)
+            return replace(ended, failed=tables.failed + 1, unread=tables.unread | tables.reading)
         case TablesRowsChanged():
             return replace(tables, delivery_id=event.delivery_id)
+        case TablesRowsNotRead():
+            return replace(tables, unread=tables.unread | {(event.kind, each) for each in event.rows})
         case TablesDisconnected():
             return Tables()
     return tables

@@ -12,6 +12,7 @@ from commands.analyses.analyses import (
     Item,
     NoteReport,
     NoteSourceDeleted,
+    PutOffAnalysis,
     RequestAnalyses,
     StartAnalysis,
 )
@@ -50,6 +51,7 @@ offered = OfferUpload(
 EXAMPLES = (
     Example(requested),
     Example(StartAnalysis(analysis_id="an-1"), [requested]),
+    Example(PutOffAnalysis(analysis_id="an-1", reason="We do not connect there.", times=0), [requested]),
     Example(completed, [requested]),
     Example(FailAnalysis(analysis_id="an-1", reason="It is empty."), [requested]),
     Example(CancelAnalysis(analysis_id="an-1", workspace_id="w1"), [requested]),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.web.http import ForbiddenTarget
+from adapters.web.memory import MemoryOutbound
 from commands.analyses import reactions
 from commands.analyses.analyses import (
+    PUT_OFF_MAX,
     CancelAnalysis,
     CompleteAnalysis,
     FailAnalysis,
@@ -25,6 +29,7 @@ from domain.analyses.analyses import (
     AnalysisCompleted,
     AnalysisFailed,
     AnalysisIsOver,
+    AnalysisPutOff,
     AnalysisRequested,
     AnalysisStarted,
     Artifact,
@@ -212,6 +217,55 @@ async def test_an_upload_that_is_gone_or_grew_fails_the_analysis_at_once(size: i
     await scene.follows(analyse_audio, scene.last(AnalysisRequested))
     assert isinstance(scene.news[-1], AnalysisFailed)
     assert words in scene.news[-1].reason
+
+
+NEAR = "http://10.0.0.5:8080/a.wav"
+
+
+async def test_an_address_that_we_do_not_connect_to_any_more_is_tried_again_until_its_setting_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reactions, "log", notes := Notes())
+    scene = known(requested(source_url=NEAR))
+    for _ in range(2):
+        await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+    put_off = AnalysisPutOff(analysis_id="A", times=1, put_off_at=NOON, again_at=NOON + timedelta(minutes=1))
+    assert [each.event for each in scene.log.all][2:] == [put_off]
+    assert analyse_audio.due(put_off) == put_off.again_at
+    line = notes.lines[-1]
+    assert (line["event"], line["setting"]) == ("analysis.put_off", "LEDGERLINE_OUTBOUND_ALLOW")
+    assert "10.0.0.5" not in str(notes.lines)
+    scene.later(minutes=1)
+    await scene.follows(analyse_audio, scene.last(AnalysisPutOff))
+    assert scene.last(AnalysisPutOff).event == AnalysisPutOff(
+        analysis_id="A", times=2, put_off_at=scene.now, again_at=scene.now + timedelta(minutes=2)
+    )
+    scene.web = MemoryOutbound(allow=["10.0.0.5"])
+    scene.web.files[NEAR] = (b"music", "audio/wav")
+    await scene.follows(analyse_audio, scene.last(AnalysisPutOff))
+    assert scene.last(AnalysisCompleted)
+
+
+async def test_an_address_that_stays_refused_fails_in_the_end_and_the_reason_names_no_setting() -> None:
+    scene = known(requested(source_url=NEAR))
+    await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+    for _ in range(PUT_OFF_MAX):
+        await scene.follows(analyse_audio, scene.last(AnalysisPutOff))
+    failed = scene.last(AnalysisFailed).event
+    assert isinstance(failed, AnalysisFailed)
+    assert "private network" in failed.reason
+    assert "LEDGERLINE" not in failed.reason
+
+
+async def test_an_address_that_leads_elsewhere_than_it_says_fails_at_once() -> None:
+    class Rebound(MemoryOutbound):
+        async def fetch(self, url: str, to: Path, *, size_max: int, seconds_max: float) -> Any:
+            raise ForbiddenTarget("The host leads to a private network, where we do not connect.")
+
+    scene = known(requested())
+    scene.web = Rebound()
+    await scene.follows(analyse_audio, scene.last(AnalysisRequested))
+    assert isinstance(scene.news[-1], AnalysisFailed)
 
 
 @pytest.mark.parametrize("end", [COMPLETED, FAILED, CANCELLED])

@@ -19,7 +19,15 @@ from commands.catalogue.releases import (
     ReleaseChanges,
     RemoveRelease,
 )
-from commands.catalogue.tables import AskPush, BeginPush, ConnectTables, DisconnectTables, EndPush, TellOfRows
+from commands.catalogue.tables import (
+    AskPush,
+    BeginPush,
+    ConnectTables,
+    DisconnectTables,
+    EndPush,
+    NoteUnreadRows,
+    TellOfRows,
+)
 from commands.catalogue.titles import ResolveTitle
 from commands.catalogue.tracks import AddTrack, Changes, ChangeTrack, LinkTrack, RemoveTrack
 from commands.catalogue.uploads import AbandonUpload, CompleteUpload, ExpireUpload, ReportStep, StartUpload
@@ -101,6 +109,10 @@ EXAMPLES = (
     Example(EndPush(workspace_id="w1", push_id="push-1", created=3), pushing),
     Example(
         TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(1, 2)), [connected]
+    ),
+    Example(
+        NoteUnreadRows(workspace_id="w1", connection_id="c1", kind="tracks", rows=(1, 2), push_id="push-1"),
+        [connected],
     ),
     Example(DisconnectTables(workspace_id="w1"), [connected]),
     Example(account),

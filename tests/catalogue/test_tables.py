@@ -16,11 +16,20 @@ from msgspec.structs import replace
 from adapters.catalogue.baserow import Baserow
 from adapters.web.http import Outbound
 from api.catalogue.workspace_tables import _told
+from commands.catalogue import reactions
 from commands.catalogue.edits import left, of_release, of_track, said_since, typed
 from commands.catalogue.ports import Pushed, TablesFailed, TypedRow
-from commands.catalogue.reactions import read_tables
+from commands.catalogue.reactions import push_tables, read_tables
 from commands.catalogue.releases import ChangeRelease
-from commands.catalogue.tables import AskPush, BeginPush, EndPush, TellOfRows
+from commands.catalogue.tables import (
+    AGAIN_MAX,
+    AskPush,
+    BeginPush,
+    ConnectTables,
+    EndPush,
+    NoteUnreadRows,
+    TellOfRows,
+)
 from commands.catalogue.tracks import AddTrack, ChangeTrack
 from commands.kernel import Execute
 from domain.catalogue.tables import (
@@ -28,11 +37,14 @@ from domain.catalogue.tables import (
     NoTables,
     Tables,
     TablesConnected,
+    TablesDisconnected,
     TablesNotPushed,
     TablesPushAsked,
     TablesPushBegun,
     TablesPushed,
     TablesRowsChanged,
+    TablesRowsNotRead,
+    tables_of,
 )
 from domain.catalogue.tracks import Details, TrackAdded, TrackChanged
 from tests.catalogue import examples as catalogue
@@ -40,7 +52,7 @@ from tests.catalogue.little_baserow import RELEASES, TOKEN, TRACKS, LittleBasero
 from tests.catalogue.test_contract import refused
 from tests.identity.crowd import Visitor, join, sign_in
 from tests.journeys.kit import Stack, eventually
-from tests.scene import Scene
+from tests.scene import Notes, Scene
 from tests.spec import CONTEXT, NOW, given
 
 connected = TablesConnected(
@@ -84,6 +96,59 @@ def test_a_delivery_is_told_once_and_only_by_the_tables_that_are_connected() -> 
     given(connected).when(wish).then(told)
     given(connected, told).when(wish).then()
     given(connected).when(replace(wish, connection_id="c2")).refused(NoTables)
+
+
+def test_a_push_that_failed_by_what_may_pass_is_tried_again_and_later_each_time() -> None:
+    end = EndPush(workspace_id="w1", push_id="p1", reason="No.", next_push_id="p2")
+    failed = TablesNotPushed(workspace_id="w1", push_id="p1", reason="No.", failed_at=NOW)
+
+    def again(**minutes: int) -> TablesPushAsked:
+        return replace(asked, push_id="p2", due_at=NOW + timedelta(**minutes))
+
+    given(connected, asked, begun).when(end).then(failed, again(minutes=5))
+    given(connected, asked).when(end).then(failed, again(minutes=5))
+    given(connected, failed, failed, asked, begun).when(end).then(failed, again(minutes=20))
+    given(connected, *[failed] * 9, asked, begun).when(end).then(failed, again(hours=6))
+    given(connected, *[failed] * AGAIN_MAX, asked, begun).when(end).then(failed)
+    pushed = TablesPushed(workspace_id="w1", push_id="p1", created=0, updated=0, unchanged=0, pushed_at=NOW)
+    given(connected, *[failed] * AGAIN_MAX, pushed, asked, begun).when(end).then(failed, again(minutes=5))
+    # Another one waits already, which is this one.
+    given(connected, asked, begun, replace(asked, push_id="p3")).when(end).then(failed)
+    given(connected, asked, begun).when(replace(end, next_push_id="")).then(failed)
+
+
+def test_rows_that_cannot_be_read_are_owed_until_a_push_that_began_later_has_come_to_its_end() -> None:
+    note = NoteUnreadRows(workspace_id="w1", connection_id="c1", kind="tracks", rows=(7, 8, 7), push_id="p1")
+    owed = TablesRowsNotRead(workspace_id="w1", connection_id="c1", kind="tracks", rows=(7, 8), failed_at=NOW)
+    soon = replace(asked, due_at=NOW + timedelta(minutes=5))
+    given(connected).when(note).then(owed, soon)
+    given(connected, owed, soon).when(note).then()
+    given(connected, owed, soon).when(replace(note, rows=(8, 9))).then(replace(owed, rows=(9,)))
+    given(connected).when(replace(note, connection_id="c2")).then()
+    rows = frozenset({("tracks", 7), ("tracks", 8)})
+
+    def left(*events: Any) -> tuple[Any, Any]:
+        found = tables_of.fold([connected, owed, soon, begun, *events])
+        return found.reading, found.unread
+
+    pushed = TablesPushed(workspace_id="w1", push_id="p1", created=0, updated=0, unchanged=0, pushed_at=NOW)
+    late = replace(owed, rows=(9,))
+    assert left() == (rows, frozenset())
+    assert left(late, pushed) == (frozenset(), {("tracks", 9)})
+    assert left(TablesNotPushed(workspace_id="w1", push_id="p1", reason="No.", failed_at=NOW)) == (frozenset(), rows)
+
+
+def test_what_could_not_be_read_with_one_token_is_read_with_the_next() -> None:
+    owed = TablesRowsNotRead(workspace_id="w1", connection_id="c1", kind="tracks", rows=(7,), failed_at=NOW)
+    again = ConnectTables(
+        workspace_id="w1", connection_id="c2", url="https://b.example", secret_id="s2", tracks_table=1,
+        releases_table=None,
+    )  # fmt: skip
+    gone = TablesDisconnected(workspace_id="w1", connection_id="c1", secret_id="s1", disconnected_at=NOW)
+    there = replace(connected, connection_id="c2", secret_id="s2")
+    given(connected, owed).when(again).then(gone, there, replace(owed, connection_id="c2"))
+    given(connected, owed).when(replace(again, tracks_table=2)).then(gone, replace(there, tracks_table=2))
+    given(connected).when(again).then(gone, there)
 
 
 def test_a_row_is_read_as_far_as_it_makes_sense() -> None:
@@ -263,6 +328,19 @@ async def test_a_row_that_somebody_typed_becomes_that_of_its_track(
     row = baserow.rows[TRACKS][number]
     assert (row["Ledgerline ID"], row["ISRC"], row["Notes"]) == ("t1", "QZTAB0000001", "mine")
     assert [each["Ledgerline ID"] for each in baserow.shown(TRACKS)] == ["t1", "", "t2"]
+
+
+async def test_rows_that_could_not_be_read_when_they_were_told_are_taken_with_the_push(
+    there: tuple[str, LittleBaserow], web: Outbound
+) -> None:
+    url, baserow = there
+    new = baserow.add(TRACKS, ISRC="QZTAB0000009", Title="New", Artist="Lumen")
+    baserow.add(TRACKS, ISRC="QZTAB0000010", Title="Mine", Artist="Lumen")
+    known = baserow.add(TRACKS, ISRC="QZTAB0000001", Title="Song 1", Artist="Lumen")
+    reading = frozenset({("tracks", new), ("tracks", known), ("tracks", 999), ("releases", new + 1)})
+    found = await pusher(web, Catalogue([track(1)])).push(tables(url, reading=reading), "w1")
+    [(kind, row)] = found.typed
+    assert (kind, row["track_id"], row["isrc"], row["title"]) == ("tracks", "", "QZTAB0000009", "New")
 
 
 def test_what_a_row_says_that_was_said_here_before_is_behind() -> None:
@@ -510,3 +588,37 @@ async def test_rows_that_cannot_be_read_are_looked_up_with_the_next_push_which_s
         await read_tables.gives_up(told, ports, "503")
     pushes = [each.event for each in scene.log.all if isinstance(each.event, TablesPushAsked)]
     assert [each.due_at - NOW for each in pushes] == [timedelta(minutes=5)]
+
+
+async def test_what_our_own_setting_kept_us_from_reading_is_read_when_it_is_back_and_the_log_names_it(
+    there: tuple[str, LittleBaserow], web: Outbound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactions, "log", notes := Notes())
+    url, baserow = there
+    scene = Scene(now=NOW, context=CONTEXT)
+    await scene.when(replace(catalogue.connected, url=url, tracks_table=TRACKS, releases_table=None))
+    new = baserow.add(TRACKS, ISRC="QZTAB2600009", Title="New", Artist="Lumen")
+    await scene.when(TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(new,)))
+
+    def ports(way: Outbound) -> Any:
+        there = pusher(way, Catalogue([]))
+        return SimpleNamespace(execute=Execute(scene.log, lambda: NOW), log=scene.log, tables=there)
+
+    closed = Outbound()
+    await read_tables.handler(scene.last(TablesRowsChanged), ports(closed))
+    await push_tables.handler(first := scene.last(TablesPushAsked), ports(closed))
+    again = scene.last(TablesPushAsked)
+    assert isinstance(first.event, TablesPushAsked)
+    assert isinstance(again.event, TablesPushAsked)
+    assert again.event.push_id != first.event.push_id
+    assert [each["event"] for each in notes.lines] == ["tables.not_read", "tables.not_pushed"]
+    assert {each["setting"] for each in notes.lines} == {"LEDGERLINE_OUTBOUND_ALLOW"}
+    failed = scene.last(TablesNotPushed).event
+    assert isinstance(failed, TablesNotPushed)
+    assert "LEDGERLINE" not in failed.reason, "what tenants read names no settings"
+
+    await push_tables.handler(again, ports(web))
+    added = scene.last(TrackAdded).event
+    assert isinstance(added, TrackAdded)
+    assert (added.isrc, added.details.title) == ("QZTAB2600009", "New")
+    assert scene.last(TablesPushed)
