@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from ipaddress import IPv6Address, IPv6Network
 from random import getrandbits
 from time import monotonic
 from typing import Any
@@ -30,6 +29,7 @@ from adapters.identity.outside_tokens import Claims, OutsideTokens
 from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.operators.credentials import Operators
+from adapters.web.rate_limits import network_of
 from api.kernel import Execute
 from api.rates import REFUSED, Limits
 from api.surfaces import SAFE_METHODS, surface_of
@@ -461,17 +461,6 @@ def client_address(request: Request[Any, Any, Any]) -> str:
 def counted_address(request: Request[Any, Any, Any]) -> str:
     """What limits count requests from."""
     return network_of(client_address(request))
-
-
-def network_of(address: str) -> str:
-    """What an address counts as: of IPv6 the /64, since whoever has one address there has all of them."""
-    if ":" not in address:
-        return address
-    try:
-        found = IPv6Address(address.split("%", maxsplit=1)[0])
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def correlation_id() -> UUID:

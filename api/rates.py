@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeVar
 
 from litestar import Request
 
+from adapters.web import rate_limits
 from adapters.web.rate_limits import DrawOne, Limiter
+from adapters.web.settings import WrongKeys
 from api.settings import Rates
 from domain.kernel import Exhausted, Value
 from domain.sections import Section, Sections
@@ -75,7 +77,9 @@ def by_failure(name: str, section: type[S], limit: Callable[[S], int], window_se
 #: What one key or session may ask in all.
 PER_KEY = by_subject("", Rates, lambda rates: rates.rate_limit_per_minute, MINUTE_SECONDS)
 #: Wrong keys: asking costs a look into the database, so nobody asks about made-up ones without end.
-REFUSED = by_failure("refused", Rates, lambda rates: rates.refused_limit_per_minute, MINUTE_SECONDS)
+REFUSED = by_failure(
+    rate_limits.REFUSED, WrongKeys, lambda wrong: wrong.refused_limit_per_minute, rate_limits.REFUSED_WINDOW_SECONDS
+)
 
 
 def rate(*rates: Rate) -> dict[str, tuple[Rate, ...]]:

@@ -42,10 +42,3 @@ class Rates(Section, frozen=True):
             development=DEVELOPMENT_LIMIT,
         ),
     ] = 5
-    refused_limit_per_minute: Annotated[
-        Count,
-        says(
-            f"Requests with wrong keys from one address; {DEVELOPMENT_LIMIT} in development",
-            development=DEVELOPMENT_LIMIT,
-        ),
-    ] = 300

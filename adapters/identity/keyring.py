@@ -8,7 +8,7 @@ heard at once, what others write by a bell, and without the bell it is forgotten
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from datetime import datetime
 from time import monotonic
 from typing import Any, NamedTuple
@@ -43,6 +43,15 @@ SELECT f.position, (SELECT coalesce(max(notification_id), 0) FROM ledger_events)
 FROM checkpoints f
 LEFT JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.id = %s
 WHERE f.name = 'credentials' AND f.live
+"""
+
+
+_NEWEST = """
+SELECT s.stream, (
+    SELECT e.notification_id FROM ledger_events e WHERE e.originator_id = s.stream
+    ORDER BY e.originator_version DESC LIMIT 1
+)
+FROM unnest(%s::text[]) AS s(stream)
 """
 
 
@@ -121,6 +130,17 @@ class Keyring:
         """What this relies on has grown: look anew, whether or not a bell has told."""
         for stream, _ in access.relies_on:
             self._drop(stream)
+
+    async def outdated(self, found: Iterable[Access]) -> set[str]:
+        """The digests of those that rely on a stream that has grown since they were found, asked for in one query."""
+        relying = list(found)
+        streams = {stream for access in relying for stream, _ in access.relies_on}
+        newest: dict[str, int] = dict(await self._reads.ask(_NEWEST, (sorted(streams),))) if streams else {}
+        return {
+            access.digest
+            for access in relying
+            if any((newest[stream] or 0) > position for stream, position in access.relies_on)
+        }
 
     def _drop(self, stream: str) -> None:
         """Look anew at everything that relies on a stream."""

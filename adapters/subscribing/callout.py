@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import nats
 import structlog
@@ -28,6 +28,8 @@ from adapters.stream.bus import Bus
 from adapters.subscribing.nkeys import Issuer, NotAToken, claims
 from adapters.subscribing.publishing import stream_name
 from adapters.subscribing.settings import ACCOUNT, API, NatsSubscribers, inbox_prefix
+from adapters.web.rate_limits import REFUSED, REFUSED_WINDOW_SECONDS, Limiter, network_of
+from adapters.web.settings import WrongKeys
 from commands.identity.settings import Identity
 from commands.kernel import Now
 from domain.audit.scopes import EVENTS
@@ -46,6 +48,8 @@ PAYLOAD_BYTES_MAX = 8_192
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS_MAX = 2.0
 CONNECTIONS_LISTED = 1_024
+#: Whoever was connected so lately comes in again, however many others guess where they come from.
+KNOWN_SECONDS = 600.0
 
 
 class _Server(Struct):
@@ -59,8 +63,13 @@ class _Presented(Struct):
     auth_token: str = ""
 
 
+class _Client(Struct):
+    host: str = ""
+
+
 class _Question(Struct):
     server_id: _Server
+    client_info: _Client
     user_nkey: Annotated[str, Meta(pattern="^U[A-Z2-7]{55}$")]
     connect_opts: _Presented
 
@@ -80,6 +89,13 @@ class _Listed(Struct):
     data: _Connections = field(default_factory=_Connections)
 
 
+class _Reader(NamedTuple):
+    """What the key of somebody who is or was connected opens, and when they were seen last."""
+
+    access: Access
+    seen_at: float
+
+
 class Callout:
     """Answers NATS about those who connect, and ends connections whose key does not open what it did."""
 
@@ -92,7 +108,9 @@ class Callout:
         log: EventLog,
         bus: Bus,
         now: Now,
+        limiter: Limiter,
         *,
+        refused_limit: int,
         verified_only: bool,
     ) -> None:
         self._issuer = Issuer(settings.nats_issuer_seed.reveal())
@@ -103,7 +121,13 @@ class Callout:
         self._log = log
         self._stream = stream_name(bus)
         self._now = now
+        self._limiter = limiter
+        self._refused_limit = refused_limit
         self._verified_only = verified_only
+        #: By the digests of their keys.
+        self._readers: dict[str, _Reader] = {}
+        #: From where nobody is let in who is not known, and until when: there were too many wrong keys.
+        self._closed: dict[str, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Answer, and look after connections, until told to stop."""
@@ -129,7 +153,7 @@ class Callout:
             log.warning("callout.not_understood", problem=repr(problem))
             return
         try:
-            found = await self._admitted(question.connect_opts)
+            found = await self._admitted(question.connect_opts, network_of(question.client_info.host))
         except (ReadsUnavailable, LedgerUnavailable) as problem:
             # Without an answer the connection is refused after a while, and the client comes again.
             log.warning("callout.unanswered", problem=repr(problem))
@@ -144,14 +168,17 @@ class Callout:
         signed = {"sub": question.user_nkey, "aud": question.server_id.id, "nats": answer}
         await message.respond(self._issuer.sign(signed, now=self._now().timestamp()).encode())
 
-    async def _admitted(self, shown: _Presented) -> dict[str, Any] | None:
-        """What somebody may do; None where their key opens nothing here."""
+    async def _admitted(self, shown: _Presented, network: str) -> dict[str, Any] | None:
+        """What somebody may do; None where their key opens nothing here, or nobody looks whether it does."""
         key = shown.password or shown.auth_token
         if not key:
             return None
         digest = self._vault.key_digest(key)
+        if digest not in self._readers and self._closed.get(network, 0.0) > _clock():
+            return None
         access = await self._keyring.find(digest)
         if access is None or not self._opens(access):
+            await self._count_wrong(network)
             return None
         workspace_id = access.credential.workspace_id
         self._uses.note(access.credential.subject_id)
@@ -176,6 +203,12 @@ class Callout:
             },
         }
 
+    async def _count_wrong(self, network: str) -> None:
+        """Count a wrong key with those of HTTP; asking costs looks into the database, so nobody asks without end."""
+        verdict = await self._limiter.take(f"{REFUSED}/{network}", self._refused_limit, REFUSED_WINDOW_SECONDS)
+        if not verdict.allowed:
+            self._closed[network] = _clock() + verdict.reset_seconds
+
     def _opens(self, access: Access) -> bool:
         """Whether a key may read events now."""
         credential = access.credential
@@ -188,14 +221,25 @@ class Callout:
     # --- who is in
 
     async def _look(self) -> None:
-        """End the connections whose keys open nothing more."""
-        good: dict[str, bool] = {}
-        for server, connection in await self._connections():
-            digest = connection.authorized_user
-            if digest not in good:
-                access = await self._keyring.find(digest)
-                good[digest] = access is not None and self._opens(access)
-            if not good[digest]:
+        """End the connections whose keys open nothing more; of those that have not changed it costs one question."""
+        connections = await self._connections()
+        outdated = await self._keyring.outdated(each.access for each in self._readers.values())
+        now = _clock()
+        self._closed = {network: until for network, until in self._closed.items() if until > now}
+        self._readers = {
+            digest: each
+            for digest, each in self._readers.items()
+            if digest not in outdated and now - each.seen_at < KNOWN_SECONDS
+        }
+        for digest in {each.authorized_user for _, each in connections}:
+            known = self._readers.get(digest)
+            access = known.access if known is not None else await self._keyring.find(digest)
+            if access is None or not self._opens(access):
+                self._readers.pop(digest, None)
+            else:
+                self._readers[digest] = _Reader(access, now)
+        for server, connection in connections:
+            if connection.authorized_user not in self._readers:
                 await self._system.client.request(
                     f"$SYS.REQ.SERVER.{server}.KICK", json.encode({"cid": connection.cid}), timeout=ANSWER_SECONDS_MAX
                 )
@@ -233,6 +277,10 @@ class Callout:
         return [json.decode(each, type=_Listed).data for each in found]
 
 
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
 @provides
 def callout(
     settings: NatsSubscribers,
@@ -242,9 +290,22 @@ def callout(
     log: EventLog,
     bus: Bus,
     now: Now,
+    limiter: Limiter,
+    wrong: WrongKeys,
     identity: Identity,
 ) -> Callout | None:
     """What lets subscribers in; None where there is no door."""
     if not settings.is_open:
         return None
-    return Callout(settings, keyring, uses, vault, log, bus, now, verified_only=identity.email_verification_required)
+    return Callout(
+        settings,
+        keyring,
+        uses,
+        vault,
+        log,
+        bus,
+        now,
+        limiter,
+        refused_limit=wrong.refused_limit_per_minute,
+        verified_only=identity.email_verification_required,
+    )

@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
+from ipaddress import IPv6Address, IPv6Network
 from time import time
 from typing import NamedTuple
 
@@ -30,6 +31,10 @@ from adapters.provides import provides
 from domain.kernel import Unavailable
 
 log = structlog.get_logger(__name__)
+
+#: What wrong keys count under, whichever way they come, with where from; and in which window.
+REFUSED = "refused"
+REFUSED_WINDOW_SECONDS = 60
 
 #: Of what is left in a window, one process takes so much at a time.
 SHARE = 8
@@ -81,6 +86,17 @@ WITH idle AS (
 UPDATE rate_windows w SET used = greatest(0, w.used - idle.idle)
 FROM idle WHERE w.key = idle.key AND w.ends_at = idle.ends_at
 """
+
+
+def network_of(address: str) -> str:
+    """What an address counts as: of IPv6 the /64, since whoever has one address there has all of them."""
+    if ":" not in address:
+        return address
+    try:
+        found = IPv6Address(address.split("%", maxsplit=1)[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 class Verdict(NamedTuple):

@@ -1,4 +1,4 @@
-"""Settings of requests to other servers."""
+"""Settings of requests to other servers, and of those who come with wrong keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from domain.sections import Section, says, variable
+from domain.sections import Count, Section, says, variable
+
+
+class WrongKeys(Section, frozen=True):
+    """How often anybody may guess."""
+
+    refused_limit_per_minute: Annotated[
+        Count,
+        says("Requests and NATS connections with wrong keys from one address; 1000 in development", development=1_000),
+    ] = 300
 
 
 class OutboundRequests(Section, frozen=True):

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.auth import network_of
+from adapters.web.rate_limits import network_of
 from infra.serving.settings import Connections
 
 log = structlog.get_logger(__name__)

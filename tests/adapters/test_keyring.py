@@ -302,3 +302,18 @@ async def test_many_who_ask_at_once_are_one_question(house: House, monkeypatch: 
         found = await asyncio.gather(*(keyring.find(home.key) for _ in range(50)))
         assert all(found)
         assert asked == 1
+
+
+async def test_what_has_changed_since_it_was_found_is_told_of_many_at_once(house: House) -> None:
+    async with projecting(house), ringing(house) as keyring:
+        homes = [await Home(house).furnish() for _ in range(2)]
+        await house.caught_up("credentials", "workspaces", "people")
+        found = [await keyring.find(home.key) for home in homes]
+        known = [each for each in found if each is not None]
+        assert len(known) == 2
+        assert await keyring.outdated(known) == set()
+        assert await keyring.outdated([]) == set()
+        await homes[0].ask(RevokeApiKey(api_key_id=homes[0].api_key_id, workspace_id=homes[0].workspace_id))
+        assert await keyring.outdated(known) == {homes[0].key}
+        await homes[1].ask(ForgetWorkspace(workspace_id=homes[1].workspace_id, by=homes[1].owner))
+        assert await keyring.outdated(known) == {home.key for home in homes}
