@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import shutil
 import socket
 import sys
@@ -23,6 +24,7 @@ import uvloop
 from minio import Minio
 from psycopg import sql
 
+from infra.embedded import processes
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
@@ -33,6 +35,10 @@ pytest_plugins = ("tests.journeys.fixtures",)
 # Two workers on two busy cores: how long one example takes says nothing about the law.
 hypothesis.settings.register_profile("ledgerline", deadline=None)
 hypothesis.settings.load_profile("ledgerline")
+
+# A port that is free when one worker looks is not taken by another before the server for it has started.
+_WORKER, _WORKERS = (int(os.environ.get(f"PYTEST_XDIST_WORKER{end}", "0").strip("gw")) for end in ("", "_COUNT"))
+processes.PORTS = processes.PORTS[_WORKER :: max(1, _WORKERS)]
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
