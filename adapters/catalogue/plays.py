@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 from adapters.catalogue.books import IMPORTS_SHOWN, Books
@@ -14,6 +14,7 @@ from projections.catalogue.tracks import track_documents
 
 #: Sums over many rows that one process has made at once.
 AT_ONCE = 2
+DAY = timedelta(days=1)
 
 
 class Counted(NamedTuple):
@@ -105,7 +106,34 @@ SELECT day, sum(spotify)::bigint, sum(apple)::bigint, (array_agg(import ORDER BY
 FROM told GROUP BY 1 ORDER BY 1
 """
 
+# All of a catalogue: the sums of its days, less what is of no recording of the catalogue, of which there is little.
+_ALL_DAYS = f"""
+WITH strangers AS MATERIALIZED (
+    SELECT r.number FROM catalogue_recordings r WHERE r.workspace = %(workspace)s AND NOT EXISTS (
+        SELECT FROM documents d WHERE d.projection = %(tracks)s AND d.version = %(version)s AND d.id = r.track_id
+    )
+), parts AS (
+    SELECT day, import, plays, spotify, spotify_told, apple, apple_told FROM catalogue_day_plays
+    WHERE workspace = %(workspace)s AND day BETWEEN %(before)s AND %(until)s
+    UNION ALL
+    SELECT p.day, p.import, -1, -coalesce(p.spotify, 0), -(p.spotify IS NOT NULL)::integer, -coalesce(p.apple, 0),
+           -(p.apple IS NOT NULL)::integer
+    FROM strangers CROSS JOIN LATERAL (
+        SELECT * FROM catalogue_plays p WHERE p.recording = strangers.number AND p.day BETWEEN %(before)s AND %(until)s
+        OFFSET 0
+    ) p
+), told AS (
+    SELECT day, import, sum(spotify) AS spotify, sum(spotify_told) AS spotify_told, sum(apple) AS apple,
+           sum(apple_told) AS apple_told
+    FROM parts GROUP BY 1, 2 HAVING sum(plays) > 0
+)
+SELECT day, (sum(spotify) FILTER (WHERE spotify_told > 0))::bigint, (sum(apple) FILTER (WHERE apple_told > 0))::bigint,
+       (array_agg(import ORDER BY import DESC))[1:{IMPORTS_SHOWN}]
+FROM told GROUP BY 1 ORDER BY 1
+"""
+
 _NOW, _THEN = "FILTER (WHERE p.day >= %(since)s)", "FILTER (WHERE p.day < %(since)s)"
+_SINCE, _BEFORE = "FILTER (WHERE p.since >= %(since)s)", "FILTER (WHERE p.since < %(since)s)"
 _GROUPS = {
     "track": "SELECT isrc AS name, id, a, b, c, d, e, f, g, h, imports FROM tracks",
     # A recording has a day once, so its days are its rows; an artist has those of the track that has most.
@@ -120,12 +148,32 @@ WITH asked AS MATERIALIZED ({_OF}), told AS (
     FROM catalogue_plays p JOIN asked ON asked.number = p.recording
     WHERE p.workspace = %(workspace)s AND p.day BETWEEN %(before)s AND %(until)s
     GROUP BY 1, 2
-), tracks AS (
+), {{tracks}}
+"""
+# The same of all of a catalogue, from the sums of whole months and the days at their edges.
+_ALL_BEST = f"""
+WITH asked AS MATERIALIZED ({_OF}), parts AS (
+    SELECT recording, import, day AS since, spotify, apple, (spotify IS NOT NULL)::integer AS spotify_told,
+           (apple IS NOT NULL)::integer AS apple_told
+    FROM catalogue_plays WHERE workspace = %(workspace)s AND day = ANY(%(days)s)
+    UNION ALL
+    SELECT recording, import, month, CASE WHEN spotify_told > 0 THEN spotify END,
+           CASE WHEN apple_told > 0 THEN apple END, spotify_told, apple_told
+    FROM catalogue_month_plays WHERE workspace = %(workspace)s AND month = ANY(%(months)s)
+), told AS (
+    SELECT p.recording, p.import, sum(p.spotify) {_SINCE} AS a, sum(p.apple) {_SINCE} AS b,
+           coalesce(sum(p.spotify_told) {_SINCE}, 0) AS c, coalesce(sum(p.apple_told) {_SINCE}, 0) AS d,
+           sum(p.spotify) {_BEFORE} AS e, sum(p.apple) {_BEFORE} AS f,
+           coalesce(sum(p.spotify_told) {_BEFORE}, 0) AS g, coalesce(sum(p.apple_told) {_BEFORE}, 0) AS h
+    FROM parts p GROUP BY 1, 2
+), {{tracks}}
+"""
+_RANKED = """tracks AS (
     SELECT asked.isrc, asked.id, asked.artist, sum(a) AS a, sum(b) AS b, sum(c) AS c, sum(d) AS d, sum(e) AS e,
            sum(f) AS f, sum(g) AS g, sum(h) AS h, string_agg(import::text, ',') AS imports
     FROM told JOIN asked ON asked.number = told.recording GROUP BY 1, 2, 3
 ), best AS (
-    SELECT * FROM ({{grouped}}) found ORDER BY coalesce(a, 0) + coalesce(b, 0) DESC, name LIMIT %(limit)s
+    SELECT * FROM ({grouped}) found ORDER BY coalesce(a, 0) + coalesce(b, 0) DESC, name LIMIT %(limit)s
 )
 SELECT name, body, a::bigint, b::bigint, c::bigint, d::bigint, e::bigint, f::bigint, g::bigint, h::bigint, imports
 FROM best LEFT JOIN documents d ON d.projection = %(tracks)s AND d.version = %(version)s AND d.id = best.id
@@ -155,7 +203,7 @@ class Plays:
     def __init__(self, reads: Reads, books: Books) -> None:
         self._reads = reads
         self._books = books
-        # A year of all tracks keeps the database busy for seconds.
+        # The best of a year keep the database busy for seconds.
         self._places = asyncio.Semaphore(AT_ONCE)
 
     async def latest(self, workspace_id: str) -> date | None:
@@ -169,8 +217,9 @@ class Plays:
         asked = await self._asked(workspace_id, isrc, artist)
         if asked is None:
             return []
+        query = _ALL_DAYS if isrc is None and artist is None else _DAYS
         async with self._places:
-            rows = await self._reads.ask(_DAYS, {**asked, "before": before, "until": until})
+            rows = await self._reads.ask(query, {**asked, "before": before, "until": until})
         ids = await self._ids({each for row in rows for each in row[3]})
         return [DayPlayed(day, spotify, apple, _named(ids, of)) for day, spotify, apple, of in rows]
 
@@ -190,7 +239,14 @@ class Plays:
         asked = await self._asked(workspace_id, isrc, artist)
         if asked is None:
             return []
-        query, period = _BEST.format(grouped=_GROUPS[by]), {"before": before, "since": since, "until": until}
+        period: dict[str, Any] = {"before": before, "since": since, "until": until}
+        query = _BEST
+        if isrc is None and artist is None:
+            days, months = _parts(before, since)
+            more_days, more_months = _parts(since, until + DAY)
+            if months or more_months:
+                query, period = _ALL_BEST, {"since": since, "days": days + more_days, "months": months + more_months}
+        query = query.format(tracks=_RANKED.format(grouped=_GROUPS[by]))
         async with self._places:
             rows = await self._reads.ask(query, {**asked, **period, "limit": limit})
         of = [sorted(set(map(int, row[10].split(","))), reverse=True)[:IMPORTS_SHOWN] for row in rows]
@@ -229,6 +285,20 @@ class Plays:
 
     async def _ids(self, numbers: set[int]) -> dict[int, str]:
         return dict(await self._reads.ask(_IMPORTS, (list(numbers),))) if numbers else {}
+
+
+def _parts(since: date, end: date) -> tuple[list[date], list[date]]:
+    """The days from one to before another that are in no whole month, and the first days of the whole months."""
+    days, months, day = [], [], since
+    while day < end:
+        following = (day.replace(day=1) + 31 * DAY).replace(day=1)
+        if day.day == 1 and following <= end:
+            months.append(day)
+            day = following
+        else:
+            days.append(day)
+            day += DAY
+    return days, months
 
 
 def _named(ids: dict[int, str], numbers: Sequence[int]) -> tuple[str, ...]:

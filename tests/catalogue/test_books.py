@@ -244,6 +244,41 @@ def test_three_kinds_of_truth_are_three_kinds_of_rows(book: Book) -> None:
     assert counted == [1, 1, 1]
 
 
+def test_sums_of_plays_are_those_of_the_plays_whatever_replaces_them(book: Book) -> None:
+    def daily(*rows: tuple[int, str, str, str]) -> None:
+        cells = ({"isrc": f"QZABC23000{number:02d}", "date": day, "spotify_streams": spotify, "apple_streams": apple}
+                 for number, day, spotify, apple in rows)  # fmt: skip
+        book.add(table("own.daily", *cells))
+
+    def differ(sums: str, day: str, *by: str) -> list[tuple[Any, ...]]:
+        keys = ", ".join((sums, *by))
+        kept = f"SELECT {keys}, plays, spotify, spotify_told, apple, apple_told FROM catalogue_{sums}_plays"
+        made = (
+            f"SELECT {day}, {', '.join(by)}, count(*), coalesce(sum(spotify), 0), count(spotify), "
+            f"coalesce(sum(apple), 0), count(apple) FROM catalogue_plays WHERE workspace = :mine "
+            f"GROUP BY {', '.join(map(str, range(1, len(by) + 2)))}"
+        )
+        return book.ask(f"({kept} WHERE workspace = :mine EXCEPT {made}) UNION ALL "
+                        f"({made} EXCEPT {kept} WHERE workspace = :mine)")  # fmt: skip
+
+    def agree() -> int:
+        assert differ("day", "day", "import") == []
+        assert differ("month", "date_trunc('month', day)::date", "recording", "import") == []
+        return int(book.ask("SELECT count(*) FROM catalogue_day_plays WHERE workspace = :mine")[0][0])
+
+    daily((1, "2024-01-30", "5", ""), (1, "2024-02-01", "7", "0"), (2, "2024-02-01", "", "9"))
+    assert agree() == 2
+    # One day is corrected, to which another track has nothing to say, and one gets what the first file did not know.
+    daily((1, "2024-02-01", "8", ""), (1, "2024-01-30", "", "3"), (1, "2024-02-02", "1", "1"))
+    assert agree() == 4
+    # Of what a later file has said of all, nothing is left to the first.
+    daily((1, "2024-02-01", "9", ""), (2, "2024-02-01", "4", ""))
+    assert agree() == 3
+    asyncio.run(Importer(book.url).forget(book.workspace_id))
+    assert book.ask("SELECT FROM catalogue_day_plays d WHERE NOT EXISTS "
+                    "(SELECT FROM catalogue_plays p WHERE p.workspace = d.workspace)") == []  # fmt: skip
+
+
 def test_two_imports_of_one_file_at_once_add_it_once(book: Book, tmp_path: Path) -> None:
     book.add(bank(A))  # or they would wait for each other to write the workspace and the statement down
     path = tmp_path / "bank"

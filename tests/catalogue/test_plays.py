@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -94,6 +95,40 @@ def test_a_point_says_which_imports_it_came_from_the_newest_first(client: httpx.
         [first, *_] = asked(who, by=by, since="2024-03-01", until="2024-03-01")["data"]
         assert first["imports"] == [ids[2], ids[1]], by
         assert first["streams"] == 5
+
+
+def test_a_whole_catalogue_is_the_sum_of_its_tracks_over_months_and_the_days_at_their_edges(
+    client: httpx.Client,
+) -> None:
+    who = sign_in(client)
+    for number, artist in ((1, "Main"), (2, "Main"), (3, "Other")):
+        who.post("/api/v1/tracks", {"isrc": isrc(number), "title": f"Song {number}", "artist": artist})
+    days = [date(2023, 10, 20) + timedelta(days=each) for each in range(0, 170, 3)]
+    rows = [f"{isrc(1)},{day},{index},{index % 3 or ''}" for index, day in enumerate(days)]
+    rows += [f"{isrc(2)},{day},,{index + 5}" for index, day in enumerate(days[::2])]
+    rows += [f"{isrc(3)},{day},{7 * index}," for index, day in enumerate(days[5:15])]
+    # What is of no track of the catalogue counts nowhere, alone on a day or beside others.
+    rows += [f"{isrc(9)},{day},999999,1" for day in (days[3], days[-1] - timedelta(days=1), days[20])]
+    plays(who, "\n".join(["isrc,date,spotify_streams,apple_streams", *rows]))
+    plays(who, f"isrc,date,spotify_streams\n{isrc(1)},{days[30]},1000\n{isrc(9)},{days[31]},5\n")
+    period = {"since": "2024-01-12", "until": str(days[-1])}
+
+    alone = {number: asked(who, by="day", isrc=isrc(number), **period) for number in (1, 2, 3)}
+    everything = asked(who, by="day", **period)
+    for part in ("totals", "previous"):
+        for each in ("spotify_streams", "apple_streams", "streams"):
+            assert everything[part][each] == sum(one[part][each] or 0 for one in alone.values()), (part, each)
+    for index, day in enumerate(everything["data"]):
+        parts = [one["data"][index] for one in alone.values()]
+        known = [each["streams"] for each in parts if each["streams"] is not None]
+        assert (day["group"], day["streams"]) == (parts[0]["group"], sum(known) if known else None)
+        assert set(day["imports"]) == {name for each in parts for name in each["imports"]}, day
+    for by, names in (("track", {isrc(1), isrc(2), isrc(3)}), ("artist", {"Main", "Other"})):
+        rows_of = asked(who, by=by, **period)["data"]
+        assert {each["group"] for each in rows_of} == names
+        for each in rows_of:
+            [same] = asked(who, by=by, **period, **{"isrc" if by == "track" else "artist": each["group"]})["data"]
+            assert each == same
 
 
 def test_the_period_is_the_last_thirty_days_that_are_known_unless_it_is_said(played: Visitor) -> None:

@@ -40,13 +40,17 @@ BREAKS = {
 }  # fmt: skip
 #: `-- contract: unused since 0.2.0` at the head of a script that takes something away.
 CONTRACT = re.compile(r"^-- contract: unused since ([0-9.]+)$", re.MULTILINE)
+#: What a function does happens in the statements of whoever runs it, and when a trigger does is no statement.
+_LATER = re.compile(
+    r"(\bCREATE\s+FUNCTION\b(?:(?!;|\$\$).)*\$\$).*?(?=\$\$)|\bAFTER\s+UPDATE\b", re.IGNORECASE | re.DOTALL
+)
 #: What is taken away, by name.
 _TAKEN = re.compile(r"\bDROP\s+(?:TABLE|COLUMN)\s+(?:IF\s+EXISTS\s+)?(\w+)", re.IGNORECASE)
 
 
 def problems(name: str, text: str) -> Iterator[str]:
     """What of a script those who run the version before could not live with."""
-    statements = re.sub(r"--[^\n]*", "", text)
+    statements = _LATER.sub(r"\1", re.sub(r"--[^\n]*", "", text))
     if name.endswith(".batches.sql"):
         if statements.strip().rstrip(";").count(";") or not re.search(r"\bLIMIT\b", statements, re.IGNORECASE):
             yield "a script in parts is one statement with a LIMIT"
@@ -93,6 +97,8 @@ def test_whoever_runs_the_version_before_can_live_with_it(script: Path) -> None:
         "alter table jobs\n  add column a int,\n  add column colour text not null check (colour <> '');",
         "ALTER TABLE jobs ADD CONSTRAINT one UNIQUE (stream);",
         "UPDATE jobs SET attempts = 0;",
+        "DO $$ BEGIN UPDATE jobs SET attempts = 0; END $$;",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ SELECT 1; $$; UPDATE jobs SET attempts = 0;",
         "-- contract: unused since 99.0.0\nDROP TABLE nobody_knows_it;",
         "-- contract: unused since 0.0.1\nALTER TABLE jobs DROP COLUMN due_at;",
     ],
@@ -108,6 +114,8 @@ def test_what_it_could_not_live_with_is_refused(text: str) -> None:
         "ALTER TABLE jobs ADD COLUMN colour text;",
         "ALTER TABLE jobs ADD COLUMN colour text NOT NULL DEFAULT 'red';",
         "ALTER TABLE jobs ADD CONSTRAINT few CHECK (attempts < 1000) NOT VALID;",
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM jobs; RETURN NULL; END $$;"
+        "CREATE TRIGGER t AFTER UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION f();",
         "CREATE INDEX IF NOT EXISTS jobs_by_colour ON jobs (colour);",
         "-- contract: unused since 0.0.1\nALTER TABLE jobs DROP COLUMN nobody_names_it;",
     ],
