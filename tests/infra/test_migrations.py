@@ -114,7 +114,7 @@ def test_what_it_could_not_live_with_is_refused(text: str) -> None:
         "ALTER TABLE jobs ADD COLUMN colour text;",
         "ALTER TABLE jobs ADD COLUMN colour text NOT NULL DEFAULT 'red';",
         "ALTER TABLE jobs ADD CONSTRAINT few CHECK (attempts < 1000) NOT VALID;",
-        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM jobs; RETURN NULL; END $$;"
+        "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN DELETE FROM jobs; RETURN NULL; END $$;",
         "CREATE TRIGGER t AFTER UPDATE ON jobs FOR EACH STATEMENT EXECUTE FUNCTION f();",
         "CREATE INDEX IF NOT EXISTS jobs_by_colour ON jobs (colour);",
         "-- contract: unused since 0.0.1\nALTER TABLE jobs DROP COLUMN nobody_names_it;",
