@@ -9,4 +9,5 @@ from contextlib import suppress
 async def pause(stop: asyncio.Event, seconds: float) -> None:
     """Wait so long, or until told to stop."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()

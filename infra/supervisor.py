@@ -28,6 +28,7 @@ import structlog
 from adapters.identity.vault import Vault
 from adapters.log.settings import Sealing
 from adapters.operators.credentials import OPERATOR_TOKEN, begin, new_token
+from adapters.pausing import pause
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
@@ -316,8 +317,7 @@ class Supervisor:
                     await self._revive(server)
             for child in self.children:
                 self._keep_alive(child)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stop.wait(), WATCH_SECONDS)
+            await pause(self.stop, WATCH_SECONDS)
 
     def _keep_alive(self, child: _Child) -> None:
         if child.process is not None:

@@ -232,3 +232,15 @@ def test_names_stand_for_one_thing() -> None:
 
     assert len(stored) == len(set(stored)), "two contexts have an event of the same name"
     assert modules()
+
+
+def test_nothing_waits_in_a_way_that_may_lose_a_cancellation() -> None:
+    """`asyncio.wait_for` of Python 3.11 answers instead of ending, when it is cancelled as its answer comes."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for layer in LAYERS
+        for path in files(layer)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if "asyncio.wait_for(" in line
+    ]
+    assert not wrong

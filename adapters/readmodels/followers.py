@@ -74,7 +74,8 @@ class Follower:
     async def wait(self, seconds: float) -> None:
         """Until something has happened, or so long."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._bell.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._bell.wait()
 
 
 class Followers:

@@ -558,7 +558,8 @@ class Projector:
             except (PostgresError, *_TRANSIENT) as problem:
                 log.warning("discard.interrupted", problem=str(problem).strip())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._swapped.wait(), DISCARD_SECONDS)
+                async with asyncio.timeout(DISCARD_SECONDS):
+                    await self._swapped.wait()
 
     async def _discard(self) -> None:
         async with self._pool.connection() as connection:

@@ -95,7 +95,8 @@ class Feed:
             self._arrived.clear()
             with contextlib.suppress(TimeoutError):
                 poll_seconds = POLL_SECONDS if self._bus.is_connected else POLL_SECONDS_WITHOUT_NATS
-                await asyncio.wait_for(self._arrived.wait(), poll_seconds)
+                async with asyncio.timeout(poll_seconds):
+                    await self._arrived.wait()
             run = self._take(after, limit)
         if run is not None:
             self.from_nats += len(run)

@@ -226,7 +226,8 @@ class Relay:
                 else:
                     self._taken()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._rung.wait(), POLL_SECONDS)
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await self._rung.wait()
                 now = asyncio.get_running_loop().time()
                 if now - verified > VERIFY_SECONDS:
                     if not await self._is_wanted():
@@ -343,7 +344,8 @@ class Relay:
         """Wait for the server; when it is silent, see whether the stream is still there to answer."""
         for _ in range(round(ACK_SECONDS_MAX / ACK_LOOK_SECONDS)):
             with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._acks.get(), ACK_LOOK_SECONDS)
+                async with asyncio.timeout(ACK_LOOK_SECONDS):
+                    return await self._acks.get()
             if await self._info() is None:
                 raise OutOfStep("the stream is gone")
         raise OutOfStep("the stream does not answer")

@@ -267,11 +267,13 @@ class Callout:
         subscription = await client.subscribe(inbox, cb=receive)
         try:
             await client.publish(f"$SYS.REQ.ACCOUNT.{ACCOUNT}.CONNZ", json.encode(question), reply=inbox)
-            found = [await asyncio.wait_for(answers.get(), ANSWER_SECONDS_MAX)]
+            async with asyncio.timeout(ANSWER_SECONDS_MAX):
+                found = [await answers.get()]
             servers = 1 + len(client.discovered_servers)
             with suppress(TimeoutError):
                 while len(found) < servers:
-                    found.append(await asyncio.wait_for(answers.get(), LOOK_SECONDS / 4))
+                    async with asyncio.timeout(LOOK_SECONDS / 4):
+                        found.append(await answers.get())
         finally:
             await subscription.unsubscribe()
         return [json.decode(each, type=_Listed).data for each in found]
