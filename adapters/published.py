@@ -111,12 +111,17 @@ def _told(url: str, name: str, schema_version: int) -> _Told:
         is_known = name in events() or name in renamed()
         return _Told(name, UNSET, lambda _: None if is_known else _UNREADABLE)
     is_of_today = schema_version not in published.kind.upcasters
+    data_of, data_as = published.data_of, published.data
+    try:
+        read = codec.reader(name, schema_version)
+    except codec.UnknownEvent:
+        return _Told(published.type, UNSET, lambda _: _UNREADABLE)
 
     def data(state: bytes) -> bytes:
-        event = codec.decode(name, schema_version, state)
+        event = read(state)
         # Moments at the ends of the calendar were taken once; there is no way to write them.
         check_values(event)
-        return published.data_of(state) if is_of_today else published.data(event)
+        return data_of(state) if is_of_today else data_as(event)
 
     return _Told(published.type, f"{url}{schema_path(published.type, published.version)}", data)
 

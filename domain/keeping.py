@@ -72,7 +72,10 @@ def check_values(value: object) -> None:
     """Refuse moments that could not be compared, moved or written, and numbers that are none, at whatever depth."""
     if isinstance(value, msgspec.Struct):
         for name in checked_fields(type(value)):
-            check_values(getattr(value, name))
+            each = getattr(value, name)
+            # Most are moments in the middle of the calendar: that is asked here, where it costs no call.
+            if type(each) is not datetime or each.tzinfo is not UTC or not EARLIEST <= each <= LATEST:
+                check_values(each)
     elif isinstance(value, datetime):
         # A naive one cannot be compared with those that are not; one at the end of the calendar falls off in UTC.
         if value.tzinfo is None or not EARLIEST <= value <= LATEST:

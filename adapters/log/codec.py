@@ -89,14 +89,23 @@ def _sealed(event: Event, personal: tuple[tuple[str, str], ...], seals: Seals) -
 
 def decode(name: str, schema_version: int, state: bytes) -> Event:
     """The event as stored: in today's shape, its personal fields still sealed."""
+    return reader(name, schema_version)(state)
+
+
+def reader(name: str, schema_version: int) -> Callable[[bytes], Event]:
+    """What reads the facts of one stored name and version, for whoever reads many; raises UnknownEvent."""
     name = renamed().get(name, name)
     kind = events().get(name)
     if kind is None or schema_version > kind.schema_version:
         raise UnknownEvent(f"{name} in version {schema_version}")
-    if schema_version in kind.upcasters:
+    if schema_version not in kind.upcasters:
+        return _shape(kind).decode
+
+    def read(state: bytes) -> Event:
         facts: dict[str, Any] = msgspec.json.decode(state)
         return msgspec.convert(upcast(kind, schema_version, facts), kind)
-    return _shape(kind).decode(state)
+
+    return read
 
 
 def decode_of_any_version(name: str, state: bytes) -> Event:
