@@ -38,6 +38,16 @@ class Answer(Response[T]):
     #: What is said to caches; nothing is what the application says of everything: that it is not to be kept.
     keeping: ClassVar[str] = ""
 
+    def __init__(self, content: T, **given: Any) -> None:
+        if given.get("headers") is None and given.get("cookies") is None:
+            # The framework asks of both what kind of mapping they are, which takes longer than all else that it does.
+            self.content, self.headers, self.cookies = content, {}, []
+            self.background, self.encoding = given.get("background"), "utf-8"
+            self.media_type, self.status_code = given.get("media_type"), given.get("status_code")
+            self.response_type_encoders = given.get("type_encoders") or {}
+        else:
+            super().__init__(content, **given)
+
     def to_asgi_response(self, app: Any, request: Request[Any, Any, Any], **given: Any) -> ASGIApp:  # type: ignore[override]
         """What sends it."""
         status = self.status_code or given.get("status_code") or 200

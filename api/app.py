@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from copy import copy
+from functools import wraps
 from importlib.metadata import version
+from inspect import iscoroutinefunction, signature
 from typing import Any, Protocol, TypeVar, get_type_hints
 
 from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
-from litestar.di import Provide
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import Message, Scope
+from litestar.types import AsyncAnyCallable, Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from adapters.log.codec import UnknownEvent
 from adapters.readmodels.past import AS_OF
 from api.answers import Answer
-from api.auth import ASKING, Authentication, asker, client_address, guard, header
+from api.auth import ASKING, Authentication, client_address, guard, header
 from api.kernel import ORIGIN, Origin, whole
 from api.past import HEADER, PARAMETER, LookingBack, look_back
 from api.problems import broken, http_problem, malformed, refused, unreadable
@@ -109,7 +110,6 @@ async def create_app(
 
     return Litestar(
         route_handlers=[await _with_ports(each, build) for each in _checked(routes())],
-        dependencies={"asker": Provide(asker, sync_to_thread=False)},
         exception_handlers={
             Refusal: refused,
             ValidationException: malformed,
@@ -139,16 +139,34 @@ async def create_app(
 
 
 async def _with_ports(handler: HTTPRouteHandler, build: Build) -> HTTPRouteHandler:
-    """A route that knows its surface, with what the annotation of its parameter `ports` names, if there is one."""
-    kind = get_type_hints(handler.fn).get("ports")
+    """A route that knows its surface, and whose handler is given `ports` and `asker` if it names them."""
+    named = get_type_hints(handler.fn)
+    given = {"ports": await build(named["ports"])} if "ports" in named else {}
     ready = copy(handler)
-    ready.dependencies = {"ports": _given(None if kind is None else await build(kind))}
     ready.opt = {**handler.opt, "surface": surface_at(min(handler.paths))}
-    return ready
+    return ready(_given(handler.fn, given, hears_who="asker" in named))
 
 
-def _given(ports: Any) -> Provide:
-    return Provide(lambda: ports, sync_to_thread=False)
+def _given(handle: Callable[..., Awaitable[Any]], given: Mapping[str, Any], *, hears_who: bool) -> AsyncAnyCallable:
+    """A handler that is asked for nothing but what a request brings.
+
+    The framework would provide the rest anew for each, and look whether it is of its kind, which costs more than
+    reading a small body.
+    """
+    if not given and not hears_who:
+        return handle
+    assert iscoroutinefunction(handle), f"{handle} would have to be async to be given anything"
+    asked = signature(handle)
+    rest = [each for name, each in asked.parameters.items() if name not in ("asker", *given)]
+
+    @wraps(handle)
+    async def handled(**brought: Any) -> Any:
+        if hears_who:
+            brought["asker"] = ASKING.get()
+        return await handle(**brought, **given)
+
+    handled.__signature__ = asked.replace(parameters=rest)  # type: ignore[attr-defined]  # what `signature` looks for
+    return handled
 
 
 def _cors(origins: Sequence[str]) -> CORSConfig:

@@ -46,14 +46,14 @@ class Ports:
     subscribers: NatsSubscribers
 
 
-@get("/asyncapi.json", include_in_schema=False, sync_to_thread=False)
-def get_asyncapi(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+@get("/asyncapi.json", include_in_schema=False)
+async def get_asyncapi(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """The published events and the ways they are sent, AsyncAPI 3.1."""
     return read(request, _asyncapi(ports.service.url, ports.subscribers.nats_public_url), JSON)
 
 
-@get("/schemas/{name:str}/{file:str}", include_in_schema=False, sync_to_thread=False)
-def get_event_schema(
+@get("/schemas/{name:str}/{file:str}", include_in_schema=False)
+async def get_event_schema(
     request: Request[Any, Any, Any], name: FromPath[str], file: FromPath[str], ports: NamedDependency[Ports]
 ) -> Response[bytes]:
     """The `dataschema` of an event."""
@@ -63,16 +63,16 @@ def get_event_schema(
     return read(request, found, "application/schema+json")
 
 
-@get("/docs/events", include_in_schema=False, sync_to_thread=False)
-def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+@get("/docs/events", include_in_schema=False)
+async def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """The published events as a page that needs nothing from elsewhere."""
     answer = read(request, _page(ports.service.url, ports.subscribers.nats_public_url), "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 
 
-@get("/docs/webhooks", include_in_schema=False, sync_to_thread=False)
-def get_webhooks_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
+@get("/docs/webhooks", include_in_schema=False)
+async def get_webhooks_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """What is posted to endpoints, as a page that needs nothing from elsewhere."""
     answer = read(request, _webhooks_page(ports.service.url), "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY

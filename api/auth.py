@@ -19,7 +19,6 @@ from uuid import UUID
 
 from litestar import Request
 from litestar.datastructures import Headers
-from litestar.di import NamedDependency
 from litestar.types import HTTPReceiveMessage, Receive, WebSocketReceiveMessage
 from msgspec.structs import replace
 
@@ -251,15 +250,6 @@ async def still(let_in: Asker) -> None:
     """Refuse whoever was let in a while ago and would not be let in now; a guest has no right that ends."""
     if let_in.again is not None:
         await let_in.again()
-
-
-def asker(ports: NamedDependency[Any]) -> Asker:  # noqa: ARG001 - see below
-    """The dependency of protected routes: whom the guard let in.
-
-    It asks for the ports so that the two are provided one after the other: for two that do not need each other the
-    framework opens a group of tasks on every request, which costs more than everything else it does.
-    """
-    return ASKING.get()
 
 
 async def _admitted(connection: Connection, auth: Authentication, needed: Needs) -> Asker:

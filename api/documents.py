@@ -28,21 +28,21 @@ class UnknownDocument(NotFound):
     names: str
 
 
-@get("/", include_in_schema=False, sync_to_thread=False)
-def get_root() -> Response[None]:
+@get("/", include_in_schema=False)
+async def get_root() -> Response[None]:
     """Whoever types the address of the service wants to read about it."""
     # A 307 is not remembered, so that another page may stand here one day.
     return Response(None, status_code=307, headers={"Location": "/docs"})
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def get_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
+@get("/openapi.json", include_in_schema=False)
+async def get_openapi(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The canonical contract, OpenAPI 3.1."""
     return read(request, _openapi(request.app), JSON)
 
 
-@get("/openapi/{name:str}", include_in_schema=False, sync_to_thread=False)
-def get_openapi_of_surface(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
+@get("/openapi/{name:str}", include_in_schema=False)
+async def get_openapi_of_surface(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
     """The part of the contract that one surface serves, `/openapi/studio.json`."""
     found = _subsets(request.app)
     if name not in found:
@@ -50,20 +50,20 @@ def get_openapi_of_surface(request: Request[Any, Any, Any], name: FromPath[str])
     return read(request, found[name], JSON)
 
 
-@get("/llms.txt", include_in_schema=False, sync_to_thread=False)
-def get_llms_text(request: Request[Any, Any, Any]) -> Response[bytes]:
+@get("/llms.txt", include_in_schema=False)
+async def get_llms_text(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Where what is, for whoever reads with a language model."""
     return read(request, _for_models(request.app), "text/markdown; charset=utf-8")
 
 
-@get("/docs/api.md", include_in_schema=False, sync_to_thread=False)
-def get_api_markdown(request: Request[Any, Any, Any]) -> Response[bytes]:
+@get("/docs/api.md", include_in_schema=False)
+async def get_api_markdown(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as Markdown."""
     return read(request, _markdown(request.app), "text/markdown; charset=utf-8")
 
 
-@get("/docs", include_in_schema=False, sync_to_thread=False)
-def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
+@get("/docs", include_in_schema=False)
+async def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as a page that needs nothing from elsewhere."""
     answer = read(request, _page(request.app), "text/html; charset=utf-8")
     answer.headers["Content-Security-Policy"] = POLICY

@@ -13,7 +13,15 @@ from adapters.log.states import Kept, Newer, States, newer_in, newer_than
 from adapters.postgres.batch_loader import BatchLoader
 from adapters.provides import provides
 from adapters.web import rate_limits
-from adapters.web.rate_limits import DRAWING, DRAWING_TYPES, Draw, Drawn, LimitsUnavailable, drawn_in
+from adapters.web.rate_limits import (
+    DRAWING,
+    DRAWING_TYPES,
+    SILENT_SECONDS_MAX,
+    Draw,
+    Drawn,
+    LimitsUnavailable,
+    drawn_in,
+)
 from domain.kernel import Category, State
 
 S = TypeVar("S", bound=State)
@@ -66,7 +74,12 @@ class CountedStates:
     def __init__(self, log: EventLog, states: States) -> None:
         self._states = states
         self._loader: Loader = log.loader(
-            _BOTH, [*DRAWING_TYPES, *kept.NEWER_TYPES], _asked, _answers, LimitsUnavailable
+            _BOTH,
+            [*DRAWING_TYPES, *kept.NEWER_TYPES],
+            _asked,
+            _answers,
+            LimitsUnavailable,
+            patience_seconds=SILENT_SECONDS_MAX,
         )
 
     def about(self, category: Category[S], identity: str) -> Asking[S]:

@@ -483,6 +483,7 @@ class EventLog(Log):
         decode: Callable[[PGresult, Sequence[K]], Sequence[V]],
         refusal: type[Unavailable],
         connections: int = CONNECTIONS,
+        patience_seconds: float | None = None,
     ) -> BatchLoader[K, V]:
         """A way to ask this database many questions at once, closed together with the ledger."""
         made = BatchLoader(
@@ -494,6 +495,7 @@ class EventLog(Log):
             retry_seconds=self._retry_seconds,
             refusal=refusal,
             connections=connections,
+            patience_seconds=patience_seconds,
         )
         self._loaders.append(made)
         return made

@@ -28,7 +28,8 @@ class BatchLoader(Generic[K, V]):
 
     `encode` turns questions into the statement's parameters, `decode` its result into their answers in the same order.
     Where no question takes long, one of the `connections` is enough, and each of fewer queries answers more of them.
-    A broken connection is asked again within the retry window; then `refusal` is raised.
+    A broken connection is asked again within the retry window; then `refusal` is raised. Whoever is not answered within
+    `patience_seconds` hears TimeoutError.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class BatchLoader(Generic[K, V]):
         retry_seconds: float,
         refusal: type[Unavailable],
         connections: int = CONNECTIONS,
+        patience_seconds: float | None = None,
     ) -> None:
         self._encode = encode
         self._decode = decode
         self._retry_seconds = retry_seconds
         self._refusal = refusal
+        self._patience_seconds = patience_seconds
         self._questions: list[tuple[K, asyncio.Future[V]]] = []
         self._statements = [PreparedStatement(postgres_url, statement, types) for _ in range(connections)]
         self._idle = list(self._statements)
@@ -54,13 +57,21 @@ class BatchLoader(Generic[K, V]):
 
     async def ask(self, question: K) -> V:
         """The answer to one question."""
-        answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[V] = loop.create_future()
         self._questions.append((question, answer))
         if self._idle:
             task = asyncio.create_task(self._answer_all(self._idle.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await answer
+        if self._patience_seconds is None:
+            return await answer
+        # Not `asyncio.timeout`, which costs as much as the question.
+        end = loop.call_later(self._patience_seconds, _fail, [(question, answer)], TimeoutError("no answer"))
+        try:
+            return await answer
+        finally:
+            end.cancel()
 
     async def close(self) -> None:
         """Let go of the connections, once the questions under way are answered."""

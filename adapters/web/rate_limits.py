@@ -160,6 +160,7 @@ def draws(postgres_url: str) -> Draws:
         retry_seconds=DRAW_SECONDS_MAX,
         refusal=LimitsUnavailable,
         connections=1,
+        patience_seconds=SILENT_SECONDS_MAX,
     )
 
 
@@ -248,6 +249,7 @@ class Limiter:
         # Most keys ask now and then; what they would not spend soon would only have to go back.
         want = max(1, limit // SHARE) if now - window.drawn_at <= IDLE_SECONDS else 1
         drawn = await self._ask_for(Draw(self._name(key), int(now), window_seconds, limit, want), draw)
+        known_end = window.ends_at
         if drawn is None:
             window.ends_at, window.held, window.left = now + 1.0, 1, 0
         else:
@@ -259,15 +261,15 @@ class Limiter:
             elif not window.held:
                 # Others may give something back before the window ends, so ask again before long.
                 window.empty_until = min(window.ends_at, now + IDLE_SECONDS)
-        heappush(self._ending, (window.ends_at, key))
+        if window.ends_at != known_end:
+            heappush(self._ending, (window.ends_at, key))
 
     async def _ask_for(self, asked: Draw, draw: DrawOne) -> Drawn | None:
         """What is drawn; None while Postgres is away, or has said nothing a moment ago."""
         if self._now() < self._silent_until:
             return None
         try:
-            async with asyncio.timeout(SILENT_SECONDS_MAX):
-                return await draw(asked)
+            return await draw(asked)
         except (Error, LimitsUnavailable, TimeoutError) as problem:
             if isinstance(problem, TimeoutError):
                 self._silent_until = self._now() + SILENT_SECONDS_MAX
@@ -285,7 +287,12 @@ class Limiter:
         while self._ending and self._ending[0][0] <= now:
             _, key = heappop(self._ending)
             window = self._windows.get(key)
-            if window is not None and window.ends_at <= now and not window.lock.locked():
+            if window is None or window.ends_at > now:
+                continue
+            if window.lock.locked():
+                # Whatever is drawn at the moment says anew when it ends.
+                window.ends_at = 0.0
+            else:
                 del self._windows[key]
                 self._holding.pop(key, None)
         idle = [

@@ -38,8 +38,8 @@ class EventType(Struct):
     example: dict[str, Any]
 
 
-@get("/v1/webhook-event-types", tags=["platform"], opt=needs("webhooks:manage", "viewer"), sync_to_thread=False)
-def list_webhook_event_types(ports: NamedDependency[Ports]) -> list[EventType]:
+@get("/v1/webhook-event-types", tags=["platform"], opt=needs("webhooks:manage", "viewer"))
+async def list_webhook_event_types(ports: NamedDependency[Ports]) -> list[EventType]:
     """List the types of messages and events that an endpoint may choose, each with its schema and an example."""
     return list(event_types(ports.service.url))
 

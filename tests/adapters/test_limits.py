@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.postgres.prepared import PreparedStatement
 from adapters.web import rate_limits
-from adapters.web.rate_limits import IDLE_SECONDS, Limiter, draws
+from adapters.web.rate_limits import IDLE_SECONDS, Draw, Drawn, Limiter, draws
 from infra.migrate import migrate
 from tests.conftest import Databases
 
@@ -220,22 +219,51 @@ async def test_while_postgres_says_nothing_requests_pass_and_not_all_of_them_wai
     pool: Pool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limits, "SILENT_SECONDS_MAX", 0.2)
-    asked = []
+    comes_back, asked = asyncio.Event(), []
 
-    class Silent:
-        async def ask(self, draw: object) -> None:
-            asked.append(draw)
-            await asyncio.Event().wait()
+    async def silent(_: PreparedStatement, _parameters: Sequence[bytes]) -> PGresult:
+        await comes_back.wait()
+        raise Error
 
-        async def close(self) -> None:
-            return
+    monkeypatch.setattr(PreparedStatement, "run", silent)
+    hangs = draws("postgresql://127.0.0.1:1/none")
+    ask = hangs.ask
 
-    silent: Any = Silent()
-    limiter = Limiter(pool, silent, clock)
+    async def counted(draw: Draw) -> Drawn:
+        asked.append(draw)
+        return await ask(draw)
+
+    monkeypatch.setattr(hangs, "ask", counted)
+    limiter = Limiter(pool, hangs, clock)
     for key in ("one", "another", "a third"):
         assert (await limiter.take(key, 5, 60)).allowed
     assert len(asked) == 1
     clock.now += 1
     assert (await limiter.take("a fourth", 5, 60)).allowed
     assert len(asked) == 2, "it may have come back"
+    comes_back.set()
     await limiter.close()
+
+
+async def test_windows_that_have_ended_are_forgotten_and_each_is_remembered_once(
+    two: tuple[Limiter, Limiter], clock: Clock
+) -> None:
+    limiter, key = two[0], str(uuid4())
+    for _ in range(20):
+        assert (await limiter.take(key, 100, 60)).allowed
+        clock.now += IDLE_SECONDS + 0.5
+        await limiter.give_back()
+    assert len(limiter._ending) == 1
+    ends_at = int(limiter._windows[key].ends_at)
+
+    async def late(_: Draw) -> Drawn:
+        """An answer that comes when its window has ended, and was swept for that."""
+        clock.now = ends_at + 0.5
+        await limiter.give_back()
+        return Drawn(ends_at, 21, 1)
+
+    assert (await limiter.take(key, 100, 60, late)).allowed
+    clock.now += 1
+    await limiter.give_back()
+    assert not limiter._windows
+    assert not limiter._ending
