@@ -102,23 +102,33 @@ def together(curve: Array, beats: Times) -> Times:
         return beats
     reach = min(NUDGE_SECONDS * FRAME_RATE, float(beats[1] - beats[0]) / 8)
     nudges = np.arange(-reach, reach + 1e-9, 0.1)
-    frames = np.arange(len(curve))
-    sharp = [float(np.interp(beats + nudge, frames, curve).mean()) for nudge in nudges]
+    sharp = [float(_between_frames(curve, beats + nudge).mean()) for nudge in nudges]
     best = int(np.argmax(sharp))
     if 0 < best < len(nudges) - 1 and sharp[best] > 1.05 * float(np.mean(sharp)):
         beats = beats + nudges[best]
     return beats
 
 
+def _between_frames(curve: Array, at: Times) -> Times:
+    """(n,) the curve at places between its frames, its ends beyond them; it may be of hours, so it is not copied."""
+    at = np.clip(at, 0, len(curve) - 1)
+    before = np.minimum(at.astype(np.intp), len(curve) - 2)
+    values: Times = curve[before] + (at - before) * (curve[before + 1].astype(np.float64) - curve[before])
+    return values
+
+
 def usual_place(grid: Grid, beats: Times) -> float:
     """The frame in the first beat of the grid at which most of some beats (in frames) lie."""
     period = grid.period * FRAME_RATE
     places = (beats % period) / period
-    turns = np.exp(2j * np.pi * (places[:, None] - np.arange(24) / 24))
-    near = (turns.real > np.cos(np.pi / 8)).sum(axis=0)
-    best = int(np.argmax(near))
-    around = turns[:, best][turns[:, best].real > np.cos(np.pi / 8)]
-    return float((best / 24 + np.angle(around.mean()) / (2 * np.pi)) % 1 * period)
+
+    def around(place: int) -> Complex:
+        turns = np.exp(2j * np.pi * (places - place / 24))
+        near: Complex = turns[turns.real > np.cos(np.pi / 8)]
+        return near
+
+    best = int(np.argmax([len(around(place)) for place in range(24)]))
+    return float((best / 24 + np.angle(around(best).mean()) / (2 * np.pi)) % 1 * period)
 
 
 def _demodulated(curve: Array, starts: NDArray[np.intp], size: int, hertz: float) -> Complex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ BASS = 24
 ENTRIES = (4, 8)
 #: Measures that the network of first beats knows: the rest is the network of bars' alone.
 PLAIN = 16
+#: All that is measured of a beat.
+MEASURES = PLAIN + len(CHANGES) + 2 * len(CLEAR) + len(ROOTED) + len(ENTRIES)
 #: What losing count costs, in the logarithm of a likelihood: less than once in a hundred beats.
 RECOUNT_COST = 6.0
 
@@ -126,36 +129,50 @@ def _sounding_on(heard: Pulse, trace: Trace, beats: Times) -> tuple[Array, dict[
     bass, notes = clear[:, :12], clear[:, 12:]
     struck = np.log1p(np.column_stack([on, between]))
     standard = (struck - struck.mean(axis=0)) / (struck.std(axis=0) + 0.1)
-    parts = np.column_stack(
-        [
-            struck,
-            _novelty(all_pitches, 1),
-            _novelty(low, 1),
-            _novelty(all_pitches, 2),
-            pitch[:, :12].sum(axis=1) / (pitch.sum(axis=1) + 1e-6),
-            *(changes[width][:, column] for width, column in CHANGES),
-            *(changes_around(notes, width) for width in CLEAR),
-            *(changes_around(bass, width) for width in CLEAR),
-            *(rooted(bass, notes, width) for width in ROOTED),
-            *(entries_around(standard, width) for width in ENTRIES),
-        ]
-    )
-    parts -= parts.mean(axis=0)
-    parts /= parts.std(axis=0) + 0.05
-    padded: Array = np.pad(parts, ((AROUND, AROUND), (0, 0))).astype(np.float32)
+
+    def measures() -> Iterator[NDArray[np.floating]]:
+        yield from struck.T
+        yield _novelty(all_pitches, 1)
+        yield _novelty(low, 1)
+        yield _novelty(all_pitches, 2)
+        yield pitch[:, :12].sum(axis=1) / (pitch.sum(axis=1) + 1e-6)
+        yield from (changes[width][:, column] for width, column in CHANGES)
+        yield from (changes_around(notes, width) for width in CLEAR)
+        yield from (changes_around(bass, width) for width in CLEAR)
+        yield from (rooted(bass, notes, width) for width in ROOTED)
+        yield from (entries_around(standard, width) for width in ENTRIES)
+
+    # One after the other, because a recording may have many thousands of beats.
+    padded = np.zeros((len(beats) + 2 * AROUND, MEASURES), np.float32)
+    for column, measure in enumerate(measures()):
+        centred = measure - measure.mean(dtype=np.float64)
+        padded[AROUND:-AROUND, column] = centred / (centred.std() + 0.05)
     return padded, {width: change[:, 0] for width, change in changes.items()}
+
+
+def _heaps(rows: Array, width: int) -> Iterator[tuple[int, NDArray[np.intp], Times]]:
+    """Portions of (beats, n) rows: the first beat, the places of its beats in the heap, and their cumulated rows.
+
+    A heap begins and ends `width` beats around its portion.
+    """
+    count = len(rows)
+    for begin in range(0, count, BEATS_AT_ONCE):
+        end = min(begin + BEATS_AT_ONCE, count)
+        low, high = max(0, begin - width), min(count, end + width)
+        heap = np.zeros((high - low + 1, rows.shape[1]))
+        np.cumsum(rows[low:high], axis=0, dtype=np.float64, out=heap[1:])
+        yield begin, np.arange(begin - low, end - low), heap
 
 
 def entries_around(struck: Array, width: int) -> Times:
     """(beats,) how far (beats, n) strengths of `width` beats from each on are from those before; 0 at the ends."""
     count = len(struck)
-    heap = np.zeros((count + 1, struck.shape[1]))
-    np.cumsum(struck, axis=0, dtype=np.float64, out=heap[1:])
-    at = np.arange(count)
-    first, last = np.maximum(at - width, 0), np.minimum(at + width, count)
-    before = (heap[at] - heap[first]) / np.maximum(at - first, 1)[:, None]
-    after = (heap[last] - heap[at]) / np.maximum(last - at, 1)[:, None]
-    distance: Times = np.linalg.norm(after - before, axis=1)
+    distance: Times = np.empty(count)
+    for begin, at, heap in _heaps(struck, width):
+        first, last = np.maximum(at - width, 0), np.minimum(at + width, len(heap) - 1)
+        before = (heap[at] - heap[first]) / np.maximum(at - first, 1)[:, None]
+        after = (heap[last] - heap[at]) / np.maximum(last - at, 1)[:, None]
+        distance[begin : begin + len(at)] = np.linalg.norm(after - before, axis=1)
     distance[:width] = distance[max(0, count - width + 1) :] = 0.0
     return distance
 
@@ -169,13 +186,12 @@ def _with_neighbours(padded: Array, first: int, last: int) -> Array:
 def changes_around(pitch: Array, width: int) -> Array:
     """(beats,) how much the pitch classes of `width` beats from each on differ from those before; 0 at the ends."""
     count = len(pitch)
-    heap = np.zeros((count + 1, pitch.shape[1]))
-    np.cumsum(pitch, axis=0, dtype=np.float64, out=heap[1:])
-    at = np.arange(count)
-    before = heap[at] - heap[np.maximum(at - width, 0)]
-    after = heap[np.minimum(at + width, count)] - heap[at]
-    lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    change: Times = 1 - (before * after).sum(axis=1) / (lengths + 1e-9)
+    change: Times = np.empty(count)
+    for begin, at, heap in _heaps(pitch, width):
+        before = heap[at] - heap[np.maximum(at - width, 0)]
+        after = heap[np.minimum(at + width, len(heap) - 1)] - heap[at]
+        lengths = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
+        change[begin : begin + len(at)] = 1 - (before * after).sum(axis=1) / (lengths + 1e-9)
     near = max(1, width // 2)
     change[:near] = change[count - near + 1 :] = 0.0
     rounded: Array = change.astype(np.float32)
@@ -211,12 +227,11 @@ def _pitch_between(pitch: NDArray[np.float16], starts: Times, stops: Times) -> A
 
 def rooted(bass: Array, notes: Array, width: int) -> Times:
     """(beats,) which part of the bass of each beat is the root of the triad that `width` beats from it on are."""
-    count = len(notes)
-    heap = np.zeros((count + 1, 12))
-    np.cumsum(notes + bass, axis=0, dtype=np.float64, out=heap[1:])
-    at = np.arange(count)
-    root = np.argmax((heap[np.minimum(at + width, count)] - heap[at]) @ TRIADS.T, axis=1) % 12
-    part: Times = bass[at, root] / (bass.sum(axis=1, dtype=np.float64) + 1e-6)
+    part: Times = np.empty(len(notes))
+    for begin, at, heap in _heaps(notes + bass, width):
+        root = np.argmax((heap[np.minimum(at + width, len(heap) - 1)] - heap[at]) @ TRIADS.T, axis=1) % 12
+        some = bass[begin : begin + len(at)]
+        part[begin : begin + len(at)] = some[np.arange(len(at)), root] / (some.sum(axis=1, dtype=np.float64) + 1e-6)
     return part
 
 
@@ -242,9 +257,11 @@ def _until(heap: Times, at: Times) -> Times:
 
 def _novelty(pitch: Array, back: int) -> Array:
     """(beats,) how much each beat's pitch classes differ from those `back` beats before, 0 alike .. 1."""
-    unit = pitch / (np.linalg.norm(pitch, axis=1, keepdims=True) + 1e-6)
     change = np.zeros(len(pitch), np.float32)
-    change[back:] = 1 - (unit[back:] * unit[:-back]).sum(axis=1)
+    for begin in range(back, len(pitch), BEATS_AT_ONCE):
+        some = pitch[begin - back : begin + BEATS_AT_ONCE]
+        unit = some / (np.linalg.norm(some, axis=1, keepdims=True) + 1e-6)
+        change[begin : begin + BEATS_AT_ONCE] = 1 - (unit[back:] * unit[:-back]).sum(axis=1)
     return change
 
 
