@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,10 +16,12 @@ import structlog
 from adapters.jobs.settings import Jobs
 from adapters.jobs.worker import Worker
 from adapters.log.eventlog import EventLog
+from adapters.operators.folded import Folded, check_read_models
 from adapters.pausing import pause
 from adapters.postgres.retrying import Pool, answers
+from adapters.postgres.settings import Postgres
 from adapters.readmodels.followers import Followers
-from adapters.readmodels.projector import request_rebuild
+from adapters.readmodels.projector import cancel_rebuild, request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
 from commands.sweeping import SWEEPS
@@ -272,41 +274,80 @@ async def over_and_over(name: str, run: Callable[[asyncio.Event], Awaitable[None
         await pause(stop, TICK_SECONDS)
 
 
-async def replay(settings: Settings, name: str) -> tuple[int, int]:
-    """Ask for a projection to be folded again from the first event, and wait until the new one is live.
+async def replay(
+    settings: Settings, names: Collection[str], tell: Callable[[str, int, int], None] = lambda *_: None
+) -> dict[str, tuple[int, int]]:
+    """Ask for projections to be folded again from the first event, side by side, and wait until the new ones are live.
 
-    Returns its version and position.
+    `tell` is told how far each is (name, position, newest position). Returns the version and position of each. Whoever
+    waits no more has stopped nothing: a projector goes on where it was.
     """
-    load_everything()
-    folds = {each.name: each.version for each in PROJECTIONS.values()}
-    folds |= {each.name: each.version for each in TALLIES.values()}
-    if name not in folds:
-        raise SystemExit(f"ledgerline: no projection is called {name}; there are {', '.join(sorted(folds))}")
+    waiting = await ask_for_replay(settings, names)
     async with container(settings) as here:
         pool = await here.get(Pool)
-        async with pool.connection() as connection:
-            version = await request_rebuild(connection, name, folds[name])
-        if not version:
-            raise SystemExit(f"ledgerline: somebody else has just asked for {name}; it is being folded again")
-        while True:
+        done: dict[str, tuple[int, int]] = {}
+        while waiting:
+            await asyncio.sleep(0.1)
             async with pool.connection() as connection:
                 cursor = await connection.execute(
-                    "SELECT live, position, extract(epoch FROM now() - moved_at) FROM checkpoints "
-                    "WHERE name = %s AND version = %s",
-                    (name, version),
+                    "SELECT name, version, live, position, extract(epoch FROM now() - moved_at), "
+                    "(SELECT coalesce(max(notification_id), 0) FROM ledger_events) "
+                    "FROM checkpoints WHERE name = ANY(%s)",
+                    (list(waiting),),
                 )
-                row = await cursor.fetchone()
-            if row is None:
-                raise SystemExit(f"ledgerline: {name} was folded anew by somebody else meanwhile")
-            live, position, still = row
-            if live:
-                return version, position
-            if still > REPLAY_STILL_SECONDS_MAX:
-                raise SystemExit(
-                    f"ledgerline: nothing folds {name} (it has been at position {position} for {still:.0f} s). Is "
-                    "`ledgerline project` running? It was asked for, and is done as soon as there is a projector."
-                )
-            await asyncio.sleep(0.1)
+                found = {row[:2]: row[2:] for row in await cursor.fetchall()}
+            for name, version in list(waiting.items()):
+                if (name, version) not in found:
+                    raise SystemExit(f"ledgerline: {name} was cancelled, or folded anew by somebody else meanwhile")
+                live, position, still, head = found[name, version]
+                tell(name, position, max(head, 1))
+                if live:
+                    done[name] = (waiting.pop(name), position)
+                elif still > REPLAY_STILL_SECONDS_MAX:
+                    raise SystemExit(
+                        f"ledgerline: nothing folds {name} (it has been at position {position} for {still:.0f} s). Is "
+                        "`ledgerline project` running? It was asked for, and is done as soon as there is a projector."
+                    )
+        return done
+
+
+async def ask_for_replay(settings: Settings, names: Collection[str]) -> dict[str, int]:
+    """Ask for projections to be folded again, and the version that each will have."""
+    folds = {name: read_models()[name] for name in names}
+    async with container(settings) as here, (await here.get(Pool)).connection() as connection:
+        versions = {name: await request_rebuild(connection, name, fold) for name, fold in folds.items()}
+    for name, version in versions.items():
+        if not version:
+            raise SystemExit(f"ledgerline: somebody else has just asked for {name}; it is being folded again")
+    return versions
+
+
+async def cancel_replay(settings: Settings, names: Collection[str]) -> dict[str, int]:
+    """Let go of what is being folded of projections beside the live ones: how many versions of each."""
+    async with container(settings) as here, (await here.get(Pool)).connection() as connection:
+        return {name: await cancel_rebuild(connection, name) for name in names}
+
+
+async def would_differ(
+    settings: Settings, names: Collection[str], after: int, until: int | None, tell: Callable[[str, int, int], None]
+) -> Folded:
+    """What folding projections again would change, of documents whose newest event lies in a range; nothing is."""
+    async with container(settings) as here:
+        return await check_read_models(
+            settings[Postgres].postgres_url,
+            await here.get(EventLog),
+            names=names,
+            after=after,
+            until=until,
+            progress=tell,
+        )
+
+
+def read_models() -> dict[str, int]:
+    """The projections and sums that can be folded again, each with the version of its fold."""
+    load_everything()
+    folds = {each.name: each.version for each in PROJECTIONS.values()}
+    return folds | {each.name: each.version for each in TALLIES.values()}
 
 
 Role = Callable[..., Coroutine[Any, Any, None]]

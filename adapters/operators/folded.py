@@ -7,7 +7,7 @@ one snapshot of the database: so it does not matter what is written meanwhile, a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import DecodeError, json
@@ -54,12 +54,24 @@ class _Live(NamedTuple):
     skipped: set[int]
 
 
-async def check_read_models(postgres_url: str, ledger: EventLog, *, progress: Progress = nobody) -> Folded:
-    """Fold the log again and compare."""
+async def check_read_models(
+    postgres_url: str,
+    ledger: EventLog,
+    *,
+    names: Collection[str] | None = None,
+    after: int = 0,
+    until: int | None = None,
+    progress: Progress = nobody,
+) -> Folded:
+    """Fold the log again and compare: all read models or some, and of those documents whose newest event lies in a
+    range (after a position, up to another) when there is one; sums lie nowhere."""
     async with await AsyncConnection.connect(postgres_url) as connection:
         arrays.register(connection)
         await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
         live, skipped = await _live(connection)
+        if names is not None:
+            live = [each for each in live if each.writer.name in names]
+            skipped = tuple(each for each in skipped if each in names)
         schema = await _shadow(connection)
         end = max((each.position for each in live), default=0)
         findings: list[Finding] = []
@@ -81,7 +93,7 @@ async def check_read_models(postgres_url: str, ledger: EventLog, *, progress: Pr
                 findings += await _fold(connection, each, page)
             progress("read_models", position, end)
         for each in live:
-            findings += await _compare(connection, schema, each)
+            findings += await _compare(connection, schema, each, after, until)
         await connection.rollback()
     return Folded(events=events, read_models=len(live), skipped=skipped, findings=tuple(findings))
 
@@ -151,22 +163,32 @@ async def _fold(connection: Connection, live: _Live, page: Sequence[Recorded | U
 _DIFFERENCES = """
 SELECT coalesce(here.{key}, again.{key}), here.{key} IS NOT NULL, again.{key} IS NOT NULL, here.value, again.value,
        (here.rest, again.rest) IS NULL OR here.rest IS NOT DISTINCT FROM again.rest
-FROM (SELECT {key}, {value} AS value, {rest} AS rest FROM {schema}.{table}
+FROM (SELECT {key}, {value} AS value, {rest} AS rest, {at} AS at FROM {schema}.{table}
       WHERE projection = %(name)s AND version = %(version)s) AS here
-FULL JOIN (SELECT {key}, {value} AS value, {rest} AS rest FROM pg_temp.{table}
+FULL JOIN (SELECT {key}, {value} AS value, {rest} AS rest, {at} AS at FROM pg_temp.{table}
            WHERE projection = %(name)s AND version = %(version)s) AS again ON here.{key} = again.{key}
-WHERE here.value IS DISTINCT FROM again.value OR here.rest IS DISTINCT FROM again.rest
+WHERE (here.value IS DISTINCT FROM again.value OR here.rest IS DISTINCT FROM again.rest)
+  AND (greatest(here.at, again.at) > %(after)s AND greatest(here.at, again.at) <= %(until)s) IS NOT FALSE
 ORDER BY 1
 """
 
 
-async def _compare(connection: Connection, schema: str, live: _Live) -> list[Finding]:
+async def _compare(connection: Connection, schema: str, live: _Live, after: int, until: int | None) -> list[Finding]:
     writer = live.writer
-    of_documents = {"table": "documents", "key": "id", "value": "body", "rest": "(workspace_id, parent, created)::text"}
-    of_tallies = {"table": "tallies", "key": "key", "value": "amount", "rest": "''::text"}
+    of_documents = {
+        "table": "documents", "key": "id", "value": "body", "rest": "(workspace_id, parent, created)::text",
+        "at": "position",
+    }  # fmt: skip
+    of_tallies = {"table": "tallies", "key": "key", "value": "amount", "rest": "''::text", "at": "NULL::bigint"}
     parts = of_documents if isinstance(writer, DocumentWriter) else of_tallies
     cursor = await connection.execute(
-        _DIFFERENCES.format(schema=schema, **parts).encode(), {"name": writer.name, "version": writer.version}
+        _DIFFERENCES.format(schema=schema, **parts).encode(),
+        {
+            "name": writer.name,
+            "version": writer.version,
+            "after": after,
+            "until": live.position if until is None else until,
+        },
     )
     found: list[Finding] = []
     more = 0

@@ -611,6 +611,16 @@ async def request_rebuild(connection: AsyncConnection[TupleRow], name: str, fold
     return int(row[0]) if row else 0
 
 
+async def cancel_rebuild(connection: AsyncConnection[TupleRow], name: str) -> int:
+    """Let go of what is being folded beside the live version, and how many versions that were.
+
+    Whoever builds one finds it gone with their next page, and what is written of it is discarded. What a release folds
+    otherwise is asked for again by its projector.
+    """
+    cursor = await connection.execute("DELETE FROM checkpoints WHERE name = %s AND NOT live", (name,))
+    return cursor.rowcount
+
+
 @provides
 def projector(log: EventLog, feed: Feed, pool: Pool, bus: Bus) -> Projector:
     """What folds events into read models and jobs."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
@@ -24,7 +24,7 @@ from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
 from adapters.operators.status import Status, status
 from adapters.postgres.retrying import Pool, asking
-from adapters.readmodels.projector import request_rebuild
+from adapters.readmodels.projector import cancel_rebuild, request_rebuild
 from adapters.readmodels.views import ReadsUnavailable
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
@@ -207,6 +207,16 @@ async def replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response
     if not version:
         raise BeingFolded(name=found.name)
     return Answer({"name": found.name, "version": version}, status_code=202)
+
+
+@delete("/admin/replay/{name:str}", opt=operator_only(), include_in_schema=False, status_code=200)
+async def cancel_replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response[dict[str, Any]]:
+    """Let go of what is being folded of a read model; the live one stays."""
+    if name not in PROJECTIONS and name not in TALLIES:
+        raise NoSuchReadModel(name=name if name.isprintable() else "this")
+    async with asking(ports.pool, ReadsUnavailable) as connection:
+        count = await cancel_rebuild(connection, name)
+    return Answer({"name": name, "cancelled": count})
 
 
 @get("/admin/seals", opt=operator_only(), include_in_schema=False)

@@ -77,9 +77,9 @@ def repair(only: tuple[str, ...], as_json: bool, data_dir: Path | None) -> int:
     found = {each.part: each for each in _verified(settings, parts, None, (), as_json)}
     mended: list[Part] = []
     if "read_models" in found and (names := _different(found["read_models"])):
+        with runner() as loop:
+            loop.run(processes.replay(settings, names))
         for name in names:
-            with runner() as loop:
-                loop.run(processes.replay(settings, name))
             _say({"mended": "read_models", "subject": name}, f"Folded {name} again.", as_json)
         mended.append("read_models")
     for part in ("stream", "published"):

@@ -132,5 +132,5 @@ async def test_a_replay_that_nobody_begins_says_so_and_stays_asked_for(
         secret_key=Secret("a secret of thirty-two bytes, yes"),
     )
     with pytest.raises(SystemExit, match=r"nothing folds usage .* Is `ledgerline project` running"):
-        await processes.replay(settings, "usage")
+        await processes.replay(settings, ["usage"])
     assert await house.fetch("SELECT version, live FROM checkpoints WHERE name = 'usage'") == [(1, False)]

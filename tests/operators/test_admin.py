@@ -124,6 +124,8 @@ def test_what_makes_no_sense_is_refused_in_its_own_words(operator: Operator) -> 
         assert answer["message"], query
     assert operator.ask("GET", "/admin/nothing", 404)["code"] == "not_found"
     assert operator.ask("POST", "/admin/replay/nothing", 404)["code"] == "no_such_read_model"
+    assert operator.ask("DELETE", "/admin/replay/nothing", 404)["code"] == "no_such_read_model"
+    assert operator.ask("DELETE", "/admin/replay/tracks", 200) == {"name": "tracks", "cancelled": 0}
     assert operator.ask("POST", "/admin/parked/skip", 422, json={})["code"] == "nothing_named"
     for body in ({"name": "x" * 501}, {"name": "\0"}, {"position": -1}, {"colour": "red"}, {"kind": "x"}):
         assert operator.ask("POST", "/admin/parked/retry", 422, json=body)["faults"], body
