@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from commands.billing.ports import Order, Subscriptions
-from tests.outside import Known
+from tests.outside import Known, as_once
 
 OBJECTS: tuple[str, ...] = ()
 
@@ -23,6 +23,7 @@ class Paid:
     async def close_checkout(self, order: Order) -> tuple[str, bool]:
         return f"page-{order.attempt_id}", True
 
+    @as_once
     async def end_subscriptions(self, customer_id: str) -> Sequence[str]:
         if f"the end of {customer_id}" in self._known.erased:
             return []
