@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from adapters.band.worker import can_shut_in
+from adapters.launcher import can_shut_in
 from adapters.log.eventlog import EventLog
 from adapters.postgres.retrying import Pool, hanging_up
 from adapters.provides import provides

@@ -25,9 +25,9 @@ from msgspec.structs import replace
 from adapters.identity.keyring import Keyring
 from adapters.identity.last_uses import Uses
 from adapters.identity.outside_tokens import Claims, OutsideTokens
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.operators.credentials import Operators
+from adapters.vault import Vault
 from adapters.web.rate_limits import network_of
 from api.kernel import Execute
 from api.rates import REFUSED, Limits

@@ -11,11 +11,11 @@ from urllib.parse import quote, urlencode
 from litestar import Request
 from msgspec import json
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.storage.blobs import disposition
 from adapters.storage.settings import S3
 from adapters.storage.uploads import AUDIO_ENDINGS
+from adapters.vault import Vault
 from api.auth import Asker
 from commands.kernel import Now
 from commands.ports import Blobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
+from adapters.vault import Vault
 from api.auth import Asker
 from api.kernel import whole
 from domain.identity.api_keys import api_keys

@@ -25,13 +25,13 @@ from pathlib import Path
 import psycopg
 import structlog
 
-from adapters.identity.vault import Vault
 from adapters.log.settings import Sealing
 from adapters.operators.credentials import OPERATOR_TOKEN, begin, new_token
 from adapters.pausing import pause
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
+from adapters.vault import Vault
 from adapters.web.settings import OutboundRequests
 from commands.kernel import REACTIONS, queues
 from commands.settings import Service

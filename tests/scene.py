@@ -14,12 +14,12 @@ from uuid import UUID
 
 import pytest
 
-from adapters.identity.vault import Vault
 from adapters.log import codec
 from adapters.log.memory import UNSEALED, MemoryLedger
 from adapters.log.recorder import StoredRow
 from adapters.published import Envelopes
 from adapters.storage.memory import MemoryBlobs
+from adapters.vault import Vault
 from adapters.web.memory import MemoryOutbound
 from commands.analyses.ports import Artist
 from commands.analyses.ports import Ears as Listens

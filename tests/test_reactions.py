@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from adapters.identity.vault import Vault
 from adapters.storage.blobs import Listed
+from adapters.vault import Vault
 from commands.billing.subscriptions import LinkCustomer
 from commands.identity.sessions import SignIn
 from commands.identity.teams import ForgetWorkspace

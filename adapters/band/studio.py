@@ -26,9 +26,9 @@ from adapters.band.worker import (
     Reached,
     Refused,
     Stumbled,
-    can_shut_in,
 )
 from adapters.ears.worker import PREFIX
+from adapters.launcher import can_shut_in
 from adapters.provides import provides
 from commands.beats import ports
 from commands.beats.ports import PlayedTrack, Tell, Unplayable

@@ -18,7 +18,7 @@ import msgspec
 
 import adapters
 from adapters.ears.worker import PREFIX, allow, confine
-from adapters.runner.launcher import landlock_version, restrict
+from adapters.launcher import can_shut_in, restrict
 from commands.beats.ports import PlayedFile, PlayedTrack
 from domain.beats.beats import Brief, Stage
 
@@ -187,11 +187,6 @@ def say(answers: BinaryIO, message: Message) -> None:
     body = msgspec.msgpack.encode(message)
     answers.write(PREFIX.pack(len(body)) + body)
     answers.flush()
-
-
-def can_shut_in() -> bool:
-    """Whether this kernel can keep a process to some files (Landlock); without it the limits stand alone."""
-    return sys.platform.startswith("linux") and landlock_version() > 0
 
 
 def shut_in(job: Job) -> None:

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import structlog
 from msgspec import json
 
-from adapters.identity.vault import Vault
 from adapters.provides import provides
+from adapters.vault import Vault
 from adapters.web.parties import Answer, NoAnswer, Party
 from commands.beats import ports
 from commands.beats.ports import Declined, NotTaken, Outcome, RemoteTrack, Task

@@ -1,1 +1,1 @@
-"""Where jobs wait for runners."""
+"""Where builds wait for runners, workflows that make them elsewhere, and secrets of projects."""

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, json
 
-from adapters.builds.secrets import SecretStore
-from adapters.identity.vault import Vault
 from adapters.provides import provides
 from adapters.readmodels.views import Views
+from adapters.storage.sealed import SealedTexts
+from adapters.vault import Vault
 from adapters.web.http import Outbound, OutboundFailed
 from commands.catalogue.ports import Pushed, TablesFailed, Typed, TypedRow, WorkspaceTables
 from commands.ports import Blobs
@@ -82,7 +82,7 @@ class _Place(NamedTuple):
     token: str
 
 
-class TableSecrets(SecretStore):
+class TableSecrets(SealedTexts):
     """Sealed tokens of tables."""
 
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import json
 
-from adapters.identity.vault import Vault
 from adapters.provides import provides
+from adapters.vault import Vault
 from domain.kernel import Value
 
 Purpose = Literal["license", "machine", "response"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 from psycopg import AsyncConnection, Connection
 from psycopg.rows import TupleRow
 
-from adapters.identity import secrets
+from adapters import secrets
 from adapters.postgres.retrying import RETRY_SECONDS, Pool, retrying
 from adapters.provides import provides
 from domain.kernel import Unavailable

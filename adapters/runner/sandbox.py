@@ -21,7 +21,7 @@ from adapters.runner.logs import Log
 from adapters.runner.plans import Places, Step
 
 Level = Literal["strong", "medium", "none"]
-LAUNCHER = Path(__file__).with_name("launcher.py")
+LAUNCHER = Path(__file__).parents[1] / "launcher.py"
 #: What the launcher ends with when something could not be killed, and when the command could not be started.
 SURVIVORS, NOT_STARTED = 250, 251
 #: Seconds after which everything of a stopped step must be gone.

@@ -19,7 +19,6 @@ from nats.aio.msg import Msg
 
 from adapters.identity.keyring import Keyring
 from adapters.identity.last_uses import Uses
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog, LedgerUnavailable
 from adapters.pausing import pause
 from adapters.provides import provides
@@ -28,6 +27,7 @@ from adapters.stream.bus import Bus
 from adapters.subscribing.nkeys import Issuer, NotAToken, claims
 from adapters.subscribing.publishing import stream_name
 from adapters.subscribing.settings import ACCOUNT, API, NatsSubscribers, inbox_prefix
+from adapters.vault import Vault
 from adapters.web.rate_limits import REFUSED, REFUSED_WINDOW_SECONDS, Limiter, network_of
 from adapters.web.settings import WrongKeys
 from commands.identity.settings import Identity

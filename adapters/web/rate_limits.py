@@ -22,12 +22,12 @@ from psycopg import Error, OperationalError
 from psycopg.pq.abc import PGresult
 from psycopg_pool import PoolTimeout
 
-from adapters.identity.vault import Vault
 from adapters.postgres import arrays
 from adapters.postgres.batch_loader import BatchLoader
 from adapters.postgres.retrying import Pool
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
+from adapters.vault import Vault
 from domain.kernel import Unavailable
 
 log = structlog.get_logger(__name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.payments.stripe import Payments
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.billing.plans import Plans
 from api.kernel import Execute
 from commands.kernel import Now

@@ -8,12 +8,12 @@ from adapters.builds.jobs import Jobs
 from adapters.builds.secrets import SecretStore
 from adapters.builds.waiting import WaitingRunners
 from adapters.github.app import GithubApp
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.followers import Followers
 from adapters.readmodels.settings import Reading
 from adapters.readmodels.views import Views
 from adapters.storage.uploads import Uploads
+from adapters.vault import Vault
 from api.billing.plans import Plans
 from api.kernel import Claims, Execute
 from api.links import Links

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, json
 from msgspec.structs import replace
 
 from adapters.github.app import GithubUnavailable
-from adapters.identity.vault import Vault
+from adapters.vault import Vault
 from api.auth import Asker, anonymous, needs, presented_key
 from api.builds.builds import READ
 from api.builds.ports import Ports

@@ -13,8 +13,8 @@ from adapters.catalogue.media import Media
 from adapters.catalogue.outlines import Outlines
 from adapters.catalogue.plays import Plays
 from adapters.catalogue.receiving import Receiving
-from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.kernel import Execute
 from commands.catalogue.settings import Imports, Releases
 from commands.kernel import Now

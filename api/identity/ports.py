@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from adapters.identity.directory import Directory
 from adapters.identity.keyring import Keyring
 from adapters.identity.last_uses import Uses
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.auth import Authentication
 from api.kernel import Execute
 from api.paging import Pages

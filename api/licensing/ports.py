@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.licensing.counted import CountedStates
 from adapters.licensing.signing import Signer
 from adapters.log.eventlog import EventLog
 from adapters.log.states import States
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.kernel import Claims, Execute
 from api.licensing.turns import Turns
 from api.rates import Limits

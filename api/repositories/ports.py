@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.github.app import GithubApp
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.kernel import Execute
 from api.links import Links
 from commands.kernel import Now

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.storage.uploads import Uploads
+from adapters.vault import Vault
 from api.kernel import Execute
 from api.links import Links
 from commands.analyses.settings import StoredObjects

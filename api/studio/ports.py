@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.kernel import Claims, Execute
 from commands.ports import Web
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.subscriptions import Subscriptions
 from adapters.readmodels.views import Views
 from adapters.subscribing.places import Places
 from adapters.subscribing.settings import NatsSubscribers
+from adapters.vault import Vault
 from api.kernel import Execute
 
 

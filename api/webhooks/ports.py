@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.subscriptions import Subscriptions
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.kernel import Execute
 from api.paging import Pages
 from commands.kernel import Now

@@ -28,8 +28,8 @@ def runner(arguments: tuple[str, ...]) -> int:
 @data_dir
 def runner_token(hours: int, data_dir: Path | None) -> int:
     """Print a token that registers runners for all workspaces."""
-    from adapters.identity.vault import Vault
     from adapters.log.settings import Sealing
+    from adapters.vault import Vault
     from api.builds.runners import registration_token
     from infra.running import settings_for
 

@@ -20,7 +20,6 @@ from adapters.beats.sunoapi import SunoApi
 from adapters.github import app as github
 from adapters.github.app import GithubApp, GithubUnavailable
 from adapters.identity.outside_tokens import OutsideTokens
-from adapters.identity.vault import Vault
 from adapters.mail.smtp import Mailer, MailUnavailable
 from adapters.operators import status
 from adapters.payments import stripe
@@ -30,6 +29,7 @@ from adapters.runner import service as runner
 from adapters.runner.service import Away, Service
 from adapters.storage.blobs import Blobs, BlobsUnavailable
 from adapters.storage.blobs import Stat as Found
+from adapters.vault import Vault
 from adapters.web.http import FetchFailed, Outbound, Unreachable
 from adapters.web.parties import NoAnswer, Party
 from commands.beats.ports import NotTaken, Task

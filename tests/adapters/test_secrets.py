@@ -12,14 +12,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adapters.identity.secrets import (
+from adapters.secrets import (
     API_KEY_PREFIX,
     digest,
     new_api_key,
     new_code,
     shown,
 )
-from adapters.identity.vault import Vault
+from adapters.vault import Vault
 
 SECRET = b"a server's secret of some length"
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.identity import secrets
+from adapters import secrets
 from adapters.log.recorder import WRITING
 from adapters.postgres.settings import Postgres
 from tests.identity.crowd import Visitor, new_email

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from adapters import readiness
+from adapters import launcher, readiness
 from adapters.band import studio as studio_module
 from adapters.band import worker
 from adapters.band.studio import ChildDied, Studio
 from adapters.band.worker import Convert, Finished, Job, Play, PlayStems
 from adapters.ears.worker import PREFIX
-from adapters.runner.launcher import landlock_version
+from adapters.launcher import landlock_version
 from commands.beats.ports import PlayedFile, PlayedTrack, Unplayable
 from domain.beats.beats import Brief, Stage
 
@@ -150,5 +150,5 @@ async def test_without_landlock_beats_are_made_and_it_is_said_once_or_none_are(
 
 def test_whether_the_kernel_has_it_is_told_where_readiness_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert readiness._landlock() == "ok"
-    monkeypatch.setattr(worker, "landlock_version", lambda: 0)
+    monkeypatch.setattr(launcher, "landlock_version", lambda: 0)
     assert readiness._landlock() == "away"

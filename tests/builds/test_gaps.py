@@ -155,7 +155,7 @@ class Workshop:
         """A request of a runner."""
         token = f"{RUNNER_PREFIX}runner-1.{self.scene.vault.token('runner', 'runner-1')}"
         request = RequestFactory().post("/", headers={"authorization": f"Bearer {token}"})
-        request.receive = asyncio.Future  # type: ignore[assignment]  # its client stays
+        request.receive = asyncio.Future  # its client stays
         return request
 
 

@@ -17,9 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec.structs import replace
 
+from adapters.builds.bundles import RATIO_FROM_BYTES, Unpacking, plug_ins
+from adapters.builds.workflows import GithubWorkflows
 from adapters.github.app import GithubApp
-from adapters.github.bundles import RATIO_FROM_BYTES, Unpacking, plug_ins
-from adapters.github.workflows import GithubWorkflows
 from adapters.web.http import Outbound
 from commands.builds.builds import CancelBuild
 from commands.builds.ports import Chunk, JobRow, NotDone, NotNow, Workflows

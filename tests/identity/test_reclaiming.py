@@ -13,8 +13,8 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from adapters.identity.vault import Vault
 from adapters.log.memory import MemoryLedger
+from adapters.vault import Vault
 from api.builds import external
 from api.builds.external import NotTheSecret
 from commands.builds.reclaiming import remove_runners

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from adapters.identity.vault import Vault
 from adapters.log.settings import Sealing
+from adapters.vault import Vault
 from api.builds.runners import registration_token
 from tests.builds.test_journey import Runner
 from tests.journeys.kit import ROOT, Stack

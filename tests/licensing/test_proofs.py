@@ -11,8 +11,8 @@ import httpx
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from adapters.identity.vault import Vault
 from adapters.licensing.signing import Signer, certificate
+from adapters.vault import Vault
 from commands.licensing.signing_keys import RotateSigningKey
 from domain.licensing.signing_keys import KeyWasRotated, SigningKeyRotated, SigningKeys, signing_keys
 from domain.studio.projects import NoSuchProject, ProjectCreated

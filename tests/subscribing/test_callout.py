@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from adapters.identity.vault import Vault
 from adapters.subscribing.callout import Callout, _Connection
 from adapters.subscribing.nkeys import Issuer, claims, new_seed
 from adapters.subscribing.settings import NatsSubscribers
+from adapters.vault import Vault
 from adapters.web.rate_limits import Verdict
 from domain.sections import Secret, Url
 from domain.subscribing.consumers import consumer_books

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from adapters.identity.vault import Vault
+from adapters.vault import Vault
 from commands.webhooks.settings import Webhooks
 from domain.webhooks.deliveries import next_attempt as domain_next_attempt
 from domain.webhooks.signing import SIGNERS, BadSecret, Outgoing, key_of

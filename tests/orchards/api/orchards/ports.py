@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.identity.vault import Vault
 from adapters.readmodels.views import Views
+from adapters.vault import Vault
 from api.billing.plans import Plans
 from api.kernel import Execute
 

@@ -9,18 +9,16 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from adapters.identity import secrets
+from adapters import secrets
 from adapters.log.settings import Sealing
 from adapters.provides import provides
-from commands.identity.ports import Secrets
-from commands.webhooks.ports import SigningSecrets
 from domain.identity.addresses import normal
-from domain.webhooks.signing import SECRET_PREFIX
 
 #: What tokens begin with, so that scanners and our own logs recognise them.
 SESSION_PREFIX = "bzs_"
 INVITATION_PREFIX = "bzi_"
 DEVICE_PREFIX = "bzd_"
+SIGNING_PREFIX = "whsec_"
 
 
 #: HMAC (RFC 2104) hashes with SHA-256 in blocks of so many bytes, its key once under each of these masks.
@@ -33,7 +31,7 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
-class Vault(Secrets, SigningSecrets):
+class Vault:
     """Digests, tokens, codes and signing secrets under one server secret; a purpose never opens what is another's."""
 
     def __init__(self, secret: bytes) -> None:
@@ -117,7 +115,7 @@ class Vault(Secrets, SigningSecrets):
 
     def signing_secret(self, secret_id: str) -> str:
         """A webhook signing secret, as `whsec_` and base64 of 32 bytes."""
-        return SECRET_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
+        return SIGNING_PREFIX + base64.b64encode(self._mac("webhook", secret_id)).decode()
 
     def license_id(self, code: str) -> str:
         """What the licence of an activation code is known by."""

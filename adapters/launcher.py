@@ -53,6 +53,11 @@ class _Beneath(ctypes.Structure):
     _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
 
 
+def can_shut_in() -> bool:
+    """Whether this kernel can keep a process to some files (Landlock)."""
+    return sys.platform.startswith("linux") and landlock_version() > 0
+
+
 def restrict(read: list[str], write: list[str]) -> None:
     """Take every right over files away from this process for good, but for reading and writing below these."""
     version = landlock_version()

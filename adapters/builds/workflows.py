@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from adapters.builds.bundles import Unpacking, plug_ins
 from adapters.github.app import GithubApp, GithubUnavailable
-from adapters.github.bundles import Unpacking, plug_ins
 from adapters.provides import provides
 from adapters.runner.logs import Log
 from commands.builds import ports
