@@ -35,6 +35,7 @@ from domain.sections import Secret
 from domain.studio.projects import BuildConfig, BuildRules, OnPush
 from projections.repositories.repositories import RepositoryDocument
 from tests.builds import examples
+from tests.identity.examples import ada
 from tests.scene import Scene
 from tests.spec import CONTEXT, NOW
 
@@ -168,7 +169,7 @@ async def _two_projects(*_: object, **__: object) -> tuple[list[Any], int]:
     return [SimpleNamespace(body=json.encode(each)) for each in found], 2
 
 
-WAITING = (examples.project, examples.linked, examples.registered, examples.asked)
+WAITING = (ada, examples.project, examples.linked, examples.registered, examples.asked)
 RUNNING = (*WAITING, examples.claimed, examples.started)
 
 
