@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from adapters.ears.listening import Ears
+from adapters.ears.listening import Ears, shown
 from domain.analyses.findings import WARNINGS, Analysis, Detail, Findings, Section, Unreadable
 from infra.cli import complain
 
@@ -110,11 +110,11 @@ async def _run(args: argparse.Namespace) -> int:
     files = list(_found(args.files, recursive=args.recursive))
     if not files:
         further = "" if args.recursive else " (-r looks into folders within it as well)"
-        complain(f"There are no recordings in {args.files[0]}{further}.")
+        complain(f"There are no recordings in {shown(args.files[0])}{further}.")
         return 1
     if args.csv is not None:
         done = _done(args.csv)
-        left = [file for file in files if (str(file), _bytes(file)) not in done]
+        left = [file for file in files if (shown(file), _bytes(file)) not in done]
         if len(left) < len(files):
             _note(f"{len(files) - len(left)} of {len(files)} are in {args.csv} already.")
         files = left
@@ -149,7 +149,7 @@ def _tell(args: argparse.Namespace, files: list[Path], results: list[Analysis | 
         if args.json:
             sys.stdout.buffer.write(_line(path, result, detail=args.detail) + b"\n")
         elif isinstance(result, Unreadable):
-            console.print(Text.assemble((f"{path}: ", "bold"), (str(result), "red")))
+            console.print(Text.assemble((f"{shown(path)}: ", "bold"), (str(result), "red")))
         elif len(files) == 1:
             console.print(_portrait(path, result.findings))
             console.print(_sections(result.findings.sections))
@@ -161,7 +161,7 @@ def _write_first(args: argparse.Namespace, path: Path, analysis: Analysis) -> No
     if args.plot is not None:
         from adapters.ears.pictures import overview
 
-        args.plot.write_bytes(overview(analysis, title=path.name))
+        args.plot.write_bytes(overview(analysis, title=shown(path.name)))
         _note(f"The picture is in {args.plot}.")
     if args.click is not None:
         from adapters.ears.players import write_click
@@ -182,9 +182,9 @@ def _write_collection(args: argparse.Namespace, tracks: list[tuple[Path, Analysi
         try:
             tagged(path, analysis, args.tags / path.name)
         except FileExistsError:
-            _note(f"{args.tags / path.name} exists already and was left as it is.")
+            _note(f"{shown(args.tags / path.name)} exists already and was left as it is.")
         except Untaggable as fault:
-            _note(f"{path} got no tags: {fault}")
+            _note(f"{shown(path)} got no tags: {fault}")
 
 
 def _note(sentence: str) -> None:
@@ -212,7 +212,7 @@ def _done(table: Path) -> set[tuple[str, str]]:
 
 def _append(table: Path, path: Path, result: Analysis | Unreadable) -> None:
     new = not table.exists() or table.stat().st_size == 0
-    values: dict[str, object] = {"path": str(path), "bytes": _bytes(path)}
+    values: dict[str, object] = {"path": shown(path), "bytes": _bytes(path)}
     if isinstance(result, Unreadable):
         values["error"] = str(result)
     else:
@@ -238,7 +238,7 @@ async def _listen(paths: list[Path], jobs: int, keep: Callable[[int, Analysis | 
     shares = dict.fromkeys(range(len(paths)), 0.0)
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            title = paths[0].name if len(paths) == 1 else "Listening"
+            title = shown(paths[0].name) if len(paths) == 1 else "Listening"
             task = bar.add_task(title, total=len(paths))
 
             async def hear(number: int, path: Path) -> None:
@@ -260,8 +260,8 @@ async def _listen(paths: list[Path], jobs: int, keep: Callable[[int, Analysis | 
 
 def _line(path: Path, result: Analysis | Unreadable, *, detail: bool) -> bytes:
     if isinstance(result, Unreadable):
-        return msgspec.json.encode({"path": str(path), "error": str(result)})
-    told = {"path": str(path), **msgspec.structs.asdict(result.findings)}
+        return msgspec.json.encode({"path": shown(path), "error": str(result)})
+    told = {"path": shown(path), **msgspec.structs.asdict(result.findings)}
     return msgspec.json.encode({**told, "detail": result.detail} if detail else told)
 
 
@@ -275,7 +275,7 @@ def _key(findings: Findings) -> str:
 
 def _portrait(path: Path, findings: Findings) -> Table:
     table = Table(
-        title=path.name, title_style="bold", show_header=False, box=None, padding=(0, 2), title_justify="left"
+        title=shown(path.name), title_style="bold", show_header=False, box=None, padding=(0, 2), title_justify="left"
     )
     table.add_column(style="cyan", justify="right")
     table.add_column()
@@ -347,7 +347,7 @@ def _overview(paths: list[Path], results: list[Analysis | Unreadable]) -> Table:
             continue
         f = result.findings
         table.add_row(
-            path.name,
+            shown(path.name),
             _clock(f.duration_seconds),
             f"{f.bpm:.1f}" if f.bpm is not None else "",
             f.key_notation or "",

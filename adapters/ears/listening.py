@@ -32,6 +32,11 @@ BROKE_THE_DECODER = "This file breaks the audio decoder; it is damaged, or not w
 OUR_FAULT = "The analysis of this file failed for a reason that is ours; it has been noted."
 
 
+def shown(path: Path | str) -> str:
+    """The name of a file as text: bytes that stand for no character, as in old names, are written as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 class Ears(ports.Ears):
     """Analyses files in child processes that stay warm between jobs, `workers` at a time.
 
@@ -87,7 +92,7 @@ class Ears(ports.Ears):
         well = False
         try:
             async with asyncio.timeout(self._wall_seconds):
-                answer = await child.work(Job(str(self._here / path), self._cpu_seconds), progress)
+                answer = await child.work(Job(os.fsencode(self._here / path), self._cpu_seconds), progress)
             well = True
         except TimeoutError as slow:
             raise Unreadable(TOOK_TOO_LONG) from slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import wave
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from adapters.ears.decode import open_audio
 from adapters.ears.key import NOTE_NAMES
+from adapters.ears.listening import shown
 from domain.analyses.findings import Analysis, Cue, Section
 
 Samples = NDArray[np.float32]
@@ -102,12 +104,12 @@ def rekordbox(tracks: Iterable[tuple[Path, Analysis]]) -> bytes:
             collection,
             "TRACK",
             TrackID=str(number),
-            Name=path.stem,
+            Name=shown(path.stem),
             TotalTime=str(round(findings.duration_seconds)),
             AverageBpm=f"{findings.bpm:.2f}" if findings.bpm is not None else "0.00",
             Tonality=findings.key_notation or "",
             SampleRate=str(detail.sample_rate),
-            Location=f"file://localhost{quote(path.absolute().as_posix())}",
+            Location=f"file://localhost{quote(os.fsencode(path.absolute()))}",
         )
         for start, bpm, place in _anchors(analysis):
             Xml.SubElement(
@@ -144,13 +146,13 @@ def traktor(tracks: Iterable[tuple[Path, Analysis]]) -> bytes:
     collection = Xml.SubElement(root, "COLLECTION")
     for path, analysis in tracks:
         findings, absolute = analysis.findings, path.absolute()
-        entry = Xml.SubElement(collection, "ENTRY", TITLE=path.stem)
+        entry = Xml.SubElement(collection, "ENTRY", TITLE=shown(path.stem))
         Xml.SubElement(
             entry,
             "LOCATION",
             # Folders are parted by "/:", and a colon in a name is doubled.
-            DIR="/:" + "".join(f"{part.replace(':', '::')}/:" for part in absolute.parts[1:-1]),
-            FILE=absolute.name.replace(":", "::"),
+            DIR="/:" + "".join(f"{shown(part).replace(':', '::')}/:" for part in absolute.parts[1:-1]),
+            FILE=shown(absolute.name).replace(":", "::"),
             VOLUME=absolute.drive,
         )
         Xml.SubElement(

@@ -33,7 +33,8 @@ _PR_SET_NO_NEW_PRIVS = 38
 class Job(msgspec.Struct, frozen=True):
     """Listen to this file within so many seconds of processor time."""
 
-    path: str
+    #: As the system has it: names of old files are not always text.
+    path: bytes
     cpu_seconds: int
 
 
@@ -109,7 +110,7 @@ def serve(jobs: BinaryIO, answers: BinaryIO) -> None:
         allow(job.cpu_seconds)
         answer: Message
         try:
-            answer = Heard(analyse(Path(job.path), progress=lambda share: say(answers, Progress(share))))
+            answer = Heard(analyse(Path(os.fsdecode(job.path)), progress=lambda share: say(answers, Progress(share))))
         except Unreadable as problem:
             answer = Refused(str(problem))
         except MemoryError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import wave
 from pathlib import Path
 from urllib.parse import unquote
@@ -71,6 +72,25 @@ def test_all_that_may_be_written_is_asked_for_at_the_command_line(
     assert cli.main(["analyze", str(beat), "-r", "--tags", str(tmp_path), *words]) == 0
     assert all((tmp_path / name).stat().st_size for name in wanted.values())
     assert "Only MP3 files" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_name_that_is_no_text_ends_no_library(
+    library: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old = Path(os.fsdecode(os.fsencode(library / "inner") + b"/M\xfcller.wav"))
+    (library / "inner" / "c.wav").rename(old)
+    table, grids = tmp_path / "out.csv", [tmp_path / "out.xml", tmp_path / "out.nml"]
+    options = ("--csv", table, "--rekordbox", grids[0], "--traktor", grids[1], "--json")
+    assert analyze.run(said(old.parent, *options)) == 0
+    [row] = rows(table)
+    assert row["path"].endswith("M\\xfcller.wav")
+    assert (row["error"], row["duration_seconds"]) == ("", "2.0")
+    assert "inner/M%FCller.wav" in grids[0].read_text()
+    assert "M\\xfcller.wav" in grids[1].read_text()
+    assert json.loads(capfd.readouterr().out)["path"] == row["path"]
+    before = table.read_bytes()
+    assert analyze.run(said(old.parent, "--csv", table)) == 0
+    assert table.read_bytes() == before
 
 
 def test_without_r_only_the_folder_itself_is_looked_at(library: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_the_worker_answers_every_fault_and_goes_on(
 
     monkeypatch.setattr(engine, "analyse", fail)
     monkeypatch.setattr(worker, "allow", lambda _: None)
-    answers = answers_of([Job("a", 1), Job("b", 1)])
+    answers = answers_of([Job(b"a", 1), Job(b"b", 1)])
     assert [type(answer) for answer in answers] == [Ready, kind, kind]
     assert all(words in str(answer) for answer in answers[1:])
 
