@@ -47,8 +47,11 @@ def names_of(kind: type[Event]) -> tuple[str, ...]:
 @cache
 def categories() -> dict[str, Category[Any]]:
     """Every kind of stream by its name."""
-    things = (thing for module in modules("domain") for thing in vars(module).values())
-    return {thing.name: thing for thing in things if isinstance(thing, Category)}
+    things = {id(thing): thing for module in modules("domain") for thing in vars(module).values()}
+    kinds = [thing for thing in things.values() if isinstance(thing, Category)]
+    named = {kind.name: kind for kind in kinds}
+    assert len(named) == len(kinds), f"two kinds of streams have one name: {sorted(kind.name for kind in kinds)}"
+    return named
 
 
 def parted(stream: str) -> tuple[str, str]:

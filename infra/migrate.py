@@ -1,14 +1,16 @@
 """Brings a database to the shape this version needs; safe to run twice and by two at once, while others work on it.
 
-Scripts run in the order of their names, each once and in one transaction. One that ends in `.batches.sql` is a single
-statement that does a part of something big: it runs again and again, each time in a transaction of its own, until it
-has nothing left to change. What a script may do to those who still run the version before, is said and tested in
-`tests/infra/test_migrations`.
+Scripts run in the order of their names, each once and in one transaction; then those of each extension, in
+`{extension}/infra/migrations`, which are known by its name and theirs (`cider/0001_presses.sql`). One that ends in
+`.batches.sql` is a single statement that does a part of something big: it runs again and again, each time in a
+transaction of its own, until it has nothing left to change. What a script may do to those who still run the version
+before, is said and tested in `tests/infra/test_migrations`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -18,6 +20,7 @@ from psycopg import Connection
 from psycopg.errors import LockNotAvailable
 
 from adapters.log.recorder import recorder
+from domain.discovery import extensions
 
 _MIGRATING = 0x1ED6E1
 #: A lock that does not come is let go again for a while: whoever comes after somebody who waits for one waits as well.
@@ -37,12 +40,27 @@ def migrate(postgres_url: str, scripts: Traversable | None = None) -> list[str]:
         log.datastore.close()
         connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, ran_at timestamptz NOT NULL)")
         ran = {row[0] for row in connection.execute("SELECT name FROM migrations")}
-        found = files("infra").joinpath("migrations") if scripts is None else scripts
-        for script in sorted(found.iterdir(), key=lambda path: path.name):
-            if script.name.endswith(".sql") and script.name not in ran:
-                _run(connection, script.name, script.read_text().encode())
-                done.append(script.name)
+        for name, script in _found() if scripts is None else _below(scripts):
+            if name not in ran:
+                _run(connection, name, script.read_text().encode())
+                done.append(name)
     return done
+
+
+def _found() -> Iterator[tuple[str, Traversable]]:
+    """Every script by its name: ours, then those of extensions."""
+    yield from _below(files("infra").joinpath("migrations"))
+    for extension in extensions():
+        place = files(extension).joinpath("infra", "migrations")
+        if place.is_dir():
+            yield from _below(place, f"{extension}/")
+
+
+def _below(place: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
+    """The scripts in a folder, in the order of their names."""
+    for script in sorted(place.iterdir(), key=lambda path: path.name):
+        if script.name.endswith(".sql"):
+            yield prefix + script.name, script
 
 
 def _run(connection: Connection[Any], name: str, statements: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -25,6 +25,7 @@ from adapters.readmodels.projector import cancel_rebuild, request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
 from commands.sweeping import SWEEPS
+from domain.discovery import modules
 from infra.container import Container, container, load_everything
 from infra.settings import Operation, Settings
 from projections.kernel import PROJECTIONS, TALLIES
@@ -195,9 +196,6 @@ async def react(
 
 async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Wake what is due, sweep what is over, and seal what was appended."""
-    from adapters.identity.last_uses import KEPT_DAYS, Uses
-    from adapters.identity.origins import Origins
-    from adapters.identity.settings import Origins as OriginSettings
     from adapters.log.eventlog import LedgerUnavailable
     from adapters.log.seals import Sealer
     from adapters.operators.metrics import SERVICE
@@ -208,14 +206,9 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.trouble import Trouble
 
     async with container(settings) as here:
-        blobs, uses, origins = await here.get(Blobs), await here.get(Uses), await here.get(Origins)
-        pool, bus = await here.get(Pool), await here.get(Bus)
-        sweeps: dict[str, Callable[[datetime], Awaitable[int]]] = {
-            "unfinished-uploads": blobs.sweep,
-            "origins": lambda _: origins.sweep(settings[OriginSettings].audit_origin_days),
-            "last-uses": lambda _: uses.sweep(KEPT_DAYS),
-            **{each.name: partial(each.handler, await here.get(each.ports)) for each in SWEEPS.values()},
-        }
+        pool, bus, blobs = await here.get(Pool), await here.get(Bus), await here.get(Blobs)
+        modules("adapters", saying="@sweeps")
+        sweeps = {each.name: partial(each.handler, await here.get(each.ports)) for each in SWEEPS.values()}
         bulletin = Bulletin()
         # Said by the one role that looks at all of them, whoever else suffers.
         troubles = {name: Trouble(name) for name in ("postgres", "nats", "objects")}
@@ -249,7 +242,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         await asyncio.gather(sealing, sweeping, return_exceptions=True)
 
 
-async def _sweep(sweeps: dict[str, Callable[[datetime], Awaitable[int]]], stop: asyncio.Event) -> None:
+async def _sweep(sweeps: Mapping[str, Callable[[datetime], Awaitable[int]]], stop: asyncio.Event) -> None:
     """Sweep now and then, apart from the ticks: a large sweep takes longer than one."""
     while not stop.is_set():
         for name, sweep in sweeps.items():

@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "commands.kernel",
         "commands.ports",
         "commands.settings",
+        "commands.sweeping",
         "commands.*.ports",
         "commands.*.settings",
         "projections",

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from domain.discovery import EXTENSIONS, context_of, modules
+from domain.vocabulary import categories
+from infra.migrate import _found
 
 
 def names(layer: str) -> list[str]:
@@ -36,6 +38,39 @@ def test_an_extension_brings_the_layers_it_has(tmp_path: Path, monkeypatch: pyte
     assert names("domain")[-1] == "orchard_house.domain.cider.presses"
     assert names("api")[-1] == "orchard_house.api.cider.presses"
     assert not any(name.startswith("orchard_house") for name in names("commands"))
+
+
+CATEGORY = """
+from domain.kernel import Category, State
+presses = Category(name="workspace", initial=State(), evolve=lambda state, _: state)
+"""
+
+
+def test_an_extension_cannot_take_the_place_of_a_kind_of_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extension(tmp_path, "usurping_house", domain=CATEGORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(EXTENSIONS, "usurping_house")
+
+    with pytest.raises(AssertionError, match="two kinds of streams have one name"):
+        categories.__wrapped__()
+
+
+def test_migrations_of_an_extension_come_after_ours_and_are_known_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extension(tmp_path, "pressing_house", infra="")
+    extension(tmp_path, "bare_house", domain="")
+    scripts = tmp_path / "pressing_house" / "infra" / "migrations"
+    scripts.mkdir()
+    for name in ("0002_b.sql", "0001_a.sql", "notes.txt"):
+        (scripts / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    ours = [name for name, _ in _found()]
+    monkeypatch.setenv(EXTENSIONS, "bare_house, pressing_house")
+
+    assert [name for name, _ in _found()] == [*ours, "pressing_house/0001_a.sql", "pressing_house/0002_b.sql"]
 
 
 def test_an_extension_that_is_not_there_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

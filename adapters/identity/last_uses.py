@@ -16,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from adapters.postgres.retrying import Pool, retrying
 from adapters.provides import provides
 from adapters.readmodels.views import ReadsUnavailable
+from commands.sweeping import sweeps
 
 log = structlog.get_logger(__name__)
 
@@ -98,3 +99,9 @@ class Uses:
 def uses(pool: Pool) -> Uses:
     """When keys were last used."""
     return Uses(pool)
+
+
+@sweeps("last-uses")
+async def sweep_uses(uses: Uses, _: datetime) -> int:
+    """Forget what has not been used for long."""
+    return await uses.sweep(KEPT_DAYS)

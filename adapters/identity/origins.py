@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 
+from adapters.identity.settings import Origins as OriginSettings
 from adapters.postgres import arrays
 from adapters.postgres.retrying import Pool
 from adapters.provides import provides
+from commands.sweeping import sweeps
 
 log = structlog.get_logger(__name__)
 
@@ -112,3 +116,17 @@ class Origins:
 def origins(pool: Pool) -> Origins:
     """Where requests come from."""
     return Origins(pool)
+
+
+@dataclass(frozen=True)
+class Sweeping:
+    """What is swept, and how long it is kept."""
+
+    origins: Origins
+    settings: OriginSettings
+
+
+@sweeps("origins")
+async def sweep_origins(ports: Sweeping, _: datetime) -> int:
+    """Forget where requests came from once it was kept for as long as the settings say."""
+    return await ports.origins.sweep(ports.settings.audit_origin_days)

@@ -39,6 +39,7 @@ from adapters.storage.settings import S3
 from adapters.threads import run_in
 from adapters.trouble import Trouble
 from commands import ports
+from commands.sweeping import sweeps
 from domain.kernel import Invalid, NotFound, TooLarge, Unavailable
 
 P = ParamSpec("P")
@@ -637,3 +638,9 @@ def blobs(settings: S3) -> Blobs:
         region=settings.s3_region,
         public_url=settings.s3_public_url or None,
     )
+
+
+@sweeps("unfinished-uploads")
+async def sweep_uploads(blobs: Blobs, before: datetime) -> int:
+    """Drop what nobody finished."""
+    return await blobs.sweep(before)

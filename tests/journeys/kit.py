@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from unittest.mock import patch
 
 import httpx
 import psutil
@@ -307,7 +308,8 @@ def running_stack(
     directory = Path(tempfile.mkdtemp(prefix="ledgerline-stack-"))
     try:
         with EmbeddedNats(directory / "nats") as nats:
-            migrate(postgres_url)
+            with patch.dict(os.environ, {EXTENSIONS: str(changed.get("extensions", ""))}):
+                migrate(postgres_url)
             changed = nats.settings | changed
             settings = settings_for(
                 postgres_url, changed.pop("nats_url"), blobs_url, access_key, secret_key, bucket, **changed

@@ -196,6 +196,17 @@ def test_it_brings_a_command_and_settings(arguments: list[str], words: str) -> N
     assert words in answer.stdout
 
 
+def test_it_brings_a_table_of_its_own_and_what_sweeps_it(stack: Stack) -> None:
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as database:
+        ran = database.execute("SELECT name FROM migrations WHERE name LIKE 'tests.orchards/%'").fetchall()
+        assert ran == [("tests.orchards/0001_baskets.sql",)]
+        # The one of long ago is swept, and that of today is not.
+        assert eventually(
+            lambda: database.execute("SELECT count(*), max(basket_id) FROM orchard_baskets").fetchone() == (1, 2),
+            timeout=30,
+        )
+
+
 def test_nothing_outside_its_folders_knows_of_it() -> None:
     for layer in ("domain", "commands", "projections", "adapters", "api", "infra"):
         for path in (ROOT / layer).rglob("*.py"):
