@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
-from msgspec.structs import replace
 
 from infra.cli import Amount, as_json, command, data_dir
 from infra.running import settings_for
@@ -59,12 +59,27 @@ async def _once(settings: Settings) -> Status:
 
 async def _again(settings: Settings, seconds: float) -> None:
     async with _looking(settings) as look:
+        before, before_at = await look(), monotonic()
+        rates: dict[str, float] = {}
         while True:
-            lines = list(drawn(await look()))
+            lines = list(drawn(before, rates))
             if sys.stdout.isatty():
                 click.clear()
             click.echo("\n".join(lines))
             await asyncio.sleep(seconds)
+            found, at = await look(), monotonic()
+            rates = moved(before, found, at - before_at)
+            before, before_at = found, at
+
+
+def moved(before: Status, found: Status, seconds: float) -> dict[str, float]:
+    """How many positions a second each follower has gone between two looks; one that began anew is left out."""
+    was = {each.name: each.position for each in before.followers}
+    return {
+        each.name: (each.position - was[each.name]) / seconds
+        for each in found.followers
+        if was.get(each.name, each.position + 1) <= each.position
+    }
 
 
 @asynccontextmanager
@@ -91,17 +106,19 @@ async def _looking(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[S
         yield look
 
 
-def drawn(found: Status) -> Iterator[str]:
-    """The status for people."""
+def drawn(found: Status, rates: Mapping[str, float] | None = None) -> Iterator[str]:
+    """The status for people; with `rates`, in positions a second, also how fast each follower moves."""
     yield f"Log       {_log(found)}"
     yield ""
     yield f"{'ROLE':<22}{'STATE':<10}{'PROCESS':>9}  {'MEMORY':>8}  {'SEEN':>8}  VERSION"
     for role in found.roles:
         yield _role(role)
     yield ""
-    yield f"{'FOLLOWER':<28}{'POSITION':>10}  {'BEHIND':>8}  {'SECONDS':>8}  {'SEEN':>8}"
-    for follower in _worst(found.followers):
-        yield _follower(follower)
+    head = f"{'FOLLOWER':<28}{'POSITION':>10}  {'BEHIND':>8}  {'SECONDS':>8}  {'SEEN':>8}"
+    yield head if rates is None else f"{head}  {'RATE':>10}"
+    for label, follower in _worst(found.followers):
+        rate = None if rates is None else rates.get(follower.name)
+        yield _follower(label, follower) + ("" if rate is None else f"  {rate:>8.1f}/s")
     yield ""
     yield f"{'QUEUE':<22}{'READY':>7}{'RUNNING':>9}{'WAITING':>9}{'PARKED':>8}  OLDEST"
     for queue in found.queues:
@@ -148,16 +165,16 @@ def _role(role: Role) -> str:
     return f"{role.role:<22}{shown}{role.pid:>9}  {memory:>8}  {role.seen_seconds:>6.0f} s  {role.version}"
 
 
-def _follower(follower: Follower) -> str:
+def _follower(label: str, follower: Follower) -> str:
     seen = "" if follower.seen_seconds is None else f"{follower.seen_seconds:.0f} s"
     behind = f"{follower.position:>10}  {follower.behind_events:>8}  {follower.behind_seconds:>8.1f}  {seen:>8}"
-    return f"{follower.name:<28}{behind}"
+    return f"{label:<28}{behind}"
 
 
-def _worst(followers: Sequence[Follower]) -> list[Follower]:
+def _worst(followers: Sequence[Follower]) -> list[tuple[str, Follower]]:
     """Read models move together, so the slowest speaks for those that are where it is."""
     models = [each for each in followers if each.kind == "read model"]
     apart = [each for each in models[1:] if each.position != models[0].position]
     together = f"{len(models) - len(apart)} read models"
-    first = [replace(models[0], name=together)] if models else []
-    return [*first, *apart, *(each for each in followers if each.kind != "read model")]
+    others = [*apart, *(each for each in followers if each.kind != "read model")]
+    return [*((together, each) for each in models[:1]), *((each.name, each) for each in others)]

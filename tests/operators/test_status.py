@@ -17,7 +17,7 @@ from adapters.operators.status import Status, status
 from adapters.postgres.settings import Postgres
 from adapters.storage.blobs import Blobs
 from infra import cli
-from infra.cli.status import drawn
+from infra.cli.status import drawn, moved
 from infra.container import load_everything
 from infra.embedded.nats import EmbeddedNats
 from tests.analyses.examples import requested
@@ -129,6 +129,25 @@ async def test_what_lags_is_named_with_how_far(place: Place) -> None:
     said = " ".join(found.problems)
     for who in ("read model jobs", "relay relay", "sealer sealer"):
         assert f"The {who} is {head} positions and 9" in said, said
+
+
+async def test_who_looks_twice_sees_how_fast_each_follower_moves(place: Place) -> None:
+    house = place.house
+    before = await place.look()
+    async with house.projecting([], []):
+        await house.caught_up("jobs")
+        begun = await place.look()
+        head = await house.ask(requested)
+        await house.caught_up("jobs")
+    rates = moved(begun, await place.look(), 2.0)
+    assert rates == {"jobs": head / 2, "relay": 0.0, "sealer": 0.0}
+    assert "jobs" not in moved(before, begun, 2.0), "nothing is said of who was not there before"
+    lines = list(drawn(begun, rates))
+    assert [line.split()[-1] for line in lines if line.startswith(("1 read models", "relay "))] == [
+        f"{head / 2:.1f}/s",
+        "0.0/s",
+    ]
+    assert not [line for line in drawn(begun) if line.endswith("/s")]
 
 
 async def _is_seen(place: Place) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+import httpx
+import psycopg
 import pytest
 
 from adapters.operators.findings import Finding
@@ -25,6 +27,7 @@ from tests.analyses.examples import completed, requested
 from tests.conftest import Bucket, Databases
 from tests.core.conftest import House, _migrate, eventually
 from tests.core.orchard import NOW
+from tests.identity.crowd import sign_in
 from tests.strategies import ordinary
 
 SHEET = b"isrc,plays\nQZES71234567,12\n"
@@ -223,8 +226,6 @@ async def test_a_stream_that_nothing_is_carried_into_is_named(
 def test_the_commands_look_at_a_running_service_and_mend_it(
     ask: Callable[..., list[dict[str, Any]]], on_stack: Any, account: Callable[[], Any]
 ) -> None:
-    import psycopg
-
     account()
     *_, streamed = ask("verify", "--only", "stream")
     assert (streamed["part"], streamed["found"]) == ("stream", 0)
@@ -237,3 +238,23 @@ def test_the_commands_look_at_a_running_service_and_mend_it(
     assert {"mended": "read_models", "subject": name} in mended
     assert ask("verify", "--only", "read-models")[-1]["found"] == 0
     assert ask("repair", "--only", "read-models")[-1] == {"mended": None}
+
+
+def test_the_stream_of_subscribers_is_mended_by_a_command(
+    ask: Callable[..., list[dict[str, Any]]], on_stack: Any, client: httpx.Client
+) -> None:
+    me = sign_in(client)
+    assert me.post("/v1/webhook-endpoints", {"url": "https://example.com", "enabled": False}).status_code == 201
+    assert me.post("/v1/nats-consumers", {"name": "A reader"}).status_code == 201
+    assert ask("verify", "--only", "published")[-1]["found"] == 0
+    changing = "UPDATE ledger_events SET actor = %s WHERE workspace_id = %s AND topic = 'webhooks.EndpointRegistered'"
+    with psycopg.connect(on_stack.settings[Postgres].postgres_url, autocommit=True) as connection:
+        [(actor,)] = connection.execute(
+            "SELECT actor FROM ledger_events WHERE workspace_id = %s AND topic = %s",
+            (me.workspace_id, "webhooks.EndpointRegistered"),
+        ).fetchall()
+        for said in ("x", actor):
+            connection.execute(changing, (said, me.workspace_id))
+            assert ask("verify", "--only", "published", status=1)[0]["kind"] == "message_differs"
+            assert {"mended": "published"} in ask("repair", "--only", "published")
+    assert ask("repair", "--only", "published")[-1] == {"mended": None}
