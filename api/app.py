@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.types import AsyncAnyCallable, Message, Scope
+from litestar.types import AsyncAnyCallable, Empty, Message, Scope
 from litestar.types.internal_types import PathParameterDefinition
 
 from adapters.log.codec import UnknownEvent
@@ -67,6 +67,25 @@ class Asked(Request[Any, Any, Any]):
         """How long the body is said to be; the framework makes a dictionary of all headers to look for it."""
         announced = header(self, b"content-length")
         return super().content_length if announced is not None and whole(announced) is None else whole(announced or "")
+
+    async def body(self) -> bytes:
+        """The body. Most come in one piece and need none of the generators that the framework reads pieces with."""
+        if self._body is Empty and self._connection_state.body is Empty and self.is_connected:
+            receive, most = self.receive, self.route_handler.resolve_request_max_body_size()
+            first: Any = await receive()
+            if first["type"] == "http.request" and not first.get("more_body", False):
+                whole_body: bytes = first["body"]
+                if most is None or len(whole_body) <= most:
+                    self.is_connected = False
+                    self._body = self._connection_state.body = whole_body
+                    return whole_body
+            parts = [first]
+
+            async def replayed() -> Any:
+                return parts.pop() if parts else await receive()
+
+            self.receive = replayed
+        return await super().body()
 
     async def json(self) -> Any:
         """The body, read as JSON; the framework knows of syntax only."""

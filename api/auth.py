@@ -217,7 +217,7 @@ async def guard(request: Connection, auth: Authentication) -> None:
         ASKING.set(found)
         if request.method not in SAFE_METHODS:
             request.receive = _asking_again(request.receive, found)
-    if "rates" in opt:
+    if any(each.by in ("address", "source") for each in opt.get("rates", ())):
         has_device = cookie(request, DEVICE_COOKIE.encode()) is not None
         await auth.limits.take_declared(request, counted_address(request), has_device=has_device)
 

@@ -114,7 +114,7 @@ def _sky(axes: Any, colours: Colours) -> None:
 
     for row in range(ROWS):
         colour = _gradient(colours[0], colours[1], 0.35 * (row + 0.5) / ROWS)
-        axes.add_patch(Rectangle((0, row / ROWS), 1, 1 / ROWS, color=colour, zorder=0, lw=0))
+        axes.add_artist(Rectangle((0, row / ROWS), 1, 1 / ROWS, color=colour, zorder=0, lw=0))
 
 
 def _sun(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
@@ -130,13 +130,13 @@ def _sun(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
             halves = np.sqrt(radius**2 - (heights - centre) ** 2)
             edge = np.concatenate([np.stack([x - halves, heights], 1), np.stack([x + halves, heights], 1)[::-1]])
             share = (heights[0] - centre + radius) / (2 * radius)
-            axes.add_patch(Polygon(edge, color=_gradient(colours[2], colours[3], share), zorder=2, lw=0))
+            axes.add_artist(Polygon(edge, color=_gradient(colours[2], colours[3], share), zorder=2, lw=0))
     for line in range(8):
         height = 0.004 + 0.003 * line
-        axes.add_patch(
+        axes.add_artist(
             Rectangle((0, horizon + radius * (0.8 - 0.13 * line)), 1, height, color=colours[0], zorder=3, alpha=0.9)
         )
-    axes.add_patch(Rectangle((0, 0), 1, horizon, color=colours[0], zorder=4))
+    axes.add_artist(Rectangle((0, 0), 1, horizon, color=colours[0], zorder=4))
     for step in range(1, 13):
         y = horizon * (1 - (step / 12) ** 1.8)
         axes.plot((0, 1), (y, y), color=colours[1], lw=1.5 + step * 0.35, alpha=0.85, zorder=5)
@@ -156,7 +156,7 @@ def _rings(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
         width = 0.5 * section.bars / total
         colour = colours[1 + number % 3]
         start = chance.between(0, 360)
-        axes.add_patch(
+        axes.add_artist(
             Wedge(
                 (x, y),
                 radius + width,
@@ -169,7 +169,7 @@ def _rings(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
             )
         )
         radius += width
-    axes.add_patch(Wedge((x, y), 0.03, 0, 360, color=colours[3], zorder=3))
+    axes.add_artist(Wedge((x, y), 0.03, 0, 360, color=colours[3], zorder=3))
 
 
 def _ridges(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
@@ -205,7 +205,7 @@ def _bars(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
             continue
         scale = 0.35 + 0.6 * hit.velocity
         x, y = (column + 0.5) * size + lean * (0.5 - row / 16) * 0.3, 1 - (row + 0.5) * size
-        axes.add_patch(
+        axes.add_artist(
             FancyBboxPatch(
                 (x - size * scale / 2, y - size * scale / 2),
                 size * scale,
@@ -229,10 +229,10 @@ def _discs(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
         angle = 2 * np.pi * (chord.root - score.tonic) / 12
         x = 0.5 + chance.between(0.12, 0.3) * np.sin(angle)
         y = 0.58 + chance.between(0.1, 0.26) * np.cos(angle)
-        axes.add_patch(
+        axes.add_artist(
             Circle((x, y), chance.between(0.1, 0.3), color=colours[1 + number % 3], alpha=0.5, zorder=2, lw=0)
         )
-    axes.add_patch(Circle((0.5, 0.58), 0.06, color=colours[3], alpha=0.95, zorder=3, lw=0))
+    axes.add_artist(Circle((0.5, 0.58), 0.06, color=colours[3], alpha=0.95, zorder=3, lw=0))
 
 
 def _tiles(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
@@ -254,7 +254,7 @@ def _tiles(axes: Any, colours: Colours, chance: Chance, score: Score) -> None:
                     (size * 160, colours[1]),
                     (size * 70, colours[2] if chance.happens(0.7) else colours[3]),
                 ):
-                    axes.add_patch(
+                    axes.add_artist(
                         Arc(
                             (cx, cy),
                             size,
@@ -279,7 +279,7 @@ def _title(axes: Any, colours: Colours, chance: Chance, score: Score, artist: st
 
     words = score.title.upper()
     bottom = chance.one_of((0.05, 0.08))
-    axes.add_patch(Rectangle((0, bottom), 1, 0.2, color=colours[0], alpha=0.82, zorder=20, lw=0))
+    axes.add_artist(Rectangle((0, bottom), 1, 0.2, color=colours[0], alpha=0.82, zorder=20, lw=0))
     left = chance.happens(0.5)
     place, side = (0.06, "left") if left else (0.5, "center")
     size = min(68.0, 740.0 / max(8, len(words)))

@@ -439,6 +439,8 @@ async def known(request: Connection, ports: Ports, license_id: str) -> License:
 
 def digests(ports: Ports, license_id: str, components: tuple[str, ...]) -> tuple[str, ...]:
     """What is kept of the components of a machine."""
+    if not components:
+        return ()
     return tuple(ports.vault.fingerprint_digest(license_id, place, each) for place, each in enumerate(components))
 
 

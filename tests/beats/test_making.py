@@ -59,7 +59,11 @@ def producer(client: httpx.Client, receiver: Neighbour) -> Producer:
     who = sign_in(client)
     chosen = ["beat.generated", "beat.wav_converted"]
     got(who.post("/v1/webhook-endpoints", {"url": receiver.at(PLACE), "event_types": chosen}), 201)
-    begun = got(who.post("/api/generate/beat", {"categoryName": "LoFi – Melodic/Calm", "mode": "full", "seed": 7}))
+    begun = got(
+        who.post(
+            "/api/generate/beat", {"categoryName": "LoFi – Melodic/Calm", "mode": "full", "seed": 7, "duration": 9}
+        )
+    )
     made = Producer(who, begun, begun["beat"]["id"])
 
     def heard() -> bool:
