@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install up test bench faults scale studio charts asyncapi drill tour lock readme clean
+.PHONY: help install up test laws bench faults scale studio charts asyncapi drill tour lock readme clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ up: $(STAMP) ## Run everything on this machine (ARGS="--port 9000 --data-dir DIR
 
 test: $(STAMP) ## Check format, lint, types and run the tests (ARGS="tests/infra -k name")
 	@$(BIN)/ledgerline check $(ARGS)
+
+laws: $(STAMP) ## Put the laws of events, commands and reactions to an extension, too (ARGS="-k reaction"; EXTENSION=tests.orchards)
+	@LEDGERLINE_EXTENSIONS=$(or $(EXTENSION),tests.orchards) $(BIN)/pytest -q -n0 tests/test_laws.py tests/test_reactions.py $(ARGS)
 
 bench: $(STAMP) ## Measure, side by side with the peers
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --group benchmarks

@@ -1,6 +1,7 @@
 """One stored line of every version of every event ever shipped, by which we keep our word that old events are read.
 
-`events.jsonl` only grows. After adding an event, or raising a `schema_version`, add its line with
+A context keeps its own in `tests/<context>/history.jsonl`, an extension beside its layers; `events.jsonl` has those of
+before. They only grow. After adding an event, or raising a `schema_version`, add its line with
 
     python -m tests.history
 
@@ -10,12 +11,18 @@ of its event that is missing.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec import Raw, json
 
-FILE = Path(__file__).with_name("events.jsonl")
+from domain.discovery import context_of, extensions
+from domain.kernel import Event
+
+_TESTS = Path(__file__).parents[1]
+_BEFORE = Path(__file__).with_name("events.jsonl")
 
 
 class Line(NamedTuple):
@@ -29,8 +36,26 @@ class Line(NamedTuple):
 def lines() -> list[Line]:
     """Every line that was ever written."""
     found: list[Line] = []
-    for text in FILE.read_bytes().splitlines() if FILE.exists() else []:
+    for text in (text for path in _files() for text in path.read_bytes().splitlines()):
         stored: dict[str, Any] = json.decode(text)
         raw = json.decode(text, type=dict[str, Raw])
         found.append(Line(stored["name"], stored["schema_version"], bytes(raw["facts"])))
     return found
+
+
+def file_of(kind: type[Event]) -> Path:
+    """Where the lines of an event are added: beside the tests of its context."""
+    place, _, _ = kind.__module__.partition(".domain.")
+    if place in extensions():
+        return Path(str(files(place).joinpath("history.jsonl")))
+    return _TESTS / context_of(kind.__module__) / "history.jsonl"
+
+
+def _files() -> Iterator[Path]:
+    yield _BEFORE
+    # A folder with layers of its own is an extension, whose events are there only when it is named as one.
+    yield from sorted(path for path in _TESTS.glob("*/history.jsonl") if not (path.parent / "domain").exists())
+    for name in extensions():
+        path = Path(str(files(name).joinpath("history.jsonl")))
+        if path.exists():
+            yield path

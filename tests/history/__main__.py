@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Raw, json
 
 from adapters.log import codec
-from tests.history import FILE, lines
+from tests.history import file_of, lines
 from tests.strategies import ordinary
 from tests.walking import vocabulary
 
@@ -25,12 +25,12 @@ class _Open:
 def main() -> None:
     """Write a line for each event and version that has none."""
     known = {(line.name, line.schema_version) for line in lines()}
-    with FILE.open("ab") as file:
-        for name, kind in vocabulary().items():
-            if (name, kind.schema_version) not in known:
-                facts = Raw(codec.encode(ordinary(kind), _Open()))
+    for name, kind in vocabulary().items():
+        if (name, kind.schema_version) not in known:
+            facts = Raw(codec.encode(ordinary(kind), _Open()))
+            with file_of(kind).open("ab") as file:
                 file.write(json.encode({"name": name, "schema_version": kind.schema_version, "facts": facts}) + b"\n")
-                print(name, kind.schema_version)
+            print(name, kind.schema_version)
 
 
 if __name__ == "__main__":
