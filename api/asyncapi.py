@@ -66,7 +66,7 @@ async def get_event_schema(
 @get("/docs/events", include_in_schema=False)
 async def get_events_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """The published events as a page that needs nothing from elsewhere."""
-    answer = read(request, _page(ports.service.url, ports.subscribers.nats_public_url), "text/html; charset=utf-8")
+    answer = read(request, _page(ports.service.url, ports.subscribers.nats_public_url), "text/html")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 
@@ -74,7 +74,7 @@ async def get_events_page(request: Request[Any, Any, Any], ports: NamedDependenc
 @get("/docs/webhooks", include_in_schema=False)
 async def get_webhooks_page(request: Request[Any, Any, Any], ports: NamedDependency[Ports]) -> Response[bytes]:
     """What is posted to endpoints, as a page that needs nothing from elsewhere."""
-    answer = read(request, _webhooks_page(ports.service.url), "text/html; charset=utf-8")
+    answer = read(request, _webhooks_page(ports.service.url), "text/html")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 

@@ -53,19 +53,19 @@ async def get_openapi_of_surface(request: Request[Any, Any, Any], name: FromPath
 @get("/llms.txt", include_in_schema=False)
 async def get_llms_text(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Where what is, for whoever reads with a language model."""
-    return read(request, _for_models(request.app), "text/markdown; charset=utf-8")
+    return read(request, _for_models(request.app), "text/markdown")
 
 
 @get("/docs/api.md", include_in_schema=False)
 async def get_api_markdown(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as Markdown."""
-    return read(request, _markdown(request.app), "text/markdown; charset=utf-8")
+    return read(request, _markdown(request.app), "text/markdown")
 
 
 @get("/docs", include_in_schema=False)
 async def get_docs(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The contract as a page that needs nothing from elsewhere."""
-    answer = read(request, _page(request.app), "text/html; charset=utf-8")
+    answer = read(request, _page(request.app), "text/html")
     answer.headers["Content-Security-Policy"] = POLICY
     return answer
 

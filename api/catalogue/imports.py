@@ -344,7 +344,7 @@ async def list_import_rows(
     await ports.views.get(import_documents, import_id, asker.workspace_id)
     header, rows = await ports.books.odd_rows(asker.workspace_id, import_id, [kind], after=after, limit=limit)
     if format == "csv":
-        return Response(_csv(header, rows).encode(), media_type="text/csv; charset=utf-8")
+        return Response(_csv(header, rows).encode(), media_type="text/csv")
     shown = [ImportedRow(row.line, row.kind, row.reason, _named(header, row.cells)) for row in rows]
     return Answer(ImportedRows(shown, rows[-1].line if len(rows) >= limit else None))
 

@@ -55,6 +55,13 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_its_own_script_only(page
     assert re.findall(r'(?:src|href)="(?!#|/)[^"]*"', page.text) == []
 
 
+@pytest.mark.parametrize("path", ["/docs", "/docs/api.md", "/docs/events", "/docs/webhooks", "/llms.txt"])
+def test_a_text_names_its_charset_once(client: httpx.Client, path: str) -> None:
+    answer = client.get(path)
+    kind = "text/markdown" if path.endswith((".md", ".txt")) else "text/html"
+    assert (answer.status_code, answer.headers["content-type"]) == (200, f"{kind}; charset=utf-8")
+
+
 def test_the_operations_of_a_contract_stand_together(contract: Contract, page: httpx.Response) -> None:
     places = [
         (operation["tags"][0], page.text.index(f'id="{operation["operationId"]}"'))
