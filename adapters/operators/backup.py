@@ -43,11 +43,13 @@ from adapters.storage.blobs import Blobs, NoSuchObject
 from domain.kernel import Value
 
 FORMAT = "ledgerline.backup.v1"
-#: Rows and events that are folded again, belong to this run of the servers, or are kept in another file.
+#: Rows and events that are folded again, added up again by the database as other rows come back, belong to this run of
+#: the servers, or are kept in another file.
 LEFT_OUT: frozenset[str] = frozenset(
     {
         TABLE, "log_seals", "documents", "tallies", "checkpoints", "parked", "rate_windows", "roles", "migrations",
         "data_keys", "wrapping_keys", "secret_canary", "operator_credentials", "published_streams",
+        "catalogue_day_plays", "catalogue_month_plays",
     }
 )  # fmt: skip
 #: The sequence of positions is set by the log itself.

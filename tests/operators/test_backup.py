@@ -120,6 +120,10 @@ def _fill(url: str) -> None:
         )
         connection.execute("INSERT INTO catalogue_workspaces (workspace_id) VALUES ('w1'), ('w2')")
         connection.execute(
+            "INSERT INTO catalogue_plays (recording, day, workspace, spotify, apple, import) "
+            "VALUES (1, '2026-01-01', 1, 100, NULL, 1), (1, '2026-01-02', 1, 10, 1, 1)"
+        )
+        connection.execute(
             "INSERT INTO build_jobs (build_id, platform, project_id, workspace_id, formats, state) "
             "VALUES ('b', 'linux', 'p', 'w', '{vst3}', 'over')"
         )
@@ -172,6 +176,19 @@ def test_everything_comes_back_from_a_backup_and_what_was_added_to_it(place: Pla
     assert empty.ask(f"{newest} RETURNING notification_id > {found.sealed_until}") == [(True,)]
     assert empty.ask("INSERT INTO catalogue_workspaces (workspace_id) VALUES ('w3') RETURNING number") == [(3,)]
     assert empty.ask("SELECT nextval('browser_profile_ids')") == [(1002,)]
+
+
+@pytest.mark.parametrize("left_out", [True, False], ids=["left out", "in the backup of an earlier version"])
+def test_sums_come_back_once(place: Place, empty: Place, monkeypatch: pytest.MonkeyPatch, left_out: bool) -> None:
+    """The database adds them up as what they are sums of comes back."""
+    names = ["catalogue_day_plays", "catalogue_month_plays"]
+    with monkeypatch.context() as earlier:
+        if not left_out:
+            earlier.setattr(backup, "LEFT_OUT", backup.LEFT_OUT - set(names))
+        place.run("backup")
+    empty.run("restore")
+    for sums in (f"SELECT * FROM {name} ORDER BY 1, 2, 3" for name in names):
+        assert empty.ask(sums) == place.ask(sums) != []
 
 
 def test_keys_come_back_as_they_were_and_forgotten_ones_do_not(place: Place, empty: Place) -> None:
