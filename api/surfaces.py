@@ -247,7 +247,8 @@ def surface_at(path: str) -> Surface:
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(f"{prefix.rstrip('/')}/")
+    # Of what is no path (`*`, a host, nothing yet) the surface at the root says what is wrong.
+    return prefix in {"/", path} or path.startswith(f"{prefix}/")
 
 
 def surface_of(scope: Any) -> Surface:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from adapters.operators.metrics import METHODS, REQUESTS
 from api.auth import ASKING
+from api.surfaces import surface_of
 from commands.settings import Service
 from domain.tracing import TRACE, span, traceparent
 from infra.serving.connections import Wording, plainly, request_id
@@ -124,7 +125,9 @@ def _said(headers: Any) -> tuple[bytes | None, bytes | None, bytes | None]:
 def _told(scope: Any, method: str, status: int, size: int, took: float, known_id: str) -> None:
     """Count an answer, and write a line of it."""
     handler = scope.get("route_handler")
-    REQUESTS.answered(handler.opt["surface"].title if handler is not None else "none", method, status, took)
+    # The framework answers OPTIONS by handlers of its own, which say nothing of a surface.
+    title = surface_of(scope).title if handler is not None else "none"
+    REQUESTS.answered(title, method, status, took)
     # Probes come every few seconds for ever, and say nothing while all is well.
     if status >= 400 or scope["path"] not in PROBES:
         asker = ASKING.get(None)

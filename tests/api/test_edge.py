@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import httpx
@@ -115,6 +116,32 @@ def test_each_request_is_one_line_in_the_log_without_what_was_asked(stack: Stack
     assert line["milliseconds"] > 0
     assert not {"hidden-value", "no-such-thing", somebody.token} & set(json.dumps(line).replace('"', " ").split())
     assert "hidden-value" not in json.dumps(line)
+
+
+def test_a_question_for_methods_is_a_line_in_the_log_too(stack: Stack, client: httpx.Client) -> None:
+    answer = client.options("/v1/usage", headers={"X-Request-ID": "methods-in-log"})
+    assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (204, {"GET", "OPTIONS"})
+    (line,) = eventually(lambda: lines(stack, "methods-in-log"))
+    assert (line["method"], line["status"]) == ("OPTIONS", 204)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ("FOO /v1/usage HTTP/1.1", 400),
+        ("hello", 400),
+        ("GET usage HTTP/1.1", 400),
+        ("CONNECT example.com:80 HTTP/1.1", 400),
+        ("OPTIONS * HTTP/1.1", 404),
+    ],
+)
+def test_what_asks_for_no_path_is_answered(client: httpx.Client, asked: str, status: int) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=30) as connection:
+        connection.sendall(f"{asked}\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        told = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = told.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), told
+    assert json.loads(body)["detail"]
 
 
 def test_a_probe_is_no_line_in_the_log_while_all_is_well(stack: Stack, client: httpx.Client) -> None:
