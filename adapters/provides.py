@@ -26,11 +26,11 @@ def provides(function: F) -> F:
 
 def keys(annotation: Any) -> list[type]:
     """The types by which a part can be asked for: its own, and the ports that it says it implements."""
-    own = part_of(annotation)
+    own = kind_of(annotation)
     return [own, *(base for base in own.__mro__[1:] if getattr(base, "_is_protocol", False) and base is not Protocol)]
 
 
-def part_of(annotation: Any) -> type:
+def kind_of(annotation: Any) -> type:
     """The type in an annotation that may also allow None, without the types of what it holds."""
     inner = [each for each in get_args(annotation) if each is not type(None)]
     if type(None) in get_args(annotation) and len(inner) == 1:

@@ -44,7 +44,7 @@ def whole(text: str) -> int | None:
 _RANGE = re.compile(r"bytes=(?=.*[0-9])([0-9]{0,18})-([0-9]{0,18})")
 
 
-def part_of(size: int, asked: str) -> tuple[int, int] | None:
+def range_of(size: int, asked: str) -> tuple[int, int] | None:
     """The first byte of what a header `Range` asks for and how many there are, none or fewer where nothing of that is
     there; None where it asks for no part, or for several, and is to have the whole.
     """

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar, get_type_hints
 
-from adapters.provides import PROVIDERS, keys, part_of
+from adapters.provides import PROVIDERS, keys, kind_of
 from domain import discovery
 from domain.sections import Section, Sections
 from infra.settings import Settings
@@ -37,7 +37,7 @@ class Container:
 
     async def get(self, kind: type[T]) -> T:
         """The part of a type. Raises NothingProvides."""
-        made: T = await self._get(part_of(kind), ())
+        made: T = await self._get(kind_of(kind), ())
         return made
 
     async def _get(self, kind: type, needed_by: tuple[type, ...]) -> Any:
@@ -83,7 +83,7 @@ def _is_closable(made: Any) -> bool:
 def _needs(make: Callable[..., Any]) -> dict[str, type]:
     """The types of what a provider or a dataclass is made from."""
     hints = get_type_hints(make)
-    return {name: part_of(hints[name]) for name in inspect.signature(make).parameters}
+    return {name: kind_of(hints[name]) for name in inspect.signature(make).parameters}
 
 
 def load_everything() -> None:

@@ -22,8 +22,8 @@ from adapters.postgres.retrying import Pool
 from adapters.published import Envelopes
 from adapters.stream.bus import POSITION, Bus, decode_wire, from_wire
 from adapters.stream.relay import is_limited
-from adapters.subscribing.places import Places
 from adapters.subscribing.publishing import published_events, wishes
+from adapters.subscribing.readers import Readers
 from domain.kernel import Value
 
 FETCHED_TOGETHER = 500
@@ -71,7 +71,7 @@ async def check_stream(log: EventLog, bus: Bus, *, progress: Progress = nobody) 
 
 
 async def check_published(
-    log: EventLog, bus: Bus, pool: Pool, envelopes: Envelopes, places: Places, *, progress: Progress = nobody
+    log: EventLog, bus: Bus, pool: Pool, envelopes: Envelopes, readers: Readers, *, progress: Progress = nobody
 ) -> Streamed:
     """Compare the stream of published events with what is published of the log, and its consumers with those that
     there are to be. Where nobody reads there, nothing has to be there."""
@@ -96,7 +96,7 @@ async def check_published(
 
     found = await _check(log, bus, _Held("published", carried.stream, expected, read, _tells_the_same), progress)
     deadline = asyncio.get_running_loop().time() + CARRIED_SECONDS_MAX
-    while missing := consumer_ids - await places.ready(consumer_ids):
+    while missing := consumer_ids - await readers.ready(consumer_ids):
         if found.findings or asyncio.get_running_loop().time() > deadline:
             break
         await asyncio.sleep(LOOK_SECONDS)

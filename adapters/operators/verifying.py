@@ -21,7 +21,7 @@ from adapters.postgres.settings import Postgres
 from adapters.published import Envelopes
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
-from adapters.subscribing.places import Places
+from adapters.subscribing.readers import Readers
 from domain.kernel import Value
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ async def verify(
                     await here.get(Bus),
                     await here.get(Pool),
                     await here.get(Envelopes),
-                    await here.get(Places),
+                    await here.get(Readers),
                     progress=progress,
                 )
         numbers: dict[str, Any] = to_builtins(found)

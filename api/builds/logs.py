@@ -17,7 +17,7 @@ from msgspec import json
 from api.auth import Asker, still
 from api.builds.builds import READ
 from api.builds.ports import Ports
-from api.kernel import part_of, whole
+from api.kernel import range_of, whole
 from commands.builds.ports import Chunk
 from domain.builds.builds import Build, builds
 from domain.kernel import NotFound, Refusal
@@ -66,7 +66,7 @@ async def get_build_log(
         return Stream(events, media_type="text/event-stream", headers=headers)
     size = await _size(ports, build_id, chosen)
     headers = {"X-Log-Size": str(size), "Cache-Control": "no-store", "Accept-Ranges": "bytes"}
-    part = part_of(size, request.headers.get("range", ""))
+    part = range_of(size, request.headers.get("range", ""))
     if part is None:
         return Stream(_text(ports, build_id, chosen, offset), media_type="text/plain", headers=headers)
     first, length = part

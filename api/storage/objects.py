@@ -16,7 +16,7 @@ from adapters.storage.uploads import NotAsAnnounced
 from api.analyses.analyses_v2 import UploadIsTooLarge
 from api.answers import is_known
 from api.auth import Asker, needs
-from api.kernel import part_of
+from api.kernel import range_of
 from api.links import PATH, Link, LinkIsVoid, shown_as
 from api.problems import refuse
 from api.storage.ports import Ports
@@ -138,7 +138,7 @@ async def get_object(
     if is_known(request, etag):
         return Response(b"", status_code=304, headers=headers)
     first, size, status = 0, found.size, 200
-    asked = part_of(found.size, request.headers.get("range", ""))
+    asked = range_of(found.size, request.headers.get("range", ""))
     if asked is not None and request.headers.get("if-range", etag) == etag:
         first, size = asked
         if size <= 0:

@@ -108,7 +108,7 @@ async def create_nats_consumer(
         ),
         asker.context,
     )
-    await ports.places.made(consumer_id)
+    await ports.readers.made(consumer_id)
     return await _one(consumer_id, ports, asker)
 
 
@@ -154,7 +154,7 @@ async def _one(consumer_id: str, ports: Ports, asker: Asker) -> NatsConsumer:
 
 async def _shown(views: Sequence[ConsumerView], ports: Ports) -> list[NatsConsumer]:
     names = [each.id for each in views]
-    positions, ready = await asyncio.gather(ports.places.of(names), ports.places.ready(names))
+    positions, ready = await asyncio.gather(ports.readers.of(names), ports.readers.ready(names))
     return [
         NatsConsumer(
             id=view.id,
@@ -166,7 +166,7 @@ async def _shown(views: Sequence[ConsumerView], ports: Ports) -> list[NatsConsum
             created_at=view.created_at,
             server=str(ports.settings.nats_public_url),
             domain=DOMAIN,
-            stream=ports.places.stream,
+            stream=ports.readers.stream,
             consumer=view.id,
             inbox_prefix=inbox_prefix(view.workspace_id),
         )

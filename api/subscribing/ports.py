@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adapters.log.eventlog import EventLog
 from adapters.readmodels.subscriptions import Subscriptions
 from adapters.readmodels.views import Views
-from adapters.subscribing.places import Places
+from adapters.subscribing.readers import Readers
 from adapters.subscribing.settings import NatsSubscribers
 from adapters.vault import Vault
 from api.kernel import Execute
@@ -22,5 +22,5 @@ class Ports:
     views: Views
     vault: Vault
     subscriptions: Subscriptions
-    places: Places
+    readers: Readers
     settings: NatsSubscribers

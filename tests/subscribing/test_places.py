@@ -21,8 +21,8 @@ from adapters.published import Envelopes
 from adapters.storage.blobs import Blobs
 from adapters.stream import relay as relay_module
 from adapters.subscribing import publishing as publishing_module
-from adapters.subscribing.places import Places
 from adapters.subscribing.publishing import Publisher
+from adapters.subscribing.readers import Readers
 from commands.subscribing.consumers import MakeConsumer, RemoveConsumer
 from domain.webhooks.endpoints import EndpointRegistered, EndpointRemoved
 from infra.embedded.nats import EmbeddedNats
@@ -237,7 +237,7 @@ async def test_a_consumer_that_is_removed_is_gone_from_nats(house: House) -> Non
 
 async def _said(house: House) -> list[tuple[str, Any]]:
     found = await check_published(
-        house.ledger, house.bus, house.pool, Envelopes("https://elsewhere.example"), Places(house.pool, house.bus)
+        house.ledger, house.bus, house.pool, Envelopes("https://elsewhere.example"), Readers(house.pool, house.bus)
     )
     return [(each.kind, each.subject or each.position) for each in found.findings]
 

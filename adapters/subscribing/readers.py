@@ -22,7 +22,7 @@ MAKING_SECONDS_MAX = 5.0
 LOOK_SECONDS = 0.1
 
 
-class Places:
+class Readers:
     """The positions of readers, and the stream that they are places in."""
 
     def __init__(self, pool: Pool, bus: Bus) -> None:
@@ -65,6 +65,6 @@ class Places:
 
 
 @provides
-def places(pool: Pool, bus: Bus) -> Places:
+def readers(pool: Pool, bus: Bus) -> Readers:
     """How far readers are."""
-    return Places(pool, bus)
+    return Readers(pool, bus)
