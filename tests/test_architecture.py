@@ -264,3 +264,16 @@ def test_nothing_waits_in_a_way_that_may_lose_a_cancellation() -> None:
         if "asyncio.wait_for(" in line
     ]
     assert not wrong
+
+
+def test_no_two_who_take_turns_by_a_lock_of_the_database_share_one() -> None:
+    """Whoever came first would keep the other from its work for as long as it lives, and nothing would say so."""
+    lock = re.compile(r"^(_?[A-Z]+) = (0x1ED6[0-9A-F]{2})$", re.MULTILINE)
+    found = [
+        (number, path.name, name)
+        for room in ("adapters", "infra")
+        for path in sorted((ROOT / room).rglob("*.py"))
+        for name, number in lock.findall(path.read_text())
+    ]
+    assert len(found) >= 6
+    assert len({number for number, *_ in found}) == len(found), sorted(found)

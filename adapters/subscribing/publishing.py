@@ -44,7 +44,7 @@ ACK_SECONDS = 30.0
 #: So many events a reader has in hand without having acknowledged them, and so many requests may wait.
 ACK_PENDING_MAX = 1_000
 WAITING_MAX = 64
-_PUBLISHING = 0x1ED6E4
+_PUBLISHING = 0x1ED6E6
 
 #: What may stand in a subject as it is; the rest has no readers.
 _WORKSPACE = re.compile(r"[A-Za-z0-9_-]{1,64}")
