@@ -29,10 +29,10 @@ class UnknownDocument(NotFound):
 
 
 @get("/", include_in_schema=False)
-async def get_root() -> Response[None]:
+async def get_root() -> Response[bytes]:
     """Whoever types the address of the service wants to read about it."""
     # A 307 is not remembered, so that another page may stand here one day.
-    return Response(None, status_code=307, headers={"Location": "/docs"})
+    return Response(b"", status_code=307, headers={"Location": "/docs"}, media_type="text/plain")
 
 
 @get("/openapi.json", include_in_schema=False)

@@ -278,8 +278,17 @@ def tame_libraries() -> None:
     # Each says at info what our own lines say better, or nothing an operator needs.
     for name in ("psycopg.pool", "uvicorn.error", "uvicorn.access", "asyncio", "matplotlib", "PIL", "minio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_said_better)
     # And this one warns of each call that it tries again, of whose end we tell.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+#: What is warned of for each request that anybody sends; `connections.refused` counts them, and the rest is answered.
+_SAID_BETTER = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket library")
+
+
+def _is_not_said_better(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_SAID_BETTER)
 
 
 def _named_after_its_logger(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -368,7 +368,8 @@ def _of_follower(follower: Follower) -> str | None:
     if follower.kind == "rebuild" or not follower.behind_events or follower.behind_seconds <= most:
         return None
     behind = f"{follower.behind_events} positions and {follower.behind_seconds:.0f} s"
-    return f"The {follower.kind} {follower.name} is {behind} behind."
+    called = follower.kind if follower.kind == follower.name else f"{follower.kind} {follower.name}"
+    return f"The {called} is {behind} behind."
 
 
 encode_status = json.Encoder().encode

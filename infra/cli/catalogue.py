@@ -108,7 +108,9 @@ def use_profile(profile: int, workspace: str, purpose: str, out: Path | None, da
         async with container(settings) as here:
             jar = await here.get(SealedCookies)
             if not jar.is_configured:
-                raise EncryptionNotConfigured(retry_after_seconds=0)
+                raise click.ClickException(
+                    f"{variable('browser_profile_keys')} lists no key. Set it as the service has it."
+                )
             await (await here.get(Execute))(wish, context)
             return await jar.open(workspace, profile)
 

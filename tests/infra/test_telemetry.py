@@ -59,6 +59,14 @@ def test_libraries_log_through_the_same_steps(lines: Lines, library: str) -> Non
     assert (line["role"], line["level"]) == ("test", "warning")
 
 
+@pytest.mark.parametrize("said", ["Invalid HTTP request received.", "Unsupported upgrade request."])
+def test_what_anybody_can_send_is_no_warning_each_time(lines: Lines, said: str) -> None:
+    logging.getLogger("uvicorn.error").warning(said)
+    logging.getLogger("uvicorn.error").warning("something else")
+    (line,) = lines()
+    assert line["message"] == "something else"
+
+
 def test_importing_the_event_library_silences_nobody() -> None:
     program = (
         "import logging, infra.telemetry as t\n"
