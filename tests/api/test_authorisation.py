@@ -7,7 +7,7 @@ here, and whoever adds one with a new kind of thing in its path is asked to say 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -18,10 +18,9 @@ from api.app import routes
 from api.auth import ANY, Needs
 from domain.identity.workspaces import ROLES
 from domain.scopes import scopes
-from tests.catalogue.test_releases import ISRC
-from tests.catalogue.test_uploads import ready_release
-from tests.identity.crowd import Json, Visitor, join, new_email, sign_in
-from tests.journeys.kit import Neighbour, eventually
+from tests.identity.crowd import Visitor, join, sign_in
+from tests.journeys.kit import Neighbour
+from tests.victims import Make, mapping_of, set_of
 
 #: What anybody may ask, without saying who they are.
 PUBLIC = {
@@ -42,52 +41,8 @@ PUBLIC = {
     # what a signed link opens
     "GET /objects/{key}",
     "PUT /objects/{key}",
-    # becoming known, and proving it
-    "POST /v1/auth/register",
-    "POST /v1/auth/verify-email",
-    "POST /v1/auth/email/start",
-    "POST /v1/auth/email/verify",
-    # the letter's token is the proof
-    "POST /v1/account/team/invitations/{invitation_id}/decline",
-    # a taste, with a token for what comes of it
-    "POST /v1/demo/analyze/url",
-    "GET /v1/demo/analysis/{job_id}",
-    # whoever has a code may use it
-    "POST /functions/v1/plugin-activation/activate",
-    "POST /functions/v1/plugin-activation/deactivate",
-    "POST /functions/v1/plugin-activation/validate",
-    "POST /functions/v1/plugin-activation/heartbeat",
-    "GET /functions/v1/plugin-activation/status/{code}",
-    "POST /functions/v1/plugin-activation/offline",
-    "GET /functions/v1/plugin-activation/public-key",
-    "POST /functions/v1/plugin-activation/machines",
-    "POST /functions/v1/plugin-activation/machines/release",
-    # a table elsewhere, with the secret that was shown when it was connected; it is looked up before it is believed
-    "POST /api/v1/workspace-tables/{workspace_id}/webhook",
-    # a provider of music, which nothing is believed
-    "POST /api/callbacks/suno",
-    "POST /api/callbacks/suno/wav",
-    # a project's webhook secret is the proof
-    "POST /functions/v1/external-builds/{project_id}/trigger",
-    "POST /functions/v1/github-app-callback/webhook",
-    "GET /functions/v1/external-builds/{build_id}/status",
-    # GitHub leads people here, with a state of ours and a code of theirs
-    "GET /functions/v1/github-app-callback",
-    # a runner has a token of its own, which every handler asks for
-    "POST /functions/v1/runner/register",
-    "POST /functions/v1/runner/claim",
-    "POST /functions/v1/runner/jobs/{job_id}/heartbeat",
-    "POST /functions/v1/runner/jobs/{job_id}/steps",
-    "POST /functions/v1/runner/jobs/{job_id}/source",
-    "POST /functions/v1/runner/jobs/{job_id}/submodule-token",
-    "POST /functions/v1/runner/jobs/{job_id}/logs",
-    "POST /functions/v1/runner/jobs/{job_id}/artifacts",
-    "PUT /functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}",
-    "POST /functions/v1/runner/jobs/{job_id}/artifacts/{artifact_id}/complete",
-    "POST /functions/v1/runner/jobs/{job_id}/finish",
-    # signed by the payment provider
-    "POST /v1/billing/stripe/webhook",
-    "POST /webhooks/stripe",
+    # what contexts say of their own
+    *set_of("PUBLIC"),
 }
 
 
@@ -242,140 +197,8 @@ def test_each_role_may_do_what_it_may_and_no_more(route: Route, cast: Cast) -> N
 # --- somebody else's things -------------------------------------------------------------------------------------------
 
 
-def _made(them: Visitor, path: str, body: Json) -> str:
-    answer = them.post(path, body)
-    assert answer.status_code in (201, 202), answer.text
-    return str(answer.json()["id"])
-
-
-def _track(them: Visitor) -> str:
-    isrc = "ZZZZZ0000001"
-    answer = them.post("/api/v1/tracks", {"isrc": isrc, "title": "Theirs", "artist": "They"})
-    assert answer.status_code == 201, answer.text
-    return isrc
-
-
-def _title(them: Visitor) -> str:
-    songs = b"song,listeners,streams,saves,release_date\nUnheard,1,2,3,2024-01-01\n"
-    answer = them.post("/api/v1/imports?period_end=2024-02-01", content=songs, headers={"Content-Type": "text/csv"})
-    assert answer.status_code == 202, answer.text
-    return eventually(lambda: str(them.get("/api/v1/unresolved").json()["data"][0]["id"]))
-
-
-def _mapping(them: Visitor) -> str:
-    body = {"kind": "plays", "columns": {"date": ["Day"], "spotify": ["Plays"]}}
-    answer = them.http.put("/api/v1/import-mappings/theirs", json=body, headers=them.headers)
-    assert answer.status_code == 200, answer.text
-    return "theirs"
-
-
-def _release(them: Visitor) -> str:
-    answer = them.post("/api/v1/releases", {"title": "Theirs", "artist": "They"})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["data"]["release_id"])
-
-
-def _upload_session(them: Visitor) -> str:
-    track = {"isrc": ISRC, "title": "Song Name", "artist": "Artist Name", "duration_ms": 187_000}
-    assert them.post("/api/v1/tracks", track).status_code == 201
-    answer = them.post("/api/v1/upload-sessions", {"release_id": ready_release(them), "account_id": _account(them)})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["data"]["session_id"])
-
-
-def _account(them: Visitor) -> str:
-    answer = them.post("/api/v1/distribution-accounts", {"service": "distrokid", "name": "Theirs"})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["data"]["account_id"])
-
-
-def _import(them: Visitor) -> str:
-    answer = them.post("/api/v1/imports", content=b"nothing that is known", headers={"Content-Type": "text/csv"})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["data"]["id"])
-
-
-def _endpoint(them: Visitor, neighbour: Neighbour) -> str:
-    return _made(them, "/v1/webhook-endpoints", {"url": neighbour.at("somebody-else")})
-
-
-def _delivery(them: Visitor, neighbour: Neighbour) -> str:
-    tried = them.post(f"/v1/webhook-endpoints/{_endpoint(them, neighbour)}/test")
-    assert tried.status_code < 300, tried.text
-    return eventually(lambda: str(them.get("/v1/webhook-deliveries").json()[0]["id"]))
-
-
-def _beat(them: Visitor, _: Neighbour) -> str:
-    answer = them.post("/api/generate/beat", {"categoryName": "Trap - Dark/Aggressive", "mode": "metadata_only"})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["beat"]["id"])
-
-
-#: The project of each workspace, to which its codes belong.
-PROJECTS: dict[str, str] = {}
-
-
-def _project(them: Visitor, _: Neighbour | None = None) -> str:
-    if them.workspace_id not in PROJECTS:
-        PROJECTS[them.workspace_id] = _made(them, "/functions/v1/projects", {"name": "Theirs"})
-    return PROJECTS[them.workspace_id]
-
-
-def _code(them: Visitor, _: Neighbour | None = None) -> str:
-    made = them.post("/functions/v1/plugin-activation/generate", {"project_id": _project(them)})
-    assert made.status_code == 201, made.text
-    return str(made.json()["code"])
-
-
-def _activation(them: Visitor, code: str) -> str:
-    body = {"code": code, "machine_id": "theirs"}
-    assert them.post("/functions/v1/plugin-activation/activate", body).status_code == 200
-    listed = them.post("/functions/v1/plugin-activation/machines", body).json()
-    return str(listed["machines"][0]["id"])
-
-
-def _runner(them: Visitor) -> str:
-    token = them.post("/functions/v1/runners/registration-token").json()["token"]
-    about = {"token": token, "name": "theirs", "platforms": ["linux"], "formats": ["clap"]}
-    return str(them.http.post("/functions/v1/runner/register", json=about).json()["runner_id"])
-
-
 #: How to make somebody else's thing, for each name in a path.
-THEIRS: dict[str, Callable[[Visitor, Neighbour], str]] = {
-    "beat_id": _beat,
-    "version_number": lambda *_: "1",
-    "file": lambda them, near: f"beats/2026-01/01/{_beat(them, near)}.mp3",
-    "api_key_id": lambda them, _: str(them.key()["id"]),
-    "invitation_id": lambda them, _: _made(them, "/v1/account/team/invitations", {"email": new_email()}),
-    "project_id": _project,
-    "code": _code,
-    "activation_id": lambda them, _: _activation(them, _code(them)),
-    "isrc": lambda them, _: _track(them),
-    # Without a configured key nobody has one; tests of browser profiles have.
-    "profile_id": lambda *_: "1001",
-    "title_id": lambda them, _: _title(them),
-    "name": lambda them, _: _mapping(them),
-    "release_id": lambda them, _: _release(them),
-    "account_id": lambda them, _: _account(them),
-    "step": lambda *_: "sign_in",
-    "import_id": lambda them, _: _import(them),
-    "job_id": lambda them, near: _made(them, "/v1/analyses", {"source_url": near.at("recording.wav")}),
-    "session_id": lambda them, _: str(them.get("/v1/auth/sessions").json()[0]["id"]),
-    "/api/v1/upload-sessions/{session_id}": lambda them, _: _upload_session(them),
-    "user_id": lambda them, _: them.user_id,
-    "workspace_id": lambda them, _: them.workspace_id,
-    "build_id": lambda them, _: _made(
-        them, "/functions/v1/builds", {"project_id": _made(them, "/functions/v1/projects", {"name": "Theirs"})}
-    ),
-    "artifact_id": lambda *_: str(uuid4()),
-    "runner_id": lambda them, _: _runner(them),
-    "endpoint_id": _endpoint,
-    "delivery_id": _delivery,
-    "replay_id": lambda them, near: _made(
-        them, f"/v1/webhook-endpoints/{_endpoint(them, near)}/replay", {"after": 0, "event_types": ["webhooks.*"]}
-    ),
-    "consumer_id": lambda them, _: _made(them, "/v1/nats-consumers", {"name": "Theirs"}),
-}
+THEIRS: dict[str, Make] = mapping_of("THEIRS")
 
 
 def named_by(route: Route, things: dict[str, str]) -> dict[str, str]:
@@ -390,7 +213,7 @@ def named_by(route: Route, things: dict[str, str]) -> dict[str, str]:
 
 def test_for_everything_in_a_path_somebody_else_has_one() -> None:
     named = {name for route in PROTECTED for name in route.parameters}
-    assert named <= THEIRS.keys(), "say in THEIRS how somebody else comes by one of these"
+    assert named <= THEIRS.keys(), "say in the `victims.py` of its context how somebody else comes by one of these"
 
 
 @pytest.fixture(scope="module")
@@ -412,30 +235,12 @@ def theirs(client: httpx.Client, receiver: Neighbour) -> Iterator[dict[str, str]
     assert stranger.get("/v1/account/team").json()["invitations"][0]["status"] == "pending"
 
 
-#: Bodies that are good enough to get as far as looking for the thing.
-BODIES: dict[str, Any] = {
-    "PATCH /v1/account/team/members/{user_id}": {"role": "viewer"},
-    "PATCH /v1/account/workspaces/{workspace_id}": {"workspace_name": "Theirs"},
-    "POST /v1/account/team/invitations/{invitation_id}/accept": {"token": "bzi_x"},
-    "POST /v1/api-keys/{api_key_id}/rotate": {},
-    "POST /v1/webhook-endpoints/{endpoint_id}/replay": {"after": 0},
-    "POST /api/v1/unresolved/{title_id}/resolve": {"isrc": "ZZZZZ0000001"},
-    "PUT /functions/v1/projects/{project_id}/secrets/{name}": {"value": "correct horse"},
-    "PUT /api/v1/tracks/{isrc}/analysis": {"analysis_id": None},
-    "PATCH /api/v1/distribution-accounts/{account_id}": {"name": "Mine"},
-    "PUT /api/v1/distribution-accounts/{account_id}/profile": {"profile_id": None},
-    "PUT /api/v1/releases/{release_id}/account": {"account_id": None},
-    "PUT /api/v1/upload-sessions/{session_id}/steps/{step}": {"status": "done"},
-}
-_PARTIES = {
-    "sender_id": "PADPIDA2007061301U", "sender_name": "S", "recipient_id": "PADPIDA2007061301U", "recipient_name": "R",
-}  # fmt: skip
-#: Parameters without which nobody looks for the thing.
-QUERIES = {f"GET /api/v1/releases/{{release_id}}/{what}": _PARTIES for what in ("ern", "package")}
+#: Bodies that are good enough to get as far as looking for the thing, and parameters without which nobody looks.
+BODIES, QUERIES = mapping_of("BODIES"), mapping_of("QUERIES")
 #: What nobody has in these tests: it is there when a build has run, or music was made, and their own tests look at it.
-ABSENT = {"GET /functions/v1/builds/{build_id}/download/{artifact_id}", "GET /output/{file}"}
+ABSENT = set_of("ABSENT")
 #: What is named here is one's own by that, whoever else has one of that name.
-MAKES_ONES_OWN = {"PUT /api/v1/import-mappings/{name}"}
+MAKES_ONES_OWN = set_of("MAKES_ONES_OWN")
 
 
 def _without_ids(answer: httpx.Response) -> str:
