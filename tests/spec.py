@@ -1,4 +1,4 @@
-"""Rules as sentences: given what has happened, when somebody asks, then this follows (or it is refused)."""
+"""Rules as sentences on a scene: given what has happened, when somebody asks, then this follows (or it is refused)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from adapters.log.memory import MemoryLedger
-from commands.kernel import Command, execute
+from commands.kernel import Command
 from domain.kernel import Event, Refusal
-from domain.ledger import Change, Context
+from domain.ledger import Context
 from domain.vocabulary import categories
+from tests.scene import Scene
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CONTEXT = Context(correlation_id=UUID(int=1), workspace_id="w1", actor="tester")
@@ -67,15 +68,12 @@ def _stream_of(event: Event) -> str:
 async def _ask(
     past: Sequence[tuple[str, Event]], wishes: Sequence[Command], now: datetime
 ) -> tuple[list[Event], Refusal | None]:
-    ledger = MemoryLedger(lambda: now)
+    scene = Scene(MemoryLedger(lambda: now), now=now, context=CONTEXT)
     for stream, event in past:
-        version = (await ledger.read(stream)).version
-        await ledger.append([Change(stream=stream, after=version, events=[event])], CONTEXT)
-    before, refusal = await ledger.head(), None
+        scene.log.keep(stream, event, CONTEXT)
     try:
         for wish in wishes:
-            before = await ledger.head()
-            await execute(wish, ledger, now, CONTEXT)
-    except Refusal as no:
-        refusal = no
-    return [each.event for each in ledger.all[before:]], refusal
+            await scene.when(wish)
+    except Refusal as refusal:
+        return scene.news, refusal
+    return scene.news, None
