@@ -13,7 +13,7 @@ import nats
 from msgspec import DecodeError, json
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
-from nats.js.errors import NotFoundError, ServiceUnavailableError
+from nats.js.errors import NotFoundError
 
 from adapters.log.eventlog import EventLog
 from adapters.log.recorder import StoredRow
@@ -256,19 +256,12 @@ async def _messages(bus: Bus, stream: str, count: int) -> AsyncIterator[Msg]:
         ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, inactive_threshold=60.0, mem_storage=True
     )
     subscription = await bus.client.jetstream().pull_subscribe(_ALL, stream=stream, config=config)
-    deadline = asyncio.get_running_loop().time() + CARRIED_SECONDS_MAX
     try:
         while count > 0:
             try:
                 batch = await subscription.fetch(min(count, FETCHED_TOGETHER), FETCH_SECONDS_MAX)
             except (TimeoutError, nats.errors.TimeoutError):
                 return
-            except ServiceUnavailableError:
-                # A busy server says that a consumer is there a moment before it listens in its name.
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-                await asyncio.sleep(LOOK_SECONDS)
-                continue
             count -= len(batch)
             for message in batch:
                 yield message

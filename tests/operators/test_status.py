@@ -127,7 +127,7 @@ async def test_what_lags_is_named_with_how_far(place: Place) -> None:
     assert 90 <= relay.behind_seconds < 120
     assert sealer.behind_events == head
     said = " ".join(found.problems)
-    for who in ("read model jobs", "relay relay", "sealer sealer"):
+    for who in ("read model jobs", "relay", "sealer"):
         assert f"The {who} is {head} positions and 9" in said, said
 
 

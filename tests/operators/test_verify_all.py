@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
-from nats.js import JetStreamContext
-from nats.js.errors import ServiceUnavailableError
 
 from adapters.operators.findings import Finding
 from adapters.operators.folded import check_read_models
@@ -194,22 +192,6 @@ async def test_what_differs_in_the_stream_is_named(kept: Kept) -> None:
     await house.fetch("UPDATE ledger_events SET notification_id = 900 WHERE notification_id = %s", position)
     found = _said((await check_stream(house.ledger, house.bus)).findings)
     assert found[0] == ("message_differs", position)
-
-
-async def test_a_server_that_does_not_hear_of_a_new_reader_at_once_is_asked_again(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch = JetStreamContext.PullSubscription.fetch
-    silences = iter([ServiceUnavailableError()])
-
-    async def busy(subscription: Any, *arguments: Any, **named: Any) -> Any:
-        for silence in silences:
-            raise silence
-        return await fetch(subscription, *arguments, **named)
-
-    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", busy)
-    checked = await check_stream(kept.house.ledger, kept.house.bus)
-    assert (checked.findings, checked.messages > 0, next(silences, None)) == ((), True, None)
 
 
 async def test_a_stream_that_is_gone_is_named(

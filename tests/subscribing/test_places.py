@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import json
 from nats.errors import TimeoutError as NothingCame
-from nats.js.api import ConsumerInfo
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from adapters.operators import streamed
@@ -218,18 +218,25 @@ async def test_a_reader_is_given_the_types_they_chose_after_the_position_they_ch
         assert await nothing_more(house)
 
 
-async def test_a_consumer_that_is_removed_is_gone_from_nats(house: House) -> None:
+async def test_a_consumer_that_is_removed_is_gone_from_nats_and_whoever_looks_at_the_stream_is_not(
+    house: House,
+) -> None:
     async with projecting(house), publishing(house):
         await register(house, "a")
         await place(house)
         await place(house, "con-2")
+        passing = ConsumerConfig(ack_policy=AckPolicy.NONE, inactive_threshold=60.0, mem_storage=True)
+        looking = await house.bus.client.jetstream().pull_subscribe(">", stream=stream(house), config=passing)
         await house.ask(RemoveConsumer(consumer_id="con-1", workspace_id="w1"))
 
         async def is_gone() -> bool:
             return await info(house) is None
 
         await eventually(is_gone)
+        # Another one is made in a later round, in which every one of this round has been dealt with.
+        await place(house, "con-3")
         assert await read(house, 1, "con-2") == ["a"]
+        assert len(await looking.fetch(1, timeout=20)) == 1
 
 
 # --- what operators see of it
