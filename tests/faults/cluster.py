@@ -183,6 +183,7 @@ class Crowd:
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
         self.hook = f"told-{name}"
+        cluster.await_ready(*cluster.roles)
         self.me: Account = register(cluster.http)
         self.jobs: list[Job] = []
         self._clip = clip_bytes(1.0)
