@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -33,7 +34,7 @@ from commands.settings import Service
 from domain.discovery import EXTENSIONS
 from domain.sections import Secret, Url
 from infra.embedded.nats import EmbeddedNats
-from infra.embedded.processes import free_ports, spawn
+from infra.embedded.processes import free_ports, port_is_free, spawn
 from infra.migrate import migrate
 from infra.settings import Settings
 from tests.answering import Answering
@@ -105,6 +106,10 @@ PLENTY: dict[str, Any] = {
 }
 
 
+#: Ports among which no server looks for a free one, so that they stay free until somebody is put there.
+ELSEWHERE = (port for port in random.sample(range(10_000, 20_000), 1_000) if port_is_free(port))
+
+
 def settings_for(
     postgres_url: str, nats_url: str, blobs_url: str, access_key: str, secret_key: str, bucket: str, /, **changed: Any
 ) -> Settings:
@@ -119,8 +124,8 @@ def settings_for(
         "s3_bucket": bucket,
         "secret_key": Secret(secrets.token_urlsafe(48)),
         # Nobody is there unless a test puts somebody there.
-        "suno_api_url": Url(f"http://127.0.0.1:{free_ports(1)[0]}"),
-        "github_api_url": Url(f"http://127.0.0.1:{free_ports(1)[0]}"),
+        "suno_api_url": Url(f"http://127.0.0.1:{next(ELSEWHERE)}"),
+        "github_api_url": Url(f"http://127.0.0.1:{next(ELSEWHERE)}"),
         "github_private_key": Secret(_private_key()),
     }
     return Settings(**(PLENTY | given | changed))
