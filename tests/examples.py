@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from commands.kernel import Command
-from domain.discovery import extensions
-
-_TESTS = Path(__file__).parent
+from tests.walking import kept_modules
 
 
 class Example(NamedTuple):
@@ -25,7 +21,7 @@ class Example(NamedTuple):
 @cache
 def examples() -> dict[type[Command], Example]:
     """The example of every command of every context."""
-    found = [each for module in _modules() for each in importlib.import_module(module).EXAMPLES]
+    found = [each for module in kept_modules("examples") for each in module.EXAMPLES]
     by_command = {type(each.command): each for each in found}
     assert len(by_command) == len(found), "a command has two examples"
     return by_command
@@ -33,11 +29,4 @@ def examples() -> dict[type[Command], Example]:
 
 def further() -> list[Example]:
     """What contexts call `FURTHER`: after these, reactions have more to do than after the examples."""
-    return [each for module in _modules() for each in getattr(importlib.import_module(module), "FURTHER", ())]
-
-
-def _modules() -> Iterator[str]:
-    # A folder with layers of its own is an extension, whose commands are there only when it is named as one.
-    ours = (path.parent for path in _TESTS.glob("*/examples.py") if not (path.parent / "domain").exists())
-    yield from sorted(f"tests.{folder.name}.examples" for folder in ours)
-    yield from (f"{name}.examples" for name in extensions())
+    return [each for module in kept_modules("examples") for each in getattr(module, "FURTHER", ())]

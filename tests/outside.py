@@ -6,21 +6,17 @@ counts as something that was done, but for what is marked with `as_once`.
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
-from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from adapters.log.memory import MemoryLedger
-from domain.discovery import extensions
+from tests.walking import kept_modules
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TESTS = Path(__file__).parent
 _AS_ONCE = "is_as_once"
 
 
@@ -71,7 +67,7 @@ class Counted:
 def outside(known: Known) -> dict[type, Any]:
     """Every stand-in of every context, by its port."""
     found: dict[type, Any] = {}
-    for module in _modules():
+    for module in kept_modules("outside"):
         for port, made in module.outside(known).items():
             assert port not in found, f"two contexts stand in for {port.__qualname__}"
             found[port] = Counted(made, known.calls)
@@ -80,12 +76,4 @@ def outside(known: Known) -> dict[type, Any]:
 
 def objects() -> list[str]:
     """The keys of everything that lies in the object store."""
-    return [key for module in _modules() for key in module.OBJECTS]
-
-
-def _modules() -> list[ModuleType]:
-    # A folder with layers of its own is an extension; see `tests.examples`.
-    ours = (path.parent for path in _TESTS.glob("*/outside.py") if not (path.parent / "domain").exists())
-    names = [f"tests.{folder.name}.outside" for folder in sorted(ours)]
-    theirs = [f"{name}.outside" for name in extensions() if (_TESTS / name.rpartition(".")[2] / "outside.py").exists()]
-    return [importlib.import_module(name) for name in (*names, *theirs)]
+    return [key for module in kept_modules("outside") for key in module.OBJECTS]

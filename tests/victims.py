@@ -11,18 +11,14 @@ There are, as far as a context has any:
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from domain.discovery import extensions
 from tests.identity.crowd import Json, Visitor
 from tests.journeys.kit import Neighbour
+from tests.walking import kept_modules
 
 Make = Callable[[Visitor, Neighbour], str]
-
-_TESTS = Path(__file__).parent
 
 
 def made(them: Visitor, path: str, body: Json) -> str:
@@ -35,8 +31,8 @@ def made(them: Visitor, path: str, body: Json) -> str:
 def mapping_of(name: str) -> dict[str, Any]:
     """What all contexts say under a name; no two say the same of one thing."""
     merged: dict[str, Any] = {}
-    for module in _modules():
-        said = getattr(importlib.import_module(module), name, {})
+    for module in kept_modules("victims"):
+        said = getattr(module, name, {})
         assert not merged.keys() & said.keys(), f"{module} and another say {sorted(merged.keys() & said.keys())}"
         merged |= said
     return merged
@@ -44,11 +40,4 @@ def mapping_of(name: str) -> dict[str, Any]:
 
 def set_of(name: str) -> set[str]:
     """What all contexts list under a name."""
-    return {each for module in _modules() for each in getattr(importlib.import_module(module), name, ())}
-
-
-def _modules() -> list[str]:
-    # A folder with layers of its own is an extension, whose routes are there only when it is named as one.
-    ours = sorted(path.parent.name for path in _TESTS.glob("*/victims.py") if not (path.parent / "domain").exists())
-    theirs = [each for each in extensions() if (_TESTS.parent.joinpath(*each.split(".")) / "victims.py").exists()]
-    return [*(f"tests.{name}.victims" for name in ours), *(f"{name}.victims" for name in theirs)]
+    return {each for module in kept_modules("victims") for each in getattr(module, name, ())}

@@ -1,8 +1,11 @@
-"""Everything there is of a kind: modules, events, categories, refusals; found by importing all of the house."""
+"""Everything there is of a kind: modules, events, categories, refusals, and what contexts keep beside their tests."""
 
 from __future__ import annotations
 
+import importlib
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
@@ -11,6 +14,8 @@ from domain.kernel import Event
 from domain.vocabulary import events
 
 T = TypeVar("T")
+
+_TESTS = Path(__file__).parent
 
 
 @cache
@@ -34,3 +39,16 @@ def descendants(base: type[T]) -> set[type[T]]:
     modules()
     direct = set(base.__subclasses__())
     return direct | {found for child in direct for found in descendants(child)}
+
+
+def kept(file: str) -> list[tuple[str, Path]]:
+    """The packages that have a file of this name, with its place: folders of contexts here, then named extensions."""
+    # A folder with layers of its own is an extension, whose things are there only when it is named as one.
+    ours = sorted(path for path in _TESTS.glob(f"*/{file}") if not (path.parent / "domain").exists())
+    theirs = [(name, Path(str(files(name).joinpath(file)))) for name in discovery.extensions()]
+    return [*((f"tests.{path.parent.name}", path) for path in ours), *(each for each in theirs if each[1].exists())]
+
+
+def kept_modules(name: str) -> list[ModuleType]:
+    """The modules of this name that contexts and extensions keep."""
+    return [importlib.import_module(f"{package}.{name}") for package, _ in kept(f"{name}.py")]

@@ -11,7 +11,6 @@ of its event that is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from msgspec import Raw, json
 
 from domain.discovery import context_of, extensions
 from domain.kernel import Event
+from tests.walking import kept
 
 _TESTS = Path(__file__).parents[1]
 _BEFORE = Path(__file__).with_name("events.jsonl")
@@ -35,8 +35,9 @@ class Line(NamedTuple):
 
 def lines() -> list[Line]:
     """Every line that was ever written."""
+    places = [_BEFORE, *(path for _, path in kept("history.jsonl"))]
     found: list[Line] = []
-    for text in (text for path in _files() for text in path.read_bytes().splitlines()):
+    for text in (text for path in places for text in path.read_bytes().splitlines()):
         stored: dict[str, Any] = json.decode(text)
         raw = json.decode(text, type=dict[str, Raw])
         found.append(Line(stored["name"], stored["schema_version"], bytes(raw["facts"])))
@@ -49,13 +50,3 @@ def file_of(kind: type[Event]) -> Path:
     if place in extensions():
         return Path(str(files(place).joinpath("history.jsonl")))
     return _TESTS / context_of(kind.__module__) / "history.jsonl"
-
-
-def _files() -> Iterator[Path]:
-    yield _BEFORE
-    # A folder with layers of its own is an extension, whose events are there only when it is named as one.
-    yield from sorted(path for path in _TESTS.glob("*/history.jsonl") if not (path.parent / "domain").exists())
-    for name in extensions():
-        path = Path(str(files(name).joinpath("history.jsonl")))
-        if path.exists():
-            yield path
