@@ -112,7 +112,7 @@ async def _project(request: Request[Any, Any, Any], ports: Ports, project_id: st
     """The project whose secret is shown; one that is not there is refused like a wrong secret."""
     project = await ports.log.state(projects, project_id)
     workspace = await ports.log.state(workspaces, project.workspace_id)
-    if not project.has_webhook(workspace) or not _is_shown(request, ports, project, body):
+    if project.webhook_in(workspace) is None or not _is_shown(request, ports, project, body):
         await ports.limits.take_failure(request, counted_address(request))
         raise NotTheSecret
     return project

@@ -182,9 +182,9 @@ class Project(State):
     webhook_secrets_before: tuple[tuple[str, datetime], ...] = ()
     webhook_tenancy: int = 0
 
-    def has_webhook(self, workspace: Workspace) -> bool:
-        """Whether it has one that was chosen by those who have its workspace now."""
-        return self.webhook_url is not None and self.webhook_tenancy == workspace.tenancy
+    def webhook_in(self, workspace: Workspace) -> str | None:
+        """The address that is told of its builds, if those have chosen it who have its workspace now."""
+        return self.webhook_url if self.webhook_tenancy == workspace.tenancy else None
 
     def valid_secrets(self, now: datetime) -> list[str]:
         """The ids of the secrets that its webhook's messages are signed with at a moment, newest first."""

@@ -99,16 +99,16 @@ async def webhook_of_project(subject: Subject, events: Sequence[Event], find: Fi
     """The address that its project has now."""
     del subject
     project = await find(projects, _asked(events).project_id)
-    return project.webhook_url if project.has_webhook(await find(workspaces, project.workspace_id)) else None
+    return project.webhook_in(await find(workspaces, project.workspace_id))
 
 
 async def project_now(subject: Subject, find: Find, now: datetime) -> Recipient | None:
     """The address and the secrets that its project's webhook has at the moment of sending."""
     project = await find(projects, (await find(builds, subject.id)).project_id)
-    workspace = await find(workspaces, project.workspace_id)
-    if project.webhook_url in (None, ERASED) or not project.has_webhook(workspace):
+    url = project.webhook_in(await find(workspaces, project.workspace_id))
+    if url in (None, ERASED):
         return None
-    return Recipient(secret_ids=project.valid_secrets(now), url=project.webhook_url)
+    return Recipient(secret_ids=project.valid_secrets(now), url=url)
 
 
 def _asked(events: Sequence[Event]) -> BuildAsked:
