@@ -28,6 +28,7 @@ from uuid import uuid4
 import httpx
 import nats
 import nats.aio.msg
+import psutil
 import psycopg
 
 from adapters.operators.verifying import verify
@@ -37,12 +38,14 @@ from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
 from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler
-from tests.faults.worlds import Worlds
+from tests.faults.worlds import Subscriber, Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
 from tests.journeys.kit import eventually
 
 #: How long somebody who is paused says nothing: longer than a lease, so that others take over.
 PAUSE_SECONDS = 3.0
+#: How long a slow disk keeps a server waiting, and how long it lets it go on in between.
+SLOW_SECONDS, AT_WORK_SECONDS = 0.3, 0.05
 #: Marks a message that was sent again by a fault.
 ECHO = "Echo"
 #: How far clocks jump: further than a lease, and not as far as people are patient.
@@ -70,7 +73,9 @@ class Mixture(Crowd):
         self._lock = Lock()
         self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
-        self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory)
+        told = f"projects-{name}-{uuid4().hex}"
+        subscriber = Subscriber(cluster.outside.at(told), lambda: cluster.outside.received(told))
+        self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, subscriber)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
             (self._same_analysis_again, 2),
@@ -80,6 +85,7 @@ class Mixture(Crowd):
             (self._offer, 2),
             (self._name, 1),
             (self._registration, 1),
+            (self.worlds.project, 2),
             (self.worlds.license, 4),
             (self.worlds.build, 3),
             (self.worlds.beat, 2),
@@ -268,6 +274,28 @@ def _stopped(name: str) -> Fault:
     return stop
 
 
+def _slow_disk(name: str) -> Fault:
+    """All processes of a server wait again and again, as for a disk: each answer comes late, and all of them come."""
+
+    def slow(cluster: Cluster) -> None:
+        process = _server(name)(cluster).process
+        assert process is not None
+        until = time.monotonic() + 2 * PAUSE_SECONDS
+        while time.monotonic() < until:
+            first = psutil.Process(process.pid)
+            family = [first, *first.children(recursive=True)]
+            for each in family:
+                with suppress(psutil.NoSuchProcess):
+                    each.suspend()
+            time.sleep(SLOW_SECONDS)
+            for each in reversed(family):
+                with suppress(psutil.NoSuchProcess):
+                    each.resume()
+            time.sleep(AT_WORK_SECONDS)
+
+    return slow
+
+
 def _wiped(cluster: Cluster) -> None:
     cluster.nats.stop()
     shutil.rmtree(cluster.nats.directory / "data", ignore_errors=True)
@@ -353,6 +381,7 @@ FAULTS: dict[str, Fault] = {
     "objects restarted": _restarted("blobs"),
     "objects killed": _crashed("blobs"),
     "objects away": _away("blobs"),
+    **{f"disk of {name} slow": _slow_disk(name) for name in ("postgres", "nats", "blobs")},
     "leases lost": _jobs_repeated,
     "messages repeated and out of order": _echoed,
     "messages of strangers in the stream": _foreign,

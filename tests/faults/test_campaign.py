@@ -44,7 +44,13 @@ def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -
     people = Mixture(cluster, "forgers", 4)
     chance = random.Random(4)
     with people.busy(0):
-        for turn in (people.worlds.license, people.worlds.beat, people.worlds.track, people.worlds.track):
+        for turn in (
+            people.worlds.project,
+            people.worlds.license,
+            people.worlds.beat,
+            people.worlds.track,
+            people.worlds.track,
+        ):
             turn(chance)
     people.worlds.compare()
     forged = people.worlds.machines[next(iter(people.worlds.machines))]
@@ -52,6 +58,10 @@ def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -
     with pytest.raises(AssertionError, match="seats"):
         people.worlds.compare()
     forged.discard("nobody's")
+    people.worlds.projects["never-made"] = "Nobody's"
+    with pytest.raises(AssertionError):
+        people.worlds.compare()
+    del people.worlds.projects["never-made"]
     people.worlds.titles = dict.fromkeys(people.worlds.titles, "Another")
     with pytest.raises(AssertionError):
         people.worlds.compare()

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 import httpx
 
-from tests.journeys.kit import eventually
+from tests.journeys.kit import Received, eventually
 from tests.runner.projects import lv2_with_make, repository
 
 KEYS = "/functions/v1/plugin-activation"
@@ -38,11 +38,21 @@ class Asks(Protocol):
 
 
 class Worlds:
-    """Licenses, builds, beats and a catalogue of one workspace."""
+    """Projects, licenses, builds, beats and a catalogue of one workspace, and whoever is told of its projects."""
 
-    def __init__(self, asked: Asks, note: Callable[[str, str, str], None], http: httpx.Client, directory: Path) -> None:
+    def __init__(
+        self,
+        asked: Asks,
+        note: Callable[[str, str, str], None],
+        http: httpx.Client,
+        directory: Path,
+        subscriber: Subscriber,
+    ) -> None:
+        self._subscriber = subscriber
         self._asked = asked
         self._note = note
+        #: The name of each project that was made in a turn.
+        self.projects: dict[str, str] = {}
         #: The machines of each code.
         self.machines: dict[str, set[str]] = {}
         #: How each build will end: the code of its error.
@@ -52,9 +62,10 @@ class Worlds:
         #: Plays of each track by day: on Spotify, on Apple Music.
         self.plays: dict[str, dict[str, tuple[int, int]]] = {}
         self.project_id = str(self._made("/functions/v1/projects", {"name": "Sturdy"})["id"])
-        source = repository(directory / f"source-{uuid4().hex}", lv2_with_make())
-        asked(200, "POST", "/functions/v1/plugin-repos/link",
-              json={"project_id": self.project_id, "repo_full_name": str(source)})  # fmt: skip
+        self._source = str(repository(directory / f"source-{uuid4().hex}", lv2_with_make()))
+        self._link(self.project_id)
+        types = ["studio.ProjectCreated", "repositories.RepositoryLinked"]
+        asked(201, "POST", "/v1/webhook-endpoints", json={"url": subscriber.url, "event_types": types})
         self.runner = Played(http, str(asked(201, "POST", "/functions/v1/runners/registration-token").json()["token"]))
 
     def _made(self, path: str, body: Any, status: int = 201) -> dict[str, Any]:
@@ -62,6 +73,25 @@ class Worlds:
         headers = {"Idempotency-Key": uuid4().hex}
         made: dict[str, Any] = self._asked(status, "POST", path, json=body, headers=headers).json()
         return made
+
+    def _link(self, project_id: str) -> None:
+        body = {"project_id": project_id, "repo_full_name": self._source}
+        self._asked(200, "POST", "/functions/v1/plugin-repos/link", json=body)
+
+    def project(self, chance: random.Random) -> None:
+        """A project that gets its source and is renamed a few times; the endpoint is told that it was made."""
+        name = f"Plug-in {uuid4().hex}"
+        project_id = str(self._made("/functions/v1/projects", {"name": name})["id"])
+        self._note("studio.ProjectCreated", "project_id", project_id)
+        self._link(project_id)
+        self._note("repositories.RepositoryLinked", "project_id", project_id)
+        if chance.random() < 0.4:
+            self._asked(200, "POST", "/functions/v1/plugin-repos/unlink", json={"project_id": project_id})
+            self._note("repositories.RepositoryUnlinked", "project_id", project_id)
+        for _ in range(chance.randrange(3)):
+            name = f"Plug-in {uuid4().hex}"
+            self._asked(200, "PATCH", f"/functions/v1/projects/{project_id}", json={"name": name})
+        self.projects[project_id] = name
 
     def license(self, chance: random.Random) -> None:
         """A code with two seats, and people who take them and give them back."""
@@ -151,6 +181,9 @@ class Worlds:
         for build_id, how in self.builds.items():
             shown = self._build(build_id)
             assert (shown.get("error_code") or shown["status"]) == how, (how, shown)
+        for project_id, name in self.projects.items():
+            assert self._asked(200, "GET", f"/functions/v1/projects/{project_id}").json()["name"] == name, project_id
+        self._compare_told()
         for isrc, title in self.titles.items():
             answer = self._asked(404 if title is None else 200, "GET", f"/api/v1/tracks/{isrc}")
             assert title is None or answer.json()["data"]["title"] == title, isrc
@@ -160,6 +193,23 @@ class Worlds:
                 each["date"]: (each["spotify_streams"], each["apple_streams"]) for each in _rows(answer.json())
             }
             assert shown_days == days, (isrc, shown_days, days)
+
+    def _compare_told(self) -> None:
+        """Each project was told of at least once, when it was made and when it got its source, under one id each."""
+        ids: dict[tuple[str, str], set[str]] = {}
+        for post in self._subscriber.received():
+            body = post.json
+            ids.setdefault((body["type"], body["data"]["project_id"]), set()).add(post.headers["webhook-id"])
+        for project_id in self.projects:
+            for kind in ("studio.ProjectCreated", "repositories.RepositoryLinked"):
+                assert len(ids.get((kind, project_id), ())) == 1, f"{kind} of {project_id} has {ids}: one id is due"
+
+
+class Subscriber(NamedTuple):
+    """Who is told of projects: the address, and what came there."""
+
+    url: str
+    received: Callable[[], list[Received]]
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:
