@@ -28,7 +28,6 @@ from uuid import uuid4
 import httpx
 import nats
 import nats.aio.msg
-import psutil
 import psycopg
 
 from adapters.operators.verifying import verify
@@ -37,8 +36,8 @@ from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
-from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler
-from tests.faults.worlds import Subscriber, Worlds
+from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler, hung
+from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
 from tests.journeys.kit import eventually
 
@@ -73,9 +72,7 @@ class Mixture(Crowd):
         self._lock = Lock()
         self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
-        told = f"projects-{name}-{uuid4().hex}"
-        subscriber = Subscriber(cluster.outside.at(told), lambda: cluster.outside.received(told))
-        self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, subscriber)
+        self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, cluster.outside)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
             (self._same_analysis_again, 2),
@@ -278,19 +275,10 @@ def _slow_disk(name: str) -> Fault:
     """All processes of a server wait again and again, as for a disk: each answer comes late, and all of them come."""
 
     def slow(cluster: Cluster) -> None:
-        process = _server(name)(cluster).process
-        assert process is not None
         until = time.monotonic() + 2 * PAUSE_SECONDS
         while time.monotonic() < until:
-            first = psutil.Process(process.pid)
-            family = [first, *first.children(recursive=True)]
-            for each in family:
-                with suppress(psutil.NoSuchProcess):
-                    each.suspend()
-            time.sleep(SLOW_SECONDS)
-            for each in reversed(family):
-                with suppress(psutil.NoSuchProcess):
-                    each.resume()
+            with hung(_server(name)(cluster)):
+                time.sleep(SLOW_SECONDS)
             time.sleep(AT_WORK_SECONDS)
 
     return slow

@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 import httpx
+import psutil
 import psycopg
 from msgspec import json
 
@@ -168,6 +169,24 @@ class Cluster:
         """What the database answers."""
         with psycopg.connect(self.postgres.url, autocommit=True) as connection:
             return connection.execute(question.encode()).fetchall()
+
+
+@contextmanager
+def hung(server: EmbeddedPostgres | EmbeddedNats | EmbeddedBlobs) -> Iterator[None]:
+    """All its processes stand still, and its connections stay open."""
+    assert server.process is not None
+    first = psutil.Process(server.process.pid)
+    family = [first, *first.children(recursive=True)]
+    try:
+        for each in family:
+            # PostgreSQL ends a process of its own now and then, also between these lines.
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
+        yield
+    finally:
+        for each in reversed(family):
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
 
 
 class Job(NamedTuple):

@@ -6,17 +6,12 @@ Nobody of ours can start such a server again. `make faults` runs this, and not t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import psutil
 
-from infra.embedded.blobs import EmbeddedBlobs
-from infra.embedded.nats import EmbeddedNats
-from infra.embedded.postgres import EmbeddedPostgres
-from tests.faults.cluster import ROLES, Cluster, Crowd
+from tests.faults.cluster import ROLES, Cluster, Crowd, hung
 from tests.journeys.kit import eventually
 
 #: What is asked may ask a server several questions, each with a deadline of its own of ten seconds or so.
@@ -40,21 +35,6 @@ ASKED: list[tuple[str, str, Any, str]] = [
     ("POST", "/api/v1/tracks", TRACK, "success"),
     ("POST", "/mcp", CALL, "jsonrpc"),
 ]
-
-
-@contextmanager
-def hung(server: EmbeddedPostgres | EmbeddedNats | EmbeddedBlobs) -> Iterator[None]:
-    """All its processes stand still, and its connections stay open."""
-    assert server.process is not None
-    first = psutil.Process(server.process.pid)
-    family = [first, *first.children(recursive=True)]
-    for each in family:
-        each.suspend()
-    try:
-        yield
-    finally:
-        for each in reversed(family):
-            each.resume()
 
 
 def ask(crowd: Crowd, method: str, path: str, **options: Any) -> httpx.Response:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
 
-from tests.journeys.kit import Received, eventually
+from tests.journeys.kit import Neighbour, eventually
 from tests.runner.projects import lv2_with_make, repository
 
 KEYS = "/functions/v1/plugin-activation"
@@ -46,9 +46,11 @@ class Worlds:
         note: Callable[[str, str, str], None],
         http: httpx.Client,
         directory: Path,
-        subscriber: Subscriber,
+        outside: Neighbour,
     ) -> None:
-        self._subscriber = subscriber
+        self._outside = outside
+        #: Where it is told of projects.
+        self._hook = f"projects-{uuid4().hex}"
         self._asked = asked
         self._note = note
         #: The name of each project that was made in a turn.
@@ -65,7 +67,7 @@ class Worlds:
         self._source = str(repository(directory / f"source-{uuid4().hex}", lv2_with_make()))
         self._link(self.project_id)
         types = ["studio.ProjectCreated", "repositories.RepositoryLinked"]
-        asked(201, "POST", "/v1/webhook-endpoints", json={"url": subscriber.url, "event_types": types})
+        asked(201, "POST", "/v1/webhook-endpoints", json={"url": outside.at(self._hook), "event_types": types})
         self.runner = Played(http, str(asked(201, "POST", "/functions/v1/runners/registration-token").json()["token"]))
 
     def _made(self, path: str, body: Any, status: int = 201) -> dict[str, Any]:
@@ -197,19 +199,12 @@ class Worlds:
     def _compare_told(self) -> None:
         """Each project was told of at least once, when it was made and when it got its source, under one id each."""
         ids: dict[tuple[str, str], set[str]] = {}
-        for post in self._subscriber.received():
+        for post in self._outside.received(self._hook):
             body = post.json
             ids.setdefault((body["type"], body["data"]["project_id"]), set()).add(post.headers["webhook-id"])
         for project_id in self.projects:
             for kind in ("studio.ProjectCreated", "repositories.RepositoryLinked"):
                 assert len(ids.get((kind, project_id), ())) == 1, f"{kind} of {project_id} has {ids}: one id is due"
-
-
-class Subscriber(NamedTuple):
-    """Who is told of projects: the address, and what came there."""
-
-    url: str
-    received: Callable[[], list[Received]]
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:
