@@ -58,7 +58,7 @@ class Told(NamedTuple):
 
 
 class Subscription(NamedTuple):
-    """A subscription as it stands at the provider; `observed_at` is when we began to ask."""
+    """A subscription as it stands at the provider."""
 
     id: str
     customer_id: str
@@ -67,7 +67,6 @@ class Subscription(NamedTuple):
     price_id: str | None
     current_period_end: datetime | None
     cancel_at_period_end: bool
-    observed_at: datetime
 
 
 class Payments(Subscriptions):
@@ -140,7 +139,6 @@ class Payments(Subscriptions):
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription as it stands now; None when the account has no such one."""
-        observed_at = datetime.now(UTC)
         async with _in_time():
             try:
                 found = await self._client.v1.subscriptions.retrieve_async(subscription_id)
@@ -159,7 +157,6 @@ class Payments(Subscriptions):
             price_id=(item.get("price") or {}).get("id"),
             current_period_end=datetime.fromtimestamp(end, UTC) if end else None,
             cancel_at_period_end=bool(values.get("cancel_at_period_end")),
-            observed_at=observed_at,
         )
 
     async def end_subscriptions(self, customer_id: str) -> list[str]:

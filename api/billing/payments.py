@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from itertools import takewhile
 from typing import Annotated, Any, cast, get_args
@@ -13,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
-from adapters.payments.stripe import Payments, Subscription
+from adapters.payments.stripe import Payments, Subscription, Told
 from api.auth import Asker, needs
 from api.billing.ports import Ports
 from api.kernel import Url
@@ -28,13 +29,16 @@ from commands.billing.subscriptions import (
     NoteInvoice,
     ObserveSubscription,
 )
+from commands.kernel import ATTEMPTS_MAX, TooBusy
 from domain.analyses.analyses import ANALYSES
 from domain.billing.subscriptions import (
     FREE,
     PAYING,
     AlreadySubscribed,
+    Billing,
     CustomerIsAnothers,
     NoCustomerYet,
+    Overtaken,
     Status,
     billings,
     customers,
@@ -193,7 +197,7 @@ async def _close_earlier(ports: Ports, payments: Payments, asker: Asker, custome
             closed = await payments.close_page(checkout_id)
             if closed.subscription_id is not None:
                 # It may be over by now, and what a webhook says of it may be on its way.
-                await _observe(ports, payments, closed.subscription_id)
+                await _observe(ports, payments, closed.subscription_id, workspace_id)
         if not page.id:
             abandoned = AbandonCheckout(workspace_id=workspace_id, attempt_id=page.attempt_id, checkout_id=checkout_id)
             await ports.execute(abandoned, asker.context)
@@ -250,32 +254,49 @@ async def hear_stripe(
     told = payments.verify(await request.body(), stripe_signature)
     match told.type.split("."):
         case ["customer", "subscription", *_]:
-            await _observe(ports, payments, str(told.about["id"]))
+            await _observe(ports, payments, str(told.about["id"]), await _workspace_told(ports, told))
         case ["checkout", "session", "completed"] if told.about.get("subscription"):
-            await _observe(ports, payments, str(told.about["subscription"]))
+            await _observe(ports, payments, str(told.about["subscription"]), await _workspace_told(ports, told))
         case ["invoice", "paid" | "payment_failed" as what]:
-            await _note_invoice(ports, told.about, paid=what == "paid")
+            await _note_invoice(ports, told, paid=what == "paid")
         case _:
             log.debug("billing.ignored", event_type=told.type)
     return Heard(accepted=True, event_type=told.type)
 
 
-async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> None:
-    found = await payments.subscription(subscription_id)
-    if found is None:
-        log.warning("billing.unknown_subscription", subscription_id=subscription_id)
-        return
-    workspace_id = await _workspace(ports, found.customer_id) or found.workspace_id
-    if workspace_id is None:
-        log.warning("billing.unknown_customer", customer_id=found.customer_id)
-        return
+async def _observe(ports: Ports, payments: Payments, subscription_id: str, workspace_id: str | None) -> None:
+    """Ask how a subscription stands and note it, as far as is known in this workspace; raises TooBusy.
+
+    Asked again where something was observed since we began to ask: which answer is the newer one, nobody could say.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        known = billings.initial if workspace_id is None else await ports.log.state(billings, workspace_id)
+        found = await payments.subscription(subscription_id)
+        if found is None:
+            log.warning("billing.unknown_subscription", subscription_id=subscription_id)
+            return
+        belongs_to = await _workspace(ports, found.customer_id) or found.workspace_id
+        if belongs_to is None:
+            log.warning("billing.unknown_customer", customer_id=found.customer_id)
+            return
+        if belongs_to != workspace_id:
+            workspace_id = belongs_to
+            continue
+        with suppress(Overtaken):
+            await _note(ports, payments, workspace_id, found, known)
+            return
+    raise TooBusy
+
+
+async def _note(ports: Ports, payments: Payments, workspace_id: str, found: Subscription, known: Billing) -> None:
+    """Note how a subscription stands that was asked for when this was known; raises Overtaken."""
     if found.status not in get_args(Status):
         # Written down, a word that this version does not know would make the whole history unreadable.
-        log.error("billing.unknown_status", subscription_id=subscription_id, status=found.status)
+        log.error("billing.unknown_status", subscription_id=found.id, status=found.status)
         return
     plans = {price: plan for plan, price in ports.plans.settings[settings.Plans].stripe_prices.items()}
     context = _context(workspace_id)
-    await _tell_of_two(ports, payments, workspace_id, found)
+    await _tell_of_two(payments, workspace_id, found, known)
     await ports.execute(LinkCustomer(workspace_id=workspace_id, customer_id=found.customer_id), context)
     await ports.execute(
         ObserveSubscription(
@@ -283,7 +304,7 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
             subscription_id=found.id,
             plan=plans.get(found.price_id or "", FREE),
             status=cast("Status", found.status),
-            observed_at=found.observed_at,
+            after=known.observations,
             current_period_end=found.current_period_end,
             cancel_at_period_end=found.cancel_at_period_end,
         ),
@@ -291,9 +312,8 @@ async def _observe(ports: Ports, payments: Payments, subscription_id: str) -> No
     )
 
 
-async def _tell_of_two(ports: Ports, payments: Payments, workspace_id: str, found: Subscription) -> None:
+async def _tell_of_two(payments: Payments, workspace_id: str, found: Subscription, known: Billing) -> None:
     """Say loudly when a workspace pays twice: at the provider anybody can be subscribed, by hand too."""
-    known = await ports.log.state(billings, workspace_id)
     if known.subscription_id is None or known.subscription_id == found.id or found.status not in PAYING:
         return
     # What is known of the other may be old: whether it still runs, or runs again, is asked.
@@ -302,8 +322,9 @@ async def _tell_of_two(ports: Ports, payments: Payments, workspace_id: str, foun
         log.error("billing.paid_twice", workspace_id=workspace_id, subscription_ids=[other.id, found.id])
 
 
-async def _note_invoice(ports: Ports, invoice: Any, *, paid: bool) -> None:
-    workspace_id = await _workspace(ports, str(invoice.get("customer")))
+async def _note_invoice(ports: Ports, told: Told, *, paid: bool) -> None:
+    invoice = told.about
+    workspace_id = await _workspace_told(ports, told)
     if workspace_id is None:
         log.warning("billing.unknown_customer", customer_id=invoice.get("customer"))
         return
@@ -317,6 +338,11 @@ async def _note_invoice(ports: Ports, invoice: Any, *, paid: bool) -> None:
         ),
         _context(workspace_id),
     )
+
+
+async def _workspace_told(ports: Ports, told: Told) -> str | None:
+    """Of which workspace a webhook tells, where its customer is known."""
+    return await _workspace(ports, str(told.about.get("customer")))
 
 
 async def _workspace(ports: Ports, customer_id: str) -> str | None:

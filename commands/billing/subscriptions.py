@@ -18,6 +18,7 @@ from domain.billing.subscriptions import (
     CustomerLinked,
     InvoicePaid,
     InvoicePaymentFailed,
+    Overtaken,
     Status,
     SubscriptionObserved,
     billings,
@@ -150,49 +151,45 @@ def note_closed(wish: CloseCheckout, billing: Billing, now: datetime) -> list[Ev
 
 
 class ObserveSubscription(Command):
-    """Note how a subscription stood at the provider when it was asked; `observed_at` is when the asking began."""
+    """Note how a subscription stood at the provider; `after`: how many observations were known when it was asked."""
 
     workspace_id: str
     subscription_id: str
     plan: str
     status: Status
-    observed_at: datetime
+    after: int
     current_period_end: datetime | None
     cancel_at_period_end: bool
 
 
 @decides(ObserveSubscription, billings, creates=True)
-def observe(wish: ObserveSubscription, billing: Billing, _now: datetime) -> list[Event]:
-    """An older observation never overwrites a newer one; the same one is written down once.
+def observe(wish: ObserveSubscription, billing: Billing, now: datetime) -> list[Event]:
+    """An answer to what was asked before the last observation may be older than that one, and is never written down.
 
-    One that changes nothing is written down too: without it, an answer that another process has waited long for could
-    not be told from news, and would bring back a state that had been over before this one was seen.
+    Which of two answers is newer no clock can say: those of processes differ, and one that was ahead for a while would
+    keep out whatever is seen until it was right. So one that changes nothing is written down too: without it, an answer
+    that another process has waited long for could not be told from news, and would bring back a state that had been
+    over before this one was seen.
     """
-    if billing.observed_at is not None and wish.observed_at < billing.observed_at:
-        return []
-    observed = SubscriptionObserved(
-        workspace_id=wish.workspace_id,
-        subscription_id=wish.subscription_id,
-        plan=wish.plan,
-        status=wish.status,
-        observed_at=wish.observed_at,
-        current_period_end=wish.current_period_end,
-        cancel_at_period_end=wish.cancel_at_period_end,
-    )
+    if wish.after != billing.observations:
+        raise Overtaken
     # Another subscription's end says nothing about the one that has taken its place, and one that gives nothing (yet)
     # does not take the place of one that is paid for.
-    replaced = billing.subscription_id not in (None, wish.subscription_id) and (
+    if billing.subscription_id not in (None, wish.subscription_id) and (
         wish.status in OVER or (wish.status not in PAYING and billing.status in PAYING)
-    )
-    same = (
-        billing.observed_at == wish.observed_at
-        and billing.subscription_id == wish.subscription_id
-        and billing.status == wish.status
-        and billing.current_period_end == wish.current_period_end
-        and billing.cancel_at_period_end == wish.cancel_at_period_end
-        and billings.fold([observed], billing).plan == billing.plan
-    )
-    return [] if same or replaced else [observed]
+    ):
+        return []
+    return [
+        SubscriptionObserved(
+            workspace_id=wish.workspace_id,
+            subscription_id=wish.subscription_id,
+            plan=wish.plan,
+            status=wish.status,
+            observed_at=now,
+            current_period_end=wish.current_period_end,
+            cancel_at_period_end=wish.cancel_at_period_end,
+        )
+    ]
 
 
 class NoteInvoice(Command):

@@ -130,7 +130,8 @@ class Billing(State):
     subscription_id: str | None = None
     plan: str = FREE
     status: Status = "none"
-    observed_at: datetime | None = None
+    #: How many observations have been written down: an answer to what was asked before the last of them may be older.
+    observations: int = 0
     current_period_end: datetime | None = None
     cancel_at_period_end: bool = False
     checkouts: frozenset[str] = frozenset()
@@ -176,7 +177,7 @@ def evolve(billing: Billing, event: Event) -> Billing:  # noqa: PLR0911 - one fo
                 subscription_id=event.subscription_id,
                 plan=event.plan if event.status in PAYING else FREE,
                 status=event.status,
-                observed_at=event.observed_at,
+                observations=billing.observations + 1,
                 current_period_end=event.current_period_end,
                 cancel_at_period_end=event.cancel_at_period_end,
             )
@@ -201,6 +202,10 @@ class CustomerIsAnothers(Conflict):
 
 class AlreadySubscribed(Conflict):
     """This workspace has a subscription. Change it in the portal."""
+
+
+class Overtaken(Conflict):
+    """Something else was observed of this subscription since the provider was asked. Ask it again."""
 
 
 class NoCustomerYet(Conflict):

@@ -12,7 +12,6 @@ from commands.billing.subscriptions import (
     ObserveSubscription,
 )
 from tests.examples import Example
-from tests.spec import NOW
 
 begun = BeginCheckout(
     workspace_id="w1",
@@ -38,7 +37,7 @@ EXAMPLES = (
             subscription_id="sub-1",
             plan="pro",
             status="active",
-            observed_at=NOW,
+            after=0,
             current_period_end=None,
             cancel_at_period_end=False,
         )

@@ -7,7 +7,7 @@ import hmac
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,8 @@ class LittleStripe:
         self.page_size = 100
         #: The customer everybody gets, as from an account that was mixed up.
         self.gives_always: str | None = None
+        #: What happens while the next answer about a subscription is on its way.
+        self.meanwhile: Callable[[], None] | None = None
         self._answers: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, dict[str, str]] = {}
         # Ids of one account never meet those of another, as with the real one.
@@ -195,6 +197,9 @@ def little_stripe() -> Iterator[LittleStripe]:
             form, path = dict(parse_qsl(asked.query) + parse_qsl(body.decode())), asked.path
             status, answer = stripe.answer(self.command, path, form, self.headers.get("idempotency-key"))
             data = json.dumps(answer).encode()
+            if path.startswith("/v1/subscriptions/") and (meanwhile := stripe.meanwhile) is not None:
+                stripe.meanwhile = None
+                meanwhile()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))

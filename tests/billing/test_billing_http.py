@@ -220,6 +220,22 @@ def test_events_that_come_twice_and_out_of_order_end_where_stripe_is(
     assert (status["plan"], status["status"]) == ("free", "canceled")
 
 
+def test_an_answer_that_was_overtaken_on_its_way_brings_nothing_back(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe
+) -> None:
+    session, subscription = subscribe(owner, stripe)
+
+    def end() -> None:
+        subscription["status"] = "canceled"
+        assert tell(http, stripe, stripe.event("customer.subscription.deleted", subscription)).status_code == 200
+        assert owner.status()["status"] == "canceled"
+
+    stripe.meanwhile = end
+    assert tell(http, stripe, stripe.event("checkout.session.completed", session)).status_code == 200
+    assert stripe.meanwhile is None
+    assert (owner.status()["plan"], owner.status()["status"]) == ("free", "canceled")
+
+
 def test_a_status_that_stripe_has_invented_since_spoils_nothing(
     owner: Owner, http: httpx.Client, stripe: LittleStripe
 ) -> None:

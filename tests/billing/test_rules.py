@@ -2,96 +2,120 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from commands.billing.subscriptions import NoteInvoice, ObserveSubscription, note_invoice, observe
 from domain.billing.subscriptions import (
     FREE,
+    CheckoutOpened,
     InvoicePaid,
     InvoicePaymentFailed,
+    Overtaken,
     Status,
     SubscriptionObserved,
     billings,
 )
+from domain.kernel import Event
+from tests.spec import NOW, Given, given
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
-
-def asked(
-    status: Status = "active", *, at: datetime = NOW, subscription_id: str = "sub_1", plan: str = "pro"
+def answered(
+    status: Status = "active", *, after: int = 0, subscription_id: str = "sub_1", plan: str = "pro"
 ) -> ObserveSubscription:
+    """What the provider answered, which was asked after so many observations."""
     return ObserveSubscription(
+        workspace_id="w",
+        subscription_id=subscription_id,
+        plan=plan,
+        status=status,
+        after=after,
+        current_period_end=NOW + timedelta(days=30),
+        cancel_at_period_end=False,
+    )
+
+
+def observed(
+    status: Status = "active", *, at: datetime = NOW, subscription_id: str = "sub_1", plan: str = "pro"
+) -> SubscriptionObserved:
+    return SubscriptionObserved(
         workspace_id="w",
         subscription_id=subscription_id,
         plan=plan,
         status=status,
         observed_at=at,
         current_period_end=NOW + timedelta(days=30),
-        cancel_at_period_end=False,
     )
 
 
-def observed(*wishes: ObserveSubscription) -> list[SubscriptionObserved]:
-    """The events that follow from observations in this order."""
-    events: list[SubscriptionObserved] = []
-    for wish in wishes:
-        for event in observe(wish, billings.fold(events), NOW):
-            assert isinstance(event, SubscriptionObserved)
-            events.append(event)
-    return events
+def past(*events: Event) -> Given:
+    """What has happened to a workspace's billing."""
+    return given(*((billings.stream("w"), event) for event in events))
+
+
+def plan_after(*answers: ObserveSubscription) -> str:
+    """The plan after answers that were each asked for after the one before had been written down."""
+    events: list[Event] = []
+    for answer in answers:
+        billing = billings.fold(events)
+        events += observe(replace(answer, after=billing.observations), billing, NOW)
+    return billings.fold(events).plan
 
 
 def test_an_active_subscription_gives_its_plan() -> None:
-    assert billings.fold(observed(asked())).plan == "pro"
+    given().when(answered()).then(observed())
+    assert plan_after(answered()) == "pro"
 
 
-def test_the_same_observation_is_written_down_once() -> None:
-    assert len(observed(asked(), asked(), asked())) == 1
+def test_the_same_answer_is_written_down_once() -> None:
+    given().when(answered(), answered()).refused(Overtaken)
 
 
-def test_an_answer_from_before_an_observation_that_changed_nothing_is_not_news() -> None:
-    confirmed = asked("active", at=NOW + timedelta(minutes=10))
-    waited_long_for = asked("past_due", at=NOW + timedelta(minutes=5))
-
-    assert [event.status for event in observed(asked("active"), confirmed, waited_long_for)] == ["active", "active"]
-    assert [event.status for event in observed(asked("active"), waited_long_for, confirmed)][-1] == "active"
+def test_what_is_asked_again_is_written_down_though_it_changes_nothing() -> None:
+    past(observed()).when(answered(after=1)).then(observed())
 
 
-def test_an_older_observation_never_overwrites_a_newer_one() -> None:
-    late = asked("active", at=NOW - timedelta(minutes=1))
+@pytest.mark.parametrize("since", ["canceled", "active"])
+def test_an_answer_from_before_the_last_observation_is_not_news(since: Status) -> None:
+    waited_long_for = answered("past_due", after=1)
 
-    assert [event.status for event in observed(asked("canceled"), late)] == ["canceled"]
+    past(observed(), observed(since)).when(waited_long_for).refused(Overtaken)
+
+
+def test_an_end_counts_that_is_seen_after_a_clock_was_ahead_for_a_while() -> None:
+    ahead = observed(at=NOW + timedelta(hours=2))
+
+    past(ahead).when(answered("canceled", after=1), now=NOW).then(observed("canceled"))
+
+
+def test_pages_and_bills_do_not_make_an_answer_old() -> None:
+    opened = CheckoutOpened(workspace_id="w", checkout_id="cs_1", plan="pro", opened_at=NOW)
+    paid = InvoicePaid(workspace_id="w", invoice_id="in_1", amount=900, currency="eur", paid_at=NOW)
+
+    past(observed(), opened, paid).when(answered("canceled", after=1), now=NOW).then(observed("canceled"))
 
 
 def test_a_subscription_that_is_past_due_keeps_its_plan_and_one_that_is_unpaid_loses_it() -> None:
-    past_due = asked("past_due", at=NOW + timedelta(days=1))
-    unpaid = asked("unpaid", at=NOW + timedelta(days=9))
-
-    assert billings.fold(observed(asked(), past_due)).plan == "pro"
-    assert billings.fold(observed(asked(), past_due, unpaid)).plan == FREE
+    assert plan_after(answered(), answered("past_due")) == "pro"
+    assert plan_after(answered(), answered("past_due"), answered("unpaid")) == FREE
 
 
 def test_the_end_of_a_replaced_subscription_does_not_end_the_new_one() -> None:
-    new = asked(subscription_id="sub_2", at=NOW + timedelta(minutes=1))
-    end = asked("canceled", at=NOW + timedelta(minutes=2))
-
-    assert billings.fold(observed(asked(), new, end)).plan == "pro"
+    assert plan_after(answered(), answered(subscription_id="sub_2"), answered("canceled")) == "pro"
 
 
 @pytest.mark.parametrize("status", ["incomplete", "unpaid", "paused", "incomplete_expired"])
 def test_a_second_subscription_that_gives_nothing_does_not_take_the_place_of_a_paid_one(status: Status) -> None:
-    second = asked(status, subscription_id="sub_2", at=NOW + timedelta(minutes=1))
-
-    assert billings.fold(observed(asked(), second)).plan == "pro"
+    assert plan_after(answered(), answered(status, subscription_id="sub_2")) == "pro"
 
 
 def test_a_subscription_takes_the_place_of_one_that_is_over() -> None:
-    second = asked("incomplete", subscription_id="sub_2", at=NOW + timedelta(minutes=1))
-    paid = asked(subscription_id="sub_2", at=NOW + timedelta(minutes=2), plan="studio")
+    second = answered("incomplete", subscription_id="sub_2")
+    paid = answered(subscription_id="sub_2", plan="studio")
 
-    assert billings.fold(observed(asked("canceled"), second, paid)).plan == "studio"
+    assert plan_after(answered("canceled"), second, paid) == "studio"
 
 
 def test_a_bill_is_paid_once_and_a_late_failure_does_not_matter_then() -> None:
