@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from commands.kernel import Command, Transaction, decides, derived_id, handles
 from commands.ports import PublishedEvent
 from commands.webhooks.endpoints import note_health
-from domain.kernel import Event
+from domain.kernel import ERASED, Event
 from domain.webhooks.deliveries import (
     ATTEMPTS_MAX,
     DELIVERIES_MAX,
@@ -17,14 +17,21 @@ from domain.webhooks.deliveries import (
     DeliveryBegun,
     DeliveryGivenUp,
     DeliveryInProgress,
+    DeliveryIsNotGivenUp,
     DeliveryIsOver,
+    DeliveryIsSkipped,
     DeliveryQueued,
+    DeliveryResumed,
+    DeliverySkipped,
+    EndpointIsDisabled,
     NoAttemptLeft,
+    NobodyToSendTo,
     TooManyDeliveries,
     WhyGivenUp,
     deliveries,
     redelivery_counts,
 )
+from domain.webhooks.endpoints import NoSuchEndpoint, endpoint_books
 from domain.webhooks.signing import EVENTS, STANDARD_WEBHOOKS
 
 
@@ -231,3 +238,72 @@ def _given_up(delivery_id: str, delivery: Delivery, because: WhyGivenUp, reason:
         because=because,
         given_up_at=now,
     )
+
+
+class ResumeDelivery(Command):
+    """Try what was given up again, as often and under the same id as at first."""
+
+    delivery_id: str
+
+
+@handles(ResumeDelivery)
+async def resume(wish: ResumeDelivery, transaction: Transaction) -> None:
+    """What is on its way or has arrived is left alone, and nobody is promised what cannot be done."""
+    delivery = await transaction.load(deliveries, wish.delivery_id)
+    if not delivery.given_up:
+        return
+    if delivery.skipped:
+        raise DeliveryIsSkipped
+    # Somebody has forced it and knows of one attempt only: that would be its last.
+    if delivery.begun_at is not None:
+        raise DeliveryInProgress
+    if delivery.attempts >= ATTEMPTS_MAX:
+        raise NoAttemptLeft(attempts_max=ATTEMPTS_MAX)
+    await _check_recipient(delivery, transaction)
+    resumed = DeliveryResumed(
+        delivery_id=wish.delivery_id,
+        subject_kind=delivery.subject_kind,
+        subject_id=delivery.subject_id,
+        attempts=delivery.attempts,
+        resumed_at=transaction.now,
+    )
+    transaction.record(deliveries, wish.delivery_id, resumed, workspace_id=delivery.workspace_id)
+
+
+async def _check_recipient(delivery: Delivery, transaction: Transaction) -> None:
+    """Refuse what would be given up again at once."""
+    if ERASED in (delivery.body, None if delivery.endpoint_id else delivery.url):
+        raise NobodyToSendTo
+    if delivery.endpoint_id is None:
+        if delivery.because == "removed":
+            raise NobodyToSendTo
+        return
+    book = await transaction.find(endpoint_books, delivery.workspace_id)
+    endpoint = book.endpoints.get(delivery.endpoint_id)
+    if endpoint is None:
+        raise NoSuchEndpoint
+    if not endpoint.enabled:
+        raise EndpointIsDisabled
+
+
+class SkipDelivery(Command):
+    """Let go of what was given up: it is not shown among what somebody should see to."""
+
+    delivery_id: str
+
+
+@handles(SkipDelivery)
+async def skip(wish: SkipDelivery, transaction: Transaction) -> None:
+    """Only what was given up is let go of; its workspace may have it sent again all the same."""
+    delivery = await transaction.load(deliveries, wish.delivery_id)
+    if not delivery.given_up:
+        raise DeliveryIsNotGivenUp
+    if delivery.skipped:
+        return
+    skipped = DeliverySkipped(
+        delivery_id=wish.delivery_id,
+        subject_kind=delivery.subject_kind,
+        subject_id=delivery.subject_id,
+        skipped_at=transaction.now,
+    )
+    transaction.record(deliveries, wish.delivery_id, skipped, workspace_id=delivery.workspace_id)

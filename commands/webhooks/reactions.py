@@ -18,7 +18,7 @@ from domain.identity.workspaces import workspaces
 from domain.kernel import ERASED, Event
 from domain.ledger import PUBLIC, Recorded
 from domain.vocabulary import parted
-from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued
+from domain.webhooks.deliveries import DeliveryAttempted, DeliveryBegun, DeliveryQueued, DeliveryResumed
 from domain.webhooks.endpoints import EndpointDisabled, endpoint_books, events_for_endpoints
 from domain.webhooks.messages import Message, Subject, messages
 from domain.webhooks.signing import STANDARD_WEBHOOKS, Signer
@@ -104,7 +104,7 @@ async def queue_event(recorded: Recorded, ports: Ports) -> None:
 
 
 def _awaits_another(event: Event) -> bool:
-    return isinstance(event, DeliveryQueued) or (
+    return isinstance(event, DeliveryQueued | DeliveryResumed) or (
         isinstance(event, DeliveryAttempted) and event.next_attempt_at is not None
     )
 
@@ -116,18 +116,31 @@ def _due(event: Event) -> datetime | None:
     return event.next_attempt_at if isinstance(event, DeliveryAttempted) else None
 
 
-@reacts_to(DeliveryQueued, DeliveryAttempted, name="deliver", only=_awaits_another, due=_due, queue=WEBHOOKS)
+@reacts_to(
+    DeliveryQueued,
+    DeliveryAttempted,
+    DeliveryResumed,
+    name="deliver",
+    only=_awaits_another,
+    due=_due,
+    queue=WEBHOOKS,
+)
 async def deliver(recorded: Recorded, ports: Ports) -> None:
     """Send the message when its time has come, unless somebody was quicker."""
     event = recorded.event
-    assert isinstance(event, DeliveryQueued | DeliveryAttempted)
+    assert isinstance(event, DeliveryQueued | DeliveryAttempted | DeliveryResumed)
     await send(
-        event.delivery_id,
-        ports,
-        recorded.context(),
-        sender=str(recorded.event_id),
-        attempt=event.attempt + 1 if isinstance(event, DeliveryAttempted) else 1,
+        event.delivery_id, ports, recorded.context(), sender=str(recorded.event_id), attempt=_attempt_after(event)
     )
+
+
+def _attempt_after(event: DeliveryQueued | DeliveryAttempted | DeliveryResumed) -> int:
+    match event:
+        case DeliveryAttempted():
+            return event.attempt + 1
+        case DeliveryResumed():
+            return event.attempts + 1
+    return 1
 
 
 def _is_forced(event: Event) -> bool:

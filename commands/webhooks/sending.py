@@ -100,6 +100,9 @@ async def send(
         )
     except (DeliveryIsOver, NoAttemptLeft):
         return "skipped"
+    if force:
+        # Somebody may have had it resumed in between; from here on nobody does, until this attempt is over.
+        delivery = await ports.log.state(deliveries, delivery_id)
     now = ports.now()
     signer = SIGNERS[delivery.signer]
     body = (await body_of(delivery, ports.log)).encode()
@@ -118,6 +121,7 @@ async def send(
         now,
         waits=_waits(delivery, ports),
         jitter=ports.settings.webhook_jitter * ports.chance(),
+        series_after=delivery.series_after,
         retry_after_seconds=result.retry_after_seconds,
     )
     written = await ports.execute(
@@ -159,7 +163,9 @@ async def end_abandoned(begun: DeliveryBegun, ports: Ports, context: Context) ->
             error_detail="The process that sent this ended before there was an answer.",
             signature=None,
             duration_seconds=0.0,
-            next_attempt_at=next_attempt(begun.attempt, now, waits=_waits(delivery, ports), jitter=0.0),
+            next_attempt_at=next_attempt(
+                begun.attempt, now, waits=_waits(delivery, ports), jitter=0.0, series_after=delivery.series_after
+            ),
             disable_after=timedelta(hours=ports.settings.webhook_disable_hours),
         ),
         context,

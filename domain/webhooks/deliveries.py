@@ -115,6 +115,29 @@ class DeliveryGivenUp(Event):
     because: WhyGivenUp = "exhausted"
 
 
+class DeliveryResumed(Event):
+    """What was given up is tried again by a series of attempts of its own; so many `attempts` were made before."""
+
+    target: ClassVar[str] = "webhook_delivery"
+
+    delivery_id: str
+    subject_kind: str
+    subject_id: str
+    attempts: int
+    resumed_at: datetime
+
+
+class DeliverySkipped(Event):
+    """Whoever looks after the service has let go of what was given up: nobody needs to see to it any more."""
+
+    target: ClassVar[str] = "webhook_delivery"
+
+    delivery_id: str
+    subject_kind: str
+    subject_id: str
+    skipped_at: datetime
+
+
 class DeliveryAskedFor(Event):
     """Somebody wants a thing told once more: the n-th message about it."""
 
@@ -150,6 +173,11 @@ class Delivery(State):
     next_attempt_at: datetime | None = None
     delivered: bool = False
     given_up: bool = False
+    #: Why it was given up the last time.
+    because: WhyGivenUp | None = None
+    #: How many attempts had been made when its present series of them began.
+    series_after: int = 0
+    skipped: bool = False
 
     @property
     def is_over(self) -> bool:
@@ -161,7 +189,7 @@ class Delivery(State):
         return self.begun_at is not None and self.begun_by != sender and now < self.begun_at + timeout
 
 
-def evolve(delivery: Delivery, event: Event) -> Delivery:
+def evolve(delivery: Delivery, event: Event) -> Delivery:  # noqa: PLR0911 - one for each event
     """A delivery after one more event."""
     match event:
         case DeliveryQueued():
@@ -190,9 +218,16 @@ def evolve(delivery: Delivery, event: Event) -> Delivery:
                 next_attempt_at=event.next_attempt_at,
                 begun_at=None,
                 given_up=False,
+                skipped=False,
             )
         case DeliveryGivenUp():
-            return replace(delivery, given_up=True, next_attempt_at=None, begun_at=None)
+            return replace(delivery, given_up=True, because=event.because, next_attempt_at=None, begun_at=None)
+        case DeliveryResumed():
+            return replace(
+                delivery, given_up=False, series_after=event.attempts, next_attempt_at=event.resumed_at, skipped=False
+            )
+        case DeliverySkipped():
+            return replace(delivery, skipped=True)
     return delivery
 
 
@@ -206,6 +241,22 @@ class DeliveryIsOver(Conflict):
 
 class NoAttemptLeft(Conflict):
     """This message has been sent {attempts_max} times already. Ask for a new delivery of its job instead."""
+
+
+class NobodyToSendTo(Conflict):
+    """Nobody is there for this message any more."""
+
+
+class EndpointIsDisabled(Conflict):
+    """The endpoint of this message is disabled. It is for its workspace to enable it."""
+
+
+class DeliveryIsSkipped(Conflict):
+    """This message was skipped. It is for its workspace to have it sent again."""
+
+
+class DeliveryIsNotGivenUp(Conflict):
+    """This message was not given up: it is on its way, or has arrived."""
 
 
 class TooManyDeliveries(Conflict):
@@ -249,13 +300,16 @@ def next_attempt(
     *,
     waits: tuple[float, ...],
     jitter: float,
+    series_after: int = 0,
     retry_after_seconds: float | None = None,
 ) -> datetime | None:
     """When to try again after the n-th attempt failed: the n-th wait in seconds, later by `jitter` of it (0..1).
 
-    A receiver's Retry-After can only make it later, by a day at most. None: no attempt is left.
+    Attempts are counted from the beginning of their series, which was after so many. A receiver's Retry-After can only
+    make it later, by a day at most. None: no attempt is left.
     """
-    if attempt > len(waits):
+    of_series = attempt - series_after
+    if of_series > len(waits) or attempt >= ATTEMPTS_MAX:
         return None
-    wait = waits[attempt - 1] * (1.0 + jitter)
+    wait = waits[of_series - 1] * (1.0 + jitter)
     return now + timedelta(seconds=max(wait, min(retry_after_seconds or 0.0, 86_400.0)))

@@ -12,13 +12,14 @@ from domain.webhooks.deliveries import (
     DeliveryBegun,
     DeliveryGivenUp,
     DeliveryQueued,
+    DeliveryResumed,
     NoSuchDelivery,
 )
 from projections.kernel import Document, Projection, projection, seconds
 
 Status = Literal["pending", "delivering", "delivered", "failed", "disabled"]
 
-#: A delivery is tried ten times by itself; whoever forces more sees the last of them.
+#: A delivery is tried ten times by itself; whoever forces more, or has it resumed, sees the last of them.
 ATTEMPTS_SHOWN_MAX = 50
 
 
@@ -76,6 +77,8 @@ def evolve(log: DeliveryLog | None, event: Event) -> DeliveryLog | None:
         case DeliveryLog(), DeliveryGivenUp():
             status: Status = "failed" if event.because == "exhausted" else "disabled"
             return replace(log, status=status, reason=event.reason, next_attempt_at=None)
+        case DeliveryLog(), DeliveryResumed():
+            return replace(log, status="pending", reason=None, next_attempt_at=seconds(event.resumed_at))
     return log
 
 
@@ -107,6 +110,7 @@ delivery_logs: Projection[Any] = projection(
         DeliveryBegun: "delivery_id",
         DeliveryAttempted: "delivery_id",
         DeliveryGivenUp: "delivery_id",
+        DeliveryResumed: "delivery_id",
     },
     evolve=evolve,
     begins=(DeliveryQueued,),

@@ -6,7 +6,15 @@ from datetime import timedelta
 
 from msgspec.structs import asdict, replace
 
-from commands.webhooks.deliveries import AskForDelivery, BeginAttempt, GiveUpDelivery, QueueDelivery, RecordAttempt
+from commands.webhooks.deliveries import (
+    AskForDelivery,
+    BeginAttempt,
+    GiveUpDelivery,
+    QueueDelivery,
+    RecordAttempt,
+    ResumeDelivery,
+    SkipDelivery,
+)
 from commands.webhooks.endpoints import ChangeEndpoint, RegisterEndpoint, RemoveEndpoint, RotateEndpointSecret
 from commands.webhooks.replays import AdvanceReplay, AskForReplay, EndReplay
 from commands.webhooks.secrets import RotateSigningSecret
@@ -23,6 +31,7 @@ queued = QueueDelivery(
     message_type="analysis.completed",
     body="{}",
 )
+given_up = GiveUpDelivery(delivery_id="del-1", because="exhausted", reason="no attempt is left")
 begun = BeginAttempt(delivery_id="del-1", attempt=1, sender="worker", timeout=timedelta(minutes=1))
 replayed = AskForReplay(
     replay_id="rep-1",
@@ -66,7 +75,9 @@ EXAMPLES = (
         ),
         [queued, begun],
     ),
-    Example(GiveUpDelivery(delivery_id="del-1", because="exhausted", reason="no attempt is left"), [queued]),
+    Example(given_up, [queued]),
+    Example(ResumeDelivery(delivery_id="del-1"), [queued, given_up]),
+    Example(SkipDelivery(delivery_id="del-1"), [queued, given_up]),
     Example(RotateSigningSecret(workspace_id="w1", secret_id="sig-2")),
 )
 
