@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "adapters": (
         "domain",
         "commands.kernel",
+        "commands.parking",
         "commands.ports",
         "commands.settings",
         "commands.sweeping",

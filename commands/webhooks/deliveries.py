@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from commands.kernel import Command, Transaction, decides, derived_id, handles
+from commands.parking import can_be_parked
 from commands.ports import PublishedEvent
 from commands.webhooks.endpoints import note_health
 from domain.kernel import ERASED, Event
@@ -307,3 +308,13 @@ async def skip(wish: SkipDelivery, transaction: Transaction) -> None:
         skipped_at=transaction.now,
     )
     transaction.record(deliveries, wish.delivery_id, skipped, workspace_id=delivery.workspace_id)
+
+
+can_be_parked(
+    "delivery",
+    "deliveries",
+    read_model="parked_deliveries",
+    owners="webhook_endpoints",
+    retry=ResumeDelivery,
+    skip=SkipDelivery,
+)
