@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar
 from unittest.mock import patch
 
 import httpx
+import nats.errors
 import psutil
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -58,7 +59,7 @@ def eventually(look: Callable[[], T], timeout: float = 20.0) -> T:
         try:
             if found := look():
                 return found
-        except (AssertionError, LookupError, httpx.TransportError) as still:
+        except (AssertionError, LookupError, httpx.TransportError, nats.errors.Error) as still:
             problem = still
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come true within {timeout:g} s") from problem

@@ -14,6 +14,7 @@ import pytest
 from msgspec import json
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.js.errors import ServiceUnavailableError
 
 from adapters.stream.settings import Nats
 from tests.identity.crowd import Visitor, sign_in
@@ -85,8 +86,14 @@ async def read(client: Client, place: Json, count: int) -> list[Msg]:
     context = client.jetstream(domain=place["domain"])
     subscription = await context.pull_subscribe_bind(consumer=place["consumer"], stream=place["stream"])
     found: list[Msg] = []
+    deadline = asyncio.get_running_loop().time() + 20
     while len(found) < count:
-        found += await subscription.fetch(count - len(found), timeout=20)
+        try:
+            found += await subscription.fetch(count - len(found), timeout=20)
+        except ServiceUnavailableError:
+            # The cluster has lost whoever spoke for the consumer, and chooses another one.
+            assert asyncio.get_running_loop().time() < deadline, "nobody speaks for the consumer"
+            await asyncio.sleep(0.05)
     for message in found:
         await message.ack_sync(timeout=10)
     return found
