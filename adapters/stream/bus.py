@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import nats
@@ -108,11 +110,13 @@ class Bus:
         self._servers = [each.strip() for each in url.split(",") if each.strip()] or [url]
         self.prefix = prefix
         self.stream = prefix.upper()
+        self._names = _names_in(self._servers)
         self.client = Client()
         self._connecting: asyncio.Task[None] | None = None
         self._handlers: list[tuple[str, str, Callable[[Msg], Awaitable[None]]]] = []
         self._begun = False
         self._listens = False
+        self._is_over = False
 
     @property
     def events(self) -> str:
@@ -134,16 +138,30 @@ class Bus:
 
     async def _connect(self) -> None:
         while not self.client.is_connected:
+            client = self.client
             try:
-                await self.client.connect(self._servers, error_cb=_note, **_CONNECTING)
+                again = partial(self._again, client)
+                await client.connect(self._servers, error_cb=_note, closed_cb=again, **self._names, **_CONNECTING)
             except (OSError, nats.errors.Error, TimeoutError) as problem:
                 log.debug("nats.away", problem=repr(problem))
+            if not client.is_connected:
+                # Without a problem: it has taken news of the cluster for the answer that it waited for.
                 self.client = Client()
+                await _closed(client)
                 await asyncio.sleep(RECONNECT_SECONDS)
         self._begun = True
         for subject, queue, handler in self._handlers:
             await self.client.subscribe(subject, queue, cb=handler)
         self._listens = True
+
+    async def _again(self, client: Client) -> None:
+        """Begin again with another client: one that a server has turned away gives up for good, whatever it is told."""
+        if self._is_over or client is not self.client:
+            return
+        log.warning("nats.turned_away", problem=repr(client.last_error))
+        self._begun = self._listens = False
+        self.client = Client()
+        self.start()
 
     async def connected(self, timeout_seconds: float) -> bool:
         """Wait for the connection; whether it is there."""
@@ -165,11 +183,10 @@ class Bus:
         await self._subscribe(subject, queue, handler)
 
     async def _subscribe(self, subject: str, queue: str, handler: Callable[[Msg], Awaitable[None]]) -> None:
+        self._handlers.append((subject, queue, handler))
         if self._begun:
             # The client itself subscribes again after every reconnection.
             await self.client.subscribe(subject, queue, cb=handler)
-        else:
-            self._handlers.append((subject, queue, handler))
 
     def ring(self, bell: str, payload: bytes = b"") -> None:
         """Wake whoever listens to a bell; lost when NATS is away, which is why everybody polls as well."""
@@ -184,16 +201,29 @@ class Bus:
 
     async def close(self) -> None:
         """Let go of the connection."""
+        self._is_over = True
         if self._connecting:
             self._connecting.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._connecting
-        # An assertion is what the client says that never got as far as a connection.
-        with contextlib.suppress(nats.errors.Error, OSError, AssertionError):
-            await self.client.close()
+        await _closed(self.client)
+
+
+def _names_in(servers: list[str]) -> dict[str, Any]:
+    """As whom a client comes to nodes that the cluster itself tells of: their addresses do not say it."""
+    named = next((each for each in map(urlsplit, servers) if each.username is not None), None)
+    if named is None or named.username is None:
+        return {}
+    return {"token": named.username} if named.password is None else {"user": named.username, "password": named.password}
 
 
 _rings: set[asyncio.Future[Any]] = set()
+
+
+async def _closed(client: Client) -> None:
+    # An assertion is what a client says that never got as far as a connection.
+    with contextlib.suppress(nats.errors.Error, OSError, AssertionError):
+        await client.close()
 
 
 async def _note(problem: Exception) -> None:

@@ -369,3 +369,31 @@ async def test_of_several_servers_one_that_is_there_is_taken(house: House) -> No
 
     await eventually(rung)
     await bus.close()
+
+
+async def test_a_client_that_a_server_has_turned_away_is_followed_by_one_that_hears_the_same(house: House) -> None:
+    bus = Bus(house.nats_url, house.prefix)
+    heard: set[bytes] = set()
+
+    async def hear(data: bytes) -> None:
+        heard.add(data)
+
+    await bus.on(f"{bus.prefix}.early", hear)
+    bus.start()
+    assert await bus.connected(20)
+    await bus.on(f"{bus.prefix}.late", hear)
+    for _ in range(2):
+        heard.clear()
+        first = bus.client
+        await first._process_err("'Authorization Violation'")
+
+        def rung() -> bool:
+            for bell in ("early", "late"):
+                house.bus.ring(bell, bell.encode())
+            return heard == {b"early", b"late"}
+
+        await eventually(rung)
+        assert (first.is_closed, bus.is_connected) == (True, True)
+    last = bus.client
+    await bus.close()
+    assert (last.is_closed, bus.client) == (True, last), "and none follows one that was told to end"

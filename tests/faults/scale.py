@@ -22,6 +22,7 @@ import pytest
 from msgspec import json
 from nats.aio.client import Client
 
+from adapters.stream.bus import Bus
 from adapters.subscribing.nkeys import new_seed
 from commands.settings import Service
 from infra.embedded.blobs import EmbeddedBlobs
@@ -174,6 +175,25 @@ def test_a_cluster_of_nats_loses_a_node_under_load_and_nobody_an_event(servers: 
             leader.start()
             eventually(lambda: all(each.current for each in info(others[0]).cluster.replicas), 120)
             verified(cluster)
+
+
+def test_whoever_knows_one_node_goes_to_another_of_its_cluster_when_that_one_is_lost(tmp_path: Path) -> None:
+    with three_nodes(tmp_path / "cluster") as nodes:
+        asyncio.run(_go_to_another(nodes))
+
+
+async def _go_to_another(nodes: list[Node]) -> None:
+    bus = Bus(nodes[0].url)
+    bus.start()
+    try:
+        assert await bus.connected(20)
+        await eventually_there(lambda: len(bus.client.discovered_servers) >= 2)
+        nodes[0].kill()
+        nodes[0].stop()
+        await eventually_there(lambda: not bus.is_connected)
+        assert await bus.connected(20)
+    finally:
+        await bus.close()
 
 
 def test_a_subscriber_of_a_cluster_is_let_in_by_each_node_and_by_none_without_a_key(
