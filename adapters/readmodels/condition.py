@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 #: A read that waits for its own write gives up after two seconds; who lags as much has something the matter.
 BEHIND_SECONDS_MAX = 5.0
+#: A projector that starts together with everything else has built them within that.
+STARTING_SECONDS = 15.0
 #: How often it is said how things are, while they stay as they are.
 SAID_SECONDS = 60.0
 #: Whoever waits for longer is named.
@@ -119,14 +121,22 @@ async def waiting(connection: Connection, limit: int = 100) -> list[Waiting]:
 
 
 class Bulletin:
-    """Says in the log how things are: once a minute, and at once when they become worse or better."""
+    """Says in the log how things are: once a minute, and at once when they become worse or better.
+
+    Read models that are not built yet are so at every first start, and worth a warning once they have had a moment.
+    """
 
     def __init__(self) -> None:
+        self._looked_at: float | None = None
         self._said_at: float | None = None
         self._was_well = True
 
     def tell(self, found: Condition, waiting: Sequence[Waiting], at: float) -> None:
         """Say it if it is time to; `at` is a clock in seconds that only goes forward."""
+        if self._looked_at is None:
+            self._looked_at = at
+        if found.read_models == "not built yet" and at - self._looked_at < STARTING_SECONDS:
+            return
         if found.is_well == self._was_well and self._said_at is not None and at - self._said_at < SAID_SECONDS:
             return
         self._said_at, self._was_well = at, found.is_well

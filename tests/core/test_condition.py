@@ -122,6 +122,25 @@ def test_how_things_are_is_said_once_a_minute_and_at_once_when_they_change(monke
     assert log.calls[4].kwargs["parked_jobs"] == 1
 
 
+def test_read_models_that_are_not_built_yet_are_a_warning_only_once_they_could_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = CapturingLogger()
+    monkeypatch.setattr("adapters.readmodels.condition.log", log)
+    bulletin = Bulletin()
+    new = replace(WELL, moved_at=None)
+    for at in (100, 105, 114):
+        bulletin.tell(new, [], float(at))
+    assert not log.calls
+
+    bulletin.tell(new, [], 115.0)
+    bulletin.tell(WELL, [], 120.0)
+    assert [(call.method_name, call.kwargs["read_models"]) for call in log.calls] == [
+        ("warning", "not built yet"),
+        ("info", "ok"),
+    ]
+
+
 async def test_a_replay_that_nobody_begins_says_so_and_stays_asked_for(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
