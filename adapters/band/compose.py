@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from adapters.band import theory
 from adapters.band.chance import Chance
+from adapters.band.figures import figures
 from adapters.band.form import fit, read_form
 from adapters.band.genres import Profile, profile_of
 from adapters.band.groove import Drummer
@@ -14,7 +15,7 @@ from adapters.band.moods import Feel, feel
 from adapters.band.score import BEATS_PER_BAR, ENGINE_VERSION, Brief, Effect, Part, Score, Section, Tempo
 from adapters.band.titles import title_of
 from adapters.band.tonal import Setting, bass_line, comp, harmonise
-from adapters.band.tune import Singer, figures
+from adapters.band.tune import Singer
 
 SECONDS_MIN = 8.0
 SECONDS_MAX = 600.0
@@ -63,7 +64,7 @@ def compose(brief: Brief) -> Score:
         Part(
             name="melody",
             instrument=instruments.one_of(profile.melody.instruments),
-            notes=Singer(setting, chords).sing(sections),
+            notes=Singer(setting, chords, sections).sing(),
         ),
         Part(
             name="counter",

@@ -12,8 +12,12 @@ Making Beats (2004): boom bap. Andrew Frane, Swing Rhythm in Classic Drum Breaks
 Perception 34 (2017): swing of breaks. Dan Charnas, Dilla Time (2022): the late snare and unquantised hands of lo-fi.
 Peter Manuel and Wayne Marshall, The riddim method, Popular Music 25 (2006), and Rivera, Marshall and Pacini Hernandez
 (eds), Reggaeton (2009): dembow. Simon Reynolds, Energy Flash (1998): breakbeats and reese basses. Brian Eno, Music
-for Airports, sleeve notes (1978): ambient. Numbers that no book gives (levels, chances, milliseconds) are ours, set
-by ear and picture.
+for Airports, sleeve notes (1978): ambient. Tunes: David Huron, Sweet Anticipation (2006), and Paul von Hippel and David
+Huron, Why Do Skips Precede Reversals?, Music Perception 18 (2000): mostly steps, few repeated tones, and after a skip
+the way back; David Temperley, Information Flow and Repetition in Music, Journal of Music Theory 58 (2014): what returns
+comes with a wider interval; Godfried Toussaint, The Geometry of Musical Rhythm (2013): three, three, two; Computer
+Music (April 2017), Synthwave theory: arpeggios. Numbers that no book gives (levels, chances, milliseconds) are ours,
+set by ear and picture.
 """
 
 from __future__ import annotations
@@ -82,9 +86,19 @@ class Melody(Value):
     patterns: tuple[str, ...]
     low: int = 67
     high: int = 86
-    #: The chance of a leap instead of a step.
-    leap: float = 0.3
     pentatonic: bool = True
+    #: How many tones of the scale a line moves at once, and how often; steps, and from three on skips.
+    moves: tuple[tuple[int, float], ...] = ((0, 1), (1, 5), (2, 1.5), (3, 0.8))
+    #: The chance that a line turns at a note, and how many tones of the scale it goes from its tonic before it must.
+    turn: float = 0.35
+    reach: int = 4
+    #: The chance that a step goes where the scale has a half-step, up or down.
+    half_steps: float = 0.0
+    #: What a hook is held to: the share of its steps that may stay on their tone, how many tones it has at least, and
+    #: over how many semitones.
+    stays_max: float = 0.3
+    tones_min: int = 5
+    room_min: int = 7
 
 
 class Counter(Value):
@@ -222,7 +236,6 @@ TRAP = Profile(
         ),
         low=67,
         high=85,
-        leap=0.35,
     ),
     counter=Counter(instruments=("pluck", "bell"), patterns=("..0...1...2...1.", "0..1..2.0..1..2."), low=72, high=88),
     forms=(
@@ -296,15 +309,22 @@ DRILL = Profile(
         instruments=("piano", "pluck", "bell", "choir lead"),
         patterns=(
             "x..x..x.x..x..x.",
-            "x-----x-----x---",
-            "x..x..x---------",
+            "x--x--x-----x.x-",
+            "x-----x--x--x---",
+            "x..x..x---x-----",
             "x.x.x-----x.x---",
             "x..x..x-x-------x..x..x-------x-",
+            "x--x--x---------x-----x--x--x---",
         ),
-        low=66,
-        high=84,
-        leap=0.3,
+        low=65,
+        high=88,
+        # Few tones, half-steps that close in on the tonic and the fifth, and an octave like a door that slams.
         pentatonic=False,
+        moves=((1, 5), (2, 1.5), (7, 0.8)),
+        half_steps=0.6,
+        stays_max=0.25,
+        tones_min=6,
+        room_min=9,
     ),
     counter=Counter(
         instruments=("strings", "bell"), patterns=("0-----1-----2---", "..2.....1......."), low=72, high=88
@@ -384,7 +404,6 @@ BOOM_BAP = Profile(
         patterns=("x.x--.x.x---....", "..x.x.x--.x---..", "x---..x.x.x-....", "x.x.x---........"),
         low=64,
         high=81,
-        leap=0.3,
     ),
     counter=Counter(
         instruments=("brass", "strings"), patterns=("............2-1-", "2---------------"), low=62, high=79
@@ -467,7 +486,6 @@ LOFI = Profile(
         patterns=("x.x-x---..x-x---", "..x-x-x---------", "x---x-x-x-------", "x-x-..x---..x---", "....x-x-x---x---"),
         low=67,
         high=84,
-        leap=0.3,
     ),
     counter=Counter(
         instruments=("guitar", "vibes"), patterns=("..0..1..2..3....", "........3.2.1.0."), low=64, high=81
@@ -558,7 +576,6 @@ HOUSE = Profile(
         patterns=("x..x..x.x..x..x.", "..x.x..x..x.x...", "x.x..x--..x..x--", "x--x--x-x-------"),
         low=67,
         high=84,
-        leap=0.35,
     ),
     counter=Counter(
         instruments=("strings", "pluck"), patterns=("2---------------", "0.1.2.1.0.1.2.1."), low=67, high=86
@@ -628,7 +645,6 @@ TECHNO = Profile(
         patterns=("x.xx.xx.x.xx.x.x", "x..x..x..x..x.x.", "x.x..xx.x.x..x..", "xx.x.xx.xx.x.x.."),
         low=57,
         high=76,
-        leap=0.3,
         # One chord for sixteen bars: the second and the sixth degree of the tune say that it is minor.
         pentatonic=False,
     ),
@@ -717,7 +733,6 @@ DRUM_AND_BASS = Profile(
         patterns=("x---x---x-x-x---", "x-----x-----x---", "x---....x-x-x---", "..x-x-x-----x---"),
         low=67,
         high=86,
-        leap=0.35,
     ),
     counter=Counter(
         instruments=("pluck", "fm pluck"), patterns=("0.1.2.3.2.1.2.3.", "0..1..2.3..2..1."), low=64, high=84
@@ -793,11 +808,23 @@ REGGAETON = Profile(
     ),
     melody=Melody(
         instruments=("flute", "pluck", "brass", "bell"),
-        patterns=("x---x---x-x-x---", "x--x--x-x-------", "x-x-x---x-x-x---", "x---x-x-x-------"),
+        # Three, three, two of the dembow, whole or from the middle of the bar on.
+        patterns=(
+            "x--x--x-x--x--x-",
+            "x--x--x-x-------",
+            "x-x-x---x--x--x-",
+            "x--x--x---x-x---",
+            "x--x--x-x-x-x---x--x--x-x-------",
+            "x-x-x--x--x-x---x--x--x---------",
+        ),
         low=67,
         high=84,
-        leap=0.25,
+        # Sung rather than played: mostly steps, a skip now and then, and a tone may be said twice.
         pentatonic=False,
+        moves=((0, 1), (1, 6), (2, 2), (3, 1)),
+        stays_max=0.3,
+        tones_min=6,
+        room_min=7,
     ),
     counter=Counter(instruments=("pluck", "bell"), patterns=("..2...1...2...0.", "0..1..2.0..1..2."), low=70, high=86),
     forms=(
@@ -864,11 +891,24 @@ SYNTHWAVE = Profile(
     ),
     melody=Melody(
         instruments=("saw lead", "square lead", "brass"),
-        patterns=("x-----x-x---x---", "x---x---x-x-x---", "x--x--x---x-x---", "x---------x-x---", "..x-x-x-x-------"),
+        patterns=(
+            "x-----x-x---x---",
+            "x---x---x-x-x---",
+            "x--x--x---x-x---",
+            "..x-x-x-x-------",
+            "x-----x-----x---x---x---x-------",
+            "x---x---x-----x-x-----x-x-------",
+        ),
         low=67,
-        high=84,
-        leap=0.35,
+        high=88,
+        # The arpeggio sung: thirds and fourths along the chord, in one direction for long.
         pentatonic=False,
+        moves=((1, 2), (2, 5), (3, 1.5), (4, 0.5)),
+        turn=0.2,
+        reach=6,
+        stays_max=0.25,
+        tones_min=6,
+        room_min=9,
     ),
     counter=Counter(
         instruments=("fm pluck", "pluck"),
@@ -944,10 +984,21 @@ AMBIENT = Profile(
     ),
     melody=Melody(
         instruments=("glass", "piano", "flute"),
-        patterns=("x-------x-------", "x-----------x---", "....x---x-------", "x---x-----------"),
+        patterns=(
+            "x-------x---x---",
+            "....x---x---x---",
+            "x---x-------x---",
+            "x-------x---x---x-------x-------",
+            "x-----------x---x-------x-------",
+        ),
         low=69,
-        high=88,
-        leap=0.45,
+        high=91,
+        # Few tones far apart, none of which can be wrong: fourths, fifths and octaves of five tones.
+        moves=((1, 2), (2, 4), (3, 2.5), (5, 0.3)),
+        reach=5,
+        stays_max=0.25,
+        tones_min=5,
+        room_min=10,
     ),
     counter=Counter(
         instruments=("glass", "soft pluck"),

@@ -496,7 +496,7 @@ class Instrument:
 
     def _string(self, pitch: int, hertz: float, count: int, held: int, strength: float) -> Sound:
         patch = self.patch
-        bright = min(0.95, patch.brightness * self._bend**0.6 * (0.6 + 0.4 * strength))
+        bright = min(0.95, patch.brightness * self._bend * (0.6 + 0.4 * strength))
         ring = patch.ring * (261.6 / hertz) ** 0.4
         sound = waves.string(hertz, count / RATE, brightness=bright, ring=ring, seed=pitch)
         sound = waves.highpass(sound, min(hertz * 0.6, 200.0))
@@ -513,6 +513,8 @@ class Instrument:
         ring = patch.ring * (261.6 / hertz) ** 0.5
         if patch.shape in BODIES:
             ratios, levels, rings = BODIES[patch.shape]
+            # A harder mallet wakes more of what rings above the tone itself.
+            levels = (levels[0], *(level * self._bend for level in levels[1:]))
         else:
             # A stiff string: partials ever sharper, the higher the shorter.
             numbers = np.arange(1, 13)

@@ -1,110 +1,123 @@
-"""Melodies: a motif, its answer, its return and what becomes of it; and the figures that play around them."""
+"""Melodies: a motif, its answer, its return and what becomes of it, sung over the chords."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import groupby, pairwise
 
-from adapters.band import theory
+from adapters.band import motifs, theory
 from adapters.band.chance import Chance
 from adapters.band.groove import STEPS, density_tilt
+from adapters.band.motifs import Event, Motif
 from adapters.band.score import BEATS_PER_BAR, Chord, Note, Section
 from adapters.band.tonal import Setting, chord_at, tones_of
 
 PHRASE_BARS = 8
-
-
-class Event(NamedTuple):
-    """A note of a motif: where and how long in sixteenths, and how many tones of the scale from its first."""
-
-    step: int
-    steps: int
-    offset: int
-
-
-Motif = tuple[Event, ...]
+#: How many motifs a composer tries at most until one is a tune.
+DRAFTS = 40
+#: How many times in a row a tune says one tone.
+SAME_MAX = 4
+#: From how many tones of the scale on a move is a skip.
+SKIP = 3
 
 
 class Singer:
     """Makes the hook of a piece once and sings it wherever it returns; the tunes of verses and bridges come from it."""
 
-    def __init__(self, setting: Setting, chords: Sequence[Chord]) -> None:
-        self._setting, self._chords = setting, chords
+    def __init__(self, setting: Setting, chords: Sequence[Chord], sections: Sequence[Section]) -> None:
+        self._setting, self._chords, self._sections = setting, chords, sections
         book = setting.profile.melody
         shift = max(-5, min(4, round(3 * setting.feel.bright_mode + 2 * setting.feel.brightness)))
         self.low, self.high = book.low + shift, book.high + shift
         kind = theory.family(setting.mode)
-        steps = theory.PENTATONICS[kind] if book.pentatonic else theory.SCALES[setting.mode]
-        self._pool = [pitch for pitch in range(self.low, self.high + 1) if (pitch - setting.tonic) % 12 in steps]
+        self._scale = theory.PENTATONICS[kind] if book.pentatonic else theory.SCALES[setting.mode]
+        self._pool = [pitch for pitch in range(self.low, self.high + 1) if (pitch - setting.tonic) % 12 in self._scale]
         chance = Chance(*setting.purpose, "motif")
-        tilted = density_tilt(book.patterns, setting.feel.density)
-        rhythm = chance.weighted(tilted)
-        self._motif = self._invent(rhythm, chance)
-        self._bars = len(rhythm) // STEPS
-        # The development takes its rhythm from another motif of the genre, so that it is news and still at home.
-        other = chance.weighted([each for each in tilted if len(each[0]) == STEPS])
-        self._news = self._invent(other, chance)
         # A tune turns around its tonic. Where it turns around whatever tone lies in the middle of its range, it is
         # another tune in every key, and one that dwells on the third says the relative major.
         wanted = len(self._pool) * 2 // 5 + chance.whole(-1, 1)
         tonics = [place for place, pitch in enumerate(self._pool) if pitch % 12 == setting.tonic]
         self._anchor = min(tonics, key=lambda place: abs(place - wanted))
         self._inverted = chance.happens(0.5)
-        self._blocks: dict[tuple[str, tuple[str, ...]], list[Note]] = {}
+        tilted = density_tilt(book.patterns, setting.feel.density)
+        rhythm = chance.weighted(tilted)
+        self._bars = len(rhythm) // STEPS
+        # The development ends in the rhythm of another motif of the genre, so that it is news and still at home.
+        other = chance.weighted([each for each in tilted if len(each[0]) == STEPS])
+        for _ in range(DRAFTS):
+            self._motif, self._news = self._invent(rhythm, chance), self._invent(other, chance)
+            if self._is_tune():
+                break
 
     def _invent(self, rhythm: str, chance: Chance) -> Motif:
-        events: list[Event] = []
-        offset, direction = 0, chance.one_of((1, -1))
-        step = 0
-        while step < len(rhythm):
-            length = 1
-            if rhythm[step] == "x":
-                while step + length < len(rhythm) and rhythm[step + length] == "-":
-                    length += 1
-                if events:
-                    if chance.happens(0.35) or abs(offset) >= 4:
-                        direction = -1 if offset > 0 else 1 if offset < 0 else -direction
-                    leap = chance.happens(self._setting.profile.melody.leap)
-                    offset += direction * (chance.whole(2, 3) if leap else chance.weighted(((0, 0.2), (1, 0.8))))
-                events.append(Event(step, length, offset))
-            step += length
-        return tuple(events)
+        places = list(motifs.struck(rhythm))
+        line = self._draft(len(places), chance)
+        return tuple(Event(step, steps, offset) for (step, steps), offset in zip(places, line, strict=True))
 
-    def sing(self, sections: Sequence[Section]) -> tuple[Note, ...]:
+    def _draft(self, count: int, chance: Chance) -> list[int]:
+        """So many tones as steps of the scale from the tonic: steps and skips as the genre has them."""
+        book = self._setting.profile.melody
+        line, direction, skipped = [0], chance.one_of((1, -1)), False
+        while len(line) < count:
+            here = line[-1]
+            if abs(here) >= book.reach:
+                direction = -1 if here > 0 else 1
+            elif skipped or chance.happens(book.turn):
+                # Von Hippel and Huron: most skips end near an edge of what is sung, so what follows turns back.
+                direction = -direction
+            move = chance.weighted(book.moves)
+            if move == 1 and chance.happens(book.half_steps):
+                direction = next((way for way in (1, -1) if self._is_half_step(here, here + way)), direction)
+            line.append(here + direction * move)
+            skipped = move >= SKIP
+        return line
+
+    def _is_tune(self) -> bool:
+        """Whether the hook, as it is sung over its chords, is what the genre calls a tune; the composer listens."""
+        book = self._setting.profile.melody
+        start = next((each.bar for each in self._sections if each.name == "hook"), 0) * BEATS_PER_BAR
+        pitches = [pitch for line in self._lines("hook", PHRASE_BARS, start) for _, pitch in line]
+        stays = sum(before == after for before, after in pairwise(pitches))
+        longest = max(len(list(run)) for _, run in groupby(pitches))
+        return (
+            stays <= book.stays_max * (len(pitches) - 1)
+            and longest <= SAME_MAX
+            and len(set(pitches)) >= book.tones_min
+            and max(pitches) - min(pitches) >= book.room_min
+        )
+
+    def _is_half_step(self, here: int, there: int) -> bool:
+        return abs(self._height(there) - self._height(here)) == 1
+
+    def _height(self, offset: int) -> int:
+        octave, degree = divmod(offset, len(self._scale))
+        return 12 * octave + self._scale[degree]
+
+    def sing(self) -> tuple[Note, ...]:
         """The melody of the whole piece, one note at a time."""
         notes: list[Note] = []
         hand = Chance(*self._setting.purpose, "melody hand")
-        for number, section in enumerate(sections):
+        for number, section in enumerate(self._sections):
             if "melody" not in section.plays:
                 continue
             for bar in range(0, section.bars, PHRASE_BARS):
                 bars = min(PHRASE_BARS, section.bars - bar)
-                is_end = number == len(sections) - 1 and bar + bars == section.bars
+                is_end = number == len(self._sections) - 1 and bar + bars == section.bars
                 notes += self._phrase(section, bar, bars, hand, is_end=is_end)
         return self._apart(notes)
 
     def _phrase(self, section: Section, bar: int, bars: int, hand: Chance, *, is_end: bool) -> list[Note]:
         start = (section.bar + bar) * BEATS_PER_BAR
-        kind = "verse" if section.name == "verse" else "bridge" if section.name == "bridge" else "hook"
-        plan = self._answering(self._plan(kind, bars), start) if kind == "hook" else self._plan(kind, bars)
-        if is_end:
-            plan[-1] = ((Event(0, STEPS, 0),), 0)
+        kind = section.name if section.name in {"verse", "bridge"} else "hook"
         notes: list[Note] = []
         soft = 0.8 if section.name in {"intro", "outro", "bridge"} else 0.9 if kind == "verse" else 1.0
-        for place, (motif, transposed) in enumerate(plan):
-            ends_phrase = place == len(plan) - 1 or place % 4 == 3
-            for index, event in enumerate(motif):
-                beat = start + place * BEATS_PER_BAR + event.step / 4
-                chord = chord_at(self._chords, beat)
-                is_last = index == len(motif) - 1 and ends_phrase
-                pitch = self._pitch(
-                    event, transposed, chord, is_home=is_last and (place == len(plan) - 1 or kind == "verse")
-                )
+        for place, line in enumerate(self._lines(kind, bars, start, is_end=is_end)):
+            for event, pitch in line:
                 accent = 0.92 if event.step % 8 == 0 else 0.84 if event.step % 4 == 0 else 0.76
                 arch = 0.94 + 0.06 * (1 - abs(place - 3) / 4)
                 notes.append(
                     Note(
-                        beat=beat,
+                        beat=start + place * BEATS_PER_BAR + event.step / 4,
                         beats=event.steps / 4,
                         pitch=pitch,
                         velocity=round(
@@ -115,60 +128,102 @@ class Singer:
                 )
         return notes
 
+    def _lines(self, kind: str, bars: int, start: int, *, is_end: bool = False) -> list[list[tuple[Event, int]]]:
+        """Bar by bar, what is sung of a phrase that begins at a beat, and at which pitches."""
+        plan = self._plan(kind, bars)
+        if kind == "hook":
+            plan = self._answering(plan, start)
+        if is_end:
+            plan[-1] = ((Event(0, STEPS, 0),), 0)
+        lines: list[list[tuple[Event, int]]] = []
+        for place, (motif, moved) in enumerate(plan):
+            comes_home = place == len(plan) - 1 or (kind == "verse" and place % 4 == 3)
+            pitches = self._pitches(motif, moved, start + place * BEATS_PER_BAR, comes_home=comes_home)
+            lines.append(list(zip(motif, pitches, strict=True)))
+        return lines
+
     def _plan(self, kind: str, bars: int) -> list[tuple[Motif, int]]:
         """Which motif sounds in each bar, and by how many tones of the scale it is moved."""
-        first, second = _halves(self._motif, self._bars)
-        answer = _answered(second if self._bars == 2 else first)
-        close = _closing(second if self._bars == 2 else first)
-        turned = _inverted(first) if self._inverted else first
+        first, second = motifs.halves(self._motif, self._bars)
+        answer = motifs.answered(first)
+        close = motifs.closing(second if self._bars == 2 else first)
+        turned = motifs.inverted(first) if self._inverted else first
         rest: Motif = ()
         match kind:
             case "verse":
-                plan = [(turned, -1), (rest, 0), (_closing(turned), -1), (rest, 0)] * 2
+                plan = [(turned, -1), (rest, 0), (motifs.closing(turned), -1), (rest, 0)] * 2
             case "bridge":
-                plan = [(_stretched(first), 0), (rest, 0), (_stretched(self._news), 1), (rest, 0)] * 2
+                plan = [(motifs.stretched(first), 0), (rest, 0), (motifs.stretched(self._news), 1), (rest, 0)] * 2
             case _:
                 middle = (second, 0) if self._bars == 2 else (answer, -1)
                 plan = [(first, 0), middle, (first, 0), (close, 0)]
-                plan += [(first, 0), middle, (self._news, 1), (close, 0)]
+                plan += [(first, 0), middle, (motifs.developed(first, self._news), 2), (close, 0)]
         return plan[:bars]
 
     def _answering(self, plan: list[tuple[Motif, int]], start: int) -> list[tuple[Motif, int]]:
-        """The plan with answers that are other tunes than what they answer.
+        """The plan with answers and developments that are other tunes than what they answer or develop.
 
         Over one chord a line of few notes is drawn back to the tones it came from: it moves on until it is not.
         """
-        for place in range(1, len(plan), 4):
-            stated = self._tune(plan[place - 1], start + (place - 1) * BEATS_PER_BAR)
+        for place in (place for place in (1, 5, 6) if place < len(plan)):
+            stated = [self._tune(plan[each], start + each * BEATS_PER_BAR) for each in range(0, place, 2)]
             motif, moved = plan[place]
             for further in (0, -1, 1, -2, 2, -3, 3):
                 plan[place] = motif, moved + further
-                if self._tune(plan[place], start + place * BEATS_PER_BAR) != stated:
+                if self._tune(plan[place], start + place * BEATS_PER_BAR) not in stated:
                     break
         return plan
 
     def _tune(self, bar: tuple[Motif, int], start: int) -> list[tuple[int, int]]:
         """Where in a bar that begins at a beat which pitches are sung."""
         motif, transposed = bar
-        return [
-            (
-                event.step,
-                self._pitch(event, transposed, chord_at(self._chords, start + event.step / 4), is_home=False),
-            )
-            for event in motif
-        ]
+        pitches = self._pitches(motif, transposed, start, comes_home=False)
+        return [(event.step, pitch) for event, pitch in zip(motif, pitches, strict=True)]
 
-    def _pitch(self, event: Event, transposed: int, chord: Chord, *, is_home: bool) -> int:
-        tones = tones_of(chord, self._setting)
-        # At the ends of its range a line turns back; held there, it would be one tone over and over.
-        index, last = abs(self._anchor + event.offset + transposed), len(self._pool) - 1
-        pitch = self._pool[max(0, min(index, 2 * last - index))]
-        if is_home and self._setting.tonic in tones:
-            return theory.nearest((self._setting.tonic,), pitch, self.low, self.high)
-        leans = event.step % 4 == 0 or event.steps >= 4 or theory.clashes(pitch, tones)
-        if leans and pitch % 12 not in tones:
-            return theory.nearest(tones[:4], pitch, self.low, self.high)
-        return pitch
+    def _pitches(self, motif: Motif, transposed: int, start: int, *, comes_home: bool) -> list[int]:
+        """The line of a bar over its chords: where the motif moves, it moves, and the same way if it can."""
+        goals = [self._goal(event.offset + transposed) for event in motif]
+        pitches: list[int] = []
+        for place, (event, goal) in enumerate(zip(motif, goals, strict=True)):
+            chord = chord_at(self._chords, start + event.step / 4)
+            tones = tones_of(chord, self._setting)
+            if comes_home and place == len(motif) - 1 and self._setting.tonic in tones:
+                pitches.append(theory.nearest((self._setting.tonic,), goal, self.low, self.high))
+                continue
+            following = motif[place + 1] if place + 1 < len(motif) else None
+            options = self._options(event, tones, following, pitches[-1] if pitches else None)
+            if not pitches:
+                pitches.append(min(options, key=lambda pitch: (abs(pitch - goal), pitch)))
+                continue
+            before, way = pitches[-1], goal - goals[place - 1]
+
+            def strays(pitch: int, goal: int = goal, before: int = before, way: int = way) -> tuple[int, int]:
+                moved = pitch - before
+                bent = 2 * (moved != 0) if way == 0 else 6 if moved == 0 else 3 if moved * way < 0 else 0
+                return abs(pitch - goal) + bent, pitch
+
+            pitches.append(min(options, key=strays))
+        return pitches
+
+    def _goal(self, index: int) -> int:
+        """The tone so many steps of the scale from the anchor.
+
+        At the ends of its range a line turns back; held there, it would be one tone over and over.
+        """
+        place, last = abs(self._anchor + index), len(self._pool) - 1
+        return self._pool[max(0, min(place, 2 * last - place))]
+
+    def _options(self, event: Event, tones: Sequence[int], following: Event | None, before: int | None) -> list[int]:
+        """Pitches that may be sung here: of the chord, and in passing those that lead on by a step."""
+        of_chord = [pitch for pitch in range(self.low, self.high + 1) if pitch % 12 in tones[:4]]
+        if before is not None and theory.clashes(before, tones):
+            return [pitch for pitch in of_chord if abs(pitch - before) <= 2] or of_chord
+        if event.step % 4 == 0 or event.steps >= 4:
+            return of_chord
+        leads_on = following is not None and abs(following.offset - event.offset) == 1
+        # Beside a tone that the chord has altered, such as the third of a major fifth in minor, its own lies wrong.
+        around = [tone for tone in tones if not leads_on or (tone - self._setting.tonic) % 12 not in self._scale]
+        return [pitch for pitch in self._pool if not theory.clashes(pitch, around)] or of_chord
 
     def _apart(self, notes: Sequence[Note]) -> tuple[Note, ...]:
         kept: list[Note] = []
@@ -186,85 +241,3 @@ class Singer:
                 )
             )
         return tuple(kept)
-
-
-def _halves(motif: Motif, bars: int) -> tuple[Motif, Motif]:
-    """A motif of two bars as two of one; one of one bar twice."""
-    if bars == 1:
-        return motif, motif
-    cut = tuple(event._replace(steps=min(event.steps, STEPS - event.step)) for event in motif if event.step < STEPS)
-    rest = tuple(event._replace(step=event.step - STEPS) for event in motif if event.step >= STEPS)
-    return cut, rest or cut
-
-
-def _answered(motif: Motif) -> Motif:
-    """The same rhythm, the second half of the line turned round."""
-    half = len(motif) // 2
-    pivot = motif[half].offset
-    return tuple(
-        event if place < half else event._replace(offset=2 * pivot - event.offset) for place, event in enumerate(motif)
-    )
-
-
-def _closing(motif: Motif) -> Motif:
-    """The first half of the motif, and a long note to rest on."""
-    kept = [event for event in motif if event.step < STEPS // 2]
-    return (*kept, Event(STEPS // 2, STEPS // 2, 0))
-
-
-def _inverted(motif: Motif) -> Motif:
-    return tuple(event._replace(offset=-event.offset) for event in motif)
-
-
-def _stretched(motif: Motif) -> Motif:
-    """Half as many notes, each twice as long, on the beats."""
-    kept: list[Event] = []
-    for event in motif:
-        step = event.step // 4 * 4
-        if not kept or step > kept[-1].step:
-            kept.append(Event(step, 4, event.offset))
-    return tuple(
-        event._replace(steps=(following.step if following else STEPS) - event.step)
-        for event, following in zip(kept, [*kept[1:], None], strict=True)
-    )
-
-
-def figures(setting: Setting, sections: Sequence[Section], chords: Sequence[Chord]) -> tuple[Note, ...]:
-    """Broken chords around the melody, one rhythm for the piece."""
-    book = setting.profile.counter
-    chance = Chance(*setting.purpose, "figures")
-    pattern = chance.weighted(density_tilt(book.patterns, setting.feel.density))
-    notes: list[Note] = []
-    for section in sections:
-        if "counter" not in section.plays:
-            continue
-        start = section.bar * BEATS_PER_BAR
-        total = section.bars * STEPS
-        step = 0
-        while step < total:
-            sign = pattern[step % len(pattern)]
-            length = 1
-            if sign.isdigit():
-                while step + length < total and pattern[(step + length) % len(pattern)] in "-.":
-                    length += 1
-                beat = start + step / 4
-                chord = chord_at(chords, beat)
-                tones = tones_of(chord, setting)
-                pool = [pitch for pitch in range(book.low, book.high + 1) if pitch % 12 in tones]
-                # A figure is short where rests are written, and lasts until the chord ends where it is held.
-                holds = pattern[(step + 1) % len(pattern)] == "-"
-                beats = length / 4 if holds else min(length, 3) / 4
-                accent = 0.78 if step % 4 == 0 else 0.66
-                notes.append(
-                    Note(
-                        beat=beat,
-                        beats=round(min(beats, chord.beat + chord.beats - beat) - 0.001, 4),
-                        pitch=pool[int(sign) % len(pool)],
-                        velocity=round(
-                            accent * (0.8 + 0.2 * section.energy) * (1 + chance.about(setting.profile.touch)), 3
-                        ),
-                        late=max(0.0, setting.hand(chance, step)),
-                    )
-                )
-            step += length
-    return tuple(notes)

@@ -18,6 +18,7 @@ from scipy import signal
 
 from adapters.band import effects, kit, waves
 from adapters.band.compose import compose
+from adapters.band.genres import PROFILES
 from adapters.band.instruments import PATCHES, Instrument, tone
 from adapters.band.kit import KITS, Drums
 from adapters.band.master import Levels, master, measure, shelf
@@ -391,6 +392,12 @@ def test_a_mood_bends_how_bright_and_how_driven_the_sound_is(genre: str) -> None
     assert all(above(bright[name], 2000) > above(closed[name], 2000) + 1 for name in ("chords", "melody"))
     driven, clean = (played(score, 0.0, value) for value in (0.9, -0.5))
     assert all(crest(driven[name]) < crest(clean[name]) - 1 for name in ("chords", "melody"))
+
+
+@pytest.mark.parametrize("name", sorted({each for book in PROFILES.values() for each in book.melody.instruments}))
+def test_every_instrument_of_a_tune_is_duller_in_a_dark_piece(name: str) -> None:
+    bright, dark = (Instrument(name, brightness=value).play(tone(72, 0.9, 0.9)) for value in (0.8, -0.8))
+    assert above(bright, 2000) > above(dark, 2000) + 1
 
 
 def test_words_say_how_bright_and_how_driven() -> None:
