@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 
 from msgspec import json
 
@@ -17,25 +17,25 @@ SIGN_SECONDS = 10.0
 _LINE_BYTES_MAX = 1 << 20
 
 
-class BeingVerified(Conflict):
-    """Somebody has it verified here already. Wait for that, or ask another process."""
+class OneAtATime(Conflict):
+    """Somebody has everything looked through here already. Wait for that, or ask another process."""
 
 
 _at_it = asyncio.Lock()
 
 
-async def verified_apart(settings: Sections, parts: Sequence[str]) -> AsyncGenerator[bytes, None]:
-    """The lines that `ledgerline verify --json` writes, each as soon as it is known, and empty ones meanwhile.
+async def done_apart(settings: Sections, *words: str) -> AsyncGenerator[bytes, None]:
+    """The lines that a command writes with `--json`, each as soon as it is known, and empty ones meanwhile.
 
-    Raises BeingVerified with the first. Whoever stops listening ends it. Where it could not be looked, the last line
+    `words` are those after `ledgerline`; they are ours, and end where options of somebody else's would begin. Raises
+    OneAtATime with the first line. Whoever stops listening ends it. Where it did not come to its end, the last line
     says so (`{"problem"}`).
     """
     if _at_it.locked():
-        raise BeingVerified
+        raise OneAtATime
     async with _at_it:
-        words = [word for part in parts for word in ("--only", part)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "infra.cli", "verify", "--json", *words,
+            sys.executable, "-m", "infra.cli", *words, "--json",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             env={**os.environ, **settings.environment()}, limit=_LINE_BYTES_MAX,
         )  # fmt: skip
@@ -53,7 +53,7 @@ async def verified_apart(settings: Sections, parts: Sequence[str]) -> AsyncGener
                 yield line
                 coming = asyncio.ensure_future(process.stdout.readline())
             if (status := await process.wait()) not in (0, 1):
-                yield json.encode({"problem": f"It could not be verified: exit status {status}; see the log."}) + b"\n"
+                yield json.encode({"problem": f"It came to no end: exit status {status}; see the log."}) + b"\n"
         finally:
             coming.cancel()
             if process.returncode is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from adapters.log.seals import seal_key
 from adapters.log.settings import Sealing
 from adapters.operators import explaining, log
 from adapters.operators import parked as given_up
-from adapters.operators.apart import verified_apart
+from adapters.operators.apart import done_apart
 from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
 from adapters.operators.status import Status, status
@@ -32,12 +32,14 @@ from api.answers import Answer
 from api.auth import operator_only
 from domain.kernel import Conflict, Invalid, NotFound
 from domain.sections import Sections
-from projections.kernel import PROJECTIONS, TALLIES
+from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 Word = Annotated[str | None, QueryParameter(min_length=1, max_length=500, pattern=PRINTABLE)]
 Position = Annotated[int | None, QueryParameter(ge=0, le=2**62)]
 GRACE_HOURS_MAX = 24 * 7
+#: A line of JSON for each thing that is told.
+LINES = "application/x-ndjson"
 
 
 class NoSuchEvent(NotFound):
@@ -199,9 +201,7 @@ async def skip_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> 
 @post("/admin/replay/{name:str}", opt=operator_only(), include_in_schema=False, status_code=202)
 async def replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Ask for a read model to be folded again beside the live one; `status` shows how far it is."""
-    found = PROJECTIONS.get(name) or TALLIES.get(name)
-    if found is None:
-        raise NoSuchReadModel(name=name if name.isprintable() else "this")
+    found = _read_model(name)
     async with asking(ports.pool, ReadsUnavailable) as connection:
         version = await request_rebuild(connection, found.name, found.version)
     if not version:
@@ -212,11 +212,17 @@ async def replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response
 @delete("/admin/replay/{name:str}", opt=operator_only(), include_in_schema=False, status_code=200)
 async def cancel_replay(ports: NamedDependency[Ports], name: FromPath[str]) -> Response[dict[str, Any]]:
     """Let go of what is being folded of a read model; the live one stays."""
-    if name not in PROJECTIONS and name not in TALLIES:
-        raise NoSuchReadModel(name=name if name.isprintable() else "this")
+    found = _read_model(name)
     async with asking(ports.pool, ReadsUnavailable) as connection:
-        count = await cancel_rebuild(connection, name)
-    return Answer({"name": name, "cancelled": count})
+        count = await cancel_rebuild(connection, found.name)
+    return Answer({"name": found.name, "cancelled": count})
+
+
+def _read_model(name: str) -> Projection[Any] | Tally:
+    found = PROJECTIONS.get(name) or TALLIES.get(name)
+    if found is None:
+        raise NoSuchReadModel(name=name if name.isprintable() else "this")
+    return found
 
 
 @get("/admin/seals", opt=operator_only(), include_in_schema=False)
@@ -241,10 +247,52 @@ class Look(Struct, forbid_unknown_fields=True):
     parts: Annotated[list[Literal["log", "read-models", "objects", "stream", "published"]], Meta(max_length=5)] = []
 
 
-@post("/admin/verify", opt=operator_only(), include_in_schema=False, status_code=200, media_type="application/x-ndjson")
+class Mend(Struct, forbid_unknown_fields=True):
+    """What is to be mended: everything that can be, or these parts."""
+
+    parts: Annotated[list[Literal["read-models", "stream", "published"]], Meta(max_length=3)] = []
+
+
+class Between(Struct, forbid_unknown_fields=True):
+    """Which documents are compared: those whose newest event came after one position, and not after another."""
+
+    after: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    until: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+
+
+@post("/admin/verify", opt=operator_only(), include_in_schema=False, status_code=200, media_type=LINES)
 async def verify(ports: NamedDependency[Ports], data: JSONBody[Look]) -> Stream:
     """Verify what is kept, in a process apart: a line of JSON for each finding, and for each part when it is done."""
-    lines = verified_apart(ports.settings, data.parts)
+    return await _told(ports, "verify", *_only(data.parts))
+
+
+@post("/admin/repair", opt=operator_only(), include_in_schema=False, status_code=200, media_type=LINES)
+async def repair(ports: NamedDependency[Ports], data: JSONBody[Mend]) -> Stream:
+    """Verify and mend, in a process apart, line by line; hanging up between two lines leaves the rest to the next."""
+    return await _told(ports, "repair", *_only(data.parts))
+
+
+@post(
+    "/admin/replay/{name:str}/dry-run", opt=operator_only(), include_in_schema=False, status_code=200, media_type=LINES
+)
+async def dry_run(ports: NamedDependency[Ports], name: FromPath[str], data: JSONBody[Between]) -> Stream:
+    """What a read model would be that is folded again, in a process apart: a line for each difference, and one for all.
+
+    Nothing is changed.
+    """
+    found = _read_model(name)
+    until = () if data.until is None else ("--to", str(data.until))
+    return await _told(ports, "replay", found.name, "--dry-run", "--from", str(data.after), *until)
+
+
+def _only(parts: Sequence[str]) -> Iterator[str]:
+    for part in parts:
+        yield from ("--only", part)
+
+
+async def _told(ports: Ports, *words: str) -> Stream:
+    """What a command says; refused before the first line where another one is at work."""
+    lines = done_apart(ports.settings, *words)
     first = await anext(lines)
 
     async def told() -> AsyncIterator[bytes]:
@@ -253,7 +301,7 @@ async def verify(ports: NamedDependency[Ports], data: JSONBody[Look]) -> Stream:
             async for line in lines:
                 yield line
 
-    return Stream(told(), media_type="application/x-ndjson")
+    return Stream(told(), media_type=LINES)
 
 
 @post("/admin/credential/rotate", opt=operator_only(), include_in_schema=False, status_code=200)

@@ -248,3 +248,35 @@ def test_what_is_kept_is_verified_apart_line_by_line_one_at_a_time(operator: Ope
     with operator.http.stream("POST", "/admin/verify", json={}, headers=headers, timeout=120) as answer:
         assert answer.status_code == 200
     eventually(lambda: lines(parts=["log"]), 60)
+
+
+def test_read_models_are_compared_and_mended_apart(
+    operator: Operator, stack: Stack, account: Callable[[], Account]
+) -> None:
+    headers = {"Authorization": f"Bearer {operator.token}"}
+
+    def lines(path: str, **body: Any) -> list[Any]:
+        with operator.http.stream("POST", path, json=body, headers=headers, timeout=120) as answer:
+            assert answer.status_code == 200, answer.read()
+            assert answer.headers["content-type"] == "application/x-ndjson"
+            return [json.loads(line) for line in answer.iter_lines() if line.strip()]
+
+    account()
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
+        connection.execute("UPDATE documents SET workspace_id = 'elsewhere' WHERE projection = 'workspaces'")
+    *found, told = lines("/admin/replay/workspaces/dry-run")
+    assert {each["subject"] for each in found} == {"workspaces"}
+    assert (told["would_differ"], told["read_models"]) == (["workspaces"], 1)
+    assert not lines("/admin/replay/workspaces/dry-run", after=2**62)[-1]["would_differ"]
+
+    assert {"mended": "read_models", "subject": "workspaces"} in lines("/admin/repair", parts=["read-models"])
+    assert not lines("/admin/replay/workspaces/dry-run")[-1]["would_differ"]
+    assert lines("/admin/repair", parts=["read-models"])[-1] == {"mended": None}
+
+    for path, body, status in (
+        ("/admin/repair", {"parts": ["log"]}, 422),
+        ("/admin/replay/workspaces/dry-run", {"after": -1}, 422),
+        ("/admin/replay/nobody/dry-run", {}, 404),
+        ("/admin/replay/--help/dry-run", {}, 404),
+    ):
+        assert operator.http.post(path, json=body, headers=headers).status_code == status, path
