@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import structlog
 
 from adapters.jobs.settings import Jobs
-from adapters.jobs.worker import Worker
+from adapters.jobs.worker import Worker, due_reactions
 from adapters.log.eventlog import EventLog
 from adapters.operators.folded import Folded, check_read_models
 from adapters.pausing import pause
 from adapters.postgres.retrying import Pool, answers
 from adapters.postgres.settings import Postgres
 from adapters.readmodels.followers import Followers
-from adapters.readmodels.projector import cancel_rebuild, request_rebuild
+from adapters.readmodels.projector import cancel_rebuild, rebuilds, request_rebuild
 from adapters.stream.bus import Bus
 from commands.kernel import REACTIONS, queues
 from commands.sweeping import SWEEPS
@@ -204,6 +204,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.readmodels.condition import Bulletin, condition
     from adapters.storage.blobs import Blobs
     from adapters.trouble import Trouble
+    from adapters.web.rate_limits import forget_ended
 
     async with container(settings) as here:
         pool, bus, blobs = await here.get(Pool), await here.get(Bus), await here.get(Blobs)
@@ -217,11 +218,8 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
         while not stop.is_set():
             try:
                 async with asking(pool, LedgerUnavailable, SILENT_SECONDS_MAX) as connection:
-                    cursor = await connection.execute(
-                        "SELECT DISTINCT reaction FROM jobs WHERE state IN ('ready', 'waiting') AND due_at <= now()"
-                    )
-                    due = {row[0] for row in await cursor.fetchall()}
-                    await connection.execute("DELETE FROM rate_windows WHERE ends_at < extract(epoch FROM now()) - 60")
+                    due = await due_reactions(connection)
+                    await forget_ended(connection)
                     how = await condition(connection)
                     seen = await status(connection, bus, blobs, settings[Operation].data_dir)
                     SERVICE.saw(seen)
@@ -282,24 +280,19 @@ async def replay(
         while waiting:
             await asyncio.sleep(0.1)
             async with pool.connection() as connection:
-                cursor = await connection.execute(
-                    "SELECT name, version, live, position, extract(epoch FROM now() - moved_at), "
-                    "(SELECT coalesce(max(notification_id), 0) FROM ledger_events) "
-                    "FROM checkpoints WHERE name = ANY(%s)",
-                    (list(waiting),),
-                )
-                found = {row[:2]: row[2:] for row in await cursor.fetchall()}
+                found = await rebuilds(connection, waiting)
             for name, version in list(waiting.items()):
-                if (name, version) not in found:
+                how = found.get((name, version))
+                if how is None:
                     raise SystemExit(f"ledgerline: {name} was cancelled, or folded anew by somebody else meanwhile")
-                live, position, still, head = found[name, version]
-                tell(name, position, max(head, 1))
-                if live:
-                    done[name] = (waiting.pop(name), position)
-                elif still > REPLAY_STILL_SECONDS_MAX:
+                tell(name, how.position, max(how.head, 1))
+                if how.live:
+                    done[name] = (waiting.pop(name), how.position)
+                elif how.still_seconds > REPLAY_STILL_SECONDS_MAX:
+                    still = f"it has been at position {how.position} for {how.still_seconds:.0f} s"
                     raise SystemExit(
-                        f"ledgerline: nothing folds {name} (it has been at position {position} for {still:.0f} s). Is "
-                        "`ledgerline project` running? It was asked for, and is done as soon as there is a projector."
+                        f"ledgerline: nothing folds {name} ({still}). Is `ledgerline project` running? It was asked "
+                        "for, and is done as soon as there is a projector."
                     )
         return done
 

@@ -31,7 +31,6 @@ from adapters.pausing import pause
 from adapters.postgres.settings import Postgres
 from adapters.storage.settings import S3
 from adapters.stream.settings import Nats
-from adapters.vault import Vault
 from adapters.web.settings import OutboundRequests
 from commands.kernel import REACTIONS, queues
 from commands.settings import Service
@@ -64,14 +63,18 @@ NOT_READY_YET_SECONDS = 30.0
 STARTING_SECONDS_MAX = 120.0
 
 
+#: What a process is started with: its arguments and its environment.
+Start = tuple[tuple[str, ...], dict[str, str]]
+
+
 class Part(Value, frozen=True):
     """One process of `up`: a role with its arguments, under the name it has in the log."""
 
     name: str
-    arguments: tuple[str, ...]
-    #: Whether it is a role, which is told our settings and says how it is. The runner is not: it builds what others
-    #: wrote, and so is told nothing but where the service is.
-    is_role: bool = True
+    arguments: tuple[str, ...] = ()
+    #: What is no role is not told our settings and says nothing of how it is: this says what it is started with, given
+    #: the URL at which we are.
+    beside: Callable[[Settings, str], Start] | None = None
 
 
 def all_parts() -> tuple[Part, ...]:
@@ -101,7 +104,12 @@ def up(host: str | None, port: str | None, data_dir: Path | None, *, without_run
     telemetry.configure("up", settings[Operation].log_level, settings[Operation].log_format)
     for sentence in unknown_variables():
         log.warning("settings.unknown", message=sentence)
-    parts = all_parts() if without_runner else (*all_parts(), Part(name="runner", arguments=(), is_role=False))
+    parts = all_parts()
+    if not without_runner:
+        # What knows of builds takes a second to load.
+        from infra.runner_of_up import of_up
+
+        parts = (*parts, Part(name="runner", beside=of_up))
     return asyncio.run(Supervisor(settings, parts).run())
 
 
@@ -186,7 +194,7 @@ class Supervisor:
             self._say(f"Starting {len(self.parts)} roles ...")
             self._start_children()
             works: list[Callable[[], Awaitable[None]]] = [self._announce]
-            works += [partial(self._listen_to, child) for child in self.children if child.part.is_role]
+            works += [partial(self._listen_to, child) for child in self.children if child.part.beside is None]
             works += [partial(self._listen_to_server, server) for server in self.servers]
             beside = [asyncio.create_task(_to_the_end(work)) for work in works]
             try:
@@ -279,29 +287,16 @@ class Supervisor:
         child.started = time.monotonic()
         child.is_heard = child.is_stopping = False
         arguments, environment = child.part.arguments, self._environment(child.health_port)
-        if not child.part.is_role:
-            arguments, environment = self._runner()
+        if child.part.beside is not None:
+            host, port = self._local_address()
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            arguments, environment = child.part.beside(self.settings, url)
         child.process = spawn(
             self._command(arguments),
             env={**environment, "TMPDIR": str(own)},
             keep=(self._lock_fd,),
             last_signal=signal.SIGTERM,
         )
-
-    def _runner(self) -> tuple[tuple[str, ...], dict[str, str]]:
-        """What a runner is started with: where we are, and a token that registers it."""
-        from api.builds.runners import REGISTRATION_SECONDS, registration_token
-
-        host, port = self._local_address()
-        arguments = ["runner", "--url", f"http://{f'[{host}]' if ':' in host else host}:{port}", "--name", "up"]
-        arguments += ["--state", str(self.settings[Operation].data_dir / "runner.json")]
-        if self.settings[Service].env == "development":
-            roots = self.settings[Repositories].build_local_roots
-            arguments += [word for root in roots for word in ("--local-root", root)]
-        vault = Vault(self.settings[Sealing].secret_key.reveal().encode())
-        token = registration_token(vault, int(time.time()) + REGISTRATION_SECONDS)
-        inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-        return tuple(arguments), inherited | {f"{PREFIX}RUNNER_TOKEN": token}
 
     @property
     def _temporary(self) -> Path:
@@ -412,7 +407,7 @@ class Supervisor:
             waiting = [
                 child.part.name
                 for child in self.children
-                if child.part.is_role and (not child.is_running or not await self._answers("/ready", child))
+                if child.part.beside is None and (not child.is_running or not await self._answers("/ready", child))
             ]
             if not waiting:
                 break

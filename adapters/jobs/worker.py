@@ -501,3 +501,11 @@ def _noted(problem: Exception) -> str:
 def ring(bus: Bus) -> Callable[[str], None]:
     """What the projector calls when there is new work for a queue."""
     return lambda queue: bus.ring(f"jobs.{queue}")
+
+
+async def due_reactions(connection: AsyncConnection[TupleRow]) -> set[str]:
+    """The names of reactions with work that could be done now."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT reaction FROM jobs WHERE state IN ('ready', 'waiting') AND due_at <= now()"
+    )
+    return {reaction for (reaction,) in await cursor.fetchall()}

@@ -621,6 +621,25 @@ async def cancel_rebuild(connection: AsyncConnection[TupleRow], name: str) -> in
     return cursor.rowcount
 
 
+class Rebuild(NamedTuple):
+    """How far a version is: whether it is live, its position and the log's, and for how long it has not moved."""
+
+    live: bool
+    position: int
+    head: int
+    still_seconds: float
+
+
+async def rebuilds(connection: AsyncConnection[TupleRow], names: Collection[str]) -> dict[tuple[str, int], Rebuild]:
+    """Every version of these projections by name and number."""
+    cursor = await connection.execute(
+        "SELECT name, version, live, position, (SELECT coalesce(max(notification_id), 0) FROM ledger_events), "
+        "extract(epoch FROM now() - moved_at)::float8 FROM checkpoints WHERE name = ANY(%s)",
+        (list(names),),
+    )
+    return {(name, version): Rebuild(*how) for name, version, *how in await cursor.fetchall()}
+
+
 @provides
 def projector(log: EventLog, feed: Feed, pool: Pool, bus: Bus) -> Projector:
     """What folds events into read models and jobs."""
