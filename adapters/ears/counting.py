@@ -40,6 +40,15 @@ BASS_APART, ODDS_APART = 0.5, 0.7
 KNOWN, STROKE, CLEARLY = 0.6, 0.25, 1.5
 #: Metres whose beats are three eighths; the registers of attacks among the signals; and a usual beat.
 THREES, REGISTERS, USUAL_SECONDS = (6, 9, 12), 5, 0.5
+#: The two registers of hats and cymbals among the signals, and what is added to their strength beside their mean.
+HIGH, FAINT = slice(3, 5), 0.3
+#: Something is new on a beat that differs from the one before this many times as much as beats usually do, and by this
+#: much more (of the logarithm of strengths). So many beats at either end show that a recording begins and ends only.
+UNUSUAL, CLEAR_STEP, AT_ENDS = 2.0, 0.05, 6
+#: How far around a beat, its quarters and its half something is struck there, in beats.
+REACHES = (0.12, 0.1, 0.2, 0.1)
+#: What is added to how much is new at each of the first beats that are weighed.
+LITTLE_NEW = 0.1
 #: Chances below this count as this.
 SLIGHT = 1e-3
 
@@ -60,8 +69,10 @@ class Reading(NamedTuple):
 EVIDENCE = (
     "place, songs", "place, grooves", "as followed", "half a beat later", "metre, songs", "metre, grooves", "of two",
     "of three", "of five", "of six", "of nine", "of twelve", "all beats", "first beats", "harmony",
-    "threes, even", "threes, slow",
+    "threes, even", "threes, slow", "struck high", "something new",
 )  # fmt: skip
+#: The place of the last of these, which is weighed for first beats alone.
+NEWS = len(EVIDENCE) - 1
 
 
 class Count(NamedTuple):
@@ -87,18 +98,25 @@ def count(heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]
     found, rows = readings(heard, trace, beats, chances)
     if not found:
         return None
-    scores = np.array([one.evidence for one in found]) @ np.array(weights())
-    shares = np.exp(scores - scores.max())
-    shares /= shares.sum()
+    weighed = np.array([one.evidence for one in found]) * np.array(weights())
+    # What is new says which beat is the first, but neither where beats lie nor how many make a bar.
+    shares, without = _shares(weighed.sum(axis=1)), _shares(weighed[:, :NEWS].sum(axis=1))
     # First where the beats lie, then how many make a bar, then which is the first: each over all that is left open.
-    left = _at_place(heard, found, rows, shares)
-    for part in ("metre", "first"):
-        values = np.array([getattr(found[index], part) for index in left])
-        left = left[values == np.argmax(np.bincount(values, shares[left]))]
-    best = found[int(left[0])]
-    alike = sum(float(share) for share, one in zip(shares, found, strict=True) if one.metre == best.metre)
+    left = _at_place(heard, found, rows, without)
+    metres = np.array([one.metre for one in found])
+    left = left[metres[left] == np.argmax(np.bincount(metres[left], without[left]))]
+    chosen = int(left[np.argmax(shares[left])])
+    best = found[chosen]
     row, odds = rows[best.place]
-    return Count(row, odds, metre_of(best.metre, *chances), best.first, float(shares[left[0]]), alike)
+    metre, metre_likely = metre_of(best.metre, *chances), float(without[metres == best.metre].sum())
+    return Count(row, odds, metre, best.first, float(shares[chosen]), metre_likely)
+
+
+def _shares(scores: Times) -> Times:
+    """(n,) how likely each of (n,) readings is by the sum of what speaks for it."""
+    raised = np.exp(scores - scores.max())
+    shares: Times = raised / raised.sum()
+    return shares
 
 
 def _at_place(
@@ -131,7 +149,8 @@ def readings(
     if not len(turned):
         return [], {}
     placed = [places(trained(name), turned) for name in ("phase", "phase_wide")]
-    profile = folded(heard.signals, beats)[:, :REGISTERS].sum(axis=1)
+    pattern = folded(heard.signals, beats)
+    profile, high = pattern[:, :REGISTERS].sum(axis=1), _struck_high(pattern)
     slow = float(np.log2(np.median(np.diff(beats)) / FRAME_RATE / USUAL_SECONDS))
     counted = _counted(chances)
     found: list[Reading] = []
@@ -142,6 +161,7 @@ def readings(
             continue
         odds, changes = bar_odds(heard, trace, row)
         rows[place] = (row, odds.mean(axis=1))
+        new = news(heard.signals, row)
         known = (*(_log(one[place]) for one in placed), float(place == 0), float(place == PARTS // 2))
         for index in counted:
             kinds = (float(METRES[index] == number) for number in (2, 3, 5, 6, 9, 12))
@@ -150,7 +170,8 @@ def readings(
             feel = in_threes * _even(profile, place), in_threes * slow
             length = beats_in(METRES[index])
             for first in range(length if len(row) >= 2 * length else 0):
-                evidence = (*known, *named, *_bars(odds, changes[min(length, 4)], first, length), *feel)
+                bars = _bars(odds, changes[min(length, 4)], first, length)
+                evidence = (*known, *named, *bars, *feel, high[place], _share_of_news(new, first, length))
                 found.append(Reading(place, index, first, evidence))
     return found, rows
 
@@ -188,6 +209,46 @@ def _bars(odds: Array, changes: Array, first: int, length: int) -> tuple[float, 
     all_beats = float((by_beats[begins].sum() - np.logaddexp(0.0, by_beats).sum()) / len(by_beats))
     change = float((changes[begins].mean() - changes.mean()) / (changes.std() + 0.02))
     return all_beats, float(by_bars[begins].mean()), change
+
+
+def _struck_high(pattern: Array) -> list[float]:
+    """For each place of a beat the logarithm of how much more than elsewhere hats and cymbals are struck around it.
+
+    Networks of places trust them much: where a bass drum goes under in a bass that hums between its strokes, hats on
+    the off-beat are all that is clear. It counts as far as both beats of the (2 * PARTS, signals) pattern are alike, as
+    they are where that drum falls on every beat.
+    """
+    early, late = pattern[:PARTS, :REGISTERS], pattern[PARTS:, :REGISTERS]
+    alike = float((1 - np.abs(early - late).sum(axis=0) / ((early + late).sum(axis=0) + 1e-6)).mean())
+    high = (early + late)[:, HIGH]
+    strength = (high / (high.mean(axis=0) + 1e-6)).mean(axis=1)
+    around = np.maximum.reduce([np.roll(strength, shift) for shift in (-1, 0, 1)])
+    return [float(one) for one in alike * np.maximum(np.log(around + FAINT), 0.0)]
+
+
+def news(signals: NDArray[np.floating], beats: Times) -> Times:
+    """(beats,) how much more than usual what is struck on each beat (in frames) differs from the one before.
+
+    Where all bars are alike, players who enter and leave every four or eight bars are all that says where they begin.
+    """
+    length = np.diff(beats, append=2 * beats[-1] - beats[-2])
+    struck = np.empty((len(beats), 4, signals.shape[1]), np.float32)
+    for quarter, reach in enumerate(REACHES):
+        middles = beats + quarter / 4 * length
+        near = [np.rint(middles + part * reach * length).astype(np.intp) for part in (-1.0, -0.5, 0.0, 0.5, 1.0)]
+        peaks = np.maximum.reduce([signals[np.clip(at, 0, len(signals) - 1)] for at in near])
+        struck[:, quarter] = np.log1p(peaks, dtype=np.float32)
+    step: Times = np.zeros(len(beats))
+    step[1:] = np.abs(np.diff(struck, axis=0)).mean(axis=(1, 2), dtype=np.float64)
+    new: Times = np.maximum(step - UNUSUAL * float(np.median(step[1:])) - CLEAR_STEP, 0.0)
+    new[:AT_ENDS] = new[max(0, len(new) - AT_ENDS) :] = 0.0
+    return new
+
+
+def _share_of_news(new: Times, first: int, length: int) -> float:
+    """The logarithm of how much of what is new comes at every `length` beats from `first`, beside a fair share."""
+    here, total = float(new[first::length].sum()), float(new.sum())
+    return float(np.log((here + LITTLE_NEW) * length / (total + length * LITTLE_NEW)))
 
 
 def eighths_of_six(heard: Pulse, trace: Trace, beats: Times) -> bool:
