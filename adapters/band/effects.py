@@ -19,6 +19,8 @@ from adapters.band.waves import RATE, Array, Sound
 LINES = (1151, 1361, 1543, 1777, 2003, 2311, 2633, 2999)
 #: Samples for which one value of a gain is reckoned; a gain glides between them.
 STEP = 64
+#: What is no sound any more: -240 dBFS.
+NOTHING = 1e-12
 #: Samples that are worked on at once.
 PIECE = 1 << 17
 
@@ -83,11 +85,11 @@ def convolve_into(target: Sound, send: Sound, response: Sound, *, delay: int = 0
 
 
 def _last_sounding(send: Sound) -> int:
-    """The last sample that is not zero, looked for from the end: an index of them all would be twice as large as it."""
+    """The last sample of a sound, looked for from the end: an index of them all would be twice as large as it."""
     piece = 1 << 16
     for stop in range(len(send), 0, -piece):
         start = max(0, stop - piece)
-        found = np.flatnonzero(send[start:stop])
+        found = np.flatnonzero(np.abs(send[start:stop]) > NOTHING)
         if len(found):
             return start + int(found[-1])
     return 0
