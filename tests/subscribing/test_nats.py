@@ -42,9 +42,14 @@ def consumer(who: Visitor, **wish: Any) -> Json:
 @asynccontextmanager
 async def connected(place: Json, key: str, **options: Any) -> AsyncIterator[Client]:
     prefix = place["inbox_prefix"].encode()
-    client = await nats.connect(
-        place["server"], user="reader", password=key, inbox_prefix=prefix, connect_timeout=10, **options
-    )
+    client = Client()
+    try:
+        await client.connect(
+            place["server"], user="reader", password=key, inbox_prefix=prefix, connect_timeout=10, **options
+        )
+    except (nats.errors.Error, TimeoutError):
+        await hang_up(client)
+        raise
     try:
         yield client
     finally:
@@ -61,7 +66,11 @@ async def refused(server: str, key: str) -> None:
     else:
         await client.close()
         pytest.fail("it was let in")
-    # The library leaves the connection of whoever was refused open.
+    await hang_up(client)
+
+
+async def hang_up(client: Client) -> None:
+    """The library leaves the connection of whoever was refused open."""
     transport: Any = client._transport
     transport.close()
     with suppress(OSError):
