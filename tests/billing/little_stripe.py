@@ -31,8 +31,8 @@ class LittleStripe:
         self.page_size = 100
         #: The customer everybody gets, as from an account that was mixed up.
         self.gives_always: str | None = None
-        #: What happens while the next answer about a subscription is on its way.
-        self.meanwhile: Callable[[], None] | None = None
+        #: What happens while an answer about a subscription is on its way.
+        self.meanwhile: Callable[[], None] = lambda: None
         self._answers: dict[str, dict[str, Any]] = {}
         self._asked: dict[str, dict[str, str]] = {}
         # Ids of one account never meet those of another, as with the real one.
@@ -122,6 +122,12 @@ class LittleStripe:
         where[made["id"]] = made
         return made
 
+    def pages(self, workspace_id: str, status: str) -> list[str]:
+        """The checkouts of a workspace that are open, or whatever they are."""
+        with self._lock:
+            mine = [each for each in self.sessions.values() if each["client_reference_id"] == workspace_id]
+        return [each["id"] for each in mine if each["status"] == status]
+
     # --- what people do there ------------------------------------------------------------------------------------
 
     def pay(self, session_id: str, *, status: str = "active") -> dict[str, Any]:
@@ -197,9 +203,8 @@ def little_stripe() -> Iterator[LittleStripe]:
             form, path = dict(parse_qsl(asked.query) + parse_qsl(body.decode())), asked.path
             status, answer = stripe.answer(self.command, path, form, self.headers.get("idempotency-key"))
             data = json.dumps(answer).encode()
-            if path.startswith("/v1/subscriptions/") and (meanwhile := stripe.meanwhile) is not None:
-                stripe.meanwhile = None
-                meanwhile()
+            if path.startswith("/v1/subscriptions/"):
+                stripe.meanwhile()
             self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(data)))

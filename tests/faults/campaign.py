@@ -31,12 +31,14 @@ import nats.aio.msg
 import psycopg
 
 from adapters.operators.verifying import verify
+from commands.billing.reactions import CHECKOUT_TIME
 from infra.container import container
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
 from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler, hung
+from tests.faults.paying import Paying, settled
 from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
 from tests.journeys.kit import eventually
@@ -73,6 +75,7 @@ class Mixture(Crowd):
         self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
         self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, cluster.outside)
+        self.paying = Paying(self._asked, self._note, cluster.payments)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
             (self._same_analysis_again, 2),
@@ -87,6 +90,7 @@ class Mixture(Crowd):
             (self.worlds.build, 3),
             (self.worlds.beat, 2),
             (self.worlds.track, 5),
+            (self.paying.subscription, 4),
         ]
 
     @contextmanager
@@ -197,6 +201,7 @@ class Mixture(Crowd):
     def check_acknowledged(self) -> None:
         """Each acknowledged command is in the log exactly once, found by SQL, and is shown as it was acknowledged."""
         self.worlds.compare()
+        self.paying.compare()
         with psycopg.connect(self.cluster.postgres.url, autocommit=True) as connection:
             for name, field in sorted({(each.name, each.field) for each in self.acknowledged}):
                 wanted = {each.value for each in self.acknowledged if each.name == name}
@@ -313,6 +318,12 @@ def _away(name: str) -> Fault:
     return away
 
 
+def _payments_away(cluster: Cluster) -> None:
+    cluster.payments.is_away = True
+    time.sleep(PAUSE_SECONDS)
+    cluster.payments.is_away = False
+
+
 def _echoed(cluster: Cluster) -> None:
     """Whoever listens gets messages twice and in another order; the stream does not take them."""
     asyncio.run(_again(cluster.nats.url, {"Nats-Expected-Last-Sequence": "1"}))
@@ -370,6 +381,7 @@ FAULTS: dict[str, Fault] = {
     "objects killed": _crashed("blobs"),
     "objects away": _away("blobs"),
     **{f"disk of {name} slow": _slow_disk(name) for name in ("postgres", "nats", "blobs")},
+    "payments away": _payments_away,
     "leases lost": _jobs_repeated,
     "messages repeated and out of order": _echoed,
     "messages of strangers in the stream": _foreign,
@@ -457,6 +469,7 @@ def main() -> int:
             else:
                 print(f"{name:36} {done} acknowledged, all there once, {time.monotonic() - began:.0f} s", flush=True)
         try:
+            eventually(lambda: settled(cluster), timeout=2 * CHECKOUT_TIME.total_seconds())
             verified(cluster)
         except AssertionError as problem:
             failed.append("verify")

@@ -11,7 +11,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import cycle
 from pathlib import Path
 from types import TracebackType
@@ -24,10 +25,12 @@ import psycopg
 from msgspec import json
 
 from adapters.log.eventlog import EventLog
+from commands.billing.reactions import close_checkout
 from commands.kernel import REACTIONS
 from commands.settings import Service
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
+from domain.sections import Secret, Url
 from infra.container import container
 from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
@@ -36,6 +39,7 @@ from infra.embedded.processes import free_ports
 from infra.migrate import migrate
 from infra.settings import Operation
 from projections.kernel import PROJECTIONS, TALLIES
+from tests.billing.little_stripe import little_stripe
 from tests.journeys.kit import Account, Neighbour, Process, await_ready, clip_bytes, eventually, register, settings_for
 
 #: How each role is started, in the order in which a person would.
@@ -47,6 +51,9 @@ ROLES = {
     "analyses": ["react", "--only", "analyses"],
     "tick": ["tick"],
 }
+
+#: What is sold, and the price of each.
+PRICES = {"pro": "price_pro", "studio": "price_studio"}
 
 
 def compiler() -> str | None:
@@ -85,12 +92,15 @@ class Cluster:
         """`roles` by their names, as they are started; those that serve are asked in turn."""
         roles = ROLES if roles is None else roles
         self.postgres, self.nats, self.blobs = postgres, nats, blobs
+        self._beside = ExitStack()
+        self.payments = self._beside.enter_context(little_stripe())
         migrate(postgres.url)
         # Who has been killed is missed sooner than in the world, so that the tests are over sooner.
         self.settings = settings_for(
             postgres.url, nats_url or nats.url, blobs.url, blobs.access_key, blobs.secret_key, "faults",
             lease_seconds=2.0, build_claim_seconds=1.0, build_lease_seconds=3.0, build_start_seconds=5.0,
-            seal_seconds=0.5,
+            seal_seconds=0.5, stripe_prices=PRICES, stripe_api_url=Url(self.payments.url),
+            stripe_secret_key=Secret("sk_test_little"), stripe_webhook_secrets=Secret(self.payments.secret),
             monthly_build_limits={"free": 1_000_000}, build_local_roots=(str(directory), tempfile.gettempdir()),
             **settings,
         )  # fmt: skip
@@ -112,10 +122,14 @@ class Cluster:
         }
         self.outside = Neighbour()
         doors = [self.settings[Service].port, *served.values()]
-        self.http = httpx.Client(base_url=self.settings[Service].url, timeout=30, transport=_InTurn(doors))
+        # Nobody is a browser here: what one of them is told to keep would go with what another one asks.
+        nothing = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self.http = httpx.Client(
+            base_url=self.settings[Service].url, timeout=30, transport=_InTurn(doors), cookies=nothing
+        )
 
     def __enter__(self) -> Self:
-        self.outside.__enter__()
+        self._beside.enter_context(self.outside)
         for role in self.roles.values():
             role.start()
         self.await_ready(*self.roles)
@@ -127,7 +141,7 @@ class Cluster:
         self.http.close()
         for role in self.roles.values():
             role.kill()
-        self.outside.__exit__(kind, error, trace)
+        self._beside.close()
 
     def await_ready(self, *names: str) -> None:
         """Wait until these roles say that they can work."""
@@ -321,7 +335,9 @@ class Crowd:
 def rested(cluster: Cluster) -> bool:
     """Nothing is left to do soon, and everything that has happened can be seen."""
     [(left, behind)] = cluster.asked(
-        "SELECT (SELECT count(*) FROM jobs WHERE state <> 'parked' AND due_at < now() + interval '1 minute'), "
+        # Pages at which nobody has paid are looked after two minutes later; see `paying.settled`.
+        "SELECT (SELECT count(*) FROM jobs WHERE state <> 'parked' AND due_at < now() + interval '1 minute' "
+        f" AND NOT (reaction = '{close_checkout.name}' AND attempts = 0)), "
         "(SELECT count(*) FROM checkpoints WHERE live "
         " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
     )

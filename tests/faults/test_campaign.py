@@ -50,9 +50,15 @@ def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -
             people.worlds.beat,
             people.worlds.track,
             people.worlds.track,
+            *[people.paying.subscription] * 4,
         ):
             turn(chance)
     people.worlds.compare()
+    people.paying.compare()
+    paid = next(each for each in people.paying.subscriptions.values() if each is not None)
+    paid["status"] = "canceled" if paid["status"] != "canceled" else "active"
+    with pytest.raises(AssertionError, match="'plan'"):
+        people.paying.compare()
     forged = people.worlds.machines[next(iter(people.worlds.machines))]
     forged.add("nobody's")
     with pytest.raises(AssertionError, match="seats"):
