@@ -24,7 +24,7 @@ from msgspec import json
 
 from api.settings import Rates
 from tests.benchmarks.load import Load, load, message
-from tests.benchmarks.session_read import cpu_seconds, middle, service
+from tests.benchmarks.session_read import cpu_seconds, middle, service, until_settled
 from tests.identity.crowd import sign_in
 
 ACTIVATION = "/functions/v1/plugin-activation"
@@ -51,6 +51,8 @@ def main() -> None:
         # Each code once: what a process has never been asked about it reads from the log.
         first = uvloop.run(load(url, first_time(codes), connections=args.connections, seconds=600, warm_up_seconds=0))
         assert set(first.statuses) == {200}, first.statuses
+        # What follows from codes and activations is done by then.
+        until_settled()
         runs: dict[str, list[Load]] = {name: [] for name in kinds}
         spent = dict.fromkeys(kinds, 0.0)
         for turn in range(args.rounds):

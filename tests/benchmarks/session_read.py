@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -109,6 +110,18 @@ def service(**changed: str) -> Iterator[str]:
             stack.enter_context(running([sys.executable, "-m", "infra.cli", *role], environment))
         wait(f"{url}/ready")
         yield url
+
+
+def until_settled(share: float = 0.1, seconds_max: float = 300.0) -> None:
+    """Until what was prepared is behind all processes: they spend next to nothing while nobody asks them anything."""
+    ours = psutil.Process().children(recursive=True)
+    end = time.monotonic() + seconds_max
+    while True:
+        began = sum(map(cpu_seconds, ours))
+        time.sleep(1.0)
+        if (spent := sum(map(cpu_seconds, ours)) - began) < share:
+            return
+        assert time.monotonic() < end, f"they are at work still, {spent:.2f} s in a second"
 
 
 def cpu_seconds(process: psutil.Process) -> float:
