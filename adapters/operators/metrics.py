@@ -140,6 +140,10 @@ class Service:
             [([each.queue], each.oldest_seconds) for each in status.queues],
         )  # fmt: skip
         yield _gauge("ledgerline_parked_streams", "Streams parked in read models.", [], [([], status.parked_streams)])
+        yield _gauge(
+            "ledgerline_given_up", "Things of contexts that were given up, counted up to ten thousand.", ["what"],
+            [([what], number) for what, number in status.given_up.items()],
+        )  # fmt: skip
         running: dict[str, int] = defaultdict(int)
         for role in status.roles:
             running[role.role] += role.state == "running" and role.is_ready

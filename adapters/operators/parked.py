@@ -1,9 +1,9 @@
-"""What was given up: looked at, tried again, or left out for good; all of it, or what a filter leaves."""
+"""Jobs and streams that were given up: looked at, tried again, or left out for good; all, or what a filter leaves."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -12,15 +12,17 @@ from adapters.log.recorder import TABLE
 from domain.kernel import Value
 
 Connection = AsyncConnection[TupleRow]
-Kind = Literal["job", "stream"]
 
 LIMIT_MAX = 10_000
 
 
 class Filter(Value):
-    """What of it is meant; null: it does not matter. `name` is a reaction or a read model, `problem` part of a text."""
+    """What of it is meant; null: it does not matter.
 
-    kind: Kind | None = None
+    `name` is a reaction, a read model, or whom or what something else was for; `problem` is part of a text.
+    """
+
+    kind: str | None = None
     name: str | None = None
     stream: str | None = None
     workspace_id: str | None = None
@@ -30,16 +32,21 @@ class Filter(Value):
 
 
 class Parked(Value):
-    """A job, or a stream from an event on that could not be folded; `code_version` is that which gave it up."""
+    """A job, a stream from an event on that could not be folded, or something else by its kind.
 
-    kind: Kind
+    `about` is what that was; of jobs and streams their names say it. `code_version` is that which gave it up, where
+    that may have been its fault. `position` is that of its event: of something else, of that which gave it up.
+    """
+
+    kind: str
     name: str
+    about: str | None
     stream: str
     position: int
     workspace_id: str | None
     attempts: int | None
     problem: str
-    code_version: str
+    code_version: str | None
     parked_at: datetime | None
 
 
@@ -51,32 +58,33 @@ class Done(Value):
 
 
 _ALL = f"""
-SELECT 'job' AS kind, reaction AS name, stream, position, workspace_id, attempts, coalesce(problem, '') AS problem,
-       code_version, NULL::timestamptz AS parked_at, 1 AS version
+SELECT 'job' AS kind, reaction AS name, NULL AS about, stream, position, workspace_id, attempts,
+       coalesce(problem, '') AS problem, code_version, NULL::timestamptz AS parked_at, 1 AS version
 FROM jobs WHERE state = 'parked'
 UNION ALL
-SELECT 'stream', p.subscription, p.stream, p.position, e.workspace_id, NULL, p.problem, p.code_version, p.parked_at,
-       p.version
+SELECT 'stream', p.subscription, NULL, p.stream, p.position, e.workspace_id, NULL, p.problem, p.code_version,
+       p.parked_at, p.version
 FROM parked p LEFT JOIN {TABLE} e ON e.notification_id = p.position
 """
-_MEANT = f"""
-SELECT * FROM ({_ALL}) AS a
-WHERE (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND (%(name)s::text IS NULL OR name = %(name)s)
-  AND (%(stream)s::text IS NULL OR stream = %(stream)s)
-  AND (%(workspace_id)s::text IS NULL OR workspace_id = %(workspace_id)s)
-  AND (%(position)s::bigint IS NULL OR position = %(position)s)
-  AND (%(problem)s::text IS NULL OR position(lower(%(problem)s) IN lower(problem)) > 0)
-  AND (%(code_version)s::text IS NULL OR code_version = %(code_version)s)
+#: Of rows that have these columns, those that a filter means; its fields are the parameters.
+IS_MEANT = """
+    (%(kind)s::text IS NULL OR kind = %(kind)s)
+AND (%(name)s::text IS NULL OR name = %(name)s OR about = %(name)s)
+AND (%(stream)s::text IS NULL OR stream = %(stream)s)
+AND (%(workspace_id)s::text IS NULL OR workspace_id = %(workspace_id)s)
+AND (%(position)s::bigint IS NULL OR position = %(position)s)
+AND (%(problem)s::text IS NULL OR position(lower(%(problem)s) IN lower(problem)) > 0)
+AND (%(code_version)s::text IS NULL OR code_version = %(code_version)s)
 """
+_MEANT = f"SELECT * FROM ({_ALL}) AS a WHERE {IS_MEANT}"
 
 
 async def parked(connection: Connection, meant: Filter, limit: int = LIMIT_MAX) -> list[Parked]:
     """What was given up, jobs first."""
     cursor = await connection.execute(
-        f"{_MEANT} ORDER BY kind, name, position LIMIT %(limit)s".encode(), {**_named(meant), "limit": limit}
+        f"{_MEANT} ORDER BY kind, name, position LIMIT %(limit)s".encode(), {**named(meant), "limit": limit}
     )
-    return [Parked(**dict(zip(Parked.__struct_fields__, row[:-1], strict=True))) for row in await cursor.fetchall()]
+    return [of_row(row) for row in await cursor.fetchall()]
 
 
 async def retry(connection: Connection, meant: Filter) -> Done:
@@ -110,11 +118,17 @@ async def _apply(connection: Connection, meant: Filter, to_jobs: str, to_streams
     cursor = await connection.execute(
         f"WITH meant AS MATERIALIZED ({_MEANT}), jobs_meant AS ({to_jobs}), streams_meant AS ({to_streams}) "
         "SELECT (SELECT count(*) FROM jobs_meant), (SELECT count(*) FROM streams_meant)".encode(),
-        _named(meant),
+        named(meant),
     )
     [(jobs, streams)] = await cursor.fetchall()
     return Done(jobs=jobs, streams=streams)
 
 
-def _named(meant: Filter) -> dict[str, Any]:
+def of_row(row: TupleRow) -> Parked:
+    """What is shown of a row; whatever comes after that is not."""
+    return Parked(**dict(zip(Parked.__struct_fields__, row, strict=False)))
+
+
+def named(meant: Filter) -> dict[str, Any]:
+    """The parameters of `IS_MEANT`."""
     return {name: getattr(meant, name) for name in meant.__struct_fields__}

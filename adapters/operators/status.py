@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from adapters.log.recorder import TABLE
+from adapters.operators.given_up import counted
 from adapters.operators.heartbeat import SILENT_SECONDS_MAX
 from adapters.readmodels.condition import BEHIND_SECONDS_MAX, Waiting, waiting
 from adapters.readmodels.condition import SILENT_SECONDS_MAX as PROJECTOR_SILENT_SECONDS_MAX
@@ -108,7 +109,9 @@ class Disk(Value):
 class Status(Value):
     """Everything in one look; `problems` are sentences about what somebody should look after.
 
-    `waiting` are the workspaces with work that is due or under way, those with the most of it.
+    `given_up` is how many things of contexts were, by their kinds, such as `deliveries`: whether a customer's server
+    answers is for the customer to look after, so that it is no problem here. `waiting` are the workspaces with work
+    that is due or under way, those with the most of it.
     """
 
     head: int
@@ -119,6 +122,7 @@ class Status(Value):
     queues: tuple[QueueStatus, ...]
     waiting: tuple[Waiting, ...]
     parked_streams: int
+    given_up: Mapping[str, int]
     stores: tuple[Store, ...]
     disk: Disk | None
     problems: tuple[str, ...]
@@ -154,6 +158,7 @@ async def status(connection: Connection, bus: Bus, blobs: Blobs, data_dir: Path 
         queues=queues,
         waiting=tuple(who),
         parked_streams=parked,
+        given_up=await counted(connection, COUNTED_MAX),
         stores=stores,
         disk=disk,
         problems=tuple(_problems(roles, followers, queues, parked, stores, disk)),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,8 +18,7 @@ from msgspec import Meta, Struct
 
 from adapters.log.seals import seal_key
 from adapters.log.settings import Sealing
-from adapters.operators import explaining, log
-from adapters.operators import parked as given_up
+from adapters.operators import explaining, given_up, log, parked
 from adapters.operators.apart import done_apart
 from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
@@ -29,8 +29,10 @@ from adapters.readmodels.views import ReadsUnavailable
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
 from api.answers import Answer
-from api.auth import operator_only
+from api.auth import correlation_id, operator_only
+from commands.kernel import Command, Execute
 from domain.kernel import Conflict, Invalid, NotFound
+from domain.ledger import Context
 from domain.sections import Sections
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
@@ -60,19 +62,35 @@ class NothingNamed(Invalid):
 
 @dataclass(frozen=True)
 class Ports:
-    """What operators look at."""
+    """What operators look at, and ask for."""
 
     pool: Pool
+    execute: Execute
     bus: Bus
     blobs: Blobs
     sealing: Sealing
     settings: Sections
 
+    @property
+    def connections(self) -> given_up.Connections:
+        """Connections for one look each."""
+        return partial(asking, self.pool, ReadsUnavailable)
+
+    async def in_name_of_operators(self) -> given_up.Ask:
+        """What asks for something of workspaces, all of it under one correlation."""
+        correlation = correlation_id()
+
+        async def ask(wish: Command, workspace_id: str) -> int:
+            context = Context(workspace_id=workspace_id, actor="operator", correlation_id=correlation)
+            return await self.execute(wish, context)
+
+        return ask
+
 
 class Filter(Struct, forbid_unknown_fields=True):
     """What of the given-up is meant; what is left out does not matter."""
 
-    kind: Literal["job", "stream"] | None = None
+    kind: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
     name: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
     stream: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
     workspace_id: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
@@ -81,9 +99,10 @@ class Filter(Struct, forbid_unknown_fields=True):
     code_version: Annotated[str, Meta(max_length=500, pattern=PRINTABLE)] | None = None
 
     @property
-    def meant(self) -> given_up.Filter:
-        """The same in the words of what looks for it."""
-        return given_up.Filter(**{name: getattr(self, name) for name in self.__struct_fields__})
+    def meant(self) -> parked.Filter:
+        """The same in the words of what looks for it; raises NoSuchKind."""
+        given_up.check_kind(self.kind, ("body", "kind"))
+        return parked.Filter(**{name: getattr(self, name) for name in self.__struct_fields__})
 
 
 class Rotation(Struct, forbid_unknown_fields=True):
@@ -159,7 +178,7 @@ async def explain(ports: NamedDependency[Ports], name: FromPath[str]) -> Respons
 @get("/admin/parked", opt=operator_only(), include_in_schema=False)
 async def list_parked(
     ports: NamedDependency[Ports],
-    kind: FromQuery[Literal["job", "stream"] | None] = None,
+    kind: Word = None,
     name: Word = None,
     stream: Word = None,
     workspace_id: Word = None,
@@ -167,10 +186,10 @@ async def list_parked(
     problem: Word = None,
     code_version: Word = None,
     limit: Annotated[int, QueryParameter(ge=1, le=1_000)] = 100,
-) -> Response[list[given_up.Parked]]:
-    """What was given up: jobs, and streams with an event that could not be folded."""
-    meant = given_up.Filter(
-        kind=kind,
+) -> Response[list[parked.Parked]]:
+    """What was given up: jobs, streams with an event that could not be folded, and things of contexts."""
+    meant = parked.Filter(
+        kind=given_up.check_kind(kind, ("query", "kind")),
         name=name,
         stream=stream,
         workspace_id=workspace_id,
@@ -179,23 +198,23 @@ async def list_parked(
         code_version=code_version,
     )
     async with asking(ports.pool, ReadsUnavailable) as connection:
-        return Answer(await given_up.parked(connection, meant, limit))
+        return Answer(await given_up.look(connection, meant, limit))
 
 
 @post("/admin/parked/retry", opt=operator_only(), include_in_schema=False, status_code=200)
-async def retry_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[given_up.Done]:
+async def retry_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[dict[str, Any]]:
     """Give what was given up another set of attempts."""
-    async with asking(ports.pool, ReadsUnavailable) as connection:
-        return Answer(await given_up.retry(connection, data.meant))
+    done = await given_up.retry(ports.connections, data.meant, ports.in_name_of_operators)
+    return Answer(done.plain)
 
 
 @post("/admin/parked/skip", opt=operator_only(), include_in_schema=False, status_code=200)
-async def skip_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[given_up.Done]:
+async def skip_parked(ports: NamedDependency[Ports], data: JSONBody[Filter]) -> Response[dict[str, Any]]:
     """Leave out for good what was given up."""
     if data == Filter():
         raise NothingNamed
-    async with asking(ports.pool, ReadsUnavailable) as connection:
-        return Answer(await given_up.skip(connection, data.meant))
+    done = await given_up.skip(ports.connections, data.meant, ports.in_name_of_operators)
+    return Answer(done.plain)
 
 
 @post("/admin/replay/{name:str}", opt=operator_only(), include_in_schema=False, status_code=202)

@@ -18,6 +18,7 @@ from domain.webhooks.deliveries import (
     DeliveryBegun,
     DeliveryGivenUp,
     DeliveryInProgress,
+    DeliveryIsBeingForced,
     DeliveryIsNotGivenUp,
     DeliveryIsOver,
     DeliveryIsSkipped,
@@ -257,7 +258,7 @@ async def resume(wish: ResumeDelivery, transaction: Transaction) -> None:
         raise DeliveryIsSkipped
     # Somebody has forced it and knows of one attempt only: that would be its last.
     if delivery.begun_at is not None:
-        raise DeliveryInProgress
+        raise DeliveryIsBeingForced
     if delivery.attempts >= ATTEMPTS_MAX:
         raise NoAttemptLeft(attempts_max=ATTEMPTS_MAX)
     await _check_recipient(delivery, transaction)

@@ -251,6 +251,10 @@ class EndpointIsDisabled(Conflict):
     """The endpoint of this message is disabled. It is for its workspace to enable it."""
 
 
+class DeliveryIsBeingForced(Conflict):
+    """Somebody has this message sent at this moment. Ask again when it is known what comes of that."""
+
+
 class DeliveryIsSkipped(Conflict):
     """This message was skipped. It is for its workspace to have it sent again."""
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 
@@ -17,15 +19,40 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
 
-    from adapters.operators.parked import Done, Filter, Parked
+    from adapters.operators.given_up import Ask, Asks, Connections, Done
+    from adapters.operators.parked import Filter, Parked
+    from commands.kernel import Command
+    from infra.settings import Settings
 
-T = TypeVar("T")
+
+class Kind(click.ParamType[str]):
+    """What is ever given up, by the word for one of it."""
+
+    name = "kind"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The kind, once it is known that there is such a one."""
+        from adapters.operators.given_up import NoSuchKind, check_kind
+
+        try:
+            check_kind(value)
+        except NoSuchKind as refusal:
+            self.fail(refusal.sentence, param, ctx)
+        return str(value)
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
-        click.option("--kind", type=click.Choice(["job", "stream"]), help="Only jobs, or only streams in read models."),
-        click.option("--name", "--reaction", "name", metavar="NAME", help="Only of this reaction or read model."),
+        click.option(
+            "--kind", type=Kind(), help="Only each `job`, `stream` (in a read model) or `delivery` (webhook)."
+        ),
+        click.option(
+            "--name",
+            "--reaction",
+            "name",
+            metavar="NAME",
+            help="Only of this reaction, read model, endpoint or type of message.",
+        ),
         click.option("--stream", metavar="STREAM", help="Only of this stream."),
         click.option("--workspace", "workspace_id", metavar="ID", help="Only of this workspace."),
         click.option("--position", type=POSITION, metavar="POSITION", help="Only at this position."),
@@ -43,7 +70,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
 @data_dir
 @click.pass_context
 def parked(context: click.Context, /, as_json: bool, data_dir: Path | None, **meant: Any) -> int:
-    """Show what was given up: jobs, and streams with an event that could not be folded; retry or skip it.
+    """Show what was given up: jobs, streams with an event that could not be folded, webhooks; retry or skip it.
 
     The exit status is 1 where there is any.
     """
@@ -79,11 +106,14 @@ def show(position: int, as_json: bool, data_dir: Path | None) -> int:
 @_filters
 @as_json
 @data_dir
-def retry(as_json: bool, data_dir: Path | None, **meant: Any) -> None:
-    """Give what was given up another set of attempts: all of it, or only what is named."""
-    from adapters.operators import parked as operators
+def retry(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
+    """Give what was given up another set of attempts: all of it, or only what is named.
 
-    _say("Asked for again", _done(data_dir, operators.retry, **meant), as_json)
+    The exit status is 1 where some of it cannot be tried again.
+    """
+    from adapters.operators import given_up
+
+    return _say("Asked for again", _done(data_dir, given_up.retry, **meant), as_json)
 
 
 parked.add_command(retry)
@@ -95,16 +125,18 @@ parked.add_command(retry)
 @as_json
 @data_dir
 def skip(yes: bool, as_json: bool, data_dir: Path | None, **meant: Any) -> int:
-    """Leave out for good what was given up: a job is never done, an event never folded; what waited behind goes on."""
-    from adapters.operators import parked as operators
+    """Leave out for good what was given up: a job is never done, an event never folded; what waited behind goes on.
+
+    A message is not seen here any more; its workspace may have it sent again.
+    """
+    from adapters.operators import given_up
 
     if not any(value is not None for value in meant.values()):
         raise click.UsageError("Say what to skip: --name, --stream, --position, or another filter.")
     number = len(_found(data_dir, **meant))
     if not yes and number and not click.confirm(f"Leave out {number} for good?", err=True):
         return 1
-    _say("Left out", _done(data_dir, operators.skip, **meant), as_json)
-    return 0
+    return _say("Left out", _done(data_dir, given_up.skip, **meant), as_json)
 
 
 def _list(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
@@ -113,39 +145,68 @@ def _list(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
         click.echo(
             json.dumps(_plain(each))
             if as_json
-            else f"{each.kind:<7} {each.name:<24} {each.stream} at {each.position}: {each.problem}"
+            else f"{each.kind:<8} {each.name:<24} {_what(each)} at {each.position}: {each.problem}"
         )
     if not found and not as_json:
         click.echo("Nothing is parked.")
     return 1 if found else 0
 
 
+def _what(each: Parked) -> str:
+    return each.stream if each.about is None else f"{each.about} in {each.stream}"
+
+
 def _found(data_dir: Path | None, **meant: Any) -> list[Parked]:
-    from adapters.operators import parked as operators
-
-    return _asked(data_dir, operators.parked, **meant)
-
-
-def _done(
-    data_dir: Path | None, ask: Callable[[AsyncConnection[TupleRow], Filter], Awaitable[Done]], **meant: Any
-) -> Done:
-    return _asked(data_dir, ask, **meant)
-
-
-def _asked(data_dir: Path | None, ask: Callable[[AsyncConnection[TupleRow], Filter], Awaitable[T]], **meant: Any) -> T:
+    from adapters.operators.given_up import look
     from adapters.operators.parked import Filter
-    from adapters.postgres.settings import Postgres
 
     settings = settings_for("parked", data_dir=data_dir)
 
-    async def asking() -> T:
+    async def asking() -> list[Parked]:
+        async with _connections(settings)() as connection:
+            return await look(connection, Filter(**meant))
+
+    return asyncio.run(asking())
+
+
+def _done(data_dir: Path | None, do: Callable[[Connections, Filter, Asks], Awaitable[Done]], **meant: Any) -> Done:
+    from adapters.operators.parked import Filter
+    from infra.container import container
+
+    settings = settings_for("parked", data_dir=data_dir)
+
+    async def asking() -> Done:
+        async with container(settings) as here:
+
+            async def in_name_of_operators() -> Ask:
+                from commands.kernel import Execute
+                from domain.ledger import Context
+
+                execute, correlation_id = await here.get(Execute), uuid4()
+
+                async def ask(wish: Command, workspace_id: str) -> int:
+                    told = Context(workspace_id=workspace_id, actor="operator", correlation_id=correlation_id)
+                    return await execute(wish, told)
+
+                return ask
+
+            return await do(_connections(settings), Filter(**meant), in_name_of_operators)
+
+    return asyncio.run(asking())
+
+
+def _connections(settings: Settings) -> Connections:
+    from adapters.postgres.settings import Postgres
+
+    @asynccontextmanager
+    async def connected() -> AsyncIterator[AsyncConnection[TupleRow]]:
         import psycopg
 
         url = settings[Postgres].postgres_url
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            return await ask(connection, Filter(**meant))
+            yield connection
 
-    return asyncio.run(asking())
+    return connected
 
 
 def _plain(each: Parked) -> dict[str, Any]:
@@ -155,8 +216,11 @@ def _plain(each: Parked) -> dict[str, Any]:
     return told
 
 
-def _say(what: str, done: Done, as_json: bool) -> None:
+def _say(what: str, done: Done, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps({"jobs": done.jobs, "streams": done.streams}))
+        click.echo(json.dumps(done.plain))
     else:
-        click.echo(f"{what}: jobs {done.jobs}, streams {done.streams}.")
+        click.echo(f"{what}: {', '.join(f'{name} {number}' for name, number in done.numbers.items())}.")
+        for each in done.refused:
+            click.echo(click.style(f"{each.number} of the kind {each.kind} not: {each.message}", fg="red"))
+    return 1 if done.refused else 0

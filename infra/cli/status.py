@@ -125,6 +125,9 @@ def drawn(found: Status, rates: Mapping[str, float] | None = None) -> Iterator[s
         oldest = f"{queue.oldest_seconds:.0f} s" if queue.ready else ""
         parked = click.style(f"{queue.parked:>8}", fg="red" if queue.parked else None)
         yield f"{queue.queue:<22}{queue.ready:>7}{queue.running:>9}{queue.waiting:>9}{parked}  {oldest}"
+    for things, number in found.given_up.items():
+        if number:
+            yield f"{number} {things} were given up (`ledgerline parked`)."
     for each in found.waiting[:WAITING_SHOWN]:
         told = f"{each.ready} ready, for {each.oldest_seconds:.0f} s at most; {each.running} running"
         yield f"{each.workspace_id} waits for {each.reaction}: {told}"

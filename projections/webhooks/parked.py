@@ -35,7 +35,11 @@ def evolve(delivery: GivenUp | None, event: Event) -> GivenUp | None:  # noqa: P
             if event.success:
                 return None
             return replace(
-                delivery, state="on its way", attempts=event.attempt, problem=event.error_detail or "", since=None
+                delivery,
+                state="on its way",
+                attempts=event.attempt,
+                problem=(event.error_detail or "").replace("\0", ""),
+                since=None,
             )
         case GivenUp(), DeliveryGivenUp():
             if event.because == "removed":

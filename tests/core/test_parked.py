@@ -52,5 +52,5 @@ def test_what_is_parked_is_shown_and_asked_for_again(
     assert database.execute("SELECT reaction FROM jobs WHERE state = 'ready'").fetchall() == [("send-letter",)]
     capsys.readouterr()
     assert cli.main(["retry", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"jobs": 1, "streams": 1}
+    assert json.loads(capsys.readouterr().out) == {"jobs": 1, "streams": 1, "deliveries": 0, "refused": []}
     assert database.execute("SELECT retry FROM parked").fetchall() == [(True,)]

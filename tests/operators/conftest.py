@@ -6,8 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
 
+from adapters.operators.credentials import new_token
+from adapters.postgres.settings import Postgres
 from infra import cli
 from tests.journeys.kit import Stack
 
@@ -32,3 +36,26 @@ def ask(on_stack: Stack, capsys: pytest.CaptureFixture[str]) -> Ask:
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return asked
+
+
+class Operator:
+    """Somebody who looks after the service."""
+
+    def __init__(self, http: httpx.Client, token: str) -> None:
+        self.http = http
+        self.token = token
+
+    def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        answer = self.http.request(method, path, headers={"Authorization": f"Bearer {self.token}"}, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="module")
+def operator(stack: Stack, client: httpx.Client) -> Operator:
+    token = new_token()
+    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO operator_credentials (digest) VALUES (encode(sha256(%s), 'hex'))", (token.encode(),)
+        )
+    return Operator(client, token)

@@ -23,33 +23,11 @@ from infra.supervisor import _make_operator
 from tests.conftest import Databases
 from tests.core.conftest import _migrate
 from tests.journeys.kit import Account, Stack, eventually
+from tests.operators.conftest import Operator
 
 ROOT = Path(__file__).parents[2]
 #: Paths below which everything is for operators.
 OURS = ("/admin", "/metrics")
-
-
-class Operator:
-    """Somebody who looks after the service."""
-
-    def __init__(self, http: httpx.Client, token: str) -> None:
-        self.http = http
-        self.token = token
-
-    def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
-        answer = self.http.request(method, path, headers={"Authorization": f"Bearer {self.token}"}, **options)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-
-@pytest.fixture(scope="module")
-def operator(stack: Stack, client: httpx.Client) -> Operator:
-    token = new_token()
-    with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO operator_credentials (digest) VALUES (encode(sha256(%s), 'hex'))", (token.encode(),)
-        )
-    return Operator(client, token)
 
 
 def _routes() -> Iterator[tuple[str, str]]:
@@ -127,6 +105,7 @@ def test_what_makes_no_sense_is_refused_in_its_own_words(operator: Operator) -> 
     assert operator.ask("DELETE", "/admin/replay/nothing", 404)["code"] == "no_such_read_model"
     assert operator.ask("DELETE", "/admin/replay/tracks", 200) == {"name": "tracks", "cancelled": 0}
     assert operator.ask("POST", "/admin/parked/skip", 422, json={})["code"] == "nothing_named"
+    assert operator.ask("GET", "/admin/parked?kind=x", 422)["message"].endswith("Choose from job, stream, delivery.")
     for body in ({"name": "x" * 501}, {"name": "\0"}, {"position": -1}, {"colour": "red"}, {"kind": "x"}):
         assert operator.ask("POST", "/admin/parked/retry", 422, json=body)["faults"], body
     assert operator.ask("POST", "/admin/credential/rotate", 422, json={"grace_hours": 1e9})["faults"]
@@ -144,8 +123,8 @@ def test_what_was_given_up_is_shown_retried_and_skipped(operator: Operator, stac
         shown = operator.ask("GET", "/admin/parked", params={"name": name})
         assert [each["position"] for each in shown] == [1, 2, 3, 4]
         assert shown[0] == {
-            "kind": "job", "name": name, "stream": "s", "position": 1, "workspace_id": "w1", "attempts": 0,
-            "problem": "Odd: 1", "code_version": "0.1", "parked_at": None,
+            "kind": "job", "name": name, "about": None, "stream": "s", "position": 1, "workspace_id": "w1",
+            "attempts": 0, "problem": "Odd: 1", "code_version": "0.1", "parked_at": None,
         }  # fmt: skip
         for query, expected in (
             ({"workspace_id": "w0"}, [2, 4]),
@@ -157,6 +136,8 @@ def test_what_was_given_up_is_shown_retried_and_skipped(operator: Operator, stac
         assert operator.ask("POST", "/admin/parked/skip", json={"name": name, "position": 1}) == {
             "jobs": 1,
             "streams": 0,
+            "deliveries": 0,
+            "refused": [],
         }
         assert operator.ask("POST", "/admin/parked/retry", json={"name": name, "workspace_id": "w0"})["jobs"] == 2
         left = connection.execute("SELECT position, state FROM jobs WHERE reaction = %s ORDER BY 1", (name,)).fetchall()

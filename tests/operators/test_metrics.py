@@ -19,7 +19,7 @@ from adapters.operators.status import Disk, Follower, QueueStatus, Role, Status,
 from infra.health import Health
 from tests.infra.test_health import ask as ask_health
 from tests.journeys.kit import Account, eventually
-from tests.operators.test_admin import Operator, operator  # noqa: F401 - a fixture
+from tests.operators.conftest import Operator
 
 MONITORING = Path(metrics.__file__).parents[2] / "infra" / "monitoring"
 
@@ -48,6 +48,7 @@ WELL = Status(
     queues=(QueueStatus(queue="analyses", ready=1, running=2, waiting=3, parked=4, oldest_seconds=5),),
     waiting=(),
     parked_streams=0,
+    given_up={"deliveries": 6},
     stores=(Store(name="postgres", state="ok", size_bytes=9),),
     disk=Disk(path="/", free_bytes=1, total_bytes=2),
     problems=(),
@@ -79,6 +80,7 @@ def test_how_the_service_is_can_be_read(service: metrics.Service) -> None:
     found = samples()
     assert found["ledgerline_follower_lag_seconds", (("kind", "read model"), ("name", "jobs"))] == 3.5
     assert found["ledgerline_queue_jobs", (("queue", "analyses"), ("state", "parked"))] == 4
+    assert found["ledgerline_given_up", (("what", "deliveries"),)] == 6
     assert found["ledgerline_role_processes", (("role", "relay"),)] == 1
     assert found["ledgerline_rebuilds", ()] == 1
     assert ("ledgerline_follower_lag_seconds", (("kind", "rebuild"), ("name", "jobs v2"))) not in found
@@ -151,7 +153,7 @@ async def test_a_role_without_an_api_tells_them_beside_its_health() -> None:
 
 
 def test_the_api_counts_its_answers_by_surface(
-    operator: Operator,  # noqa: F811 - the fixture
+    operator: Operator,
     client: httpx.Client,
     account: Callable[[], Account],
 ) -> None:

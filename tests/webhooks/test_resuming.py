@@ -18,7 +18,7 @@ from domain.webhooks.deliveries import (
     DeliveryAttempted,
     DeliveryBegun,
     DeliveryGivenUp,
-    DeliveryInProgress,
+    DeliveryIsBeingForced,
     DeliveryIsNotGivenUp,
     DeliveryIsSkipped,
     DeliveryResumed,
@@ -124,7 +124,7 @@ async def test_what_is_on_its_way_or_has_arrived_is_not_resumed() -> None:
 async def test_what_is_forced_at_this_moment_is_resumed_when_that_is_over() -> None:
     scene, _ = waiting(attempted(1), given_up())
     await scene.when(begin("a process that dies", 2, force=True))
-    await scene.refused(RESUME, DeliveryInProgress)
+    await scene.refused(RESUME, DeliveryIsBeingForced)
     scene.settings = {"webhook_retry_seconds": (1.0,)}
     await scene.later(minutes=1).follows(end_abandoned_attempt, scene.last(DeliveryBegun))
     (await scene.when(RESUME)).then(
@@ -250,7 +250,7 @@ async def test_what_was_skipped_may_be_forced_and_is_then_as_before() -> None:
 
 
 def test_every_refusal_says_what_is_so() -> None:
-    said = (DeliveryIsNotGivenUp, DeliveryIsSkipped, EndpointIsDisabled, NobodyToSendTo)
+    said = (DeliveryIsBeingForced, DeliveryIsNotGivenUp, DeliveryIsSkipped, EndpointIsDisabled, NobodyToSendTo)
     assert len({each().sentence for each in said} - {Refusal().sentence}) == len(said)
 
 
