@@ -67,18 +67,19 @@ class _Thing(NamedTuple):
     created: int
 
 
-# Of a read model those that are given up stand in an index of their own, oldest first.
+# Of a read model those that are given up stand in an index of their own, oldest first. Where its version is looked up
+# apart, Postgres reads them in that order, and no more of them than are wanted.
 _THINGS = """
 SELECT %(of_kind)s::text AS kind, b.body ->> 'name' AS name, b.body ->> 'about' AS about, b.body ->> 'stream' AS stream,
        d.position, d.workspace_id, (b.body ->> 'attempts')::integer AS attempts, b.body ->> 'problem' AS problem,
        NULL::text AS code_version, (b.body ->> 'since')::timestamptz AS parked_at, d.id, d.created
-FROM checkpoints f
-JOIN documents d ON d.projection = f.name AND d.version = f.version AND d.parent = %(given_up)s
-CROSS JOIN LATERAL (SELECT convert_from(d.body, 'UTF8')::jsonb AS body) AS b
-WHERE f.name = %(read_model)s AND f.live AND (
+FROM documents d CROSS JOIN LATERAL (SELECT convert_from(d.body, 'UTF8')::jsonb AS body) AS b
+WHERE d.projection = %(read_model)s AND d.parent = %(given_up)s
+  AND d.version = (SELECT version FROM checkpoints WHERE name = %(read_model)s AND live)
+  AND (
     %(owners)s::text IS NULL OR b.body ->> 'owner' IS NULL OR EXISTS (
-        SELECT FROM checkpoints g JOIN documents o ON o.projection = g.name AND o.version = g.version
-        WHERE g.name = %(owners)s AND g.live AND o.id = b.body ->> 'owner'
+        SELECT FROM documents o WHERE o.projection = %(owners)s AND o.id = b.body ->> 'owner'
+        AND o.version = (SELECT version FROM checkpoints WHERE name = %(owners)s AND live)
     )
 )
 """

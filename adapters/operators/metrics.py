@@ -141,7 +141,7 @@ class Service:
         )  # fmt: skip
         yield _gauge("ledgerline_parked_streams", "Streams parked in read models.", [], [([], status.parked_streams)])
         yield _gauge(
-            "ledgerline_given_up", "Things of contexts that were given up, counted up to ten thousand.", ["what"],
+            "ledgerline_given_up", "Things of contexts that were given up, counted up to a thousand.", ["what"],
             [([what], number) for what, number in status.given_up.items()],
         )  # fmt: skip
         running: dict[str, int] = defaultdict(int)

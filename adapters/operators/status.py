@@ -35,6 +35,8 @@ Connection = AsyncConnection[TupleRow]
 
 #: More of one kind are not counted.
 COUNTED_MAX = 10_000
+#: Nor of what contexts have given up, each of which has to be looked into.
+GIVEN_UP_COUNTED_MAX = 1_000
 #: A seal comes after seconds; later than this nobody seals.
 UNSEALED_SECONDS_MAX = 60.0
 #: Less room than this on a disk is something to look after.
@@ -158,7 +160,7 @@ async def status(connection: Connection, bus: Bus, blobs: Blobs, data_dir: Path 
         queues=queues,
         waiting=tuple(who),
         parked_streams=parked,
-        given_up=await counted(connection, COUNTED_MAX),
+        given_up=await counted(connection, GIVEN_UP_COUNTED_MAX),
         stores=stores,
         disk=disk,
         problems=tuple(_problems(roles, followers, queues, parked, stores, disk)),

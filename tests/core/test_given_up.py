@@ -147,3 +147,23 @@ async def test_what_belonged_to_what_is_no_more_is_neither_shown_nor_counted_nor
     asked = Asked()
     await given_up.skip(connections(house), Filter(kind="delivery"), asked.begin)
     assert len(asked.wishes) == 2
+
+
+async def test_no_more_of_them_are_read_than_are_wanted(house: House) -> None:
+    await keep(house, of("d1"))
+    await house.fetch(
+        "INSERT INTO documents (projection, version, id, workspace_id, parent, created, position, body) "
+        "SELECT projection, version, 'more ' || n, workspace_id, parent, created + n, position + n, body "
+        "FROM documents, generate_series(1, 20000) AS n"
+    )
+    await house.fetch("ANALYZE documents")
+    async with house.pool.connection() as connection:
+        assert len(await given_up.look(connection, Filter(), 100)) == 100
+    await house.fetch("SELECT pg_stat_reset()")
+    async with house.pool.connection() as connection:
+        await given_up.look(connection, Filter(), 100)
+    [(_, read)] = await house.fetch(
+        "SELECT pg_stat_force_next_flush(), seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables "
+        "WHERE relname = 'documents'"
+    )
+    assert read <= 200
