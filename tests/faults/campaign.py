@@ -37,8 +37,9 @@ from infra.embedded.blobs import EmbeddedBlobs
 from infra.embedded.nats import EmbeddedNats
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
-from tests.faults.cluster import ROLES, Cluster, Crowd, Job, compiler, hung
+from tests.faults.cluster import LETTER, ROLES, Cluster, Crowd, Job, compiler, hung
 from tests.faults.paying import Paying, settled
+from tests.faults.teams import Teams
 from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
 from tests.journeys.kit import eventually
@@ -75,6 +76,7 @@ class Mixture(Crowd):
         self._http = cluster.http
         self._owner: Visitor = sign_in(self._http)
         self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, cluster.outside)
+        self.teams = Teams(self._asked)
         self.paying = Paying(self._asked, self._note, cluster.payments)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
@@ -90,7 +92,9 @@ class Mixture(Crowd):
             (self.worlds.build, 3),
             (self.worlds.beat, 2),
             (self.worlds.track, 5),
+            (self.worlds.replay, 1),
             (self.paying.subscription, 4),
+            (self.teams.team, 3),
         ]
 
     @contextmanager
@@ -177,12 +181,30 @@ class Mixture(Crowd):
             self._deleted(f"/v1/account/team/invitations/{made['id']}")
             self._note("identity.InvitationRevoked", "invitation_id", made["id"])
 
-    def _offer(self, _: random.Random) -> None:
+    def _offer(self, chance: random.Random) -> None:
         made = self.retrying(
             lambda: self.me.post("/v1/storage-objects", json={"content_type": "audio/wav", "purpose": "upload"})
         )
         assert made.status_code == 201, made.text
         self._note("analyses.UploadOffered", "storage_object_id", made.json()["id"])
+        if chance.random() < 0.7:
+            self._upload(made.json(), self._clip if chance.random() < 0.1 else LETTER)
+
+    def _upload(self, place: dict[str, Any], content: bytes) -> None:
+        """What is offered a place is put there, and heard once."""
+
+        def put() -> bool:
+            answer = httpx.put(place["signed_url"], content=content, headers={"Content-Type": "audio/wav"}, timeout=10)
+            return answer.status_code == 200
+
+        eventually(put, timeout=60)
+        body = {"storage_object_id": place["id"], "webhook_url": self.cluster.outside.at(self.hook)}
+        headers = {"Idempotency-Key": uuid4().hex}
+        answers = [self.retrying(lambda: self.me.post("/v1/analyses", json=body, headers=headers)) for _ in range(2)]
+        [job_id] = {answer.json()["id"] for answer in answers}
+        self.jobs.append(Job(job_id, "completed" if content == self._clip else "failed"))
+        self._note("analyses.AnalysisRequested", "analysis_id", job_id)
+        self._note("analyses.ObjectUsed", "storage_object_id", place["id"])
 
     def _name(self, _: random.Random) -> None:
         name = f"Studio {uuid4().hex}"
@@ -202,6 +224,7 @@ class Mixture(Crowd):
         """Each acknowledged command is in the log exactly once, found by SQL, and is shown as it was acknowledged."""
         self.worlds.compare()
         self.paying.compare()
+        self.teams.compare()
         with psycopg.connect(self.cluster.postgres.url, autocommit=True) as connection:
             for name, field in sorted({(each.name, each.field) for each in self.acknowledged}):
                 wanted = {each.value for each in self.acknowledged if each.name == name}

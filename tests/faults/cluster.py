@@ -52,6 +52,8 @@ ROLES = {
     "tick": ["tick"],
 }
 
+#: What nobody can hear anything in.
+LETTER = b"A letter, and not a song.\n" * 200
 #: What is sold, and the price of each.
 PRICES = {"pro": "price_pro", "studio": "price_studio"}
 
@@ -221,7 +223,7 @@ class Crowd:
         self.jobs: list[Job] = []
         self._clip = clip_bytes(1.0)
         self._good = cluster.outside.put(f"{name}.wav", self._clip)
-        self._bad = cluster.outside.put(f"{name}.txt", b"A letter, and not a song.\n" * 200)
+        self._bad = cluster.outside.put(f"{name}.txt", LETTER)
 
     @contextmanager
     def handing_in(self, count: int) -> Iterator[None]:

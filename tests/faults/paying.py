@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from commands.billing.reactions import close_checkout
 from domain.billing.subscriptions import FREE, OVER, PAYING
 from tests.billing.little_stripe import LittleStripe
 from tests.faults.cluster import PRICES, Cluster
+from tests.faults.people import Person, signed_in
 from tests.faults.worlds import Asks
 from tests.identity.crowd import new_email
 
@@ -23,18 +24,6 @@ CHECKOUTS = "/v1/billing/checkout-sessions"
 ON_ITS_WAY_SECONDS_MAX = 0.3
 #: How long each fourth answer about a subscription is on its way, so that others overtake it.
 LATE_SECONDS = 0.8
-
-
-class Payer(NamedTuple):
-    """Who pays for a workspace of their own."""
-
-    workspace_id: str
-    token: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """As whom they ask."""
-        return {"Authorization": f"Bearer {self.token}"}
 
 
 class Paying:
@@ -46,14 +35,14 @@ class Paying:
         self._provider = provider
         provider.meanwhile = lambda: time.sleep(random.choice([0.0, 0.0, 0.0, LATE_SECONDS]))
         #: The subscription of each payer that counts, as the provider has it; None: there is none.
-        self.subscriptions: dict[Payer, dict[str, Any] | None] = {}
+        self.subscriptions: dict[Person, dict[str, Any] | None] = {}
         #: Who has ended their turn and may have another one.
-        self._idle: deque[Payer] = deque()
+        self._idle: deque[Person] = deque()
 
     def subscription(self, chance: random.Random) -> None:
         """Somebody subscribes, changes what they pay for and perhaps ends it; or somebody who did so before goes on."""
         payer = self._another() if chance.random() < 0.6 else None
-        payer = payer or self._newcomer()
+        payer = payer or signed_in(self._asked, new_email())
         subscription = self.subscriptions.setdefault(payer, None)
         with ThreadPoolExecutor(3) as postmen:
             told: list[Future[None]] = []
@@ -80,21 +69,12 @@ class Paying:
         self._asked(200, "POST", "/v1/billing/portal-sessions", headers=payer.headers)
         self._idle.append(payer)
 
-    def _another(self) -> Payer | None:
+    def _another(self) -> Person | None:
         with suppress(IndexError):
             return self._idle.popleft()
         return None
 
-    def _newcomer(self) -> Payer:
-        """Somebody who signs in; once more where the answer to their code was lost."""
-        while True:
-            begun = self._asked(200, "POST", "/v1/auth/email/start", json={"email": new_email()}).json()
-            body = {"challenge_id": begun["challenge_id"], "code": begun["dev_code"]}
-            answer = self._asked((200, 401), "POST", "/v1/auth/email/verify", json=body)
-            if answer.status_code == 200:
-                return Payer(answer.json()["workspace_id"], answer.json()["session_token"])
-
-    def _page(self, payer: Payer, chance: random.Random) -> str:
+    def _page(self, payer: Person, chance: random.Random) -> str:
         """A page to pay at, perhaps after another one; of those of a workspace it alone is open."""
         for _ in range(1 + (chance.random() < 0.3)):
             wish = {"plan": chance.choice(list(PRICES))}

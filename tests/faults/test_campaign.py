@@ -7,7 +7,8 @@ import random
 import pytest
 
 from tests.faults.campaign import FAULTS, Mixture, Written, suffer, verified
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import Cluster, rested
+from tests.journeys.kit import eventually
 
 
 @pytest.mark.parametrize(
@@ -50,11 +51,26 @@ def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -
             people.worlds.beat,
             people.worlds.track,
             people.worlds.track,
+            people.worlds.replay,
+            people.teams.team,
             *[people.paying.subscription] * 4,
         ):
             turn(chance)
-    people.worlds.compare()
-    people.paying.compare()
+    eventually(lambda: rested(cluster), timeout=60)
+    people.check_acknowledged()
+    _, roles = next(iter(people.teams.roles.values()))
+    roles["nobody"] = "viewer"
+    with pytest.raises(AssertionError, match="team"):
+        people.teams.compare()
+    code = next(iter(people.worlds.machines))
+    people.worlds.revoked ^= {code}
+    with pytest.raises(AssertionError):
+        people.worlds.compare()
+    people.worlds.revoked ^= {code}
+    people.worlds.replays.add("never-asked")
+    with pytest.raises(AssertionError, match="404"):
+        people.worlds.compare()
+    people.worlds.replays.discard("never-asked")
     paid = next(each for each in people.paying.subscriptions.values() if each is not None)
     paid["status"] = "canceled" if paid["status"] != "canceled" else "active"
     with pytest.raises(AssertionError, match="'plan'"):

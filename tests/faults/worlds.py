@@ -57,6 +57,10 @@ class Worlds:
         self.projects: dict[str, str] = {}
         #: The machines of each code.
         self.machines: dict[str, set[str]] = {}
+        #: The codes that are revoked.
+        self.revoked: set[str] = set()
+        #: What was asked to be told once more.
+        self.replays: set[str] = set()
         #: How each build will end: the code of its error.
         self.builds: dict[str, str] = {}
         #: The title of each track; None: removed.
@@ -67,7 +71,8 @@ class Worlds:
         self._source = str(repository(directory / f"source-{uuid4().hex}", lv2_with_make()))
         self._link(self.project_id)
         types = ["studio.ProjectCreated", "repositories.RepositoryLinked"]
-        asked(201, "POST", "/v1/webhook-endpoints", json={"url": outside.at(self._hook), "event_types": types})
+        endpoint = {"url": outside.at(self._hook), "event_types": types}
+        self._endpoint_id = str(asked(201, "POST", "/v1/webhook-endpoints", json=endpoint).json()["id"])
         self.runner = Played(http, str(asked(201, "POST", "/functions/v1/runners/registration-token").json()["token"]))
 
     def _made(self, path: str, body: Any, status: int = 201) -> dict[str, Any]:
@@ -112,6 +117,42 @@ class Worlds:
                 # Not activated: it was given back before, or asked twice, because the first answer was lost.
                 self._asked((200, 404), "POST", f"{KEYS}/deactivate", json=body)
                 machines.discard(machine)
+        if chance.random() < 0.3:
+            self._revoked(code, chance)
+        elif chance.random() < 0.3:
+            self._transferred(code)
+
+    def _revoked(self, code: str, chance: random.Random) -> None:
+        """A code that is revoked, perhaps reinstated; it says so at once."""
+        seat = {"code": code, "machine_id": "machine-0"}
+        self._asked(200, "POST", f"{KEYS}/revoke", json={"code": code})
+        self.revoked.add(code)
+        self._asked(403, "POST", f"{KEYS}/activate", json=seat)
+        if chance.random() < 0.5:
+            self._asked(200, "POST", f"{KEYS}/reinstate", json={"code": code})
+            self.revoked.discard(code)
+            if "machine-0" in self.machines[code]:
+                self._asked(200, "POST", f"{KEYS}/activate", json=seat)
+
+    def _transferred(self, code: str) -> None:
+        """A license that goes to somebody else: its new code is the same when asked again, and the old one is dead."""
+        [new] = {self._asked(200, "POST", f"{KEYS}/transfer", json={"code": code}).json()["code"] for _ in range(2)}
+        self.revoked.add(code)
+        self.machines[code].clear()  # they have no seat any more, under neither code
+        self.machines[new] = set()
+        self._asked(409, "POST", f"{KEYS}/reinstate", json={"code": code})
+        self._asked(403, "POST", f"{KEYS}/activate", json={"code": code, "machine_id": "machine-0"})
+
+    def replay(self, chance: random.Random) -> None:
+        """What happened so far, or some of it, told once more."""
+        body = {"after": 0, "only": chance.choice(["all", "missed"])}
+        headers = {"Idempotency-Key": uuid4().hex}
+        path = f"/v1/webhook-endpoints/{self._endpoint_id}/replay"
+        answer = self._asked((202, 409), "POST", path, json=body, headers=headers)
+        if answer.status_code == 409:  # there are as many as may be
+            return
+        self.replays.add(answer.json()["id"])
+        self._note("webhooks.ReplayAsked", "replay_id", answer.json()["id"])
 
     def build(self, chance: random.Random) -> None:
         """A build, which the runner takes and fails."""
@@ -180,12 +221,14 @@ class Worlds:
             code: len(machines) for code, machines in self.machines.items()
         }, "every code is there once, with the seats that are taken"
         assert len(keys) == len(self.machines)
+        assert {each["code"] for each in keys if each["is_revoked"]} == self.revoked
         for build_id, how in self.builds.items():
             shown = self._build(build_id)
             assert (shown.get("error_code") or shown["status"]) == how, (how, shown)
         for project_id, name in self.projects.items():
             assert self._asked(200, "GET", f"/functions/v1/projects/{project_id}").json()["name"] == name, project_id
         self._compare_told()
+        self._compare_replays()
         for isrc, title in self.titles.items():
             answer = self._asked(404 if title is None else 200, "GET", f"/api/v1/tracks/{isrc}")
             assert title is None or answer.json()["data"]["title"] == title, isrc
@@ -195,6 +238,13 @@ class Worlds:
                 each["date"]: (each["spotify_streams"], each["apple_streams"]) for each in _rows(answer.json())
             }
             assert shown_days == days, (isrc, shown_days, days)
+
+    def _compare_replays(self) -> None:
+        """Each has looked at all of its events, and all of those have arrived."""
+        for replay_id in self.replays:
+            shown = self._asked(200, "GET", f"/v1/webhook-replays/{replay_id}").json()
+            assert shown["status"] == "done", shown
+            assert shown["delivered"] + shown["skipped"] == shown["events"], shown
 
     def _compare_told(self) -> None:
         """Each project was told of at least once, when it was made and when it got its source, under one id each."""
