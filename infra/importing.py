@@ -11,7 +11,15 @@ from typing import Any
 import aiohttp
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +39,7 @@ async def import_all(files: Sequence[Path], url: str, key: str, options: Mapping
         for path in files:
             with Progress(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-                TimeElapsedColumn(), console=console, transient=True,
+                TransferSpeedColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True,
             ) as bar:  # fmt: skip
                 task = bar.add_task(path.name, total=2 * max(path.stat().st_size, 1))
                 try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from hashlib import file_digest
 from pathlib import Path
@@ -57,14 +58,24 @@ class Rebuilder:
         self._blobs = blobs
         self._importer = importer
 
-    async def rebuild(self, only: str | None = None, *, anyway: bool = False) -> AsyncIterator[Remade]:
+    async def rebuild(
+        self, only: str | None = None, *, anyway: bool = False, progress: Callable[[int, int], None] = lambda *_: None
+    ) -> AsyncIterator[Remade]:
         """Make the tables of every workspace again, or of one.
 
         Where an original is missing or another one, nothing of its workspace is changed; `anyway` takes what is read
-        otherwise by this version than when it was imported.
+        otherwise by this version than when it was imported. `progress` is told how many imports have been read, and
+        how many there are.
         """
-        for workspace_id, history in (await self._histories(only)).items():
-            yield await self._remade(workspace_id, history, anyway=anyway)
+        histories = await self._histories(only)
+        total = sum(isinstance(each.event, ImportCompleted) for history in histories.values() for each in history)
+        done = itertools.count(1)
+
+        def one_more() -> None:
+            progress(next(done), total)
+
+        for workspace_id, history in histories.items():
+            yield await self._remade(workspace_id, history, anyway=anyway, is_read=one_more)
 
     async def _histories(self, only: str | None) -> dict[str, list[Recorded]]:
         """What each workspace's tables follow from, oldest first; those without an import are left out."""
@@ -83,13 +94,15 @@ class Rebuilder:
             if any(isinstance(each.event, ImportCompleted) for each in history)
         }
 
-    async def _remade(self, workspace_id: str, history: list[Recorded], *, anyway: bool) -> Remade:
+    async def _remade(
+        self, workspace_id: str, history: list[Recorded], *, anyway: bool, is_read: Callable[[], None]
+    ) -> Remade:
         done = {each.event.import_id for each in history if isinstance(each.event, ImportCompleted)}
         async with self._importer.remake(workspace_id) as remaking:
             replay = Replay(workspace_id, history, remaking, self._blobs, anyway=anyway)
             for import_id in sorted(remaking.there - done):
                 replay.note(import_id, "still_going_on", "It is being imported just now. Run this again after that.")
-            await replay.run()
+            await replay.run(is_read)
             if not replay.problems:
                 await remaking.commit()
         return Remade(workspace_id=workspace_id, imports=len(done), problems=tuple(replay.problems))
@@ -140,12 +153,14 @@ class Replay:
     def note(self, import_id: str, kind: str, message: str) -> None:
         self.problems.append(Problem(workspace_id=self._workspace_id, import_id=import_id, kind=kind, message=message))
 
-    async def run(self) -> None:
-        """All of it, in the order of the log."""
+    async def run(self, is_read: Callable[[], None] = lambda: None) -> None:
+        """All of it, in the order of the log; `is_read` is told of each import."""
         for each in self._history:
             self._read_tracks.pass_by(each.position, self._tracks)
             self._read_titles.pass_by(each.position, self._aliases)
             await self._take(each.event)
+            if isinstance(each.event, ImportCompleted):
+                is_read()
 
     async def _take(self, event: Event) -> None:
         match event:

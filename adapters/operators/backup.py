@@ -23,7 +23,7 @@ import json as plain_json
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -38,7 +38,7 @@ from msgspec import DecodeError, json
 from psycopg import Connection, IsolationLevel, sql
 
 from adapters.log.recorder import TABLE, WRITING
-from adapters.operators.exporting import EventLine, encode_line, export
+from adapters.operators.exporting import EventLine, Progress, encode_line, export
 from adapters.storage.blobs import Blobs, NoSuchObject
 from domain.kernel import Value
 
@@ -57,9 +57,6 @@ LOG_SEQUENCE = f"{TABLE}_notification_id_seq"
 _SCRYPT = {"n": 2**16, "r": 8, "p": 1}
 _NONCE_BYTES = 12
 COPY_BYTES = 1 << 20
-
-#: Told what is written or read, how much of it and of how much.
-Progress = Callable[[str, int, int], None]
 
 
 class BackupError(Exception):

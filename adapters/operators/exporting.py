@@ -9,7 +9,7 @@ sealed (`state_base64` instead, where it is no text). What happened in a trace h
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,9 @@ from psycopg import Connection
 from adapters.log.recorder import COLUMNS, TABLE
 
 PAGE_ROWS = 2_000
+
+#: Told what is written or read, how much of it and of how much.
+Progress = Callable[[str, int, int], None]
 
 
 class EventLine(Struct):
@@ -71,8 +74,13 @@ def event_line(row: Any) -> EventLine:
     return line
 
 
-def export(connection: Connection[Any], *, after: int = 0, until: int | None = None) -> Iterator[EventLine | SealLine]:
-    """Events after a position up to another (or the end as it is now), each followed by the seal that it completes."""
+def export(
+    connection: Connection[Any], *, after: int = 0, until: int | None = None, progress: Progress = lambda *_: None
+) -> Iterator[EventLine | SealLine]:
+    """Events after a position up to another (or the end as it is now), each followed by the seal that it completes.
+
+    `progress` is told of positions, since how many events there are in between nobody has counted.
+    """
     if until is None:
         # Where the newest events are gone, the seals over them tell.
         ends = f"(SELECT max(notification_id) FROM {TABLE}), (SELECT max(last) FROM log_seals)"
@@ -90,7 +98,9 @@ def export(connection: Connection[Any], *, after: int = 0, until: int | None = N
             "ORDER BY notification_id",
             (after, until),
         )
-        for row in cursor:
+        for number, row in enumerate(cursor):
+            if number % PAGE_ROWS == 0:
+                progress("positions", row[0] - after, until - after)
             # A seal whose last event is gone comes where that would have been.
             while seal is not None and row[0] > seal[0]:
                 yield SealLine(seal[1], bytes(seal[2]).hex())
@@ -99,3 +109,5 @@ def export(connection: Connection[Any], *, after: int = 0, until: int | None = N
         while seal is not None:
             yield SealLine(seal[1], bytes(seal[2]).hex())
             seal = next(waiting, None)
+    if until > after:
+        progress("positions", until - after, until - after)

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 from psycopg import Connection
 
-from adapters.operators.backup import Progress
-from adapters.operators.exporting import EventLine, SealLine, event_line, export
+from adapters.operators.exporting import EventLine, Progress, SealLine, event_line, export
 from domain.sections import CannotStart
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def write(
             for_events.write_table(arrow.Table.from_pylist(kept, schema=for_events.schema))
             kept.clear()
 
-        for line in export(connection, after=after, until=until):
+        for line in export(connection, after=after, until=until, progress=progress):
             if isinstance(line, SealLine):
                 row = {"seal": line.seal, "signature": bytes.fromhex(line.signature)}
                 for_seals.write_table(arrow.Table.from_pylist([row], schema=for_seals.schema))
@@ -70,7 +69,6 @@ def write(
             kept.append(_row(line))
             events += 1
             if len(kept) == ROWS_TOGETHER:
-                progress("events", line.position - after, max((until or line.position) - after, 1))
                 flush()
         flush()
     return events, seals

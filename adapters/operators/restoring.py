@@ -14,8 +14,8 @@ from adapters.log.data_keys import Cipher
 from adapters.log.recorder import COLUMNS, TABLE
 from adapters.log.seals import DIGEST_BYTES, NOTHING, as_sealed, digest, merkle_root, read_statement, rows
 from adapters.operators import backup
-from adapters.operators.backup import BackupError, Keys, Progress
-from adapters.operators.exporting import EventLine, SealLine
+from adapters.operators.backup import BackupError, Keys
+from adapters.operators.exporting import EventLine, Progress, SealLine
 from adapters.storage.blobs import Blobs
 from domain.kernel import Value
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +14,7 @@ from msgspec import json
 
 from domain.sections import variable
 from infra.cli import AFile, as_json, command, data_dir
+from infra.cli.progress import bars
 from infra.running import settings_for
 
 PURPOSE_LENGTH_MAX = 200
@@ -60,21 +63,31 @@ def rebuild_catalogue(workspace: str | None, anyway: bool, as_json: bool, data_d
     from infra.cli.roles import runner
     from infra.container import container
 
-    async def rebuild() -> bool:
+    # For people lines come when the bar is gone, which would stand among them; also when something fails half way.
+    lines: list[str] = []
+    say = click.echo if as_json else lines.append
+
+    async def rebuild(tell: Callable[[str, int, int], None]) -> bool:
         is_whole = True
         async with container(settings) as here:
-            async for made in (await here.get(Rebuilder)).rebuild(workspace, anyway=anyway):
+            rebuilder = await here.get(Rebuilder)
+            async for made in rebuilder.rebuild(workspace, anyway=anyway, progress=partial(tell, "imports")):
                 is_whole = is_whole and not made.problems
                 for each in made.problems:
                     told = f"{click.style(each.kind, fg='red')}: import {each.import_id}: {each.message}"
-                    click.echo(json.encode(each).decode() if as_json else told)
+                    say(json.encode(each).decode() if as_json else told)
                 left = "left as it is" if made.problems else "made again"
                 told = f"Workspace {made.workspace_id}: {made.imports} imports, {left}."
-                click.echo(json.encode(made).decode() if as_json else told)
+                say(json.encode(made).decode() if as_json else told)
         return is_whole
 
-    with runner() as loop:
-        return 0 if loop.run(rebuild()) else 1
+    try:
+        with runner() as loop, bars(hidden=as_json) as tell:
+            is_whole = loop.run(rebuild(tell))
+    finally:
+        for line in lines:
+            click.echo(line)
+    return 0 if is_whole else 1
 
 
 @command("use-profile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from uuid import UUID
 import click
 
 from infra.cli import POSITION, as_json, data_dir, group
+from infra.cli.progress import bars
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -189,15 +191,17 @@ def export(after: int, until: int | None, parquet: Path | None, data_dir: Path |
     from infra.running import settings_for
 
     settings = settings_for("log", data_dir=data_dir)
-    with psycopg.connect(settings[Postgres].postgres_url) as connection:
+    # Where the lines go to the same terminal a bar would stand among them.
+    is_among_lines = parquet is None and sys.stdout.isatty()
+    with psycopg.connect(settings[Postgres].postgres_url) as connection, bars(hidden=is_among_lines) as tell:
         if parquet is not None:
             try:
-                events, seals = files.write(connection, parquet, after=after, until=until)
+                events, seals = files.write(connection, parquet, after=after, until=until, progress=tell)
             except OSError as problem:
                 raise click.ClickException(f"No Parquet files can be written there: {problem.strerror}.") from None
             click.echo(f"{events} events, {seals} seals: {parquet}", err=True)
             return
-        for line in exported(connection, after=after, until=until):
+        for line in exported(connection, after=after, until=until, progress=tell):
             click.echo(encode_line(line))
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -97,14 +98,14 @@ def answers(who: Visitor) -> dict[str, Any]:
     return {path: who.get(path).json() for path in paths}
 
 
-async def _rebuilt(stack: Stack, who: Visitor) -> list[Remade]:
+async def _rebuilt(stack: Stack, who: Visitor, progress: Callable[[int, int], None]) -> list[Remade]:
     async with container(stack.settings) as here:
-        return [each async for each in (await here.get(Rebuilder)).rebuild(who.workspace_id)]
+        return [each async for each in (await here.get(Rebuilder)).rebuild(who.workspace_id, progress=progress)]
 
 
-def rebuild(stack: Stack, who: Visitor) -> Remade:
+def rebuild(stack: Stack, who: Visitor, progress: Callable[[int, int], None] = lambda *_: None) -> Remade:
     """The books of a workspace, made again."""
-    [found] = asyncio.run(_rebuilt(stack, who))
+    [found] = asyncio.run(_rebuilt(stack, who, progress))
     return found
 
 
@@ -119,7 +120,10 @@ def test_books_that_are_gone_are_made_again_and_answer_what_they_did(stack: Stac
     wipe(stack, books)
     assert answers(books) != before
 
-    assert rebuild(stack, books) == Remade(workspace_id=books.workspace_id, imports=7)
+    told: list[tuple[int, int]] = []
+    made = rebuild(stack, books, lambda *each: told.append(each))
+    assert made == Remade(workspace_id=books.workspace_id, imports=7)
+    assert told == [(number, 7) for number in range(1, 8)]
     assert answers(books) == before
 
 

@@ -367,6 +367,16 @@ def test_the_command_says_what_it_has_found(on_sealed: str, capsys: pytest.Captu
     assert summary == {"part": "log", "events": 30, "seals": 4, "sealed_until": 31, "unsealed": 0, "found": 1}
 
 
+def test_whoever_exports_hears_how_far_it_is(sealed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.operators.exporting.PAGE_ROWS", 2)
+    told: list[tuple[str, int, int]] = []
+    with psycopg.connect(sealed) as connection:
+        found = list(export(connection, after=8, until=17, progress=lambda *each: told.append(each)))
+        assert not list(export(connection, after=17, until=8, progress=lambda *each: told.append(each)))
+    positions = [each.position for each in found if isinstance(each, EventLine)]
+    assert told == [("positions", each - 8, 9) for each in (*positions[::2], 17)]
+
+
 def test_the_commands_of_an_export_and_its_key_go_together(on_sealed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not cli.main(["log", "key"])
     key = capsys.readouterr().out.strip()
