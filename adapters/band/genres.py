@@ -973,7 +973,7 @@ AMBIENT = Profile(
     ),
     chords=Chords(
         instruments=("pad", "choir", "strings"),
-        minor=("iadd9 VImaj7 iv9 v", "iadd9 VImaj7 iadd9 iv9", "iadd9 iv9 iadd9 v"),
+        minor=("iadd9 VImaj7 iv9 Vsus4", "iadd9 VImaj7 iadd9 iv9", "iadd9 iv9 iadd9 Vsus4"),
         major=("Iadd9 IVmaj7 Iadd9 V", "Iadd9 vi7 IVmaj7 V7", "Iadd9 IVmaj7 I V7"),
         bars=2,
         patterns=("x---------------",),

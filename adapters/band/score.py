@@ -10,7 +10,7 @@ import msgspec
 from domain.kernel import Value
 
 #: Raise it with every change after which some brief gives another score or another sound; it is stored with a beat.
-ENGINE_VERSION = "1.7"
+ENGINE_VERSION = "1.8"
 
 BEATS_PER_BAR = 4
 

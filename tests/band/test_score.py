@@ -464,6 +464,11 @@ def test_no_progression_is_that_of_the_relative_major(genre: str) -> None:
     assert not any("III" in line.split() for line in profile_of(genre).chords.minor)
 
 
+def test_ambient_never_says_the_minor_fifth() -> None:
+    """Under held chords it is the third degree of the relative major, or another tonic beside its own."""
+    assert not any("v" in line.split() for line in profile_of("Ambient").chords.minor)
+
+
 def test_names_repeat_seldom() -> None:
     for words in (("Dark", "Aggressive"), ("Happy", "Summer")):
         briefs = [Brief(genre="Trap", style=words[0], mood=words[1], seed=seed) for seed in range(100)]
