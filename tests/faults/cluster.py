@@ -25,7 +25,6 @@ import psycopg
 from msgspec import json
 
 from adapters.log.eventlog import EventLog
-from commands.billing.reactions import close_checkout
 from commands.kernel import REACTIONS
 from commands.settings import Service
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
@@ -337,9 +336,9 @@ class Crowd:
 def rested(cluster: Cluster) -> bool:
     """Nothing is left to do soon, and everything that has happened can be seen."""
     [(left, behind)] = cluster.asked(
-        # Pages at which nobody has paid are looked after two minutes later; see `paying.settled`.
+        # What is only looked after later, in case somebody was killed, nobody has tried yet; see `paying.settled`.
         "SELECT (SELECT count(*) FROM jobs WHERE state <> 'parked' AND due_at < now() + interval '1 minute' "
-        f" AND NOT (reaction = '{close_checkout.name}' AND attempts = 0)), "
+        " AND NOT (attempts = 0 AND due_at > now() + interval '2 seconds')), "
         "(SELECT count(*) FROM checkpoints WHERE live "
         " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
     )
