@@ -199,7 +199,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from adapters.log.eventlog import LedgerUnavailable
     from adapters.log.seals import Sealer
     from adapters.operators.metrics import SERVICE
-    from adapters.operators.status import status
+    from adapters.operators.status import note_reading, status
     from adapters.postgres.retrying import SILENT_SECONDS_MAX, asking
     from adapters.readmodels.condition import Bulletin, condition
     from adapters.storage.blobs import Blobs
@@ -222,6 +222,7 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
                     await forget_ended(connection)
                     how = await condition(connection)
                     seen = await status(connection, bus, blobs, settings[Operation].data_dir)
+                    await note_reading(connection, seen)
                     SERVICE.saw(seen)
             except Exception as problem:  # noqa: BLE001 - the next tick tries again
                 log.warning("tick.interrupted", problem=str(problem))

@@ -48,7 +48,7 @@ FORMAT = "ledgerline.backup.v1"
 LEFT_OUT: frozenset[str] = frozenset(
     {
         TABLE, "log_seals", "documents", "tallies", "checkpoints", "parked", "rate_windows", "roles", "migrations",
-        "data_keys", "wrapping_keys", "secret_canary", "operator_credentials", "published_streams",
+        "data_keys", "wrapping_keys", "secret_canary", "operator_credentials", "published_streams", "follower_readings",
         "catalogue_day_plays", "catalogue_month_plays",
     }
 )  # fmt: skip

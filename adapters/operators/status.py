@@ -41,6 +41,8 @@ GIVEN_UP_COUNTED_MAX = 1_000
 UNSEALED_SECONDS_MAX = 60.0
 #: Less room than this on a disk is something to look after.
 ROOM_SHARE_MIN = 0.05
+#: How fast followers move is told since a reading of so long ago at most: a page of events more or less says little.
+READINGS_KEPT_SECONDS = 15.0
 ANSWER_SECONDS_MAX = 1.0
 
 
@@ -73,6 +75,8 @@ class Follower(Value):
     behind_seconds: float
     #: When it was last seen at work or moved; null where nobody says.
     seen_seconds: float | None
+    #: Positions it has gone in a second of late, while somebody keeps time (`tick`); null before, or if it went back.
+    positions_per_second: float | None = None
 
 
 class QueueStatus(Value):
@@ -227,6 +231,7 @@ async def _followers(
     rows += [("published", "relay", position, seen) for position, seen in await cursor.fetchall()]
     rows.append(("sealer", "sealer", sealed, None if sealed_at is None else (now - sealed_at).total_seconds()))
     ages = await _ages(connection, {position for _, _, position, _ in rows})
+    before, seconds = await _reading(connection)
     followers = tuple(
         Follower(
             name=name,
@@ -235,10 +240,36 @@ async def _followers(
             behind_events=max(head - position, 0),
             behind_seconds=round(ages.get(position, 0.0), 1),
             seen_seconds=None if seen is None else round(seen, 1),
+            positions_per_second=_gone(before.get(name), position, seconds),
         )
         for name, kind, position, seen in rows
     )
     return followers, _rate(seals, head, now)
+
+
+async def note_reading(connection: Connection, seen: Status) -> None:
+    """Remember where every follower is, for whoever looks within the next seconds."""
+    positions = {each.name: each.position for each in seen.followers}
+    await connection.execute(
+        "WITH gone AS (DELETE FROM follower_readings WHERE read_at < clock_timestamp() - make_interval(secs => %s)) "
+        "INSERT INTO follower_readings (positions) VALUES (%s) ON CONFLICT DO NOTHING",
+        (READINGS_KEPT_SECONDS, json.encode(positions).decode()),
+    )
+
+
+async def _reading(connection: Connection) -> tuple[dict[str, int], float]:
+    """Where each follower was, and how many seconds ago that is; the oldest that still says how it is of late."""
+    cursor = await connection.execute(
+        "SELECT positions, extract(epoch FROM clock_timestamp() - read_at)::float8 FROM follower_readings "
+        "WHERE read_at >= clock_timestamp() - make_interval(secs => %s) ORDER BY read_at LIMIT 1",
+        (READINGS_KEPT_SECONDS,),
+    )
+    found = await cursor.fetchone()
+    return found if found is not None else ({}, 0.0)
+
+
+def _gone(before: int | None, position: int, seconds: float) -> float | None:
+    return None if before is None or position < before or seconds <= 0 else round((position - before) / seconds, 1)
 
 
 def _sealed_at(statement: str) -> datetime | None:

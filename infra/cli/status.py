@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -59,27 +58,12 @@ async def _once(settings: Settings) -> Status:
 
 async def _again(settings: Settings, seconds: float) -> None:
     async with _looking(settings) as look:
-        before, before_at = await look(), monotonic()
-        rates: dict[str, float] = {}
         while True:
-            lines = list(drawn(before, rates))
+            lines = list(drawn(await look()))
             if sys.stdout.isatty():
                 click.clear()
             click.echo("\n".join(lines))
             await asyncio.sleep(seconds)
-            found, at = await look(), monotonic()
-            rates = moved(before, found, at - before_at)
-            before, before_at = found, at
-
-
-def moved(before: Status, found: Status, seconds: float) -> dict[str, float]:
-    """How many positions a second each follower has gone between two looks; one that began anew is left out."""
-    was = {each.name: each.position for each in before.followers}
-    return {
-        each.name: (each.position - was[each.name]) / seconds
-        for each in found.followers
-        if was.get(each.name, each.position + 1) <= each.position
-    }
 
 
 @asynccontextmanager
@@ -106,19 +90,18 @@ async def _looking(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[S
         yield look
 
 
-def drawn(found: Status, rates: Mapping[str, float] | None = None) -> Iterator[str]:
-    """The status for people; with `rates`, in positions a second, also how fast each follower moves."""
+def drawn(found: Status) -> Iterator[str]:
+    """The status for people."""
     yield f"Log       {_log(found)}"
     yield ""
     yield f"{'ROLE':<22}{'STATE':<10}{'PROCESS':>9}  {'MEMORY':>8}  {'SEEN':>8}  VERSION"
     for role in found.roles:
         yield _role(role)
     yield ""
-    head = f"{'FOLLOWER':<28}{'POSITION':>10}  {'BEHIND':>8}  {'SECONDS':>8}  {'SEEN':>8}"
-    yield head if rates is None else f"{head}  {'RATE':>10}"
+    yield f"{'FOLLOWER':<28}{'POSITION':>10}  {'BEHIND':>8}  {'SECONDS':>8}  {'SEEN':>8}  {'RATE':>10}"
     for label, follower in _worst(found.followers):
-        rate = None if rates is None else rates.get(follower.name)
-        yield _follower(label, follower) + ("" if rate is None else f"  {rate:>8.1f}/s")
+        rate = follower.positions_per_second
+        yield (_follower(label, follower) + ("" if rate is None else f"  {rate:>8,.1f}/s")).rstrip()
     yield ""
     yield f"{'QUEUE':<22}{'READY':>7}{'RUNNING':>9}{'WAITING':>9}{'PARKED':>8}  OLDEST"
     for queue in found.queues:

@@ -13,11 +13,11 @@ import pytest
 
 from adapters.operators import heartbeat
 from adapters.operators.heartbeat import Heartbeat
-from adapters.operators.status import Status, status
+from adapters.operators.status import READINGS_KEPT_SECONDS, Status, note_reading, status
 from adapters.postgres.settings import Postgres
 from adapters.storage.blobs import Blobs
 from infra import cli
-from infra.cli.status import drawn, moved
+from infra.cli.status import drawn
 from infra.container import load_everything
 from infra.embedded.nats import EmbeddedNats
 from tests.analyses.examples import requested
@@ -131,23 +131,42 @@ async def test_what_lags_is_named_with_how_far(place: Place) -> None:
         assert f"The {who} is {head} positions and 9" in said, said
 
 
-async def test_who_looks_twice_sees_how_fast_each_follower_moves(place: Place) -> None:
+async def test_how_fast_each_follower_moves_is_told_at_one_look_where_somebody_keeps_time(place: Place) -> None:
     house = place.house
-    before = await place.look()
+
+    async def rates() -> dict[str, float | None]:
+        return {each.name: each.positions_per_second for each in (await place.look()).followers}
+
+    async def keep_time(seconds_ago: float) -> None:
+        async with house.pool.connection() as connection:
+            await note_reading(connection, await place.look())
+            await connection.execute(
+                "UPDATE follower_readings SET read_at = clock_timestamp() - make_interval(secs => %s) "
+                "WHERE read_at = (SELECT max(read_at) FROM follower_readings)",
+                (seconds_ago,),
+            )
+
+    assert await rates() == {"relay": None, "sealer": None}
+    assert not [line for line in drawn(await place.look()) if line.endswith("/s")]
     async with house.projecting([], []):
         await house.caught_up("jobs")
-        begun = await place.look()
+        await keep_time(10.0)
         head = await house.ask(requested)
         await house.caught_up("jobs")
-    rates = moved(begun, await place.look(), 2.0)
-    assert rates == {"jobs": head / 2, "relay": 0.0, "sealer": 0.0}
-    assert "jobs" not in moved(before, begun, 2.0), "nothing is said of who was not there before"
-    lines = list(drawn(begun, rates))
-    assert [line.split()[-1] for line in lines if line.startswith(("1 read models", "relay "))] == [
-        f"{head / 2:.1f}/s",
-        "0.0/s",
-    ]
-    assert not [line for line in drawn(begun) if line.endswith("/s")]
+    await keep_time(1.0)
+    found = await rates()
+    assert found["relay"] == found["sealer"] == 0.0
+    assert found["jobs"] == pytest.approx(head / 10, rel=0.3), "since the older of two readings"
+    lines = [line for line in drawn(await place.look()) if line.startswith(("1 read models", "relay "))]
+    assert [line.split()[-1] for line in lines] == [f"{(await rates())['jobs']:.1f}/s", "0.0/s"]
+
+    await house.fetch("UPDATE follower_readings SET positions = jsonb_set(positions, '{jobs}', '999')")
+    assert (await rates())["jobs"] is None, "nothing is said of one that has begun anew"
+    await keep_time(READINGS_KEPT_SECONDS + 1)
+    await house.fetch("DELETE FROM follower_readings WHERE read_at > now() - interval '14 seconds'")
+    assert set((await rates()).values()) == {None}, "what is old says nothing of late"
+    await keep_time(1.0)
+    assert await house.fetch("SELECT count(*) FROM follower_readings") == [(1,)], "and is not kept"
 
 
 async def _is_seen(place: Place) -> bool:
