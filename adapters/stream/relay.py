@@ -296,7 +296,9 @@ class Relay:
         if not is_limited(info) and int((first.headers or {}).get(PREVIOUS, -1)) != 0:
             return None
         held = self._carried.held(last.data)
-        if held is None:
+        # What is not marked with its position somebody else has written, be it a copy of ours: events would come twice
+        # after it.
+        if held is None or (last.headers or {}).get(POSITION) != str(held[0]):
             return None
         position, event_id = held
         rows = await self._log.raw_page(position - 1, 1)

@@ -205,9 +205,21 @@ async def _receive_a_stranger(house: House) -> None:
     await house.bus.client.jetstream().publish(f"{house.prefix}.events.core.TreeSungTo", b"{}")
 
 
+async def _receive_an_echo(house: House) -> None:
+    """A message of ours once more, from somebody who is not the relay."""
+    jetstream = house.bus.client.jetstream()
+    ours = await jetstream.get_msg(house.bus.stream, 3)
+    assert ours.data is not None
+    await jetstream.publish(f"{house.prefix}.events.core.TreePlanted", ours.data)
+
+
 @pytest.mark.parametrize(
-    "damage", [_delete, _purge, _cut_off_the_beginning, _lose_one_inside, _lose_the_last, _receive_a_stranger]
-)
+    "damage",
+    [
+        _delete, _purge, _cut_off_the_beginning, _lose_one_inside, _lose_the_last, _receive_a_stranger,
+        _receive_an_echo,
+    ],
+)  # fmt: skip
 async def test_a_damaged_stream_is_whole_again_with_nobody_doing_anything(house: House, damage: Any) -> None:
     async with house.relaying(), house.projecting():
         await plant(house, 10)
