@@ -27,6 +27,7 @@ from msgspec import json
 from adapters.log.eventlog import EventLog
 from commands.kernel import REACTIONS
 from commands.settings import Service
+from commands.webhooks.reactions import deliver
 from domain.analyses.analyses import AnalysisCompleted, AnalysisFailed, AnalysisRequested
 from domain.ledger import Recorded
 from domain.sections import Secret, Url
@@ -336,9 +337,10 @@ class Crowd:
 def rested(cluster: Cluster) -> bool:
     """Nothing is left to do soon, and everything that has happened can be seen."""
     [(left, behind)] = cluster.asked(
-        # What is only looked after later, in case somebody was killed, nobody has tried yet; see `paying.settled`.
+        # What is only looked after later, in case somebody was killed, nobody has tried yet; see `paying.settled`. What
+        # has not arrived is sent again a few seconds later, and that is waited for.
         "SELECT (SELECT count(*) FROM jobs WHERE state <> 'parked' AND due_at < now() + interval '1 minute' "
-        " AND NOT (attempts = 0 AND due_at > now() + interval '2 seconds')), "
+        f" AND NOT (attempts = 0 AND due_at > now() + interval '2 seconds' AND reaction <> '{deliver.name}')), "
         "(SELECT count(*) FROM checkpoints WHERE live "
         " AND position < (SELECT coalesce(max(notification_id), 0) FROM ledger_events))"
     )
