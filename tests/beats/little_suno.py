@@ -58,7 +58,7 @@ class LittleSuno:
 
     def of(self, beat_id: str) -> list[Task]:
         """The tasks that were handed in for a beat."""
-        return [each for each in self.tasks.values() if beat_id in each.callback]
+        return [each for each in list(self.tasks.values()) if beat_id in each.callback]
 
     def tracks(self, task: Task, *, camel: bool) -> list[Json]:
         """Both tracks, in the case of record-info or in that of callbacks."""
