@@ -7,7 +7,6 @@ import time
 
 from adapters.log.settings import Sealing
 from adapters.vault import Vault
-from api.builds.runners import REGISTRATION_SECONDS, registration_token
 from commands.settings import Service
 from domain.repositories.settings import Repositories
 from domain.sections import PREFIX
@@ -16,6 +15,9 @@ from infra.settings import Operation, Settings
 
 def of_up(settings: Settings, url: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """What it is started with: where we are, and a token that registers it."""
+    # What knows of builds takes a while to load; by now the roles have begun.
+    from api.builds.runners import REGISTRATION_SECONDS, registration_token
+
     arguments = ["runner", "--url", url, "--name", "up"]
     arguments += ["--state", str(settings[Operation].data_dir / "runner.json")]
     if settings[Service].env == "development":

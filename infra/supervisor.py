@@ -47,6 +47,7 @@ from infra.embedded.processes import LOOPBACK, free_ports, spawn
 from infra.embedded.server import EmbeddedServer
 from infra.embedded.stack import stop_together
 from infra.health import answers
+from infra.runner_of_up import of_up
 from infra.settings import Operation, Settings, SettingsError, public, read_settings, require_all, unknown_variables
 
 log = structlog.get_logger()
@@ -106,9 +107,6 @@ def up(host: str | None, port: str | None, data_dir: Path | None, *, without_run
         log.warning("settings.unknown", message=sentence)
     parts = all_parts()
     if not without_runner:
-        # What knows of builds takes a second to load.
-        from infra.runner_of_up import of_up
-
         parts = (*parts, Part(name="runner", beside=of_up))
     return asyncio.run(Supervisor(settings, parts).run())
 
