@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
@@ -17,9 +18,10 @@ from psycopg.rows import TupleRow
 from adapters.log.recorder import TABLE
 from adapters.operators import parked
 from adapters.operators.parked import IS_MEANT, LIMIT_MAX, Filter, Parked, named, of_row
-from commands.kernel import Command
+from commands.kernel import Command, Execute
 from commands.parking import Parking, parkings
 from domain.kernel import Invalid, Refusal, Unavailable, Value
+from domain.ledger import Context
 from projections.parking import GIVEN_UP
 
 Connection = AsyncConnection[TupleRow]
@@ -87,6 +89,15 @@ _THINGS_MEANT = f"""
 SELECT * FROM ({_THINGS}) AS a
 WHERE {IS_MEANT} AND created > %(after)s AND created <= %(until)s ORDER BY created LIMIT %(limit)s
 """
+
+
+def in_name_of_operators(execute: Execute, correlation_id: UUID) -> Ask:
+    """What asks for something of workspaces, all of it under one correlation."""
+
+    async def ask(wish: Command, workspace_id: str) -> int:
+        return await execute(wish, Context(workspace_id=workspace_id, actor="operator", correlation_id=correlation_id))
+
+    return ask
 
 
 def kinds() -> tuple[str, ...]:

@@ -30,9 +30,8 @@ from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
 from api.answers import Answer
 from api.auth import correlation_id, operator_only
-from commands.kernel import Command, Execute
+from commands.kernel import Execute
 from domain.kernel import Conflict, Invalid, NotFound
-from domain.ledger import Context
 from domain.sections import Sections
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
@@ -77,14 +76,8 @@ class Ports:
         return partial(asking, self.pool, ReadsUnavailable)
 
     async def in_name_of_operators(self) -> given_up.Ask:
-        """What asks for something of workspaces, all of it under one correlation."""
-        correlation = correlation_id()
-
-        async def ask(wish: Command, workspace_id: str) -> int:
-            context = Context(workspace_id=workspace_id, actor="operator", correlation_id=correlation)
-            return await self.execute(wish, context)
-
-        return ask
+        """What asks for something of workspaces, under the correlation of this request."""
+        return given_up.in_name_of_operators(self.execute, correlation_id())
 
 
 class Filter(Struct, forbid_unknown_fields=True):

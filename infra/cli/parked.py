@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from adapters.operators.given_up import Ask, Asks, Connections, Done
     from adapters.operators.parked import Filter, Parked
-    from commands.kernel import Command
     from infra.settings import Settings
 
 
@@ -178,19 +177,13 @@ def _done(data_dir: Path | None, do: Callable[[Connections, Filter, Asks], Await
     async def asking() -> Done:
         async with container(settings) as here:
 
-            async def in_name_of_operators() -> Ask:
+            async def in_name() -> Ask:
+                from adapters.operators.given_up import in_name_of_operators
                 from commands.kernel import Execute
-                from domain.ledger import Context
 
-                execute, correlation_id = await here.get(Execute), uuid4()
+                return in_name_of_operators(await here.get(Execute), uuid4())
 
-                async def ask(wish: Command, workspace_id: str) -> int:
-                    told = Context(workspace_id=workspace_id, actor="operator", correlation_id=correlation_id)
-                    return await execute(wish, told)
-
-                return ask
-
-            return await do(_connections(settings), Filter(**meant), in_name_of_operators)
+            return await do(_connections(settings), Filter(**meant), in_name)
 
     return asyncio.run(asking())
 

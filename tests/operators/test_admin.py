@@ -7,7 +7,6 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -212,15 +211,11 @@ def test_the_credential_is_made_once_in_a_file_that_only_its_owner_reads(
 def test_what_is_kept_is_verified_apart_line_by_line_one_at_a_time(operator: Operator) -> None:
     headers = {"Authorization": f"Bearer {operator.token}"}
 
-    def lines(**body: Any) -> list[Any]:
-        with operator.http.stream("POST", "/admin/verify", json=body, headers=headers, timeout=120) as answer:
-            assert answer.status_code == 200
-            assert answer.headers["content-type"] == "application/x-ndjson"
-            busy = operator.http.post("/admin/verify", json={}, headers=headers)
-            assert busy.status_code == 409, busy.text
-            return [json.loads(line) for line in answer.iter_lines() if line.strip()]
+    def others_wait() -> None:
+        busy = operator.http.post("/admin/verify", json={}, headers=headers)
+        assert busy.status_code == 409, busy.text
 
-    told = lines(parts=["log", "objects"])
+    told = operator.lines("/admin/verify", meanwhile=others_wait, parts=["log", "objects"])
     assert [each["part"] for each in told if "found" in each] == ["log", "objects"]
     assert "problem" not in told[-1]
     assert operator.http.post("/admin/verify", json={"parts": ["all"]}, headers=headers).status_code == 422
@@ -228,20 +223,14 @@ def test_what_is_kept_is_verified_apart_line_by_line_one_at_a_time(operator: Ope
     # Whoever hangs up lets others ask.
     with operator.http.stream("POST", "/admin/verify", json={}, headers=headers, timeout=120) as answer:
         assert answer.status_code == 200
-    eventually(lambda: lines(parts=["log"]), 60)
+    eventually(lambda: operator.lines("/admin/verify", meanwhile=others_wait, parts=["log"]), 60)
 
 
 def test_read_models_are_compared_and_mended_apart(
     operator: Operator, stack: Stack, account: Callable[[], Account]
 ) -> None:
     headers = {"Authorization": f"Bearer {operator.token}"}
-
-    def lines(path: str, **body: Any) -> list[Any]:
-        with operator.http.stream("POST", path, json=body, headers=headers, timeout=120) as answer:
-            assert answer.status_code == 200, answer.read()
-            assert answer.headers["content-type"] == "application/x-ndjson"
-            return [json.loads(line) for line in answer.iter_lines() if line.strip()]
-
+    lines = operator.lines
     account()
     with psycopg.connect(stack.settings[Postgres].postgres_url, autocommit=True) as connection:
         connection.execute("UPDATE documents SET workspace_id = 'elsewhere' WHERE projection = 'workspaces'")
