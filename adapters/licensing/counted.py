@@ -79,6 +79,7 @@ class CountedStates:
             _asked,
             _answers,
             LimitsUnavailable,
+            connections=1,
             patience_seconds=SILENT_SECONDS_MAX,
         )
 

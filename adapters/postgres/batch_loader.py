@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -51,6 +52,8 @@ class BatchLoader(Generic[K, V]):
         self._refusal = refusal
         self._patience_seconds = patience_seconds
         self._questions: list[tuple[K, asyncio.Future[V]]] = []
+        self._waiting: deque[tuple[float, asyncio.Future[V]]] = deque()
+        self._end: asyncio.TimerHandle | None = None
         self._statements = [PreparedStatement(postgres_url, statement, types) for _ in range(connections)]
         self._idle = list(self._statements)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,21 +67,36 @@ class BatchLoader(Generic[K, V]):
             task = asyncio.create_task(self._answer_all(self._idle.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if self._patience_seconds is None:
-            return await answer
-        # Not `asyncio.timeout`, which costs as much as the question.
-        end = loop.call_later(self._patience_seconds, _fail, [(question, answer)], TimeoutError("no answer"))
-        try:
-            return await answer
-        finally:
-            end.cancel()
+        if self._patience_seconds is not None:
+            self._await_patiently(answer, self._patience_seconds)
+        return await answer
 
     async def close(self) -> None:
         """Let go of the connections, once the questions under way are answered."""
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._end is not None:
+            self._end.cancel()
         for prepared in self._statements:
             await prepared.close()
+
+    def _await_patiently(self, answer: asyncio.Future[V], seconds: float) -> None:
+        """Let an answer be missed in so many seconds, with one timer for all: one for each costs as much as it."""
+        waiting, now = self._waiting, asyncio.get_running_loop().time()
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        waiting.append((now + seconds, answer))
+        if self._end is None:
+            self._end = asyncio.get_running_loop().call_at(now + seconds, self._miss)
+
+    def _miss(self) -> None:
+        """Fail those that have waited too long, who are the first."""
+        waiting, loop = self._waiting, asyncio.get_running_loop()
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= loop.time()):
+            _, answer = waiting.popleft()
+            if not answer.done():
+                answer.set_exception(TimeoutError("no answer"))
+        self._end = loop.call_at(waiting[0][0], self._miss) if waiting else None
 
     async def _answer_all(self, prepared: PreparedStatement) -> None:
         try:

@@ -24,7 +24,7 @@ from msgspec import json
 
 from api.settings import Rates
 from tests.benchmarks.load import Load, load, message
-from tests.benchmarks.session_read import cpu_seconds, middle, service, until_settled
+from tests.benchmarks.session_read import at_rest, cpu_seconds, middle, service, until_settled
 from tests.identity.crowd import sign_in
 
 ACTIVATION = "/functions/v1/plugin-activation"
@@ -42,6 +42,7 @@ def main() -> None:
     # With the limit that a key has where nobody sets another.
     with service(LEDGERLINE_RATE_LIMIT_PER_MINUTE=str(Rates().rate_limit_per_minute)) as url:
         server = next(each for each in psutil.Process().children() if each.cmdline()[-1] == "serve")
+        resting = at_rest()
         codes = made(url, args.codes)
         asking = cycle([asked("validate", code, number) for number, code in enumerate(codes)])
         kinds: dict[str, bytes | Iterator[bytes]] = {
@@ -52,7 +53,7 @@ def main() -> None:
         first = uvloop.run(load(url, first_time(codes), connections=args.connections, seconds=600, warm_up_seconds=0))
         assert set(first.statuses) == {200}, first.statuses
         # What follows from codes and activations is done by then.
-        until_settled()
+        until_settled(resting)
         runs: dict[str, list[Load]] = {name: [] for name in kinds}
         spent = dict.fromkeys(kinds, 0.0)
         for turn in range(args.rounds):

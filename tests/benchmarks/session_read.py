@@ -112,16 +112,24 @@ def service(**changed: str) -> Iterator[str]:
         yield url
 
 
-def until_settled(share: float = 0.1, seconds_max: float = 300.0) -> None:
-    """Until what was prepared is behind all processes: they spend next to nothing while nobody asks them anything."""
+def at_rest(seconds: int = 6) -> float:
+    """Processor time that all processes spend in a second while nobody asks them anything: they look for work."""
+    ours = psutil.Process().children(recursive=True)
+    return min(_spent_in_a_second(ours) for _ in range(seconds))
+
+
+def until_settled(resting: float, seconds_max: float = 300.0) -> None:
+    """Until what was prepared is behind all processes: they spend no more than they did `at_rest`."""
     ours = psutil.Process().children(recursive=True)
     end = time.monotonic() + seconds_max
-    while True:
-        began = sum(map(cpu_seconds, ours))
-        time.sleep(1.0)
-        if (spent := sum(map(cpu_seconds, ours)) - began) < share:
-            return
-        assert time.monotonic() < end, f"they are at work still, {spent:.2f} s in a second"
+    while (spent := _spent_in_a_second(ours)) > resting * 1.25 + 0.02:
+        assert time.monotonic() < end, f"they are at work still, {spent:.2f} s in a second ({resting:.2f} at rest)"
+
+
+def _spent_in_a_second(processes: list[psutil.Process]) -> float:
+    began, at = sum(map(cpu_seconds, processes)), time.monotonic()
+    time.sleep(1.0)
+    return (sum(map(cpu_seconds, processes)) - began) / (time.monotonic() - at)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
