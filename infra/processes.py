@@ -243,11 +243,15 @@ async def tick(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
 
 async def _sweep(sweeps: Mapping[str, Callable[[datetime], Awaitable[int]]], stop: asyncio.Event) -> None:
     """Sweep now and then, apart from the ticks: a large sweep takes longer than one."""
+    from adapters.storage.blobs import NoBucketYet
+
     while not stop.is_set():
         for name, sweep in sweeps.items():
             try:
                 if count := await sweep(datetime.now(UTC) - LEFT_BEHIND):
                     log.info("swept", sweep=name, count=count)
+            except NoBucketYet:
+                continue  # nothing is there to be swept
             except Exception as problem:  # noqa: BLE001 - the next time tries again
                 log.warning("sweep.interrupted", sweep=name, problem=str(problem))
         await pause(stop, SWEEP_SECONDS)

@@ -25,6 +25,7 @@ from adapters.operators.given_up import counted
 from adapters.operators.heartbeat import SILENT_SECONDS_MAX
 from adapters.readmodels.condition import BEHIND_SECONDS_MAX, Waiting, waiting
 from adapters.readmodels.condition import SILENT_SECONDS_MAX as PROJECTOR_SILENT_SECONDS_MAX
+from adapters.readmodels.writers import JobWriter
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import POSITION, Bus
 from adapters.subscribing.publishing import stream_name
@@ -61,15 +62,18 @@ class Role(Value):
     problem: str | None
 
 
+Kind = Literal["read model", "jobs", "rebuild", "relay", "sealer"]
+
+
 class Follower(Value):
     """What follows the log: its position, and how far it is behind in events (holes count) and seconds.
 
-    `kind` is `read model` (`jobs` among them), `rebuild` (beside the live one), `relay` (`published` is the one that
-    subscribers at NATS are told by, where there are any) or `sealer`.
+    `kind` is `read model`, `jobs` (the list of what reactions have to do), `rebuild` (of a read model, beside the live
+    one), `relay` (`published` is the one that subscribers at NATS are told by, where there are any) or `sealer`.
     """
 
     name: str
-    kind: Literal["read model", "rebuild", "relay", "sealer"]
+    kind: Kind
     position: int
     behind_events: int
     behind_seconds: float
@@ -211,8 +215,8 @@ async def _followers(
         "greatest(moved_at, CASE WHEN live THEN (SELECT max(seen_at) FROM checkpoints WHERE live) END))::float8 "
         "FROM checkpoints ORDER BY live DESC, position, name"
     )
-    rows: list[tuple[str, Literal["read model", "rebuild", "relay", "sealer"], int, float | None]] = [
-        (name if live else f"{name} v{version}", "read model" if live else "rebuild", position, max(seen, 0.0))
+    rows: list[tuple[str, Kind, int, float | None]] = [
+        (name if live else f"{name} v{version}", _kind(name, live), position, max(seen, 0.0))
         for name, version, live, position, seen in await cursor.fetchall()
     ]
     cursor = await connection.execute("SELECT last, statement FROM log_seals ORDER BY number DESC LIMIT 30")
@@ -245,6 +249,13 @@ async def _followers(
         for name, kind, position, seen in rows
     )
     return followers, _rate(seals, head, now)
+
+
+def _kind(name: str, is_live: bool) -> Kind:
+    """What a checkpoint is of; jobs are written once and never folded again, and so are no read model."""
+    if not is_live:
+        return "rebuild"
+    return "jobs" if name == JobWriter.name else "read model"
 
 
 async def note_reading(connection: Connection, seen: Status) -> None:
@@ -376,7 +387,8 @@ def _problems(
 ) -> Iterator[str]:
     yield from filter(None, map(_of_role, roles))
     yield from filter(None, map(_of_follower, followers))
-    seen = [each.seen_seconds for each in followers if each.kind == "read model" and each.seen_seconds is not None]
+    written = [each for each in followers if each.kind in {"read model", "jobs"}]
+    seen = [each.seen_seconds for each in written if each.seen_seconds is not None]
     if not seen or min(seen) > PROJECTOR_SILENT_SECONDS_MAX:
         yield "No projector is at work."
     yield from (
@@ -406,7 +418,13 @@ def _of_follower(follower: Follower) -> str | None:
     if follower.kind == "rebuild" or not follower.behind_events or follower.behind_seconds <= most:
         return None
     behind = f"{follower.behind_events} positions and {follower.behind_seconds:.0f} s"
-    called = follower.kind if follower.kind == follower.name else f"{follower.kind} {follower.name}"
+    match follower.kind:
+        case "jobs":
+            called = "list of jobs"
+        case "sealer":
+            called = "sealer"
+        case _:
+            called = f"{follower.kind} {follower.name}" if follower.kind != follower.name else follower.name
     return f"The {called} is {behind} behind."
 
 

@@ -92,6 +92,10 @@ class BlobsUnavailable(Unavailable):
     """The object store is away for the moment. Try again shortly."""
 
 
+class NoBucketYet(BlobsUnavailable):
+    """The object store has no bucket yet; whoever serves makes it. Try again shortly."""
+
+
 class ObjectTooLarge(TooLarge):
     """This is larger than what may be stored or read here."""
 
@@ -620,6 +624,9 @@ def _named() -> Iterator[None]:
     except S3Error as refusal:
         if refusal.code in {"NoSuchKey", "NoSuchUpload"}:
             raise NoSuchObject from refusal
+        if refusal.code == "NoSuchBucket":
+            log.info("blobs.no_bucket")
+            raise NoBucketYet from refusal
         log.warning("blobs.refused", code=refusal.code, reason=refusal.message)
         raise BlobsUnavailable from refusal
     except (MinioException, HTTPError, ConnectionError) as problem:

@@ -71,7 +71,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
 def parked(context: click.Context, /, as_json: bool, data_dir: Path | None, **meant: Any) -> int:
     """Show what was given up: jobs, streams with an event that could not be folded, webhooks; retry or skip it.
 
-    The exit status is 1 where there is any.
+    Whether something is to be seen to is said by the exit status of `ledgerline status`.
     """
     return 0 if context.invoked_subcommand else _list(as_json, data_dir, **meant)
 
@@ -81,7 +81,7 @@ def parked(context: click.Context, /, as_json: bool, data_dir: Path | None, **me
 @as_json
 @data_dir
 def list_parked(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
-    """Show what was given up. The exit status is 1 where there is any."""
+    """Show what was given up, if anything."""
     return _list(as_json, data_dir, **meant)
 
 
@@ -148,7 +148,7 @@ def _list(as_json: bool, data_dir: Path | None, **meant: Any) -> int:
         )
     if not found and not as_json:
         click.echo("Nothing is parked.")
-    return 1 if found else 0
+    return 0
 
 
 def _what(each: Parked) -> str:

@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.storage.blobs import (
     PART_BYTES,
     BadKey,
     Blobs,
     BlobsUnavailable,
+    NoBucketYet,
     NoSuchObject,
     ObjectTooLarge,
     Stat,
@@ -247,6 +249,11 @@ async def test_a_missing_bucket_is_made_even_by_two_at_once(bucket: Bucket) -> N
         return Blobs(bucket.url, access_key=bucket.access_key, secret_key=bucket.secret_key, bucket=bucket.name + "new")
 
     first, second = one(), one()
+    with capture_logs() as said, pytest.raises(NoBucketYet):
+        await first.sweep(datetime.now(UTC))
+    with capture_logs() as listed, pytest.raises(NoBucketYet):
+        await anext(first.list())
+    assert {each["log_level"] for each in said + listed} == {"info"}, "a first start warns of nothing"
     await asyncio.gather(first.ensure_bucket(), second.ensure_bucket())
     await first.put_bytes("k", b"x", content_type="audio/mpeg")
     assert await content(second, "k") == b"x"

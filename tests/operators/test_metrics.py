@@ -42,8 +42,8 @@ WELL = Status(
         ),
     ),
     followers=(
-        Follower(name="jobs", kind="read model", position=5, behind_events=2, behind_seconds=3.5, seen_seconds=0),
-        Follower(name="jobs v2", kind="rebuild", position=1, behind_events=6, behind_seconds=9, seen_seconds=0),
+        Follower(name="jobs", kind="jobs", position=5, behind_events=2, behind_seconds=3.5, seen_seconds=0),
+        Follower(name="tracks v2", kind="rebuild", position=1, behind_events=6, behind_seconds=9, seen_seconds=0),
     ),
     queues=(QueueStatus(queue="analyses", ready=1, running=2, waiting=3, parked=4, oldest_seconds=5),),
     waiting=(),
@@ -78,7 +78,7 @@ def test_how_the_service_is_can_be_read(service: metrics.Service) -> None:
     assert not any(name.startswith("ledgerline_follower") for name in names())
     service.saw(WELL)
     found = samples()
-    assert found["ledgerline_follower_lag_seconds", (("kind", "read model"), ("name", "jobs"))] == 3.5
+    assert found["ledgerline_follower_lag_seconds", (("kind", "jobs"), ("name", "jobs"))] == 3.5
     assert found["ledgerline_queue_jobs", (("queue", "analyses"), ("state", "parked"))] == 4
     assert found["ledgerline_given_up", (("what", "deliveries"),)] == 6
     assert found["ledgerline_role_processes", (("role", "relay"),)] == 1

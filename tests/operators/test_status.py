@@ -20,6 +20,7 @@ from infra import cli
 from infra.cli.status import drawn
 from infra.container import load_everything
 from infra.embedded.nats import EmbeddedNats
+from projections.kernel import PROJECTIONS, TALLIES
 from tests.analyses.examples import requested
 from tests.conftest import Bucket, Databases
 from tests.core.conftest import House, _migrate, eventually
@@ -127,7 +128,7 @@ async def test_what_lags_is_named_with_how_far(place: Place) -> None:
     assert 90 <= relay.behind_seconds < 120
     assert sealer.behind_events == head
     said = " ".join(found.problems)
-    for who in ("read model jobs", "relay", "sealer"):
+    for who in ("list of jobs", "relay", "sealer"):
         assert f"The {who} is {head} positions and 9" in said, said
 
 
@@ -157,7 +158,7 @@ async def test_how_fast_each_follower_moves_is_told_at_one_look_where_somebody_k
     found = await rates()
     assert found["relay"] == found["sealer"] == 0.0
     assert found["jobs"] == pytest.approx(head / 10, rel=0.3), "since the older of two readings"
-    lines = [line for line in drawn(await place.look()) if line.startswith(("1 read models", "relay "))]
+    lines = [line for line in drawn(await place.look()) if line.startswith(("jobs ", "relay "))]
     assert [line.split()[-1] for line in lines] == [f"{(await rates())['jobs']:.1f}/s", "0.0/s"]
 
     await house.fetch("UPDATE follower_readings SET positions = jsonb_set(positions, '{jobs}', '999')")
@@ -248,6 +249,9 @@ def test_the_command_shows_the_running_service(
     told = kit.eventually(told_once_it_is_ready)
     assert {each["name"]: each["state"] for each in told["stores"]} == {"postgres": "ok", "nats": "ok", "objects": "ok"}
     assert sum(each["parked"] for each in told["queues"]) <= found[0][0]
+    # As many as `verify` folds: jobs are no read model, since they are never written again.
+    models = {each["name"] for each in told["followers"] if each["kind"] == "read model"}
+    assert models == PROJECTIONS.keys() | TALLIES.keys()
     cli.main(["status"])
     shown = capsys.readouterr().out
     for word in ("ROLE", "whole", "FOLLOWER", "read models", "relay", "sealer", "QUEUE", "analyses", "postgres"):
