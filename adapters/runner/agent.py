@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ FORMATS = {"macos": ("vst3", "au", "standalone", "clap", "lv2")}.get(PLATFORM, (
 LOG_SECONDS = 0.5
 LOG_BYTES = 256 * 1024
 IDLE_SECONDS = 2.0
+#: A service that starts anew is away for less; what is longer is told.
+SILENCE_SECONDS = 60.0
 STATE_BYTES_MAX = 64 * 1024
 #: The user that builds run as where the runner is root: far from those of people and of systemd.
 BUILD_UID = 61_700
@@ -226,24 +228,53 @@ def upload(assignment: Assignment, made: Made) -> None:
     assignment.tell(f"artifacts/{place['artifact_id']}/complete", **about)
 
 
+def _say(sentence: str) -> None:
+    print(f"runner: {sentence}", file=sys.stderr, flush=True)
+
+
+class Silence:
+    """How long the service has not answered: told once, when it lasts, and once more when it is over."""
+
+    def __init__(self, say: Callable[[str], None] = _say, clock: Callable[[], float] = time.monotonic) -> None:
+        self._say, self._clock = say, clock
+        self._since: float | None = None
+        self._is_told = False
+
+    def goes_on(self, problem: Exception) -> None:
+        """It has not answered this time either."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        if not self._is_told and now - self._since >= SILENCE_SECONDS:
+            self._is_told = True
+            self._say(f"the service has not answered for {now - self._since:.0f} s, and is asked again: {problem}")
+
+    def ends(self) -> None:
+        """It has answered."""
+        if self._is_told:
+            self._say("the service answers again")
+        self._since, self._is_told = None, False
+
+
 def work(service: Service, shop: Workshop, stopping: threading.Event, *, once: bool = False) -> None:
     """Take jobs until told to stop. Whatever becomes of one, the next is taken."""
+    silence = Silence()
     while not stopping.is_set():
         try:
             facts = service.ask("POST", "/claim", {}, patient=False)
         except (Away, Refused) as problem:
             if isinstance(problem, Refused) and problem.status == 401:
                 raise
-            print(f"runner: the service does not answer: {problem}", file=sys.stderr, flush=True)
+            silence.goes_on(problem)
             stopping.wait(IDLE_SECONDS)
             continue
+        silence.ends()
         if facts is None:
             continue
         limits = shop.limits
         job = job_of(facts)
         masked = (*job.secrets.values(), job.source.token, job.source.basic)
         log = Log(head=limits.log_head_bytes, tail=limits.log_tail_bytes, masked=masked)
-        print(f"runner: building {facts['build_id']}", file=sys.stderr, flush=True)
+        _say(f"building {facts['build_id']}")
         build(Assignment(service, facts, log, stopping), shop)
         shop.clear()
         if once:

@@ -17,12 +17,13 @@ import pytest
 from adapters.runner import agent
 from adapters.runner.addresses import is_public
 from adapters.runner.agent import Assignment
+from adapters.runner.building import Workshop
 from adapters.runner.collecting import collect, pack, unique
 from adapters.runner.failures import BuildFailed
 from adapters.runner.logs import Log
 from adapters.runner.recipes import RECIPE, Recipe, read_recipe
 from adapters.runner.sandbox import Sandbox
-from adapters.runner.service import Service
+from adapters.runner.service import Away, Service
 from tests.runner.projects import MANIFEST
 
 #: As much of a shared object, and of a program with an interpreter, as is looked at.
@@ -203,6 +204,46 @@ def test_a_runner_gives_up_when_nobody_has_answered_for_as_long_as_its_lease_is(
     beating.start()
     beating.join(30)
     assert (held.lost, held.stop()) == (True, True)
+
+
+def test_a_service_that_starts_anew_is_not_told_of_and_one_that_stays_away_is_told_once_and_when_it_is_back() -> None:
+    told: list[str] = []
+    at = iter([0.0, 2.0, 58.0, 100.0, 102.0, 160.0, 162.0, 500.0, 600.0, 659.0])
+    silence = agent.Silence(told.append, lambda: next(at))
+    refused = ConnectionRefusedError("nobody is there")
+    for _ in range(3):
+        silence.goes_on(refused)
+    silence.ends()
+    assert told == []
+
+    for _ in range(5):
+        silence.goes_on(refused)
+    silence.ends()
+    for _ in range(2):
+        silence.goes_on(refused)
+    silence.ends()
+    assert told == [
+        "the service has not answered for 60 s, and is asked again: nobody is there",
+        "the service answers again",
+    ]
+
+
+def test_a_runner_says_nothing_while_the_service_starts_and_takes_the_job_that_is_there_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agent, "IDLE_SECONDS", 0.0)
+    stopping = threading.Event()
+    answers: list[Exception | None] = [Away("refused")] * 3 + [None]
+
+    def ask(*_: object, **__: object) -> None:
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        stopping.set()
+
+    agent.work(cast("Service", SimpleNamespace(ask=ask)), cast("Workshop", None), stopping)
+    assert answers == []
+    assert capsys.readouterr().err == ""
 
 
 def test_a_runner_without_any_isolation_starts_only_when_that_is_wanted(
