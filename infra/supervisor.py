@@ -62,6 +62,8 @@ UNEXPLAINED_SECONDS_MAX = 1.0
 NOT_READY_YET_SECONDS = 30.0
 #: A role that has just been started may be silent for longer: it still reads its code, perhaps from a slow disk.
 STARTING_SECONDS_MAX = 120.0
+#: So often that time is doubled, where it was not enough: 16 minutes at most.
+STARTS_DOUBLED_MAX = 3
 
 
 #: What a process is started with: its arguments and its environment.
@@ -119,8 +121,7 @@ class _Child:
         self.health_port = health_port
         self.process: subprocess.Popen[bytes] | None = None
         self.started = 0.0
-        #: Whether it has answered anything since it was started.
-        self.is_heard = False
+        self.patience = Patience()
         #: Whether it was told to stop: it answers nobody then, and may still have work in progress.
         self.is_stopping = False
         self.backoff = _Backoff()
@@ -134,6 +135,36 @@ class _Child:
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+
+class Patience:
+    """How long a role may answer nobody: longer while it starts, and twice as long after each start in vain.
+
+    Where the processor is short a start may take minutes, and whoever begins it again makes the processor shorter.
+    """
+
+    def __init__(self) -> None:
+        self._is_heard = False
+        self._starts_in_vain = 0
+
+    def started(self) -> None:
+        """It begins, and has answered nothing yet."""
+        self._is_heard = False
+
+    def heard(self) -> None:
+        """It has answered."""
+        self._is_heard = True
+        self._starts_in_vain = 0
+
+    def ended(self) -> None:
+        """It was silent for too long, and is killed."""
+        self._starts_in_vain += not self._is_heard
+
+    def lasts(self, seconds: float) -> float:
+        """How long it may be silent now, where one that has answered may be for `seconds`."""
+        if self._is_heard:
+            return seconds
+        return max(seconds, STARTING_SECONDS_MAX) * 2.0 ** min(self._starts_in_vain, STARTS_DOUBLED_MAX)
 
 
 class _Backoff:
@@ -283,7 +314,8 @@ class Supervisor:
         # What its predecessor was killed over, whole recordings among it, must not stay.
         own = _empty_directory(self._temporary / child.part.name)
         child.started = time.monotonic()
-        child.is_heard = child.is_stopping = False
+        child.is_stopping = False
+        child.patience.started()
         arguments, environment = child.part.arguments, self._environment(child.health_port)
         if child.part.beside is not None:
             host, port = self._local_address()
@@ -344,12 +376,13 @@ class Supervisor:
                 continue
             silent_since = silent_since or asked
             silence = time.monotonic() - silent_since
-            allowed = backoff if child.is_heard else max(backoff, STARTING_SECONDS_MAX)
+            allowed = child.patience.lasts(backoff)
             if child.is_stopping:
                 allowed += self.settings[Operation].drain_seconds_max
             if silence > allowed and child.process is process:
                 log.error("role.silent", part=child.part.name, seconds=round(silence, 1))
                 self._ended_by_us.add(child.part.name)
+                child.patience.ended()
                 process.kill()
 
     async def _listen_to_server(self, server: EmbeddedServer) -> None:
@@ -377,7 +410,7 @@ class Supervisor:
         process = child.process
         said = await answers(path, host, port, seconds_max)
         if said and child.process is process:
-            child.is_heard = True
+            child.patience.heard()
         return said
 
     async def _revive(self, server: EmbeddedServer) -> None:

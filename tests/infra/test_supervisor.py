@@ -25,7 +25,7 @@ import pytest
 from domain.sections import Url
 from infra.embedded.processes import free_ports
 from infra.settings import Settings
-from infra.supervisor import all_parts, ledgerline, waiting_for, welcome
+from infra.supervisor import STARTING_SECONDS_MAX, Patience, all_parts, ledgerline, waiting_for, welcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -260,6 +260,23 @@ def test_a_role_that_lives_and_answers_nobody_is_killed_and_started_again(place:
         )
         running.process.send_signal(signal.SIGINT)
         assert running.finish() == 0
+
+
+def test_a_role_whose_start_takes_too_long_has_twice_as_long_the_next_time_until_it_has_answered() -> None:
+    patience = Patience()
+    allowed = []
+    for _ in range(6):
+        patience.started()
+        allowed.append(patience.lasts(30) / STARTING_SECONDS_MAX)
+        patience.ended()
+    assert allowed == [1, 2, 4, 8, 8, 8]
+    patience.started()
+    patience.heard()
+    assert patience.lasts(30) == 30
+    patience.ended()
+    patience.started()
+    assert patience.lasts(30) == STARTING_SECONDS_MAX, "one that has answered did not start in vain"
+    assert patience.lasts(2 * STARTING_SECONDS_MAX) == 2 * STARTING_SECONDS_MAX
 
 
 def test_a_server_that_hangs_is_started_again(place: Path) -> None:
