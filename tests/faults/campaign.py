@@ -3,8 +3,9 @@
     python -m tests.faults.campaign [--commands 300] [--seed 7] [--only NAME ...]
 
 Every acknowledged command is then looked for with SQL, once and not twice; read models are compared with a replay from
-the first event; what people made in each context is shown as they were told (`worlds`); every webhook came, under one
-id; at the end `verify` finds nothing. A failure prints the fault, the seed, and how few turns of it still fail.
+the first event; what people made in each context is shown as they were told (`worlds`); every webhook and every event
+came to whoever subscribed, under one id; at the end `verify` finds nothing. A failure prints the fault, the seed, and
+how few turns of it still fail.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.embedded.stack import start_together, stop_together
 from tests.faults.cluster import LETTER, ROLES, Cluster, Crowd, Job, compiler, hung
 from tests.faults.paying import Paying, settled
+from tests.faults.subscribing import Subscribers
 from tests.faults.teams import Teams
 from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
@@ -78,6 +80,7 @@ class Mixture(Crowd):
         self.worlds = Worlds(self._asked, self._note, self._http, cluster.directory, cluster.outside)
         self.teams = Teams(self._asked)
         self.paying = Paying(self._asked, self._note, cluster.payments)
+        self.subscribers = Subscribers(self._asked, cluster, self._owner.workspace_id)
         self._turns: list[tuple[Callable[[random.Random], None], int]] = [
             (self._analysis, 9),
             (self._same_analysis_again, 2),
@@ -100,7 +103,7 @@ class Mixture(Crowd):
     @contextmanager
     def busy(self, count: int) -> Iterator[None]:
         """So many commands while the block runs; afterwards all have been acknowledged."""
-        with self.worlds.worked_off(), ThreadPoolExecutor(4) as pool:
+        with self.subscribers.reading(), self.worlds.worked_off(), ThreadPoolExecutor(4) as pool:
             answers = [pool.submit(self._turn, number) for number in range(count)]
             yield
             for each in answers:
@@ -225,6 +228,7 @@ class Mixture(Crowd):
         self.worlds.compare()
         self.paying.compare()
         self.teams.compare()
+        self.subscribers.compare()
         with psycopg.connect(self.cluster.postgres.url, autocommit=True) as connection:
             for name, field in sorted({(each.name, each.field) for each in self.acknowledged}):
                 wanted = {each.value for each in self.acknowledged if each.name == name}
@@ -412,8 +416,8 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-def suffer(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
-    """Mixed commands with a fault in their middle, and everything that must be true afterwards; how many there were."""
+def suffer(cluster: Cluster, name: str, *, commands: int, seed: int) -> Mixture:
+    """Mixed commands with a fault in their middle, and everything that must be true afterwards; whose they were."""
     people = Mixture(cluster, name.replace(" ", "-"), seed)
     with people.busy(commands):
         eventually(lambda: people.done >= commands // 3, timeout=120)
@@ -421,7 +425,7 @@ def suffer(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
     cluster.await_ready(*ROLES)
     people.check(timeout=120)
     people.check_acknowledged()
-    return len(people.acknowledged)
+    return people
 
 
 def verified(cluster: Cluster) -> None:
@@ -462,7 +466,8 @@ def cluster_in(directory: Path) -> Iterator[Cluster]:
     nats, blobs = EmbeddedNats(directory / "nats"), EmbeddedBlobs(directory / "blobs")
     start_together([postgres, nats, blobs])
     try:
-        with Cluster(postgres, nats, blobs, directory) as running:
+        subscribing = {name: value for name, value in nats.settings.items() if name != "nats_url"}
+        with Cluster(postgres, nats, blobs, directory, **subscribing) as running:
             yield running
     finally:
         stop_together([postgres, nats, blobs])
@@ -476,24 +481,31 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
     given = parser.parse_args()
     failed = []
+    everybody: list[Mixture] = []
     directory = Path(tempfile.mkdtemp(prefix="ledgerline-faults-"))
     with suppress(KeyboardInterrupt), cluster_in(directory) as cluster:
         for number, name in enumerate(given.only):
             began = time.monotonic()
             try:
-                done = suffer(cluster, name, commands=given.commands, seed=given.seed + number)
+                everybody.append(suffer(cluster, name, commands=given.commands, seed=given.seed + number))
             except Exception as problem:  # noqa: BLE001 - the next fault is tried all the same
                 failed.append(name)
                 seed = given.seed + number
-                print(f"{name:36} FAILED with seed {seed}: {problem}", flush=True)
+                # What was waited for says why it did not come true.
+                why = f"{problem} {problem.__cause__ or ''}".rstrip()
+                print(f"{name:36} FAILED with seed {seed}: {why}", flush=True)
                 fewest = shortest(cluster, name, commands=given.commands, seed=seed)
                 again = f"--only '{name}' --commands {fewest} --seed {seed}"
                 print(f"{'':36} the shortest that fails: python -m tests.faults.campaign {again}", flush=True)
             else:
-                print(f"{name:36} {done} acknowledged, all there once, {time.monotonic() - began:.0f} s", flush=True)
+                done, seconds = len(everybody[-1].acknowledged), time.monotonic() - began
+                print(f"{name:36} {done} acknowledged, all there once, {seconds:.0f} s", flush=True)
         try:
             eventually(lambda: settled(cluster), timeout=2 * CHECKOUT_TIME.total_seconds())
             verified(cluster)
+            # Whoever was away since their own fault comes again, and is not told the past.
+            for people in everybody:
+                people.subscribers.compare()
         except AssertionError as problem:
             failed.append("verify")
             print(problem, flush=True)

@@ -101,7 +101,7 @@ class Cluster:
         self.settings = settings_for(
             postgres.url, nats_url or nats.url, blobs.url, blobs.access_key, blobs.secret_key, "faults",
             lease_seconds=2.0, build_claim_seconds=1.0, build_lease_seconds=3.0, build_start_seconds=5.0,
-            seal_seconds=0.5, stripe_prices=PRICES, stripe_api_url=Url(self.payments.url),
+            seal_seconds=0.5, stream_seconds_max=5.0, stripe_prices=PRICES, stripe_api_url=Url(self.payments.url),
             stripe_secret_key=Secret("sk_test_little"), stripe_webhook_secrets=Secret(self.payments.secret),
             monthly_build_limits={"free": 1_000_000}, build_local_roots=(str(directory), tempfile.gettempdir()),
             **settings,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.faults.campaign import FAULTS, Mixture, Written, suffer, verified
 from tests.faults.cluster import Cluster, rested
+from tests.faults.subscribing import Heard, check
 from tests.journeys.kit import eventually
 
 
@@ -23,7 +24,7 @@ from tests.journeys.kit import eventually
 )
 def test_what_was_acknowledged_is_there_once_whatever_has_died(cluster: Cluster, fault: str) -> None:
     # A turn is several commands in some contexts.
-    assert suffer(cluster, fault, commands=40, seed=11) > 25
+    assert len(suffer(cluster, fault, commands=40, seed=11).acknowledged) > 25
 
 
 def test_after_all_of_it_everything_that_is_kept_is_as_it_should_be(cluster: Cluster) -> None:
@@ -87,6 +88,43 @@ def test_a_world_that_is_not_as_its_maker_left_it_is_noticed(cluster: Cluster) -
     people.worlds.titles = dict.fromkeys(people.worlds.titles, "Another")
     with pytest.raises(AssertionError):
         people.worlds.compare()
+
+
+def test_a_subscriber_who_was_not_told_as_it_was_is_noticed(cluster: Cluster) -> None:
+    people = Mixture(cluster, "readers", 5)
+    with people.busy(10):
+        pass
+    people.subscribers.compare()
+    due = people.subscribers.published()
+    for reader in people.subscribers.all:
+        check(reader, due)
+    everything, some, _ = people.subscribers.all
+
+    last = everything.heard.pop()
+    with pytest.raises(AssertionError, match="not told of"):
+        check(everything, {**due, last.position: last.told})
+    everything.heard.append(last)
+    first = everything.heard[0]
+    of_another = Heard(last.position + 1, last.told._replace(source="urn:ledgerline:workspace:another"), 0)
+    for odd in (of_another, first._replace(told=first.told._replace(event_id="another"))):
+        everything.heard.append(odd)
+        with pytest.raises(AssertionError, match="otherwise"):
+            check(everything, due)
+        everything.heard.pop()
+    some.heard.append(first)
+    with pytest.raises(AssertionError, match="otherwise"):
+        check(some, due)
+    everything.heard.append(first._replace(after=first.position))
+    with pytest.raises(AssertionError, match="told again"):
+        check(everything, due)
+    everything.heard.pop()
+    everything.places += [last.position, first.position]
+    with pytest.raises(AssertionError, match="put back"):
+        check(everything, due)
+    everything.places.sort()
+    everything.refused.add("the key opens nothing")
+    with pytest.raises(AssertionError, match="opens nothing"):
+        check(everything, due)
 
 
 def test_there_are_twenty_faults_to_suffer() -> None:
