@@ -10,6 +10,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,8 @@ class Forked:
 def _run(arguments: list[str], environment: dict[str, str], log: Path) -> None:
     """What a process does that has just been forked: all that exec would have done for it, and then `python -m`."""
     os.setsid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: the server of forks goes with the tests
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: nobody would tell how it ended
+    threading.Thread(target=_die_with_the_tests, name="tests", daemon=True).start()
     os.environ.clear()
     os.environ |= environment
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -65,3 +67,10 @@ def _run(arguments: list[str], environment: dict[str, str], log: Path) -> None:
     warnings.filterwarnings("error", category=RuntimeWarning)
     sys.argv = list(arguments)
     runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def _die_with_the_tests() -> None:
+    """The server of forks is our parent, and goes with the tests only once all that it has forked have ended."""
+    if (tests := multiprocessing.parent_process()) is not None:
+        tests.join()
+    os.kill(os.getpid(), signal.SIGKILL)

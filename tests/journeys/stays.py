@@ -1,0 +1,6 @@
+"""A process that does not end by itself."""
+
+import time
+
+print("here", flush=True)
+time.sleep(600)
