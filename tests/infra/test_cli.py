@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -226,31 +226,68 @@ def test_an_unknown_command_is_answered_with_those_there_are(capsys: pytest.Capt
     assert all(name in said for name in ("up", "serve", "relay", "project", "react", "tick"))
 
 
-def test_check_stops_at_the_first_failure_and_hands_its_arguments_to_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[list[str]] = []
-    environments: list[dict[str, str]] = []
+class Tool:
+    """One that is started by `check`, and ends as the test says."""
 
-    def run(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        ran.append(command[2:])
-        environments.append(env)
-        return subprocess.CompletedProcess(command, 3 if command[2] == failing else 0)
+    #: What was started, and what ended it when not it itself.
+    started: ClassVar[list[list[str]]] = []
+    environments: ClassVar[list[dict[str, str]]] = []
+    signals: ClassVar[list[int]] = []
+    failing = "none"
 
-    monkeypatch.setattr("subprocess.run", run)
+    def __init__(self, command: list[str], *, env: dict[str, str], **_: object) -> None:
+        self.started.append(command[2:])
+        self.environments.append(env)
+        self.returncode = 3 if command[2] == self.failing else 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to wait for."""
+
+    def wait(self) -> int:
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        self.signals.append(number)
+
+
+@pytest.fixture
+def tool(monkeypatch: pytest.MonkeyPatch) -> type[Tool]:
+    for kept in (Tool.started, Tool.environments, Tool.signals):
+        kept.clear()
+    monkeypatch.setattr("subprocess.Popen", Tool)
+    return Tool
+
+
+@pytest.mark.parametrize(
+    ("failing", "started", "signals"),
+    [
+        ("ruff", ["ruff"], []),
+        ("mypy", ["ruff", "ruff", "mypy", "pytest"], [signal.SIGINT]),
+        ("pytest", ["ruff", "ruff", "mypy", "pytest"], []),
+    ],
+)
+def test_check_stops_at_the_first_failure(
+    tool: type[Tool], monkeypatch: pytest.MonkeyPatch, failing: str, started: list[str], signals: list[int]
+) -> None:
+    monkeypatch.setattr(Tool, "failing", failing)
+    assert cli.main(["check"]) == 3
+    assert [command[0] for command in tool.started] == started
+    assert tool.signals == signals
+
+
+def test_check_hands_its_arguments_to_pytest(tool: type[Tool], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
-    failing = "mypy"
-    assert cli.main(["check"]) == 3
-    assert [command[0] for command in ran] == ["ruff", "ruff", "mypy"]
-    ran.clear()
-    failing = "none"
     assert cli.main(["check", "tests/infra", "-k", "name"]) == 0
-    assert ran[-1] == ["pytest", "tests/infra", "-k", "name"]
-    ran.clear()
+    assert tool.started[-1] == ["pytest", "tests/infra", "-k", "name"]
     assert cli.main(["check"]) == 0
-    assert ran[-1][:2] == ["pytest", "-n"]
+    assert tool.started[-1][:2] == ["pytest", "-n"]
     # Whoever wants no bytecode beside the sources has it elsewhere, or each process would compile everything anew.
-    assert "PYTHONDONTWRITEBYTECODE" not in environments[-1]
-    assert environments[-1]["PYTHONPYCACHEPREFIX"].startswith(sys.prefix)
+    assert "PYTHONDONTWRITEBYTECODE" not in tool.environments[-1]
+    assert tool.environments[-1]["PYTHONPYCACHEPREFIX"].startswith(sys.prefix)
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
