@@ -158,6 +158,8 @@ class _Job(NamedTuple):
     has_failed: bool
     #: Drawn anew for every claim, so that whoever has lost a job cannot touch it any more.
     owner: UUID
+    #: Attempts before this one that cost nothing, and are counted in the table still.
+    owed: int
 
 
 class _Places:
@@ -226,6 +228,8 @@ class Worker:
         self._rung = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._made_ready_at = 0.0
+        #: Attempts that cost nothing, of jobs that could not be put back because Postgres was away, too.
+        self._owed: dict[tuple[str, int], int] = {}
         self.is_ready = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -327,9 +331,10 @@ class Worker:
             if position is None:
                 places[name].after = workspace_id or ""
         return [
-            _Job(self._reactions[name], position, attempt, workspace_id, has_failed, owner)
+            _Job(self._reactions[name], position, attempt - owed, workspace_id, has_failed, owner, owed)
             for name, position, attempt, workspace_id, has_failed in rows
             if position is not None
+            for owed in (self._owed.pop((name, position), 0),)
         ]
 
     async def _work(self, job: _Job) -> None:
@@ -341,8 +346,9 @@ class Worker:
             # Either another worker has it, or this one has to end before the job does: that costs it no attempt.
             heartbeat.cancel()
             if await self._settle(
-                f"UPDATE jobs SET state = 'ready', attempts = attempts - 1, owner = NULL, lease_until = NULL {_MINE}",
+                f"UPDATE jobs SET state = 'ready', attempts = attempts - %s, owner = NULL, lease_until = NULL {_MINE}",
                 job,
+                1 + job.owed,
             ):
                 outcome = "handed_back"
                 log.info("job.handed_back", reaction=job.reaction.name, position=job.position)
@@ -426,15 +432,17 @@ class Worker:
             delay = UNAVAILABLE_RETRY_DELAY
         else:
             delay = reaction.retry_delay(job.attempt)
-        await self._settle(
+        owed = job.owed + int(_is_unavailable(problem))
+        if not await self._settle(
             f"UPDATE jobs SET {_BACK.format(due='now() + %s')}, attempts = attempts - %s, problem = %s, "
             f"owner = NULL, lease_until = NULL {_MINE}",
             job,
             delay,
             delay,
-            int(_is_unavailable(problem)),
+            owed,
             _noted(problem),
-        )
+        ):
+            self._owed[reaction.name, job.position] = owed
         return "failed"
 
     async def _give_up(self, job: _Job, problem: Exception) -> Exception | None:

@@ -226,6 +226,36 @@ async def test_a_dependency_that_is_away_costs_no_attempts(house: House, monkeyp
     assert diary.entries == [("tree-1", 1)]
 
 
+async def test_an_outage_costs_no_attempts_where_it_cannot_even_be_written_down_that_it_is_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.jobs.worker.MAKE_READY_SECONDS", 0.0)
+    settle, rain, diary = Worker._settle, iter(range(5)), Diary()
+    is_away = False
+
+    def mood(recorded: Recorded) -> None:
+        nonlocal is_away
+        is_away = next(rain, None) is not None
+        if is_away:
+            raise Rain
+
+    async def settled(worker: Worker, statement: str, job: Any, *values: Any) -> bool:
+        return not is_away and await settle(worker, statement, job, *values)
+
+    diary.mood = mood
+    monkeypatch.setattr(Worker, "_settle", settled)
+    reaction = diary.reaction(attempts_max=2)
+    await watered(house, "1", 1)
+    await jobs(house, [reaction])
+    worker = Worker(
+        house.ledger, house.pool, house.bus, lambda _: None, [reaction], settings=Settings(), lease_seconds=0.1
+    )
+    async with house.running(worker.run):
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries == [("tree-1", 1)]
+
+
 async def test_retries_come_later_and_later_up_to_ten_minutes() -> None:
     reaction = Reaction(name="x", kinds=(), handler=Diary().write, due=lambda _: None)
 
