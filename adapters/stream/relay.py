@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 PAGE_EVENTS = 2_000
 #: How long the relay trusts its idea of the stream while nothing happens; then it looks whether it is still so.
 VERIFY_SECONDS = 1.0
-#: How often the relay looks for new events by itself, in case nobody rings.
-POLL_SECONDS = 0.1
+#: How often the relay looks for new events by itself, in case nobody rings: as often as those who would read there do.
+POLL_SECONDS = 0.25
 #: How long to wait for the next acknowledgement, and how often meanwhile to look whether the stream is there.
 ACK_SECONDS_MAX = 10.0
 ACK_LOOK_SECONDS = 0.5
