@@ -433,7 +433,7 @@ class Worker:
         else:
             delay = reaction.retry_delay(job.attempt)
         owed = job.owed + int(_is_unavailable(problem))
-        if not await self._settle(
+        is_put_back = await self._settle(
             f"UPDATE jobs SET {_BACK.format(due='now() + %s')}, attempts = attempts - %s, problem = %s, "
             f"owner = NULL, lease_until = NULL {_MINE}",
             job,
@@ -441,7 +441,8 @@ class Worker:
             delay,
             owed,
             _noted(problem),
-        ):
+        )
+        if owed and not is_put_back:
             self._owed[reaction.name, job.position] = owed
         return "failed"
 
