@@ -127,14 +127,24 @@ def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     surfaces.cache_clear()
 
 
-@pytest.fixture
-async def http(garden: None) -> AsyncIterator[httpx.AsyncClient]:
-    limiter: Any = OneByOne()
+@pytest.fixture(scope="module")
+def limiter() -> OneByOne:
+    return OneByOne()
+
+
+@pytest.fixture(scope="module")
+async def app(garden: None, limiter: Any) -> Any:
+    """The whole API with the extension; working out its routes takes longer than all the tests together."""
 
     async def build(kind: Any) -> Any:
         return Door(Limits(limiter, Settings()))
 
-    app: Any = await create_app(build)
+    return await create_app(build)
+
+
+@pytest.fixture
+async def http(app: Any, limiter: OneByOne) -> AsyncIterator[httpx.AsyncClient]:
+    limiter.counted.clear()
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://herbs") as client:
         yield client
