@@ -48,6 +48,9 @@ OVERRULED = 0.9
 #: And of tempi from this one on, in beats a minute, where it finds half as fast so many times as likely: rhythms of the
 #: Caribbean in the nineties were taken for quick rock.
 QUICK, HALVED = 150.0, 1.5
+#: Where their choices are in one of these ratios, beats are counted in threes by one and in twos or fours by the
+#: other, and both are asked.
+AT_ODDS = (3 / 2, 4 / 3)
 #: No tempo is named where the network of sureness finds it less likely than this that there is a beat.
 BEAT_SURE = 0.1
 #: How aubio's taps may relate to the beat.
@@ -322,11 +325,25 @@ def _halved(periods: Array, usual: Array, wide: Array) -> bool:
     return half and 60 / float(periods[first]) >= QUICK and float(wide[other]) >= HALVED * float(wide[first])
 
 
+def _at_odds(periods: Array, usual: Array, wide: Array) -> bool:
+    """Whether the two choose tempi that are as three to two, or as four to three."""
+    apart = abs(math.log(float(periods[int(np.argmax(wide))]) / float(periods[int(np.argmax(usual))])))
+    return min(abs(apart - math.log(ratio)) for ratio in AT_ODDS) < 0.03
+
+
+def _weighed(periods: Array, usual: Array, wide: Array) -> Array:
+    """How likely each period is tapped by the network that is trusted here, or by both where they are at odds."""
+    if float(wide.max()) >= OVERRULED or _halved(periods, usual, wide):
+        return wide
+    both: Array = (usual + wide) / np.float32(2)
+    return both if _at_odds(periods, usual, wide) else usual
+
+
 def hear_tempo(heard: Pulse, periods: Array, seconds: float) -> list[Candidate]:
     """The periods and how likely each is tapped, likeliest first; none where there hardly is a beat."""
     measured = features(heard, periods)
     usual, wide = (chances(trained(name)(measured)[:, 0]) for name in ("tempo", "tempo_wide"))
-    likely = wide if float(wide.max()) >= OVERRULED or _halved(periods, usual, wide) else usual
+    likely = _weighed(periods, usual, wide)
     order = np.argsort(-likely, kind="stable")
     network = float(chances(trained("sureness")(sureness_features(heard, periods, likely, seconds)[None])[0])[1])
     if network < BEAT_SURE:

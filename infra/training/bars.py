@@ -84,7 +84,7 @@ def make(out: Path, sources: Sources, first: int, count: int) -> None:
             tracer = Tracer()
             tracer.feed(performance.sound)
             trace, beats, bars = tracer.finish(), performance.beats, performance.downbeats
-            made.append(Known(piece.style, piece.bpm, piece.numerator, trace, beats, bars))
+            made.append(Known(piece.style, performance.bpm, piece.numerator, trace, beats, bars))
         if made:
             path.write_bytes(pickle.dumps(made, 5))
             print(path, flush=True)

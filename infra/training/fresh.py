@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from adapters.ears.key import NOTE_NAMES
-from infra.training.composer import DRUM, Piece
+from infra.training.composer import DRUM
 from infra.training.material import SHARD, Sources, add_sources, drawn
 from infra.training.performer import RATE, Performance, perform
 
@@ -69,11 +69,12 @@ def _write(shard: int, sources: Sources, out: Path, done: set[str]) -> None:
         with (out / "bars.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(truth) + "\n")
         with (out / "manifest.csv").open("a", encoding="utf-8", newline="") as rows:
-            csv.writer(rows).writerow((name, *_truths(piece), piece.style))
+            csv.writer(rows).writerow((name, *truths(performance), piece.style))
 
 
-def _truths(piece: Piece) -> tuple[str, str, str]:
+def truths(performance: Performance) -> tuple[str, str, str]:
     """Tempo, key and metre as the manifest has them, empty where there is none."""
+    piece = performance.piece
     tonal = piece.tonic is not None and any(note.voice != DRUM for note in piece.notes)
     key = (
         f"{NOTE_NAMES[piece.tonic % 12]} {'minor' if piece.minor else 'major'}"
@@ -82,7 +83,7 @@ def _truths(piece: Piece) -> tuple[str, str, str]:
     )
     if not piece.counted:
         return "", key, ""
-    return f"{piece.bpm:.3f}", key, str(piece.numerator)
+    return f"{performance.bpm:.3f}", key, str(piece.numerator)
 
 
 def _save(performance: Performance, path: Path) -> None:

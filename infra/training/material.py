@@ -114,7 +114,7 @@ def heard_piece(piece: Piece, rng: np.random.Generator, fonts: list[Path]) -> di
     spectra = listener.finish()
     return {
         "style": piece.style,
-        "bpm": piece.bpm if piece.counted else 0.0,
+        "bpm": performance.bpm if piece.counted else 0.0,
         "loop": piece.loop,
         "numerator": piece.numerator,
         "beat_unit": piece.beat_unit,

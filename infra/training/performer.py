@@ -32,6 +32,11 @@ class Performance:
         self.beats = beats
         self.downbeats = downbeats
 
+    @property
+    def bpm(self) -> float:
+        """Beats a minute as they were played, by the median beat: who wanders is seldom at the written tempo."""
+        return 60 / float(np.median(np.diff(self.beats))) if len(self.beats) > 2 else self.piece.bpm
+
 
 def perform(piece: Piece, rng: np.random.Generator, fonts: list[Path]) -> Performance:
     """Play a piece with the timing and the production its style suggests."""

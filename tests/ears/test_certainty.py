@@ -8,6 +8,9 @@ import pytest
 from adapters.ears.certainty import earned, log_odds, worths
 from adapters.ears.metre import bar_margin, bar_positions
 from infra.training.certainty import _fitted, _said
+from infra.training.composer import Piece
+from infra.training.fresh import truths
+from infra.training.performer import Performance
 from tests.ears.grooves import ROCK, played, rhythm_of
 from tests.ears.sounds import noise
 
@@ -56,3 +59,11 @@ def test_first_beats_have_a_confidence_of_their_own() -> None:
 
 def test_noise_has_no_sure_bars() -> None:
     assert rhythm_of(noise(20, rate=22_050)).downbeat_confidence < 0.2
+
+
+def test_a_wandering_piece_is_true_at_the_tempo_that_was_played_and_a_steady_one_at_the_written() -> None:
+    piece = Piece(style="classical", bpm=120.0, beats_per_bar=4, beat_unit=4, bars=4, bar_beats=4.0)
+    slower = np.cumsum(np.array([0.0] + [60 / 110] * 12 + [60 / 125] * 4, np.float64))
+    steady = np.arange(17, dtype=np.float64) * 0.5
+    for beats, bpm in ((slower, "110.000"), (steady, "120.000"), (steady[:2], "120.000")):
+        assert truths(Performance(piece, np.zeros(0, np.float32), beats, beats[::4]))[0] == bpm
