@@ -23,6 +23,7 @@ from nats.errors import TimeoutError as NothingCame
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError
 
+from adapters.subscribing.settings import NatsSubscribers
 from commands.settings import Service
 from domain.published import by_stored_name
 from tests.faults.cluster import Cluster
@@ -175,14 +176,19 @@ class OverHttp:
 
 
 class Subscribers:
-    """Those of one workspace: of all its events over NATS and over HTTP, and of some of the newest over NATS."""
+    """Those of one workspace: of all its events over HTTP, and where NATS lets them in, of all and of some over it."""
 
     def __init__(self, asked: Asks, cluster: Cluster, workspace_id: str) -> None:
         self._cluster = cluster
         self.workspace_id = workspace_id
         made = asked(201, "POST", "/v1/api-keys", json={"name": "Reader", "scopes": ["events:read"]}).json()
         self._key = str(made["plaintext_key"])
-        wishes = ({"name": "All"}, {"name": "Some", "event_types": ["licensing.*"], "after": "newest"})
+        wishes: tuple[dict[str, Any], ...] = (
+            {"name": "All"},
+            {"name": "Some", "event_types": ["licensing.*"], "after": "newest"},
+        )
+        if not cluster.settings[NatsSubscribers].is_open:
+            wishes = ()
         places = [
             asked(201, "POST", CONSUMERS, json=wish, headers={"Idempotency-Key": uuid4().hex}).json() for wish in wishes
         ]
