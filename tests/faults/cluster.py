@@ -124,6 +124,8 @@ class Cluster:
         }
         self.outside = Neighbour()
         doors = [self.settings[Service].port, *served.values()]
+        #: Whether what one process has written is asked of another one.
+        self.several_serve = len(doors) > 1
         # Nobody is a browser here: what one of them is told to keep would go with what another one asks.
         nothing = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self.http = httpx.Client(
