@@ -160,6 +160,10 @@ def attacks(name: str, command: click.Command, places: dict[str, str]) -> Iterat
         yield from of_a_runner(places)
 
 
+def _a_tool_that_fails(*_: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["/bin/false"])
+
+
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
 def test_whatever_is_typed_is_answered_in_a_sentence(
     name: str,
@@ -182,6 +186,8 @@ def test_whatever_is_typed_is_answered_in_a_sentence(
     monkeypatch.setattr("infra.cli.backup._into_a_directory", _would_start)
     monkeypatch.setattr(supervisor.Supervisor, "_start_servers_and_migrate", _a_role)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 1, b"5.2"))
+    # `check` would begin all tests once more, and they this one.
+    monkeypatch.setattr("infra.cli.check._started", _a_tool_that_fails)
     monkeypatch.setattr(Ears, "listen", _nothing_heard)
     monkeypatch.setattr(agent, "probe", _would_start)
     monkeypatch.setattr("adapters.runner.agent._take", lambda _: True)
