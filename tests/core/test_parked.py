@@ -40,7 +40,7 @@ def test_what_is_parked_is_shown_and_asked_for_again(
     database.execute(
         "INSERT INTO parked (subscription, version, stream, position, problem) VALUES ('views', 1, 'song-1', 9, 'odd')"
     )
-    assert cli.main(["parked", "--json"]) == 1
+    assert cli.main(["parked", "--json"]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(each["kind"], each["name"], each["problem"]) for each in shown] == [
         ("job", "analyse-audio", "crashed"),
