@@ -418,13 +418,8 @@ def _of_follower(follower: Follower) -> str | None:
     if follower.kind == "rebuild" or not follower.behind_events or follower.behind_seconds <= most:
         return None
     behind = f"{follower.behind_events} positions and {follower.behind_seconds:.0f} s"
-    match follower.kind:
-        case "jobs":
-            called = "list of jobs"
-        case "sealer":
-            called = "sealer"
-        case _:
-            called = f"{follower.kind} {follower.name}" if follower.kind != follower.name else follower.name
+    called = follower.kind if follower.kind == follower.name else f"{follower.kind} {follower.name}"
+    called = "list of jobs" if follower.kind == "jobs" else called
     return f"The {called} is {behind} behind."
 
 

@@ -82,12 +82,13 @@ class BatchLoader(Generic[K, V]):
 
     def _await_patiently(self, answer: asyncio.Future[V], seconds: float) -> None:
         """Let an answer be missed in so many seconds, with one timer for all: one for each costs as much as it."""
-        waiting, now = self._waiting, asyncio.get_running_loop().time()
+        waiting, loop = self._waiting, asyncio.get_running_loop()
+        end = loop.time() + seconds
         while waiting and waiting[0][1].done():
             waiting.popleft()
-        waiting.append((now + seconds, answer))
+        waiting.append((end, answer))
         if self._end is None:
-            self._end = asyncio.get_running_loop().call_at(now + seconds, self._miss)
+            self._end = loop.call_at(end, self._miss)
 
     def _miss(self) -> None:
         """Fail those that have waited too long, who are the first."""
