@@ -452,9 +452,11 @@ class Worker:
         try:
             recorded = await self._look_up(job)
             await self._in_time(job, job.reaction.gives_up(recorded, self._ports(job.reaction), _told(problem)))
-        except Exception as worse:
-            log.exception("job.not_given_up", reaction=job.reaction.name, position=job.position,
-                          workspace_id=job.workspace_id)  # fmt: skip
+        except Exception as worse:  # noqa: BLE001 - whatever it was, somebody will see it
+            # Of a server that is away a traceback tells nobody anything.
+            tell = log.warning if _is_unavailable(worse) else log.exception
+            tell("job.not_given_up", reaction=job.reaction.name, position=job.position, workspace_id=job.workspace_id,
+                 problem=repr(worse))  # fmt: skip
             return worse
         await self._settle(f"DELETE FROM jobs {_MINE}", job)
         return None

@@ -15,6 +15,8 @@ from domain.sections import Sections
 #: Between two signs of life on a connection over which nothing else goes.
 SIGN_SECONDS = 10.0
 _LINE_BYTES_MAX = 1 << 20
+#: How `infra.cli` begins what it complains of.
+_COMPLAINT = b"ledgerline: "
 
 
 class OneAtATime(Conflict):
@@ -24,24 +26,29 @@ class OneAtATime(Conflict):
 _at_it = asyncio.Lock()
 
 
-async def done_apart(settings: Sections, *words: str) -> AsyncGenerator[bytes, None]:
+async def done_apart(settings: Sections, *words: str, said: str = "") -> AsyncGenerator[bytes, None]:
     """The lines that a command writes with `--json`, each as soon as it is known, and empty ones meanwhile.
 
-    `words` are those after `ledgerline`; they are ours, and end where options of somebody else's would begin. Raises
-    OneAtATime with the first line. Whoever stops listening ends it. Where it did not come to its end, the last line
-    says so (`{"problem"}`).
+    `words` are those after `ledgerline`; they are ours, and end where options of somebody else's would begin. What is
+    `said` is its input, which no list of processes shows. Raises OneAtATime with the first line. Whoever stops
+    listening ends it. Where it failed, the last line says why (`{"problem"}`).
     """
     if _at_it.locked():
         raise OneAtATime
     async with _at_it:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "infra.cli", *words, "--json",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **settings.environment()}, limit=_LINE_BYTES_MAX,
         )  # fmt: skip
+        assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
+        complaint = asyncio.ensure_future(_complaint(process.stderr))
         coming = asyncio.ensure_future(process.stdout.readline())
         try:
+            process.stdin.write(said.encode())
+            process.stdin.close()
             while True:
                 done, _ = await asyncio.wait({coming}, timeout=SIGN_SECONDS)
                 if not done:
@@ -52,10 +59,31 @@ async def done_apart(settings: Sections, *words: str) -> AsyncGenerator[bytes, N
                     break
                 yield line
                 coming = asyncio.ensure_future(process.stdout.readline())
-            if (status := await process.wait()) not in (0, 1):
+            status, sentence = await process.wait(), await complaint
+            if status and sentence:
+                yield json.encode({"problem": sentence}) + b"\n"
+            elif status not in (0, 1):
                 yield json.encode({"problem": f"It came to no end: exit status {status}; see the log."}) + b"\n"
         finally:
             coming.cancel()
+            complaint.cancel()
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+async def _complaint(told: asyncio.StreamReader) -> str:
+    """The sentence with which a command ends that failed; everything else that it tells people is read and let go."""
+    sentence = ""
+    while True:
+        try:
+            line = await told.readuntil()
+        except asyncio.LimitOverrunError as endless:
+            await told.readexactly(endless.consumed)
+            continue
+        except asyncio.IncompleteReadError as end:
+            line = end.partial
+        if line.startswith(_COMPLAINT):
+            sentence = line.removeprefix(_COMPLAINT).decode(errors="replace").strip()
+        if not line.endswith(b"\n"):
+            return sentence

@@ -12,12 +12,13 @@ A backup is a directory:
         manifest.json            SHA-256 of each of these files and of the manifest of the part before
 
 Everything but the objects is one snapshot of the database. A part is written beside its place and moved there when it
-is whole, so one that was interrupted is not there.
+is whole and on disk, so one that was interrupted is not there. Parts follow one another: who writes one is alone.
 """
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json as plain_json
 import os
@@ -57,6 +58,10 @@ LOG_SEQUENCE = f"{TABLE}_notification_id_seq"
 _SCRYPT = {"n": 2**16, "r": 8, "p": 1}
 _NONCE_BYTES = 12
 COPY_BYTES = 1 << 20
+PASSPHRASE_LENGTH_MIN = 12
+PASSPHRASE_LENGTH_MAX = 1024
+#: How the names of what is not whole yet begin.
+_BEGUN = ".part-"
 
 
 class BackupError(Exception):
@@ -141,6 +146,25 @@ def digest_of(path: Path) -> str:
 
 
 # --- writing ---
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """The only one who writes into this backup; what somebody who was killed has begun there is cleared away.
+
+    Raises BackupError where somebody else writes.
+    """
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError(f"Somebody else is writing a backup into {root}. Wait for that one.") from None
+        for begun in root.glob(f"{_BEGUN}*"):
+            shutil.rmtree(begun)
+        for begun in (root / "objects").glob(f"{_BEGUN}*"):
+            begun.unlink()
+        yield
 
 
 @contextmanager
@@ -229,7 +253,7 @@ async def write_objects(blobs: Blobs, root: Path, part: Path, progress: Progress
 async def _fetch(blobs: Blobs, stat: Any, modified_at: datetime, root: Path) -> Named:
     made, size = sha256(), 0
     (root / "objects").mkdir(exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=root / "objects", delete=False) as file:
+    with tempfile.NamedTemporaryFile(prefix=_BEGUN, dir=root / "objects", delete=False) as file:
         try:
             async for piece in blobs.read(stat):
                 made.update(piece)
@@ -243,6 +267,7 @@ async def _fetch(blobs: Blobs, stat: Any, modified_at: datetime, root: Path) -> 
     place = _place(root, made.hexdigest())
     place.parent.mkdir(exist_ok=True)
     Path(file.name).replace(place)  # noqa: ASYNC240 - a backup waits for its disk
+    _flush(place.parent)
     return Named(
         key=stat.key, size=size, sha256=made.hexdigest(), content_type=stat.content_type, modified_at=modified_at
     )
@@ -275,13 +300,17 @@ async def content(root: Path, named: Named) -> AsyncIterator[bytes]:
 
 @contextmanager
 def new_part(root: Path, after: int, until: int) -> Iterator[Path]:
-    """A directory that takes its place when all of it is written."""
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """A directory that takes its place when all of it is written, and on disk."""
     place = root / f"{len(parts(root)) + 1:06d}-{after}-{until}"
-    beside = Path(tempfile.mkdtemp(prefix=".part-", dir=root))
+    beside = Path(tempfile.mkdtemp(prefix=_BEGUN, dir=root))
     try:
         yield beside
+        for each in (*beside.rglob("*"), beside):
+            _flush(each)
+        if (objects := root / "objects").exists():
+            _flush(objects)
         beside.rename(place)
+        _flush(root)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -334,14 +363,21 @@ def _derived(passphrase: str, salt: bytes) -> bytes:
 # --- files ---
 
 
+def _flush(path: Path) -> None:
+    """Have a file, or the names in a directory, on disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 @contextmanager
 def compressed(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is compressed while it is written, and on disk when it is closed."""
-    with path.open("wb") as file:
-        with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(file, closefd=False) as writer:
-            yield writer
-        file.flush()
-        os.fsync(file.fileno())
+    """A file that is compressed while it is written."""
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+    with path.open("wb") as file, compressor.stream_writer(file, closefd=False) as writer:
+        yield writer
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from adapters.log.recorder import TABLE
 from adapters.operators.log import Connection, Line, Search, oldest
 from commands.kernel import REACTIONS
 from domain.kernel import Event, NotFound, Value
+from domain.vocabulary import categories
 from projections.kernel import PROJECTIONS
 
 EVENTS_MAX = 10_000
@@ -23,7 +24,7 @@ TRACE_ID_LENGTH = 32
 
 
 class NothingToExplain(NotFound):
-    """No event, request, correlation or stream goes by {name}."""
+    """No event, request, correlation, stream or thing goes by {name}."""
 
     name: str
 
@@ -90,6 +91,8 @@ def plain(found: Explanation) -> dict[str, Any]:
 async def explain(connection: Connection, name: str) -> Explanation:
     """What a position, an event, correlation, trace or request id, or the last event of a stream belongs to.
 
+    A stream goes by its name, or by the id of the thing whose history it is: an analysis, a build, a beat.
+
     Raises NothingToExplain. There is no index by correlation, so the log is read through for its events.
     """
     correlation_id = await _correlation(connection, name)
@@ -129,9 +132,11 @@ async def _correlation(connection: Connection, name: str) -> UUID:
     if len(name) == TRACE_ID_LENGTH:
         traced = f"SELECT correlation_id FROM {TABLE} WHERE substring(traceparent FROM 4 FOR 32) = %s LIMIT 1"
         tries.append((traced, name))
+    newest = f"SELECT correlation_id FROM {TABLE} WHERE originator_id = ANY(%s) ORDER BY notification_id DESC LIMIT 1"
     tries += [
         ("SELECT correlation_id FROM request_origins WHERE request_id = %s ORDER BY seen_at DESC LIMIT 1", name),
-        (f"SELECT correlation_id FROM {TABLE} WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1", name),
+        (newest, [name]),
+        (newest, [kind.stream(name) for kind in categories().values()]),
     ]
     for statement, value in tries:
         cursor = await connection.execute(statement.encode(), (value,))

@@ -20,8 +20,10 @@ from adapters.log.seals import seal_key
 from adapters.log.settings import Sealing
 from adapters.operators import explaining, given_up, log, parked
 from adapters.operators.apart import done_apart
+from adapters.operators.backup import PASSPHRASE_LENGTH_MAX, PASSPHRASE_LENGTH_MIN
 from adapters.operators.credentials import new_token, rotate
 from adapters.operators.metrics import CONTENT_TYPE, exposition
+from adapters.operators.settings import Backups
 from adapters.operators.status import Status, status
 from adapters.postgres.retrying import Pool, asking
 from adapters.readmodels.projector import cancel_rebuild, request_rebuild
@@ -53,6 +55,10 @@ class NoSuchReadModel(NotFound):
 
 class BeingFolded(Conflict):
     """Somebody else has just asked for {name}; it is being folded again."""
+
+
+class NoBackupDirectory(Conflict):
+    """LEDGERLINE_BACKUP_DIR says no place for backups here. Set it, or type `ledgerline backup`."""
 
 
 class NothingNamed(Invalid):
@@ -302,9 +308,9 @@ def _only(parts: Sequence[str]) -> Iterator[str]:
         yield from ("--only", part)
 
 
-async def _told(ports: Ports, *words: str) -> Stream:
+async def _told(ports: Ports, *words: str, said: str = "") -> Stream:
     """What a command says; refused before the first line where another one is at work."""
-    lines = done_apart(ports.settings, *words)
+    lines = done_apart(ports.settings, *words, said=said)
     first = await anext(lines)
 
     async def told() -> AsyncIterator[bytes]:
@@ -314,6 +320,26 @@ async def _told(ports: Ports, *words: str) -> Stream:
                 yield line
 
     return Stream(told(), media_type=LINES)
+
+
+class BackUp(Struct, forbid_unknown_fields=True):
+    """What opens the keys of the backup."""
+
+    passphrase: Annotated[
+        str, Meta(min_length=PASSPHRASE_LENGTH_MIN, max_length=PASSPHRASE_LENGTH_MAX, pattern=PRINTABLE)
+    ]
+
+
+@post("/admin/backup", opt=operator_only(), include_in_schema=False, status_code=200, media_type=LINES)
+async def back_up(ports: NamedDependency[Ports], data: JSONBody[BackUp]) -> Stream:
+    """Write what is new since the last backup, or everything, in a process apart: one line of JSON when it is done.
+
+    Hanging up ends it, and what was written is let go.
+    """
+    place = ports.settings[Backups].place
+    if place is None:
+        raise NoBackupDirectory
+    return await _told(ports, "backup", str(place), "--passphrase-file", "-", said=data.passphrase)
 
 
 @post("/admin/credential/rotate", opt=operator_only(), include_in_schema=False, status_code=200)

@@ -18,17 +18,14 @@ from infra.running import settings_for
 if TYPE_CHECKING:
     from infra.settings import Settings
 
-PASSPHRASE_LENGTH_MIN = 12
-PASSPHRASE_LENGTH_MAX = 1024
-
 Tell = Callable[[str, int, int], None]
 
 _passphrase = click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
     required=True,
     metavar="FILE",
-    help="Its first line opens the keys of the backup; keep it somewhere else.",
+    help="Its first line opens the keys of the backup; keep it somewhere else. `-` is the input.",
 )
 
 
@@ -85,25 +82,26 @@ async def _backup(settings: Settings, directory: Path, passphrase: str, tell: Te
     from adapters.storage.blobs import Blobs
     from infra.container import container
 
-    before = operators.parts(directory)
-    if before:
-        # Whoever has forgotten the passphrase finds out now, and not when it is needed.
-        operators.open_keys((before[-1][0] / "keys.sealed").read_bytes(), passphrase)
-    after = before[-1][1].until if before else 0
-    secret = settings[Sealing].secret_key.reveal()
-    async with container(settings) as here:
-        blobs = await here.get(Blobs)
-        with (
-            psycopg.connect(settings[Postgres].postgres_url, autocommit=True) as connection,
-            operators.snapshot(connection) as (until, state),
-            operators.new_part(directory, after, until) as part,
-        ):
-            keys = operators.Keys(secret_key=secret, data_keys=export_keys(connection, secret.encode()))
-            (part / "keys.sealed").write_bytes(operators.seal_keys(keys, passphrase))
-            events = operators.write_part(connection, part, after, until, state, tell)
-            objects = await operators.write_objects(blobs, directory, part, tell)
-            operators.seal_part(directory, part, after=after, until=until, events=events, objects=objects)
-    place, _ = operators.parts(directory)[-1]
+    with operators.alone(directory):
+        before = operators.parts(directory)
+        if before:
+            # Whoever has forgotten the passphrase finds out now, and not when it is needed.
+            operators.open_keys((before[-1][0] / "keys.sealed").read_bytes(), passphrase)
+        after = before[-1][1].until if before else 0
+        secret = settings[Sealing].secret_key.reveal()
+        async with container(settings) as here:
+            blobs = await here.get(Blobs)
+            with (
+                psycopg.connect(settings[Postgres].postgres_url, autocommit=True) as connection,
+                operators.snapshot(connection) as (until, state),
+                operators.new_part(directory, after, until) as part,
+            ):
+                keys = operators.Keys(secret_key=secret, data_keys=export_keys(connection, secret.encode()))
+                (part / "keys.sealed").write_bytes(operators.seal_keys(keys, passphrase))
+                events = operators.write_part(connection, part, after, until, state, tell)
+                objects = await operators.write_objects(blobs, directory, part, tell)
+                operators.seal_part(directory, part, after=after, until=until, events=events, objects=objects)
+        place, _ = operators.parts(directory)[-1]
     return {"events": events, "after": after, "until": until, "objects": objects, "path": str(place)}
 
 
@@ -175,9 +173,11 @@ async def _bring(settings: Settings, directory: Path, keys: Any, tell: Tell) -> 
 
 
 def _read(passphrase_file: Path) -> str:
-    with passphrase_file.open(encoding="utf-8") as file:
+    from adapters.operators.backup import PASSPHRASE_LENGTH_MAX, PASSPHRASE_LENGTH_MIN
+
+    with click.open_file(str(passphrase_file), encoding="utf-8") as file:
         # It may be a pipe of what shows passwords, or by mistake something that has no end.
-        passphrase = file.readline(PASSPHRASE_LENGTH_MAX + 1).strip()
+        passphrase: str = file.readline(PASSPHRASE_LENGTH_MAX + 1).strip()
     if len(passphrase) > PASSPHRASE_LENGTH_MAX:
         raise click.UsageError(f"A passphrase has at most {PASSPHRASE_LENGTH_MAX} characters.")
     if len(passphrase) < PASSPHRASE_LENGTH_MIN:
@@ -193,3 +193,7 @@ def _in_sentences() -> Iterator[None]:
         yield
     except BackupError as problem:
         raise click.ClickException(str(problem)) from None
+    except OSError as problem:
+        if problem.filename is None:
+            raise
+        raise click.ClickException(f"{problem.filename}: {problem.strerror}.") from None

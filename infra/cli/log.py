@@ -141,8 +141,8 @@ def show(position: int, as_json: bool, data_dir: Path | None) -> int:
 def explain(name: str, as_json: bool, data_dir: Path | None) -> None:
     """Show what one request has led to, as a tree with times.
 
-    ID is a request id (X-Request-ID), a correlation id, an event id, a trace id, a position, or a stream, whose last
-    event is meant then.
+    ID is a request id (X-Request-ID), a correlation id, an event id, a trace id or a position; or a stream, or the id
+    of an analysis, a build, a beat or whatever has a history, whose last event is meant then.
     """
 
     async def ask() -> Explanation:

@@ -129,6 +129,7 @@ def copy(url: str, path: Path) -> None:
 def back_up(url: str, root: Path, events: int) -> None:
     """A first backup without objects, as the command writes it."""
     with (
+        backup.alone(root),
         psycopg.connect(url, autocommit=True) as connection,
         backup.snapshot(connection) as (until, state),
         backup.new_part(root, 0, until) as part,

@@ -6,6 +6,7 @@ The commands and what each takes are asked of click, so that one that comes is w
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import subprocess
@@ -195,6 +196,8 @@ def test_whatever_is_typed_is_answered_in_a_sentence(
     monkeypatch.setattr("adapters.band.engine.make", _nothing_played)
     monkeypatch.setattr("infra.subscribing.retries", _once)
     monkeypatch.chdir(places["empty"])
+    # What `-` reads: nobody is at the keyboard.
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff" * 2_000 + b"\n")))
     wrong = []
     for argv in attacks(name, command, places):
         try:

@@ -6,13 +6,16 @@ import json
 import re
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
+from adapters.operators import backup
 from adapters.operators.credentials import OPERATOR_TOKEN, new_token
 from adapters.postgres.settings import Postgres
 from api.app import routes
@@ -250,3 +253,45 @@ def test_read_models_are_compared_and_mended_apart(
         ("/admin/replay/--help/dry-run", {}, 404),
     ):
         assert operator.http.post(path, json=body, headers=headers).status_code == status, path
+
+
+def test_a_program_asks_for_a_backup_and_what_is_new_since(operator: Operator, stack: Stack, tmp_path: Path) -> None:
+    headers, passphrase = {"Authorization": f"Bearer {operator.token}"}, "correct horse battery"
+    refused = operator.ask("POST", "/admin/backup", 409, json={"passphrase": passphrase})
+    assert refused["code"] == "no_backup_directory"
+
+    def others_wait() -> None:
+        busy = programs.http.post("/admin/backup", json={"passphrase": passphrase}, headers=headers)
+        assert (busy.status_code, busy.json()["code"]) == (409, "one_at_a_time")
+        # Whoever may list the processes of a machine reads no passphrase there.
+        assert not [each for each in psutil.process_iter() if passphrase in " ".join(_words(each))]
+
+    place = tmp_path / "backups"
+    with stack.door(backup_dir=str(place)) as url, httpx.Client(base_url=url, timeout=120) as http:
+        programs = Operator(http, operator.token)
+        [first] = programs.lines("/admin/backup", meanwhile=others_wait, passphrase=passphrase)
+        assert first.keys() == {"events", "after", "until", "objects", "path"}
+        assert (first["after"], first["events"] > 0) == (0, True)
+        [second] = programs.lines("/admin/backup", passphrase=passphrase)
+        assert second["after"] == first["until"]
+        [(_, _), (newest, told)] = backup.check(place)
+        assert (str(newest), told.until) == (second["path"], second["until"])
+        assert backup.open_keys((newest / "keys.sealed").read_bytes(), passphrase).secret_key
+
+        [wrong] = programs.lines("/admin/backup", passphrase="another one, and longer")
+        assert wrong == {"problem": "The passphrase is not the one that this backup was made with."}
+        for body in ({}, {"passphrase": "short"}, {"passphrase": "a line\nand one more"}, {"passphrase": 7}):
+            assert programs.http.post("/admin/backup", json=body, headers=headers).status_code == 422, body
+        assert programs.http.post("/admin/backup", json={"passphrase": passphrase}).status_code == 401
+        with programs.http.stream("POST", "/admin/backup", json={"passphrase": passphrase}, headers=headers) as answer:
+            assert answer.status_code == 200
+        # Whoever hangs up lets others ask.
+        [third] = eventually(lambda: programs.lines("/admin/backup", passphrase=passphrase), 60)
+        assert third["after"] >= second["until"]
+    assert not list(place.rglob(".part-*"))
+
+
+def _words(process: psutil.Process) -> list[str]:
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []

@@ -287,7 +287,32 @@ def test_a_backup_that_is_interrupted_leaves_nothing_behind(place: Place, monkey
 
     monkeypatch.setattr(backup, "tables", away)
     place.run("backup", status=1)
-    assert list(place.directory.iterdir()) == []
+    assert [each.name for each in place.directory.iterdir()] == [".lock"]
+
+
+def test_what_a_killed_backup_has_begun_is_cleared_away_by_the_next(place: Place) -> None:
+    place.run("backup")
+    left = place.directory / ".part-killed"
+    left.mkdir()
+    (left / "log.ndjson.zst").write_bytes(b"half")
+    (place.directory / "objects" / ".part-half").write_bytes(b"half")
+    place.run("backup")
+    assert not list(place.directory.rglob(".part-*"))
+    assert len(backup.check(place.directory)) == 2
+
+
+def test_two_do_not_write_the_same_backup_at_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with backup.alone(place.directory):
+        place.run("backup", status=1)
+    assert "Somebody else is writing a backup into" in capsys.readouterr().err
+    place.run("backup")
+    assert len(backup.check(place.directory)) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.directory = place.passphrase / "below-a-file"
+    place.run("backup", status=1)
+    assert capsys.readouterr().err == f"ledgerline: {place.directory}: Not a directory.\n"
 
 
 def test_keys_that_were_rotated_are_in_a_backup_as_well(place: Place, empty: Place) -> None:
