@@ -22,7 +22,7 @@ import structlog
 from msgspec import json
 from msgspec.structs import replace
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapters.web.rate_limits import network_of
 from infra.serving.settings import Connections
@@ -223,6 +223,8 @@ class Connection(HttpToolsProtocol):
         self._address = ""
         #: We have said the last word; what comes now is not read.
         self._is_deaf = False
+        #: The request that is being answered; with others waiting behind it, it is not the newest.
+        self._answering: RequestResponseCycle | None = None
         #: Why the parser was stopped: a status, a sentence, and a word for the log.
         self._refusal: tuple[int, str, str] | None = None
         #: What a connection is told that is one too many, and was let speak.
@@ -252,6 +254,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.leave(self, self._address, is_surplus=self._surplus is not None)
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -403,11 +406,18 @@ class Connection(HttpToolsProtocol):
     def _close(self, reason: str, **told: Any) -> None:
         self._is_deaf = True
         self._gate.note(reason, **told)
-        if self.cycle is not None and not self.cycle.response_complete:
-            # Whoever works on it learns at once that nobody listens.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._abandon()
         self.transport.close()
+
+    def _abandon(self) -> None:
+        """Have whoever works on an answer learn at once that nobody listens; those who wait behind it never begin."""
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
 
 def with_files(limits: Connections) -> Connections:

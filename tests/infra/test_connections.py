@@ -365,6 +365,25 @@ async def test_requests_sent_ahead_are_answered_in_order() -> None:
     assert [part[-1:] for part in answer.split(b"HTTP/1.1")[1:]] == [b"%d" % n for n in range(9)]
 
 
+async def test_whoever_is_answered_is_gone_also_when_more_was_asked_behind_it() -> None:
+    gone = asyncio.Event()
+
+    async def stream(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % (1 << 25))]})
+        await send({"type": "http.response.body", "body": bytes(1 << 24), "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+
+    async with served(stream) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /stream HTTP/1.1\r\nhost: here\r\n\r\n" * 2)  # and reads nothing, until it is cut off
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await gone.wait()
+        writer.close()
+
+
 async def test_what_is_no_http_is_told_so_in_the_shape_of_the_service() -> None:
     async with served(Echo()) as port:
         answer = await said(port, b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
