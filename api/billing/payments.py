@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 from msgspec import Meta, Struct
 
-from adapters.payments.stripe import Payments, Subscription, Told
+from adapters.payments.stripe import About, Payments, Subscription
 from api.auth import Asker, needs
 from api.billing.ports import Ports
 from api.kernel import Url
@@ -254,11 +254,14 @@ async def hear_stripe(
     told = payments.verify(await request.body(), stripe_signature)
     match told.type.split("."):
         case ["customer", "subscription", *_]:
-            await _observe(ports, payments, str(told.about["id"]), await _workspace_told(ports, told))
-        case ["checkout", "session", "completed"] if told.about.get("subscription"):
-            await _observe(ports, payments, str(told.about["subscription"]), await _workspace_told(ports, told))
+            about = told.about()
+            await _observe(ports, payments, about.id, await _workspace(ports, about.customer))
+        case ["checkout", "session", "completed"]:
+            about = told.about()
+            if about.subscription is not None:
+                await _observe(ports, payments, about.subscription, await _workspace(ports, about.customer))
         case ["invoice", "paid" | "payment_failed" as what]:
-            await _note_invoice(ports, told, paid=what == "paid")
+            await _note_invoice(ports, told.about(), paid=what == "paid")
         case _:
             log.debug("billing.ignored", event_type=told.type)
     return Heard(accepted=True, event_type=told.type)
@@ -322,30 +325,27 @@ async def _tell_of_two(payments: Payments, workspace_id: str, found: Subscriptio
         log.error("billing.paid_twice", workspace_id=workspace_id, subscription_ids=[other.id, found.id])
 
 
-async def _note_invoice(ports: Ports, told: Told, *, paid: bool) -> None:
-    invoice = told.about
-    workspace_id = await _workspace_told(ports, told)
+async def _note_invoice(ports: Ports, invoice: About, *, paid: bool) -> None:
+    workspace_id = await _workspace(ports, invoice.customer)
     if workspace_id is None:
-        log.warning("billing.unknown_customer", customer_id=invoice.get("customer"))
+        log.warning("billing.unknown_customer", customer_id=invoice.customer)
         return
     await ports.execute(
         NoteInvoice(
             workspace_id=workspace_id,
-            invoice_id=str(invoice["id"]),
-            amount=int(invoice.get("amount_paid" if paid else "amount_due") or 0),
-            currency=str(invoice.get("currency", "")),
+            invoice_id=invoice.id,
+            amount=invoice.amount_paid if paid else invoice.amount_due,
+            currency=invoice.currency or "",
             paid=paid,
         ),
         _context(workspace_id),
     )
 
 
-async def _workspace_told(ports: Ports, told: Told) -> str | None:
-    """Of which workspace a webhook tells, where its customer is known."""
-    return await _workspace(ports, str(told.about.get("customer")))
-
-
-async def _workspace(ports: Ports, customer_id: str) -> str | None:
+async def _workspace(ports: Ports, customer_id: str | None) -> str | None:
+    """The workspace that a customer is, where it is known."""
+    if customer_id is None:
+        return None
     claim = await ports.log.state(customers, customer_id)
     return claim.workspace_id
 

@@ -329,6 +329,40 @@ def test_a_webhook_that_is_not_stripes_is_refused(http: httpx.Client, stripe: Li
     assert answer.json() == {"detail": "The Stripe-Signature header is missing or does not match the body."}
 
 
+#: Signed bodies that are no event, and what an event of a type that is read says of its object.
+NO_EVENTS = [
+    b"{}",
+    b"[]",
+    b"\xff",
+    b'{"type":null,"data":{"object":{}}}',
+    b'{"type":"invoice.paid","data":[]}',
+    b"[" * 10**5,
+]
+ODD_OBJECTS = [
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"id":5}',
+    b'{"id":"in_\\ud800"}',
+    b'{"id":"in_1","amount_paid":NaN}',
+    b'{"id":"in_1","amount_paid":1' + b"0" * 400 + b"}",
+    b'{"id":"in_1","customer":{"id":"cus_1"}}',
+    b'{"a":' * 10**5 + b"1" + b"}" * 10**5,
+]
+
+
+@pytest.mark.parametrize(
+    "body", [*NO_EVENTS, *(b'{"type":"invoice.paid","data":{"object":%b}}' % each for each in ODD_OBJECTS)]
+)
+def test_what_is_signed_and_cannot_be_read_is_refused_in_words(
+    http: httpx.Client, stripe: LittleStripe, body: bytes
+) -> None:
+    answer = tell(http, stripe, body)
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == ["detail"]
+
+
 def test_a_subscription_that_is_not_in_the_account_is_ignored(http: httpx.Client, stripe: LittleStripe) -> None:
     answer = tell(http, stripe, stripe.event("customer.subscription.updated", {"id": "sub_404"}))
 
