@@ -28,7 +28,7 @@ bench: $(STAMP) ## Measure, side by side with the peers
 	@nice -n 5 $(BIN)/python -m tests.benchmarks $(ARGS)
 
 faults: $(STAMP) ## Fill disks and let servers hang, then kill, pause, wipe and cut everything in turn under load (ARGS="--commands 300 --seed 7")
-	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/full_disks.py tests/faults/hung_servers.py
+	@nice -n 5 $(BIN)/pytest -q -n0 tests/faults/noticing.py tests/faults/deaths.py tests/faults/full_disks.py tests/faults/hung_servers.py
 	@nice -n 5 $(BIN)/python -m tests.faults.campaign $(ARGS)
 
 scale: $(STAMP) ## Many of each role, a cluster of NATS that loses a node, and the code of before beside ours (ARGS="-k nats")

@@ -10,8 +10,8 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -131,11 +131,11 @@ def three_nodes(directory: Path) -> Iterator[list[Node]]:
         stop_together(nodes)
 
 
-async def stream_of(url: str) -> Any:
-    """What a server says of the stream of events."""
+async def stream_of(url: str, name: str = "LEDGERLINE") -> Any:
+    """What a server says of a stream, that of events or another one; nobody stays connected to what may be killed."""
     client = await nats.connect(url, connect_timeout=5)
     try:
-        return await client.jetstream().stream_info("LEDGERLINE")
+        return await client.jetstream().stream_info(name)
     finally:
         await client.close()
 
@@ -214,16 +214,6 @@ def test_a_subscriber_of_a_cluster_is_let_in_by_each_node_and_by_none_without_a_
             asyncio.run(_read_in_turn(cluster, nodes))
 
 
-@asynccontextmanager
-async def administered(node: Node) -> AsyncIterator[Client]:
-    """A connection of ours."""
-    client = await nats.connect(node.url, connect_timeout=5)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
 async def let_in(stack: AsyncExitStack, place: dict[str, Any], key: str) -> Client:
     """Somebody who comes again while nobody answers for them, as clients do."""
     deadline = asyncio.get_running_loop().time() + 20
@@ -247,9 +237,7 @@ async def _read_in_turn(cluster: Cluster, nodes: list[Node]) -> None:
             reader = await let_in(stack, at, key["plaintext_key"])
             found += await read(reader, place, 1)
             made.append(happens(me))
-        context = (await stack.enter_async_context(administered(nodes[0]))).jetstream()
-        now = (await context.stream_info(place["stream"])).cluster
-        assert now is not None
+        now = (await stream_of(nodes[0].url, place["stream"])).cluster
         lost = next(node for node in nodes if node._name == now.leader)
         lost.kill()
         lost.stop()
