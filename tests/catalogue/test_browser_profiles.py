@@ -7,7 +7,6 @@ import base64
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from tests.catalogue.test_contract import refused
 from tests.catalogue.test_releases import ISRC
 from tests.catalogue.test_uploads import ready_release
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import ROOT, Stack, eventually
+from tests.journeys.kit import Stack, eventually, typed
 from tests.scene import Scene
 from tests.spec import CONTEXT, NOW, given
 
@@ -292,10 +291,7 @@ def test_the_command_wraps_every_key_anew_so_that_the_old_master_key_can_go(data
     def run(**keys: bytes) -> subprocess.CompletedProcess[str]:
         listed = ",".join(f"{name}:{base64.b64encode(key).decode()}" for name, key in keys.items())
         settings = stack.settings.changed(postgres_url=Url(url), browser_profile_keys=Secret(listed))
-        return subprocess.run(
-            [sys.executable, "-m", "infra.cli", "rewrap-profiles"],
-            cwd=ROOT, env={**os.environ, **settings.environment()}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return typed("rewrap-profiles", settings=settings)
 
     profile_id = asyncio.run(kept({"old": old}))
     told = run(new=new, old=old)
@@ -315,11 +311,7 @@ def test_whoever_runs_the_machine_is_given_the_cookies_once_the_audit_says_so(st
 
     def use(profile: int, workspace: str, *more: str, keys: Secret = keys) -> subprocess.CompletedProcess[str]:
         settings = stack.settings.changed(browser_profile_keys=keys)
-        command = [sys.executable, "-m", "infra.cli", "use-profile", str(profile), "--workspace", workspace, *more]
-        return subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **settings.environment()},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
+        return typed("use-profile", str(profile), "--workspace", workspace, *more, settings=settings)
 
     with stack.door(browser_profile_keys=keys) as url, httpx.Client(base_url=url, timeout=30) as http:
         ada, other = sign_in(http), sign_in(http)

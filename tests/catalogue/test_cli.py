@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
 from tests.identity.crowd import sign_in
-from tests.journeys.kit import ROOT, Stack
+from tests.journeys.kit import Stack, typed
 
 
 def test_files_are_imported_and_reported(stack: Stack, client: httpx.Client, tmp_path: Path) -> None:
@@ -21,10 +19,7 @@ def test_files_are_imported_and_reported(stack: Stack, client: httpx.Client, tmp
     bad.write_text("<html></html>")
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "infra.cli", "import", "--url", stack.url, *arguments],
-            cwd=ROOT, env={**os.environ, "LEDGERLINE_API_KEY": key}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return typed("import", "--url", stack.url, *arguments, LEDGERLINE_API_KEY=key)
 
     (songs := tmp_path / "a-songs-all.csv").write_text(
         "song,listeners,streams,saves,release_date\nA,1,2,3,2024-01-01\n"

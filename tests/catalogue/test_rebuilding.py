@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -28,7 +25,7 @@ from infra.container import container
 from tests.catalogue.reports import table
 from tests.catalogue.test_books import ROW
 from tests.identity.crowd import Visitor, sign_in
-from tests.journeys.kit import ROOT, Stack, eventually
+from tests.journeys.kit import Stack, eventually, typed
 
 ISRC, OTHER = "QZREB2600001", "QZREB2600002"
 
@@ -144,11 +141,7 @@ def test_an_original_that_is_another_or_gone_is_named_and_nothing_is_changed(sta
 
     put(changed, kept[changed] + b"\n")
     stack.delete_object(gone)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LEDGERLINE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "rebuild-catalogue", "--workspace", books.workspace_id, "--json"],
-        cwd=ROOT, env=environment | stack.settings.environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = typed("rebuild-catalogue", "--workspace", books.workspace_id, "--json", settings=stack.settings)
     told = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert done.returncode == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import psycopg
 import pytest
@@ -12,9 +10,9 @@ import pytest
 from adapters.log.canary import WrongSecretKey, check_secret
 from adapters.log.data_keys import Cipher
 from adapters.postgres.retrying import Pool
+from domain.sections import Secret
 from infra.container import container
-from tests.infra.test_cli import COMPLETE
-from tests.journeys.kit import Stack
+from tests.journeys.kit import Stack, typed
 
 RIGHT, WRONG = b"r" * 40, b"w" * 40
 
@@ -38,16 +36,8 @@ async def test_a_database_from_before_is_held_to_the_keys_it_has(core_url: str) 
 
 @pytest.mark.parametrize("command", ["migrate", "serve", "relay", "project", "react", "tick"])
 def test_no_process_starts_with_a_wrong_key(command: str, stack: Stack) -> None:
-    wrong = stack.settings.environment() | {"LEDGERLINE_SECRET_KEY": "another key than the right one, but as long"}
-    environment = {name: text for name, text in os.environ.items() if name not in COMPLETE} | wrong
-    ended = subprocess.run(
-        [sys.executable, "-m", "infra.cli", command],
-        env=environment | {"LEDGERLINE_PORT": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    wrong = stack.settings.changed(secret_key=Secret("another key than the right one, but as long"), port=0)
+    ended = typed(command, settings=wrong)
     assert ended.returncode == 2, ended.stderr
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("ledgerline: LEDGERLINE_SECRET_KEY is not the key that this database was set up with")

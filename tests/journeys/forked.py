@@ -22,8 +22,10 @@ _server.set_forkserver_preload(["tests.journeys.forked", "tests.journeys.importe
 class Forked:
     """`python -m` of a module in a process of its own, handled as a `subprocess.Popen` is; it dies with the tests."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
-        self._process = _server.Process(target=_run, args=(arguments, dict(environment), log))
+    def __init__(
+        self, arguments: list[str], environment: Mapping[str, str], log: Path, errors: Path | None = None
+    ) -> None:
+        self._process = _server.Process(target=_run, args=(arguments, dict(environment), log, errors or log))
         self._process.start()
 
     @property
@@ -53,16 +55,15 @@ class Forked:
         self.send_signal(signal.SIGTERM)
 
 
-def _run(arguments: list[str], environment: dict[str, str], log: Path) -> None:
+def _run(arguments: list[str], environment: dict[str, str], log: Path, errors: Path) -> None:
     """What a process does that has just been forked: all that exec would have done for it, and then `python -m`."""
     os.setsid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: nobody would tell how it ended
     threading.Thread(target=_die_with_the_tests, name="tests", daemon=True).start()
     os.environ.clear()
     os.environ |= environment
-    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
+    for descriptor, path in ((1, log), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), descriptor)
     faulthandler.enable()
     warnings.filterwarnings("error", category=RuntimeWarning)
     sys.argv = list(arguments)

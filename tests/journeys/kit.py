@@ -175,17 +175,7 @@ class Process:
 
     def start(self) -> Self:
         """Start it; ask `is_ready` or `eventually` whether it can work."""
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("LEDGERLINE_", "PYTEST_"))
-        }
-        # Postgres draws the line at its own number of connections, not at ours: one thread for numbers is enough.
-        environment |= {
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-            **self.settings.environment(),
-            **self._environment,
-        }
-        self.process = self._started(environment)
+        self.process = self._started(_environment(self.settings) | dict(self._environment))
         return self
 
     def _started(self, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | Forked:
@@ -214,6 +204,27 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end:\n{self.log[-3000:]}") from None
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What a process of the service is started with."""
+    ours = {name: text for name, text in os.environ.items() if not name.startswith(("LEDGERLINE_", "PYTEST_"))}
+    # Postgres draws the line at its own number of connections, not at ours: one thread for numbers is enough.
+    return ours | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} | settings.environment()
+
+
+def typed(
+    *words: str, settings: Settings | None = None, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """How `ledgerline WORDS` ends and what it says, in a process of its own that reads no module anew."""
+    with tempfile.TemporaryDirectory(prefix="ledgerline-typed-") as place:
+        said, complained = Path(place) / "out", Path(place) / "err"
+        running = Forked(["infra.cli", *words], _environment(settings or Settings()) | environment, said, complained)
+        try:
+            status = running.wait(timeout)
+        finally:
+            running.send_signal(signal.SIGKILL)
+        return subprocess.CompletedProcess(words, status, said.read_text(), complained.read_text())
 
 
 class Fork(Process):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -25,7 +22,7 @@ from domain.sections import Url
 from tests.answering import Answering
 from tests.identity.crowd import new_email, start
 from tests.identity.postbox import Postbox, postbox
-from tests.journeys.kit import ROOT, Account, Neighbour, NewStack, Stack, eventually, register
+from tests.journeys.kit import Account, Neighbour, NewStack, Stack, eventually, register, typed
 
 #: Long enough that nobody's patience ends while a test looks.
 FOR_EVER = 120.0
@@ -142,16 +139,7 @@ def is_told_at(who: Account, url: str) -> None:
 
 def status(service: Stack) -> dict[str, Any]:
     """What an operator is told who asks how things are."""
-    asked = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "status", "--json"],
-        cwd=ROOT,
-        env={**os.environ, **service.settings.environment()},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    found: dict[str, Any] = json.decode(asked.stdout)
+    found: dict[str, Any] = json.decode(typed("status", "--json", settings=service.settings).stdout)
     return found
 
 
