@@ -36,7 +36,7 @@ from domain.builds.builds import Build, JobIsNotYours, JobIsOver, NoSuchBuild, V
 from domain.builds.runners import Isolation, NotARunner, Runner, runners
 from domain.builds.secrets import project_secrets
 from domain.identity.workspaces import workspaces
-from domain.keeping import is_text
+from domain.keeping import check_text, is_text
 from domain.kernel import Category, Conflict, Forbidden, Invalid, NotFound, State, TooLarge
 from domain.ledger import PUBLIC, Authority, Context
 from domain.repositories.connections import connections
@@ -569,6 +569,7 @@ async def note_step(
     request: Request[Any, Any, Any], job_id: FromPath[str], data: JSONBody[Stepping], ports: NamedDependency[Ports]
 ) -> Alive:
     """Say which step a build is at. The first one begins it."""
+    step = check_text(data.current_step)
     build_id, platform, build, runner_id = await _held(request, ports, job_id, data.fence)
     if not build.run(platform).started:
         await ports.execute(
@@ -580,7 +581,7 @@ async def note_step(
             ),
             await _as_runner(ports, build.workspace_id, runner_id),
         )
-    kept = await ports.jobs.note(build_id, platform, data.fence, data.current_step, data.step_progress)
+    kept = await ports.jobs.note(build_id, platform, data.fence, step, data.step_progress)
     return Alive(cancel=not kept, lease_until=None)
 
 

@@ -342,6 +342,14 @@ def test_secrets_of_a_project_are_set_listed_by_name_and_removed_and_never_shown
     eventually(lambda: not kept())
 
 
+def test_a_step_with_a_zero_character_is_refused_and_the_build_goes_on(workshop: tuple[Visitor, Played, str]) -> None:
+    who, runner, project_id = workshop
+    asked(who, project_id)
+    runner.claim()
+    assert refusal(runner.tell("steps", current_step="compiling\0"))[0] == 400
+    assert runner.tell("steps", current_step="compiling").status_code == 200
+
+
 def test_a_version_is_built_again_from_the_commit_that_it_was_built_from(
     workshop: tuple[Visitor, Played, str],
 ) -> None:
