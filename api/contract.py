@@ -65,7 +65,16 @@ def document(app: Litestar) -> dict[str, Any]:
                         _complete(operation, handler, route)
     tags = {tag for item in schema["paths"].values() for each in item.values() for tag in each.get("tags", ())}
     schema["tags"] = [{"name": tag} for tag in sorted(tags)]
+    _end_patterns(schema)
     return schema
+
+
+def _end_patterns(part: Any) -> None:
+    """Write the end of a text as JSON Schema does: in Python `$` stands before a last line break, too."""
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _end_patterns(each)
+    if isinstance(part, dict) and isinstance(part.get("pattern"), str):
+        part["pattern"] = part["pattern"].replace(r"\Z", "$")
 
 
 def subset(schema: dict[str, Any], tag: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from domain.kernel import Invalid
 from projections.kernel import Projection
 
 #: What ids and names are made of; nothing else can match, and some of it no database can even look for.
-PRINTABLE = r"^[\x20-\x7e]*$"
+PRINTABLE = r"^[\x20-\x7e]*\Z"
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many at most, 1 to 200")]
 Before = Annotated[

@@ -70,7 +70,7 @@ class _Client(Struct):
 class _Question(Struct):
     server_id: _Server
     client_info: _Client
-    user_nkey: Annotated[str, Meta(pattern="^U[A-Z2-7]{55}$")]
+    user_nkey: Annotated[str, Meta(pattern=r"^U[A-Z2-7]{55}\Z")]
     connect_opts: _Presented
 
 

@@ -29,7 +29,7 @@ from projections.kernel import seconds
 
 METADATA_BYTES_MAX = 8 * 1024
 
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+\Z")]
 Format = Literal["spotify-features", "spotify-analysis"]
 
 

@@ -30,13 +30,13 @@ NEWEST = "newest"
 #: What Postgres can compare: one below 10^18.
 _POSITION = re.compile(r"0*[0-9]{1,18}")
 #: `builds.BuildSucceeded`, `builds.*`, or several with commas.
-TYPES = r"^[A-Za-z0-9_.*]+(,[A-Za-z0-9_.*]+)*$"
+TYPES = r"^[A-Za-z0-9_.*]+(,[A-Za-z0-9_.*]+)*\Z"
 TYPES_LENGTH_MAX = 2_000
 
 After = Annotated[
     str,
     QueryParameter(
-        pattern=rf"^([0-9]{{1,19}}|{NEWEST})$",
+        pattern=rf"^([0-9]{{1,19}}|{NEWEST})\Z",
         description="Begin after this position of the log; with `newest`, with what happens from now on",
     ),
 ]

@@ -69,7 +69,7 @@ class NewBuild(Struct):
     release_type: ReleaseType | None = None
     flags: dict[str, Flag] | None = None
     clean_build: bool | None = None
-    ref: Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?$")] = ""
+    ref: Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z")] = ""
 
 
 class ShownBuild(Struct):

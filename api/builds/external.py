@@ -24,7 +24,7 @@ from domain.kernel import Invalid, Unauthenticated
 from domain.ledger import Context
 from domain.studio.projects import Format, Platform, Project, ReleaseType, projects
 
-_REF = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?$"
+_REF = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z"
 
 
 class NotTheSecret(Unauthenticated):
@@ -39,7 +39,7 @@ class Trigger(Struct):
     """What is to be built; platforms and formats also under their other names."""
 
     ref: Annotated[str, Meta(max_length=255, pattern=_REF)] = ""
-    commit_sha: Annotated[str, Meta(pattern=r"^([0-9a-f]{40})?$")] = ""
+    commit_sha: Annotated[str, Meta(pattern=r"^([0-9a-f]{40})?\Z")] = ""
     platforms: Annotated[list[Platform], Meta(max_length=10)] = []
     formats: Annotated[list[Format], Meta(max_length=10)] = []
     release_type: ReleaseType = "dev"

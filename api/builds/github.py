@@ -41,8 +41,8 @@ PROJECTS_AT_ONCE = 100
 _BRANCH, _TAG = "refs/heads/", "refs/tags/"
 _BUILD_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}$")]
+Name = Annotated[str, Meta(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+Commit = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
 FullName = Annotated[str, Meta(max_length=200)]
 
 

@@ -60,10 +60,10 @@ REGISTERED = by_address("runners", BuildRates, lambda rates: rates.runner_limit_
 
 Fence = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 FenceInQuery = Annotated[int, QueryParameter(ge=1, le=2**31 - 1, description="The fence of the claim")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", examples=["9f" * 32])]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", examples=["9f" * 32])]
 #: A name that is one on every system, and no way to anywhere.
 FileName = Annotated[
-    str, Meta(min_length=1, max_length=200, pattern=r'^[^/\\\x00-\x1f\x7f:*?"<>|. ][^/\\\x00-\x1f\x7f:*?"<>|]*$')
+    str, Meta(min_length=1, max_length=200, pattern=r'^[^/\\\x00-\x1f\x7f:*?"<>|. ][^/\\\x00-\x1f\x7f:*?"<>|]*\Z')
 ]
 
 
@@ -184,7 +184,7 @@ class FoundSource(Struct, forbid_unknown_fields=True):
     """What was checked out."""
 
     fence: Fence
-    commit_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}$", examples=["9f" * 20])]
+    commit_sha: Annotated[str, Meta(pattern=r"^[0-9a-f]{40,64}\Z", examples=["9f" * 20])]
     tags: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=64)] = []
     version_file: Annotated[str, Meta(max_length=256)] | None = None
 
@@ -252,7 +252,7 @@ class Finish(Struct, forbid_unknown_fields=True):
 
     fence: Fence
     status: Literal["success", "failed"]
-    error_code: Annotated[str, Meta(max_length=60, pattern=r"^[a-z_]*$")] = ""
+    error_code: Annotated[str, Meta(max_length=60, pattern=r"^[a-z_]*\Z")] = ""
     error_message: Annotated[str, Meta(max_length=2000)] = ""
 
 

@@ -27,7 +27,7 @@ Name = Annotated[
 class NewSecret(Struct, forbid_unknown_fields=True):
     """A text that a signing step finds in its environment; shorter ones could not be kept out of logs."""
 
-    value: Annotated[str, Meta(min_length=4, max_length=32_768, pattern=r"^[^\x00]*$", examples=["correct horse"])]
+    value: Annotated[str, Meta(min_length=4, max_length=32_768, pattern=r"^[^\x00]*\Z", examples=["correct horse"])]
 
 
 class Secret(Struct):

@@ -29,7 +29,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=120, examples=["Night Shift 
 class NewAccount(Struct, forbid_unknown_fields=True):
     """An account at a distributor or a store; its password is not asked for and not kept."""
 
-    service: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["distrokid"])]
+    service: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z", examples=["distrokid"])]
     name: Name
 
 

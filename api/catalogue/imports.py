@@ -84,7 +84,7 @@ class ImportedRows(Struct):
 class Answers(Struct, forbid_unknown_fields=True):
     """What was asked."""
 
-    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{3}$")] | UnsetType = UNSET
+    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{3}\Z")] | UnsetType = UNSET
     date_order: DateOrder | UnsetType = UNSET
     period_start: date | UnsetType = UNSET
     period_end: date | UnsetType = UNSET

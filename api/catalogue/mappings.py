@@ -49,7 +49,7 @@ class NewMapping(Struct, forbid_unknown_fields=True):
             examples=[{"sale": ["Month"], "isrc": ["Code"], "units": ["Plays"], "amount": ["Paid out"]}],
         ),
     ]
-    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{3}$", examples=["EUR"])] | None = None
+    currency: Annotated[str, Meta(pattern=r"^[A-Za-z]{3}\Z", examples=["EUR"])] | None = None
     date_order: DateOrder | None = None
     store: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 

@@ -59,8 +59,8 @@ VERSIONS, VERSIONS_PAGE_MAX = 50, 100
 
 Words = Annotated[str, Meta(min_length=1, max_length=500)]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
-Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$", examples=["en"])]
-Territory = Annotated[str, Meta(pattern=r"^(Worldwide|[A-Z]{2})$", examples=["Worldwide"])]
+Language = Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z", examples=["en"])]
+Territory = Annotated[str, Meta(pattern=r"^(Worldwide|[A-Z]{2})\Z", examples=["Worldwide"])]
 
 
 class NewCredit(Struct, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ Offset = Annotated[int, QueryParameter(ge=0, le=2**31 - 1, description="Zero-bas
 Isrc = Annotated[str, Meta(max_length=64, description="International Standard Recording Code for the track.")]
 Words = Annotated[str, Meta(min_length=1, max_length=500)]
 Upc = Annotated[str, Meta(max_length=64, description="UPC of 12 or EAN of 13 digits, with its check digit")]
-Link = Annotated[str, Meta(max_length=2048, pattern=r"^https?://[\x21-\x7e]+$")]
+Link = Annotated[str, Meta(max_length=2048, pattern=r"^https?://[\x21-\x7e]+\Z")]
 Milliseconds = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 

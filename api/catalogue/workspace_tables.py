@@ -39,7 +39,7 @@ class NewTables(Struct, forbid_unknown_fields=True):
     """A Baserow and a database token of it; the tables need a text field `Ledgerline ID`, and whichever others."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2048, examples=["https://baserow.example"])]
-    token: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+$", examples=["wpYrt7Ujh"])]
+    token: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[\x21-\x7e]+\Z", examples=["wpYrt7Ujh"])]
     tracks_table: Annotated[TableId, Meta(examples=[731])] | None = None
     releases_table: Annotated[TableId, Meta(examples=[732])] | None = None
 

@@ -59,7 +59,7 @@ def _is_the_original(request: Connection) -> bool:
 
 
 #: Drawn anew by the client for each request, so that no old answer passes for a new one.
-Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+Nonce = Annotated[str, Meta(min_length=8, max_length=128, pattern=r"^[\x21-\x7e]+\Z")]
 KeyId = Annotated[str, Meta(max_length=64)]
 EXAMPLE = "3f0c5f6e-52c4-4b8e-9d33-0a6a1c1d9e55"
 Code = Annotated[str, Meta(examples=[EXAMPLE])]

@@ -37,7 +37,7 @@ from domain.kernel import Conflict, Invalid, NotFound
 from domain.sections import Sections
 from projections.kernel import PROJECTIONS, TALLIES, Projection, Tally
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 Word = Annotated[str | None, QueryParameter(min_length=1, max_length=500, pattern=PRINTABLE)]
 Position = Annotated[int | None, QueryParameter(ge=0, le=2**62)]
 GRACE_HOURS_MAX = 24 * 7

@@ -21,7 +21,7 @@ from domain.studio.projects import Visibility, projects
 WRITE = needs("builds:write", "member")
 #: What GitHub takes for an owner and a repository. None of it is an option or a way out of a folder.
 FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
-BRANCH = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?$"
+BRANCH = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z"
 
 FullName = Annotated[str, Meta(min_length=1, max_length=1024, examples=["somebody/reverb"])]
 Branch = Annotated[str, Meta(max_length=255, pattern=BRANCH)]

@@ -35,7 +35,7 @@ class NewObject(Struct):
     """What is going to be uploaded. When `size_bytes` is given, the link takes a file of exactly that size."""
 
     content_type: Annotated[
-        str, Meta(min_length=1, max_length=127, pattern=r"^[\x21-\x7e][\x20-\x7e]*$", examples=["audio/mpeg"])
+        str, Meta(min_length=1, max_length=127, pattern=r"^[\x21-\x7e][\x20-\x7e]*\Z", examples=["audio/mpeg"])
     ]
     purpose: Purpose
     size_bytes: Annotated[int, Meta(ge=1)] | None = None
@@ -99,7 +99,7 @@ class SentEncoded(Invalid):
     """Send the recording as it is and whole: without Content-Encoding and Content-Range."""
 
 
-_WORD = Meta(max_length=2048, pattern=r"^[\x20-\x7e]*$")
+_WORD = Meta(max_length=2048, pattern=r"^[\x20-\x7e]*\Z")
 _NUMBER = Meta(ge=0, le=2**53)
 
 Expires = Annotated[int, _NUMBER, QueryParameter(description="When the link ends, in seconds since 1970")]

@@ -29,7 +29,7 @@ Platforms = Annotated[list[Platform], Meta(max_length=10)]
 Formats = Annotated[list[Format], Meta(max_length=10)]
 #: The name of a file in `.github/workflows`.
 Workflow = Annotated[
-    str, Meta(max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml)?$", examples=["build.yml"])
+    str, Meta(max_length=100, pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml)?\Z", examples=["build.yml"])
 ]
 #: As many as the list of builds shows at a time.
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Max results")]

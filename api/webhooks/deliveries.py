@@ -58,7 +58,7 @@ class Replay(Struct, forbid_unknown_fields=True):
 
     since: Annotated[datetime, Meta(tz=True)]
     until: Annotated[datetime, Meta(tz=True)] | None = None
-    endpoint_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] | None = None
+    endpoint_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+\Z")] | None = None
     only: Literal["failed", "all"] = "failed"
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct, inspect
+from msgspec.structs import fields
 
 from api.app import routes
 from api.surfaces import PLATFORM, surface_at
@@ -51,6 +56,55 @@ def operations(contract: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
         for method, operation in item.items()
         if method in {"get", "post", "put", "patch", "delete"}
     }
+
+
+def patterns_of(kind: object) -> Iterator[str]:
+    """What texts are held to within the type of a field; a struct in it says that of its own fields."""
+    match kind:
+        case inspect.StructType():
+            return
+        case inspect.StrType(pattern=str() as pattern):
+            yield pattern
+        case inspect.Type():
+            for name in kind.__struct_fields__:
+                yield from patterns_of(getattr(kind, name))
+        case tuple():
+            for each in kind:
+                yield from patterns_of(each)
+
+
+def structs(kind: type[Struct] = Struct) -> Iterator[type[Struct]]:
+    """Whatever is read or written anywhere."""
+    for each in kind.__subclasses__():
+        yield each
+        yield from structs(each)
+
+
+def test_a_form_holds_to_the_last_character() -> None:
+    """`$` lets a line break through behind what was asked for."""
+    asked = [
+        each.kwarg_definition
+        for route in routes()
+        if isinstance(route, HTTPRouteHandler)
+        for each in route.parsed_fn_signature.parameters.values()
+    ]
+    found = {each.pattern for each in asked if each is not None and each.pattern is not None}
+    for shape in structs():
+        if shape.__module__.startswith(("api.", "adapters.")):
+            found.update(pattern for field in fields(shape) for pattern in patterns_of(inspect.type_info(field.type)))
+
+    assert len(found) > 10
+    assert [each for each in found if each.endswith("$")] == []
+
+
+def test_a_form_is_published_as_json_schema_writes_it(contract: dict[str, Any]) -> None:
+    assert r"^[a-z0-9][a-z0-9._-]{0,63}$" in str(contract["components"]["schemas"]["NewAccount"]["properties"])
+    assert r"\Z" not in json.dumps(contract)
+
+
+def test_an_object_of_a_type_with_a_line_break_is_refused_before_it_is_sent(client: httpx.Client) -> None:
+    asked = {"content_type": "audio/mpeg\n", "purpose": "upload", "size_bytes": 3}
+    assert sign_in(client).post("/v1/storage-objects", asked).status_code == 422
 
 
 def test_it_is_openapi_3_1(contract: dict[str, Any]) -> None:
