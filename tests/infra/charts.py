@@ -15,9 +15,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from infra.cli import commands
 from tests.infra.test_image import CHART
 
 VERSIONS = ("1.30", "1.37")
+BACKUP = {"enabled": True, "claim": "backups", "passphraseSecret": "ledgerline-backup"}
 
 
 def rendered(directory: Path = CHART, **values: Any) -> list[dict[str, Any]]:
@@ -37,7 +39,11 @@ def test_helm_finds_nothing_to_say() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("values", [{}, {"keda": {"enabled": False}}, {"networkPolicy": {"enabled": False}}], ids=str)
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"keda": {"enabled": False}}, {"networkPolicy": {"enabled": False}}, {"backup": BACKUP}],
+    ids=str,
+)
 def test_what_is_rendered_is_as_kubernetes_wants_it(version: str, values: dict[str, Any]) -> None:
     found = rendered(**values)
     assert len(found) > 15
@@ -67,11 +73,30 @@ def test_each_role_is_there_with_its_budget_and_those_with_jobs_scale_by_them() 
     assert "pre-upgrade" in job["metadata"]["annotations"]["helm.sh/hook"]
 
 
+def test_a_backup_is_made_at_its_times_by_a_command_that_there_is_into_a_volume_of_ones_own() -> None:
+    assert not list(of("CronJob", rendered()))
+    [job] = of("CronJob", rendered(backup=BACKUP))
+    assert (job["spec"]["schedule"], job["spec"]["concurrencyPolicy"]) == ("0 3 * * *", "Forbid")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]
+    [container] = pod["spec"]["containers"]
+    name, directory, option, passphrase = container["args"]
+    assert option in {each for parameter in commands()[name].params for each in parameter.opts}
+    mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
+    assert volumes[mounted[directory]]["persistentVolumeClaim"]["claimName"] == "backups"
+    assert volumes[mounted[str(Path(passphrase).parent)]]["secret"]["secretName"] == "ledgerline-backup"
+    # It reaches the servers as every other pod of ours does.
+    policy = next(each for each in of("NetworkPolicy", rendered()) if each["metadata"]["name"] == "studio")
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
 def test_values_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     odd: list[dict[str, Any]] = [
         {"settings": {"PUBLIC_URL": "x"}},
         {"roles": {"serve": {"arguments": []}}},
         {"existingSecret": ""},
+        {"backup": {"enabled": True, "claim": "backups"}},
+        {"backup": {"every": "night"}},
     ]
     for wrong in odd:
         with pytest.raises(helm_python.HelmError):
