@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import ParameterKwarg
 from msgspec import Struct, inspect
 from msgspec.structs import fields
 
@@ -88,7 +89,7 @@ def test_a_form_holds_to_the_last_character() -> None:
         if isinstance(route, HTTPRouteHandler)
         for each in route.parsed_fn_signature.parameters.values()
     ]
-    found = {each.pattern for each in asked if each is not None and each.pattern is not None}
+    found = {each.pattern for each in asked if isinstance(each, ParameterKwarg) and each.pattern is not None}
     for shape in structs():
         if shape.__module__.startswith(("api.", "adapters.")):
             found.update(pattern for field in fields(shape) for pattern in patterns_of(inspect.type_info(field.type)))
