@@ -50,7 +50,7 @@ class Web(Protocol):
         """Save what is at an address."""
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds_max: float) -> HttpResponse:
-        """Send a message."""
+        """Send a message; what goes wrong says `transient`, and by `duration_seconds` how long it took."""
 
 
 class Stored(Protocol):

@@ -284,7 +284,11 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], ports: Ports)
         if not hasattr(problem, "transient"):
             raise
         # Whatever goes wrong on the way may be over next time: names and certificates come back, settings are mended.
-        return _Result(error=str(problem), setting=getattr(problem, "setting", None))
+        return _Result(
+            error=str(problem),
+            duration_seconds=getattr(problem, "duration_seconds", 0.0),
+            setting=getattr(problem, "setting", None),
+        )
     return _Result(
         status=answer.status,
         error=None if 200 <= answer.status < 300 else f"The receiver answered {answer.status}.",

@@ -653,6 +653,14 @@ async def test_what_may_be_mended_at_the_other_end_disables_nothing_at_once(prob
     assert deliveries.fold((await scene.log.read("delivery-D")).events).delivered
 
 
+async def test_how_long_it_took_is_on_file_also_when_nobody_answered() -> None:
+    scene, last = waiting()
+    scene.web.answers[URL] = [Unreachable("The server did not finish within 2 seconds.", duration_seconds=2.1)]
+    await scene.follows(deliver, last)
+    [attempt] = [each for each in scene.news if isinstance(each, DeliveryAttempted)]
+    assert (attempt.status_code, attempt.duration_seconds) == (None, 2.1)
+
+
 async def test_after_the_last_wait_it_is_given_up() -> None:
     scene, last = waiting()
     scene.settings = {"webhook_retry_seconds": (1.0, 2.0)}
