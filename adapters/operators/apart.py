@@ -6,17 +6,24 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
+import structlog
 from msgspec import json
 
 from domain.kernel import Conflict
 from domain.sections import Sections
+
+log = structlog.get_logger(__name__)
 
 #: Between two signs of life on a connection over which nothing else goes.
 SIGN_SECONDS = 10.0
 _LINE_BYTES_MAX = 1 << 20
 #: How `infra.cli` begins what it complains of.
 _COMPLAINT = b"ledgerline: "
+#: How Python begins what it says of a mistake, of which so much is written down.
+_MISTAKE = b"Traceback (most recent call last):"
+_MISTAKE_BYTES_MAX = 16 * 1024
 
 
 class OneAtATime(Conflict):
@@ -47,8 +54,9 @@ async def done_apart(settings: Sections, *words: str, said: str = "") -> AsyncGe
         complaint = asyncio.ensure_future(_complaint(process.stderr))
         coming = asyncio.ensure_future(process.stdout.readline())
         try:
-            process.stdin.write(said.encode())
-            process.stdin.close()
+            with suppress(RuntimeError):  # it may have ended before it is told anything
+                process.stdin.write(said.encode())
+                process.stdin.close()
             while True:
                 done, _ = await asyncio.wait({coming}, timeout=SIGN_SECONDS)
                 if not done:
@@ -59,10 +67,12 @@ async def done_apart(settings: Sections, *words: str, said: str = "") -> AsyncGe
                     break
                 yield line
                 coming = asyncio.ensure_future(process.stdout.readline())
-            status, sentence = await process.wait(), await complaint
+            status, (sentence, mistake) = await process.wait(), await complaint
+            if mistake:
+                log.error("apart.broken", command=words[0], exception=mistake)
             if status and sentence:
                 yield json.encode({"problem": sentence}) + b"\n"
-            elif status not in (0, 1):
+            elif mistake or status not in (0, 1):
                 yield json.encode({"problem": f"It came to no end: exit status {status}; see the log."}) + b"\n"
         finally:
             coming.cancel()
@@ -72,9 +82,12 @@ async def done_apart(settings: Sections, *words: str, said: str = "") -> AsyncGe
                 await process.wait()
 
 
-async def _complaint(told: asyncio.StreamReader) -> str:
-    """The sentence with which a command ends that failed; everything else that it tells people is read and let go."""
-    sentence = ""
+async def _complaint(told: asyncio.StreamReader) -> tuple[str, str]:
+    """The sentence with which a command ends that failed, and the traceback of a mistake of ours, where there are any.
+
+    Everything else that it tells people is read and let go.
+    """
+    sentence, mistake = "", b""
     while True:
         try:
             line = await told.readuntil()
@@ -85,5 +98,7 @@ async def _complaint(told: asyncio.StreamReader) -> str:
             line = end.partial
         if line.startswith(_COMPLAINT):
             sentence = line.removeprefix(_COMPLAINT).decode(errors="replace").strip()
+        elif mistake or line.startswith(_MISTAKE):
+            mistake = (mistake + line)[-_MISTAKE_BYTES_MAX:]
         if not line.endswith(b"\n"):
-            return sentence
+            return sentence, mistake.decode(errors="replace").strip()

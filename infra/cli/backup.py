@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,6 +173,10 @@ async def _bring(settings: Settings, directory: Path, keys: Any, tell: Tell) -> 
     return told
 
 
+#: It is full, or somebody may not have more of it; it is broken; it may be read only.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+
+
 def _read(passphrase_file: Path) -> str:
     from adapters.operators.backup import PASSPHRASE_LENGTH_MAX, PASSPHRASE_LENGTH_MIN
 
@@ -194,6 +199,7 @@ def _in_sentences() -> Iterator[None]:
     except BackupError as problem:
         raise click.ClickException(str(problem)) from None
     except OSError as problem:
-        if problem.filename is None:
+        # What is written in pieces knows no name; anything else without one would be a mistake of ours.
+        if problem.filename is None and problem.errno not in _OF_THE_DISK:
             raise
-        raise click.ClickException(f"{problem.filename}: {problem.strerror}.") from None
+        raise click.ClickException(f"{problem.filename or 'The disk'}: {problem.strerror}.") from None

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import httpx
 import psutil
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.operators import backup
+from adapters.operators.apart import done_apart
 from adapters.operators.credentials import OPERATOR_TOKEN, new_token
 from adapters.postgres.settings import Postgres
 from api.app import routes
+from domain.sections import Sections
 from infra import cli, verify_log
 from infra.settings import Operation
 from infra.supervisor import _make_operator
@@ -253,6 +258,26 @@ def test_read_models_are_compared_and_mended_apart(
         ("/admin/replay/--help/dry-run", {}, 404),
     ):
         assert operator.http.post(path, json=body, headers=headers).status_code == status, path
+
+
+async def test_a_mistake_of_ours_is_told_though_a_traceback_ends_like_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Here:
+        def environment(self) -> dict[str, str]:
+            return {}
+
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'Traceback (most recent call last):\nKeyError: 5' >&2\nexit 1\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with capture_logs() as logs:
+        told = [json.loads(line) async for line in done_apart(cast("Sections", Here()), "verify")]
+
+    assert told == [{"problem": "It came to no end: exit status 1; see the log."}]
+    assert [each["exception"] for each in logs if each["event"] == "apart.broken"] == [
+        "Traceback (most recent call last):\nKeyError: 5"
+    ]
 
 
 def test_a_program_asks_for_a_backup_and_what_is_new_since(operator: Operator, stack: Stack, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -313,6 +315,18 @@ def test_a_place_that_cannot_be_written_is_named(place: Place, capsys: pytest.Ca
     place.directory = place.passphrase / "below-a-file"
     place.run("backup", status=1)
     assert capsys.readouterr().err == f"ledgerline: {place.directory}: Not a directory.\n"
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_behind(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> list[str]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # without a name, as every write in pieces has it
+
+    monkeypatch.setattr(backup, "tables", full)
+    place.run("backup", status=1)
+    assert capsys.readouterr().err == "ledgerline: The disk: No space left on device.\n"
+    assert [each.name for each in place.directory.iterdir()] == [".lock"]
 
 
 def test_keys_that_were_rotated_are_in_a_backup_as_well(place: Place, empty: Place) -> None:
