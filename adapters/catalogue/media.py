@@ -156,7 +156,7 @@ class _Image(NamedTuple):
 
 def _image(file: IO[bytes]) -> _Image:
     head = file.read(24)
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR":
+    if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) == 24:
         return _sized("png", *struct.unpack(">II", head[16:24]))
     if head[:3] == b"\xff\xd8\xff":
         file.seek(2)

@@ -468,7 +468,14 @@ def test_what_is_no_release_no_picture_and_no_sound_is_refused(
                  NEW | {"release_date": "2030-02-30"}, NEW | {"mood": "calm"}, NEW | {"tracks": [{}]}):  # fmt: skip
         refused(label.post("/api/v1/releases", body), 400)
     refused(label.post("/api/v1/releases", NEW | {"metadata": {"x": "y" * 100_000}}), 400, "too_much_release")
-    for content in (b"", b"no picture", b"\xff\xd8\xff\xe0", png(0, 3000), b"\xff\xd8\xff" + b"\xff" * 100):
+    for content in (
+        b"",
+        b"no picture",
+        b"\xff\xd8\xff\xe0",
+        png(0, 3000),
+        png(3000, 3000)[:23],
+        b"\xff\xd8\xff" + b"\xff" * 100,
+    ):
         refused(put(label, f"{where}/artwork", content), 400, "not_an_image")
     refused(put(label, f"{where}/tracks/{ISRC}/audio", b"no sound"), 400, "not_audio")
     refused(put(label, f"{where}/tracks/{OTHER}/audio", wav()), 404, "no_such_release_track")
