@@ -42,6 +42,7 @@ class Register:
         self.named: dict[str, _Named] = {}
         self._until: dict[str, set[str]] = {}
         self._of_workspace: dict[str, set[str]] = {}
+        self._forgotten: set[str] = set()
 
     async def follow(self, log: EventLog, progress: Progress = nobody) -> None:
         """Read on, up to the end of the log as it is now."""
@@ -58,13 +59,15 @@ class Register:
         if (lets_go := LETS_GO.get(type(event))) is not None:
             for name in lets_go(event):
                 self._forget({name, *self._until.pop(name, ())})
-        if (keeps := KEEPS.get(type(event))) is not None:
+        # What was under way when its workspace was forgotten may end and say so, and looks itself that nothing stays.
+        if (keeps := KEEPS.get(type(event))) is not None and recorded.workspace_id not in self._forgotten:
             for kept in keeps(event):
                 self.named[kept.key] = _Named(kept, recorded.position, recorded.workspace_id)
                 self._of_workspace.setdefault(recorded.workspace_id, set()).add(kept.key)
                 if kept.until:
                     self._until.setdefault(kept.until, set()).add(kept.key)
         if isinstance(event, WorkspaceForgotten):
+            self._forgotten.add(event.workspace_id)
             self._forget(self._of_workspace.pop(event.workspace_id, ()))
 
     def _forget(self, keys: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from adapters.operators.findings import Finding
 from adapters.operators.folded import check_read_models
@@ -167,11 +168,13 @@ async def test_what_a_forgotten_workspace_had_is_not_missed(kept: Kept) -> None:
     forgotten = WorkspaceForgotten(workspace_id="w1", forgotten_at=NOW)
     await kept.house.record("workspace-w1", forgotten)
     assert (await check_objects(kept.house.ledger, kept.blobs)).findings == ()
+    # What ends only now names what nobody keeps any more.
+    [done] = [each for each in await kept.house.everything() if each.name == "analyses.AnalysisCompleted"]
+    await kept.house.record("analysis-an-8", replace(done.event, analysis_id="an-8", detail_key="details/an-8"))
+    assert (await check_objects(kept.house.ledger, kept.blobs)).findings == ()
 
 
 async def test_a_recording_is_kept_until_its_analysis_is_over(kept: Kept) -> None:
-    from msgspec.structs import replace
-
     house = kept.house
     [first] = [each for each in await house.everything() if each.name == "analyses.AnalysisRequested"]
     sent = replace(first.event, analysis_id="an-9", origin="upload", object_key="uploads/w1/an-9")
