@@ -307,18 +307,28 @@ class EventLog(Log):
                 self._batch = []
 
     def _next_batch(self) -> tuple[list[_Append], list[_Append]]:
-        """As many appends as fit that do not want the same place; the rest waits for its turn."""
+        """As many appends as fit that do not want the same place, nor take one another's right; the rest waits.
+
+        Whether a right still holds is asked of what is committed, so what it relies on does not grow beside it.
+        """
         batch: list[_Append] = []
         rest: list[_Append] = []
         taken: set[_Place] = set()
+        grown: set[str] = set()
+        relied: set[str] = set()
         events = 0
         for append in self._queue:
             wanted = append.places
-            if (batch and events + len(wanted) > BATCH_EVENTS_MAX) or not taken.isdisjoint(wanted):
-                rest.append(append)
-            else:
+            streams = {stream for stream, _ in wanted}
+            relies_on = {stream for stream, _ in append.relies_on}
+            is_apart = taken.isdisjoint(wanted) and grown.isdisjoint(relies_on) and relied.isdisjoint(streams)
+            if is_apart and not (batch and events + len(wanted) > BATCH_EVENTS_MAX):
                 batch.append(append)
+            else:
+                rest.append(append)
             taken.update(wanted)
+            grown |= streams
+            relied |= relies_on
             events += len(wanted)
         # Two processes that want the same streams ask for them in the same order, so they do not wait in a circle.
         batch.sort(key=_first_place)

@@ -208,6 +208,33 @@ async def test_what_somebody_may_no_longer_ask_for_is_not_written_and_harms_nobo
     assert [(await ledger.read(f"tree-{name}")).version for name in range(1, 6)] == [0, 1, 1, 0, 1]
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_nothing_is_written_behind_what_takes_its_right_in_the_same_moment(
+    ledger: Ledger, is_first: bool
+) -> None:
+    seen = await record(ledger, "key-1", TreePlanted(tree_id="key"))
+
+    async def lost() -> int:
+        return await ledger.append(
+            [Change(stream="key-1", after=1, events=[TreeWatered(tree_id="key", litres=1)])], context()
+        )
+
+    async def asked() -> int | None:
+        try:
+            return await ledger.append(
+                [Change(stream="tree-1", after=0, events=[TreePlanted(tree_id="1")])], relying_on(("key-1", seen))
+            )
+        except AuthorityChanged:
+            return None
+
+    if is_first:
+        lost_at, asked_at = await asyncio.gather(lost(), asked())
+    else:
+        asked_at, lost_at = await asyncio.gather(asked(), lost())
+    assert asked_at is None or asked_at < lost_at
+    assert (await ledger.read("tree-1")).version == (asked_at is not None)
+
+
 async def test_whoever_has_the_right_still_is_heard_and_whoever_lost_it_is_refused(ledger: Ledger) -> None:
     seen = await record(ledger, "key-1", TreePlanted(tree_id="key"))
     await record(ledger, "key-1", TreeWatered(tree_id="key", litres=1), after=1)
