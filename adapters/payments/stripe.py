@@ -172,20 +172,11 @@ class Payments(Subscriptions):
                 found = await self._client.v1.subscriptions.retrieve_async(subscription_id)
             except stripe.InvalidRequestError:
                 return None
-        values: dict[str, Any] = found.to_dict()
-        items = values.get("items", {}).get("data", [])
-        item = items[0] if items else {}
-        # Since 2025 the period belongs to the item; accounts on older API versions have it on the subscription.
-        end = item.get("current_period_end") or values.get("current_period_end")
-        return Subscription(
-            id=values["id"],
-            customer_id=values["customer"],
-            workspace_id=(values.get("metadata") or {}).get("workspace_id"),
-            status=values["status"],
-            price_id=(item.get("price") or {}).get("id"),
-            current_period_end=datetime.fromtimestamp(end, UTC) if end else None,
-            cancel_at_period_end=bool(values.get("cancel_at_period_end")),
-        )
+        try:
+            return _subscription(found.to_dict())
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError) as problem:
+            log.warning("payments.garbled", subscription_id=subscription_id, problem=repr(problem))
+            raise PaymentsUnavailable from problem
 
     async def end_subscriptions(self, customer_id: str) -> list[str]:
         """End at once what a customer pays for, and say which subscriptions those were; what is over stays so."""
@@ -218,6 +209,22 @@ class Payments(Subscriptions):
     async def close(self) -> None:
         """Let go of connections."""
         await self._party.close()
+
+
+def _subscription(values: dict[str, Any]) -> Subscription:
+    items = values.get("items", {}).get("data", [])
+    item = items[0] if items else {}
+    # Since 2025 the period belongs to the item; accounts on older API versions have it on the subscription.
+    end = item.get("current_period_end") or values.get("current_period_end")
+    return Subscription(
+        id=values["id"],
+        customer_id=values["customer"],
+        workspace_id=(values.get("metadata") or {}).get("workspace_id"),
+        status=values["status"],
+        price_id=(item.get("price") or {}).get("id"),
+        current_period_end=datetime.fromtimestamp(end, UTC) if end else None,
+        cancel_at_period_end=bool(values.get("cancel_at_period_end")),
+    )
 
 
 class _Http(stripe.HTTPClient):

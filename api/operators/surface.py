@@ -19,7 +19,7 @@ def refusal(problem: Problem) -> dict[str, object]:
 
 OPERATORS = Surface(
     title="Operators",
-    prefixes=("/admin",),
+    prefixes=("/admin", "/metrics"),
     problem=refusal,
     moment=None,
     shapes={

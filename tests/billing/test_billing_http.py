@@ -369,6 +369,27 @@ def test_a_subscription_that_is_not_in_the_account_is_ignored(http: httpx.Client
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"customer": ...}, {"items": {"data": [{"current_period_end": 10**18}]}}, {"items": []}, {"metadata": 7}],
+    ids=str,
+)
+def test_an_answer_of_stripe_that_makes_no_sense_is_a_503_and_the_event_can_come_again(
+    owner: Owner, http: httpx.Client, stripe: LittleStripe, odd: dict[str, Any]
+) -> None:
+    session, subscription = subscribe(owner, stripe)
+    body = stripe.event("checkout.session.completed", session)
+    kept = stripe.subscriptions[subscription["id"]]
+    garbled = {name: value for name, value in {**kept, **odd}.items() if value is not ...}
+    stripe.subscriptions[subscription["id"]] = garbled
+    refused = tell(http, stripe, body)
+    stripe.subscriptions[subscription["id"]] = kept
+    again = tell(http, stripe, body)
+
+    assert (refused.status_code, again.status_code) == (503, 200)
+    assert refused.headers["retry-after"]
+
+
 def test_stripe_being_away_is_a_503_and_the_event_can_come_again(
     owner: Owner, http: httpx.Client, stripe: LittleStripe
 ) -> None:
