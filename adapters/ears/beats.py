@@ -120,8 +120,18 @@ def folded(signals: NDArray[np.floating], beats: Times) -> Array:
 
 def rotations(profile: Array) -> Array:
     """(2 * PARTS, features) the folded profile as it looks when the beat is at each of its places."""
-    scaled = profile / (profile.mean(axis=0) + 1e-6)
-    return np.stack([np.roll(scaled, -place, axis=0).ravel() for place in range(len(profile))]).astype(np.float32)
+    return turned(scaled(profile))
+
+
+def scaled(profile: Array) -> Array:
+    """The same (2 * PARTS, n) profile, each signal of which has a mean of 1."""
+    even: Array = profile / (profile.mean(axis=0) + np.float32(1e-6))
+    return even
+
+
+def turned(pattern: Array) -> Array:
+    """(2 * PARTS, features) a pattern as it looks from each of its places."""
+    return np.stack([np.roll(pattern, -place, axis=0).ravel() for place in range(len(pattern))]).astype(np.float32)
 
 
 def in_phase(signals: NDArray[np.floating], beats: Times) -> Times:

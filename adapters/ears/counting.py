@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.beats import PARTS, folded, moved, places, rotations
+from adapters.ears.beats import PARTS, folded, moved, places, rotations, scaled, turned
+from adapters.ears.lasting import folded_levels
 from adapters.ears.metre import METRES, Metre, bar_odds, beats_in, metre_of
 from adapters.ears.network import WEIGHTS, trained
 from adapters.ears.spectrum import FRAME_RATE
@@ -40,8 +41,6 @@ BASS_APART, ODDS_APART = 0.5, 0.7
 KNOWN, STROKE, CLEARLY = 0.6, 0.25, 1.5
 #: Metres whose beats are three eighths; the registers of attacks among the signals; and a usual beat.
 THREES, REGISTERS, USUAL_SECONDS = (6, 9, 12), 5, 0.5
-#: The two registers of hats and cymbals among the signals, and what is added to their strength beside their mean.
-HIGH, FAINT = slice(3, 5), 0.3
 #: Something is new on a beat that differs from the one before this many times as much as beats usually do, and by this
 #: much more (of the logarithm of strengths). So many beats at either end show that a recording begins and ends only.
 UNUSUAL, CLEAR_STEP, AT_ENDS = 2.0, 0.05, 6
@@ -69,7 +68,7 @@ class Reading(NamedTuple):
 EVIDENCE = (
     "place, songs", "place, grooves", "as followed", "half a beat later", "metre, songs", "metre, grooves", "of two",
     "of three", "of five", "of six", "of nine", "of twelve", "all beats", "first beats", "harmony",
-    "threes, even", "threes, slow", "struck high", "something new",
+    "threes, even", "threes, slow", "place, lasting", "something new",
 )  # fmt: skip
 #: The place of the last of these, which is weighed for first beats alone.
 NEWS = len(EVIDENCE) - 1
@@ -145,24 +144,24 @@ def readings(
     heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]
 ) -> tuple[list[Reading], dict[int, tuple[Times, Array]]]:
     """Every reading worth weighing, and for each place the moved beats with their odds; none of fewer than four."""
-    turned = rotations(folded(heard.signals, beats)) if len(beats) >= 4 else np.zeros((0, 0), np.float32)
-    if not len(turned):
+    if len(beats) < 4:
         return [], {}
-    placed = [places(trained(name), turned) for name in ("phase", "phase_wide")]
     pattern = folded(heard.signals, beats)
-    profile, high = pattern[:, :REGISTERS].sum(axis=1), _struck_high(pattern)
+    songs, grooves = (places(trained(name), rotations(pattern)) for name in ("phase", "phase_wide"))
+    lasting = places(trained("phase_lasting"), turned(np.hstack([scaled(pattern), folded_levels(trace, beats)])))
+    profile = pattern[:, :REGISTERS].sum(axis=1)
     slow = float(np.log2(np.median(np.diff(beats)) / FRAME_RATE / USUAL_SECONDS))
     counted = _counted(chances)
     found: list[Reading] = []
     rows: dict[int, tuple[Times, Array]] = {}
-    for place in _weighed(*placed):
+    for place in _weighed(songs, grooves):
         row = moved(beats, place, len(heard.signals))
         if len(row) < 4:
             continue
         odds, changes = bar_odds(heard, trace, row)
         rows[place] = (row, odds.mean(axis=1))
-        new = news(heard.signals, row)
-        known = (*(_log(one[place]) for one in placed), float(place == 0), float(place == PARTS // 2))
+        new, lasts = news(heard.signals, row), _log(lasting[place])
+        known = _log(songs[place]), _log(grooves[place]), float(place == 0), float(place == PARTS // 2)
         for index in counted:
             kinds = (float(METRES[index] == number) for number in (2, 3, 5, 6, 9, 12))
             in_threes = float(METRES[index] in THREES)
@@ -171,7 +170,7 @@ def readings(
             length = beats_in(METRES[index])
             for first in range(length if len(row) >= 2 * length else 0):
                 bars = _bars(odds, changes[min(length, 4)], first, length)
-                evidence = (*known, *named, *bars, *feel, high[place], _share_of_news(new, first, length))
+                evidence = (*known, *named, *bars, *feel, lasts, _share_of_news(new, first, length))
                 found.append(Reading(place, index, first, evidence))
     return found, rows
 
@@ -209,21 +208,6 @@ def _bars(odds: Array, changes: Array, first: int, length: int) -> tuple[float, 
     all_beats = float((by_beats[begins].sum() - np.logaddexp(0.0, by_beats).sum()) / len(by_beats))
     change = float((changes[begins].mean() - changes.mean()) / (changes.std() + 0.02))
     return all_beats, float(by_bars[begins].mean()), change
-
-
-def _struck_high(pattern: Array) -> list[float]:
-    """For each place of a beat the logarithm of how much more than elsewhere hats and cymbals are struck around it.
-
-    Networks of places trust them much: where a bass drum goes under in a bass that hums between its strokes, hats on
-    the off-beat are all that is clear. It counts as far as both beats of the (2 * PARTS, signals) pattern are alike, as
-    they are where that drum falls on every beat.
-    """
-    early, late = pattern[:PARTS, :REGISTERS], pattern[PARTS:, :REGISTERS]
-    alike = float((1 - np.abs(early - late).sum(axis=0) / ((early + late).sum(axis=0) + 1e-6)).mean())
-    high = (early + late)[:, HIGH]
-    strength = (high / (high.mean(axis=0) + 1e-6)).mean(axis=1)
-    around = np.maximum.reduce([np.roll(strength, shift) for shift in (-1, 0, 1)])
-    return [float(one) for one in alike * np.maximum(np.log(around + FAINT), 0.0)]
 
 
 def news(signals: NDArray[np.floating], beats: Times) -> Times:

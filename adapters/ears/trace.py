@@ -35,6 +35,8 @@ PITCHES = 72
 CEPSTRUM = 12
 #: Every so many frames are asked for the power in each band; a fourth tells a mean as well as all of them.
 POWER_EVERY = 4
+#: Moments in a chord.
+MOMENTS = CHORD_EVERY // MOMENT_EVERY
 #: Octaves of `pitch` that count as low: up to B3.
 LOW_OCTAVES = 3
 
@@ -79,6 +81,7 @@ class Trace(Struct, frozen=True):
             seconds=end - span.seconds,
             strengths=self.strengths[frames],
             rms=self.rms[frames],
+            cepstrum=self.cepstrum[span.first * MOMENTS : span.last * MOMENTS],
             pitch=self.pitch[span.first : span.last],
             salience=self.salience[span.first : span.last],
             taps=self.taps[(self.taps >= span.seconds) & (self.taps <= end)] - span.seconds,

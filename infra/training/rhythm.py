@@ -195,7 +195,7 @@ def _case(piece: dict[str, Any]) -> Case | None:
         if grid is not None and grid.holds and len(followed):
             followed = beats_of(grid, heard.curve, usual_place(grid, followed))
         metre = metre_features(heard, 60 / piece["bpm"])
-        found = _place(followed, true)
+        found = place_of(followed, true)
         if found is not None:
             rotated, place = rotations(folded(heard.signals, followed)), found
         if piece["numerator"] != 7:
@@ -219,7 +219,7 @@ def _case(piece: dict[str, Any]) -> Case | None:
     )
 
 
-def _place(followed: Times, true: Times) -> int | None:
+def place_of(followed: Times, true: Times) -> int | None:
     """In which part of the followed beats the true ones fall, None where they keep no place."""
     if len(followed) < 5:
         return None

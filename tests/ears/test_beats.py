@@ -117,7 +117,7 @@ def test_taps_have_a_period_only_when_there_are_enough() -> None:
 
 
 def test_the_networks_are_small_and_all_there() -> None:
-    for name in ("tempo", "sureness", "metre", "phase", "downbeat", "bars"):
+    for name in ("tempo", "sureness", "metre", "phase", "phase_lasting", "downbeat", "bars"):
         assert (WEIGHTS / f"{name}.npz").stat().st_size < 200_000
         assert trained(name).mean.ndim == 1
     assert chances(np.array([1.0, 1.0, -50.0], np.float32)) == pytest.approx([0.5, 0.5, 0.0])
