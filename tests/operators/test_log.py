@@ -61,7 +61,9 @@ def test_the_id_of_a_thing_leads_to_what_happened_to_it_last(ask: Ask, analysed:
     _, request_id, job_id = analysed
     [found] = ask("log", "explain", request_id)
     [again] = ask("log", "explain", job_id)
-    assert again == found
+    # How far those who follow are, may be another answer by now.
+    assert again["correlation_id"] == found["correlation_id"]
+    assert [each["event_id"] for each in again["events"]] == [each["event_id"] for each in found["events"]]
 
 
 def test_the_tree_is_drawn_for_people_with_times(
