@@ -17,6 +17,7 @@ from api.builds.settings import BuildRates
 from api.kernel import IdempotencyKey
 from api.past import looks_back
 from api.rates import MINUTE_SECONDS, by_subject, rate
+from api.repositories.repos import Ref
 from api.studio.projects import LIMIT, Limit, Offset
 from commands.builds.builds import AskForBuild, CancelBuild, LinkArtifact
 from commands.builds.ports import JobRow
@@ -69,7 +70,7 @@ class NewBuild(Struct):
     release_type: ReleaseType | None = None
     flags: dict[str, Flag] | None = None
     clean_build: bool | None = None
-    ref: Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z")] = ""
+    ref: Ref = ""
 
 
 class ShownBuild(Struct):

@@ -16,6 +16,7 @@ from api.builds.builds import BUILD_PLANS, BUILDS_A_MINUTE, platforms_of
 from api.builds.ports import Ports
 from api.kernel import NO_JSON
 from api.rates import MINUTE_SECONDS, REFUSED, by_address, rate
+from api.repositories.repos import Ref
 from api.studio.settings import StudioRates
 from commands.builds.builds import AskForBuild
 from domain.builds.builds import builds
@@ -23,8 +24,6 @@ from domain.identity.workspaces import workspaces
 from domain.kernel import Invalid, Unauthenticated
 from domain.ledger import Context
 from domain.studio.projects import Format, Platform, Project, ReleaseType, projects
-
-_REF = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z"
 
 
 class NotTheSecret(Unauthenticated):
@@ -38,7 +37,7 @@ class NotATrigger(Invalid):
 class Trigger(Struct):
     """What is to be built; platforms and formats also under their other names."""
 
-    ref: Annotated[str, Meta(max_length=255, pattern=_REF)] = ""
+    ref: Ref = ""
     commit_sha: Annotated[str, Meta(pattern=r"^([0-9a-f]{40})?\Z")] = ""
     platforms: Annotated[list[Platform], Meta(max_length=10)] = []
     formats: Annotated[list[Format], Meta(max_length=10)] = []

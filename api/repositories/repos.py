@@ -21,10 +21,10 @@ from domain.studio.projects import Visibility, projects
 WRITE = needs("builds:write", "member")
 #: What GitHub takes for an owner and a repository. None of it is an option or a way out of a folder.
 FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}")
-BRANCH = r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z"
 
 FullName = Annotated[str, Meta(min_length=1, max_length=1024, examples=["somebody/reverb"])]
-Branch = Annotated[str, Meta(max_length=255, pattern=BRANCH)]
+#: A branch, a tag or a commit; empty: the usual one.
+Ref = Annotated[str, Meta(max_length=255, pattern=r"^([A-Za-z0-9][A-Za-z0-9._/+@-]*)?\Z")]
 
 
 class NotARepository(Invalid):
@@ -36,7 +36,7 @@ class LinkTo(Struct):
 
     project_id: Annotated[str, Meta(min_length=1, max_length=64)]
     repo_full_name: FullName
-    branch: Branch | None = None
+    branch: Ref | None = None
 
 
 class Unlink(Struct):
@@ -52,7 +52,7 @@ class NewLinkedProject(Struct):
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     description: Annotated[str, Meta(max_length=2000)] = ""
     visibility: Visibility = "private"
-    branch: Branch | None = None
+    branch: Ref | None = None
 
 
 class Linked(Struct):

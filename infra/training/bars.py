@@ -35,7 +35,7 @@ from infra.training.certainty import BARS_RIGHT, NEAR_SECONDS, _share_found
 from infra.training.composer import compose
 from infra.training.fit import fit_choice, save, vote
 from infra.training.material import Sources, add_sources, drawn
-from infra.training.performer import perform
+from infra.training.performer import Performance, perform
 
 Array = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -64,6 +64,24 @@ class Known(NamedTuple):
     downbeats: NDArray[np.float64]
 
 
+def known_of(performance: Performance) -> Known:
+    """What is kept of a piece that was played."""
+    piece, tracer = performance.piece, Tracer()
+    tracer.feed(performance.sound)
+    known = piece.style, performance.bpm, piece.numerator, tracer.finish()
+    return Known(*known, performance.beats, performance.downbeats)
+
+
+def known_in(folders: Sequence[Path]) -> list[Known]:
+    """Everything in the shards of some folders."""
+    return [
+        one
+        for folder in folders
+        for path in sorted(folder.glob("*.pkl"))
+        for one in pickle.loads(path.read_bytes())  # noqa: S301 - our own files
+    ]
+
+
 def make(out: Path, sources: Sources, first: int, count: int) -> None:
     """Write shards of `SHARD` pieces; shard n depends on the seed n alone, and what is there is kept."""
     out.mkdir(parents=True, exist_ok=True)
@@ -81,10 +99,7 @@ def make(out: Path, sources: Sources, first: int, count: int) -> None:
             except (subprocess.SubprocessError, OSError) as fault:
                 print(f"{piece.style}: {fault}", file=sys.stderr)
                 continue
-            tracer = Tracer()
-            tracer.feed(performance.sound)
-            trace, beats, bars = tracer.finish(), performance.beats, performance.downbeats
-            made.append(Known(piece.style, performance.bpm, piece.numerator, trace, beats, bars))
+            made.append(known_of(performance))
         if made:
             path.write_bytes(pickle.dumps(made, 5))
             print(path, flush=True)
@@ -129,12 +144,7 @@ def examples(row: Row) -> tuple[Array, NDArray[np.intp]]:
 
 def fit(sources: Sequence[Path], *, dry: bool) -> None:
     """Fit the network of bars, then the weights of readings to what such networks say of pieces they have not seen."""
-    known = [
-        one
-        for source in sources
-        for path in sorted(source.glob("*.pkl"))
-        for one in pickle.loads(path.read_bytes())  # noqa: S301 - our own files
-    ]
+    known = known_in(sources)
     rows = [row for row in map(row_of, known) if row is not None]
     made = [examples(row) for row in rows]
     fold = np.random.default_rng(5).permutation(len(rows)) % FOLDS

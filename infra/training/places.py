@@ -31,8 +31,7 @@ from adapters.ears.rhythm import row_at
 from adapters.ears.silence import Span, sounding
 from adapters.ears.spectrum import CHORD_RATE, FRAME_RATE
 from adapters.ears.tempo import pulse
-from adapters.ears.trace import Tracer
-from infra.training.bars import Known
+from infra.training.bars import Known, known_in, known_of
 from infra.training.club import club_piece
 from infra.training.composer import compose
 from infra.training.fit import fit_choice, save, vote
@@ -75,11 +74,8 @@ def make(out: Path, kind: str, sources: Sources, first: int, count: int) -> None
             if performance is None:
                 continue
             played += 1
-            piece, tracer = performance.piece, Tracer()
-            if piece.counted:
-                tracer.feed(performance.sound)
-                known = piece.style, performance.bpm, piece.numerator, tracer.finish()
-                made.append(Known(*known, performance.beats, performance.downbeats))
+            if performance.piece.counted:
+                made.append(known_of(performance))
         path.write_bytes(pickle.dumps(made, 5))
         print(path, flush=True)
 
@@ -140,12 +136,7 @@ def network_of(examples: Sequence[Example], voters: int) -> Network:
 
 def fit(folders: Sequence[Path], *, dry: bool) -> None:
     """Print what is right of whole pieces in three folds, and fit to everything."""
-    known = [
-        one
-        for folder in folders
-        for path in sorted(folder.glob("*.pkl"))
-        for one in pickle.loads(path.read_bytes())  # noqa: S301 - our own files
-    ]
+    known = known_in(folders)
     made = [[example_of(part) for part in excerpts(one)] for one in known]
     fold = np.random.default_rng(5).permutation(len(made)) % FOLDS
     hits: dict[str, list[bool]] = defaultdict(list)
