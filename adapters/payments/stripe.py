@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import stripe
 import structlog
-from msgspec import Meta, Raw, Struct, json
+from msgspec import Meta, Raw, Struct, convert, json
 
 from adapters.payments.settings import Stripe
 from adapters.provides import provides
@@ -57,6 +57,8 @@ class NotAnEvent(Untrusted):
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 Amount = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+#: Seconds since 1970, up to the year 9999.
+Moment = Annotated[int, Meta(ge=0, lt=253_402_300_800)]
 
 
 class About(Struct):
@@ -83,6 +85,51 @@ class Told(Struct):
     def about(self) -> About:
         """What it is about; raises NotAnEvent."""
         return _read(self.data.object, About)
+
+
+class _Made(Struct):
+    """Anything of the provider's, as far as it has an id."""
+
+    id: Name
+
+
+class _Page(_Made):
+    url: str | None = None
+    status: str | None = None
+    subscription: Name | None = None
+
+
+class _Price(Struct):
+    id: Name | None = None
+
+
+class _Item(Struct):
+    price: _Price | None = None
+    current_period_end: Moment | None = None
+
+
+class _Items(Struct):
+    data: list[_Item] = []
+
+
+class _Labels(Struct):
+    workspace_id: str | None = None
+
+
+class _Standing(_Made):
+    """A subscription as the provider tells it."""
+
+    customer: Name
+    status: Name
+    metadata: _Labels | None = None
+    items: _Items | None = None
+    # Since 2025 the period belongs to the item; accounts on older API versions have it on the subscription.
+    current_period_end: Moment | None = None
+    cancel_at_period_end: bool | None = None
+
+
+class _Listed(_Made):
+    status: Name
 
 
 class Subscription(NamedTuple):
@@ -112,16 +159,16 @@ class Payments(Subscriptions):
 
     async def create_customer(self, workspace_id: str) -> str:
         """The customer of a workspace; asking twice gives the same one."""
-        async with _in_time():
+        async with _answering():
             customer = await self._client.v1.customers.create_async(
                 {"metadata": {"workspace_id": workspace_id}},
                 {"idempotency_key": f"ledgerline-customer-{workspace_id}"},
             )
-        return customer.id
+            return _understood(customer, _Made).id
 
     async def open_checkout(self, order: Order) -> Opened:
         """A page on which a customer subscribes; asking twice gives the same one."""
-        async with _in_time():
+        async with _answering():
             session = await self._client.v1.checkout.sessions.create_async(
                 {
                     "mode": "subscription",
@@ -134,7 +181,8 @@ class Payments(Subscriptions):
                 },
                 {"idempotency_key": f"ledgerline-checkout-{order.attempt_id}"},
             )
-        return Opened(session.id, session.url or "")
+            page = _understood(session, _Page)
+        return Opened(page.id, page.url or "")
 
     async def close_checkout(self, order: Order) -> tuple[str, bool]:
         """The page of an order, and whether it is closed: not when somebody has completed it.
@@ -146,41 +194,38 @@ class Payments(Subscriptions):
 
     async def close_page(self, checkout_id: str) -> Closed:
         """See to it that nobody can pay at a page any more, and say whether somebody has."""
-        async with _in_time():
+        async with _answering():
             try:
                 await self._client.v1.checkout.sessions.expire_async(checkout_id)
             except stripe.InvalidRequestError as refusal:
                 if refusal.code == "resource_missing":  # of another account, which is not ours any more
                     return Closed(is_complete=False, subscription_id=None)
                 # Only what is open can be closed.
-                found = (await self._client.v1.checkout.sessions.retrieve_async(checkout_id)).to_dict()
-                return Closed(found["status"] == "complete", found.get("subscription"))
+                page = _understood(await self._client.v1.checkout.sessions.retrieve_async(checkout_id), _Page)
+                return Closed(page.status == "complete", page.subscription)
         return Closed(is_complete=False, subscription_id=None)
 
     async def open_portal(self, customer_id: str, return_url: str) -> Opened:
         """A page on which a customer manages what they pay."""
-        async with _in_time():
+        async with _answering():
             session = await self._client.v1.billing_portal.sessions.create_async(
                 {"customer": customer_id, "return_url": return_url}
             )
-        return Opened(session.id, session.url)
+            page = _understood(session, _Page)
+        return Opened(page.id, page.url or "")
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription as it stands now; None when the account has no such one."""
-        async with _in_time():
+        async with _answering():
             try:
                 found = await self._client.v1.subscriptions.retrieve_async(subscription_id)
             except stripe.InvalidRequestError:
                 return None
-        try:
-            return _subscription(found.to_dict())
-        except (LookupError, TypeError, AttributeError, ValueError, OverflowError, OSError) as problem:
-            log.warning("payments.garbled", subscription_id=subscription_id, problem=repr(problem))
-            raise PaymentsUnavailable from problem
+            return _subscription(_understood(found, _Standing))
 
     async def end_subscriptions(self, customer_id: str) -> list[str]:
         """End at once what a customer pays for, and say which subscriptions those were; what is over stays so."""
-        async with _in_time():
+        async with _answering():
             running = await self._running(customer_id)
             for subscription_id in running:
                 await self._end(subscription_id)
@@ -189,8 +234,11 @@ class Payments(Subscriptions):
     async def _running(self, customer_id: str) -> list[str]:
         try:
             found = await self._client.v1.subscriptions.list_async({"customer": customer_id, "limit": 100})
+            if not isinstance(found, stripe.ListObject):
+                raise TypeError(f"a {type(found).__name__} is no list")
             # What expired before it was paid for stays in the list.
-            return [each.id async for each in found.auto_paging_iter() if each.status not in OVER]
+            listed = [_understood(each, _Listed) async for each in found.auto_paging_iter()]
+            return [each.id for each in listed if each.status not in OVER]
         except stripe.InvalidRequestError as refusal:
             return _nothing_there(refusal)
 
@@ -211,19 +259,22 @@ class Payments(Subscriptions):
         await self._party.close()
 
 
-def _subscription(values: dict[str, Any]) -> Subscription:
-    items = values.get("items", {}).get("data", [])
-    item = items[0] if items else {}
-    # Since 2025 the period belongs to the item; accounts on older API versions have it on the subscription.
-    end = item.get("current_period_end") or values.get("current_period_end")
+def _understood(answer: stripe.StripeObject, shape: type[S]) -> S:
+    """What we read of an answer; raises ValueError for one that is not as Stripe documents it."""
+    return convert(answer.to_dict(), shape)
+
+
+def _subscription(found: _Standing) -> Subscription:
+    item = found.items.data[0] if found.items and found.items.data else _Item()
+    end = item.current_period_end or found.current_period_end
     return Subscription(
-        id=values["id"],
-        customer_id=values["customer"],
-        workspace_id=(values.get("metadata") or {}).get("workspace_id"),
-        status=values["status"],
-        price_id=(item.get("price") or {}).get("id"),
+        id=found.id,
+        customer_id=found.customer,
+        workspace_id=found.metadata.workspace_id if found.metadata else None,
+        status=found.status,
+        price_id=item.price.id if item.price else None,
         current_period_end=datetime.fromtimestamp(end, UTC) if end else None,
-        cancel_at_period_end=bool(values.get("cancel_at_period_end")),
+        cancel_at_period_end=bool(found.cancel_at_period_end),
     )
 
 
@@ -277,13 +328,19 @@ def _nothing_there(refusal: stripe.InvalidRequestError) -> list[str]:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    """Stripe's failures in our words, in time; what it refuses for good is our mistake and stays loud."""
+async def _answering() -> AsyncIterator[None]:
+    """Stripe's failures in our words, in time; what it refuses for good is our mistake and stays loud.
+
+    An answer that makes no sense is a failure of its, too, whoever stumbles over it: its library or we.
+    """
     try:
         async with asyncio.timeout(SECONDS_MAX):
             yield
     except (stripe.APIConnectionError, stripe.RateLimitError, stripe.APIError, TimeoutError) as problem:
         log.warning("payments.unavailable", problem=type(problem).__name__)
+        raise PaymentsUnavailable from problem
+    except (LookupError, TypeError, AttributeError, ValueError) as problem:
+        log.warning("payments.garbled", problem=repr(problem), exc_info=True)
         raise PaymentsUnavailable from problem
 
 

@@ -37,6 +37,9 @@ class LittleStripe:
         self._asked: dict[str, dict[str, str]] = {}
         # Ids of one account never meet those of another, as with the real one.
         self._account = token_hex(4)
+        #: Status and body of every answer, whatever is asked; and whether pages count as closed already.
+        self.answers_always: tuple[int, dict[str, Any]] | None = None
+        self.expires_nothing = False
         self._numbers = count(1)
         self._lock = threading.Lock()
         self.url = ""
@@ -48,6 +51,10 @@ class LittleStripe:
         with self._lock:
             if self.is_away:
                 return 503, {"error": {"type": "api_error", "message": "away"}}
+            if self.expires_nothing and path.endswith("/expire"):
+                return 400, {"error": _CLOSED}
+            if self.answers_always is not None:
+                return self.answers_always
             if key is not None and key in self._answers:
                 if self._asked[key] != form:
                     return 400, {"error": {"type": "idempotency_error", "message": "another request had this key"}}
@@ -62,9 +69,7 @@ class LittleStripe:
                 case "POST", ["checkout", "sessions", session_id, "expire"]:
                     made = self.sessions[session_id]
                     if made["status"] != "open":
-                        return 400, {
-                            "error": {"type": "invalid_request_error", "message": "Only what is open expires."}
-                        }
+                        return 400, {"error": _CLOSED}
                     made["status"] = "expired"
                 case "GET", ["checkout", "sessions", session_id]:
                     made = self.sessions[session_id]
@@ -176,6 +181,9 @@ class LittleStripe:
         at = int(time.time()) - age_seconds
         mac = hmac.new((secret or self.secret).encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
         return f"t={at},v1={mac}"
+
+
+_CLOSED = {"type": "invalid_request_error", "message": "Only what is open expires."}
 
 
 def _missing(kind: str, name: str) -> dict[str, str]:
