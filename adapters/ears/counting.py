@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapters.ears.beats import PARTS, folded, moved, places, rotations, scaled, turned
+from adapters.ears.cutting import places_of_cut
 from adapters.ears.lasting import folded_levels
 from adapters.ears.metre import METRES, Metre, bar_odds, beats_in, metre_of
 from adapters.ears.network import WEIGHTS, trained
@@ -68,10 +69,11 @@ class Reading(NamedTuple):
 EVIDENCE = (
     "place, songs", "place, grooves", "as followed", "half a beat later", "metre, songs", "metre, grooves", "of two",
     "of three", "of five", "of six", "of nine", "of twelve", "all beats", "first beats", "harmony",
-    "threes, even", "threes, slow", "place, lasting", "something new",
+    "threes, even", "threes, slow", "place, lasting", "cut at bars", "something new",
 )  # fmt: skip
-#: The place of the last of these, which is weighed for first beats alone.
+#: The place of the last of these, which is weighed for first beats alone, and of what a cut says.
 NEWS = len(EVIDENCE) - 1
+AT_CUT = NEWS - 1
 
 
 class Count(NamedTuple):
@@ -92,23 +94,29 @@ def weights() -> tuple[float, ...]:
     return msgspec.json.decode((WEIGHTS / "count.json").read_bytes(), type=tuple[float, ...])
 
 
-def count(heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]) -> Count | None:
-    """The likeliest reading of a row of beats (in frames), by two networks' chances of each metre; None of too few."""
-    found, rows = readings(heard, trace, beats, chances)
+def count(
+    heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array], between_cuts: int | None = None
+) -> Count | None:
+    """The likeliest reading of a row of beats (in frames), by two networks' chances of each metre; None of too few.
+
+    `between_cuts` is how many beats long the recording is where it was cut at beats, None elsewhere.
+    """
+    found, rows = readings(heard, trace, beats, chances, between_cuts)
     if not found:
         return None
     weighed = np.array([one.evidence for one in found]) * np.array(weights())
-    # What is new says which beat is the first, but neither where beats lie nor how many make a bar.
-    shares, without = _shares(weighed.sum(axis=1)), _shares(weighed[:, :NEWS].sum(axis=1))
+    # What is new says only which beat is the first. A cut says this and where beats lie, but not how many make a bar:
+    # whole bars of four are whole bars of two.
+    by_place, by_metre, by_first = (_shares(weighed[:, :upto].sum(axis=1)) for upto in (NEWS, AT_CUT, len(EVIDENCE)))
     # First where the beats lie, then how many make a bar, then which is the first: each over all that is left open.
-    left = _at_place(heard, found, rows, without)
+    left = _at_place(heard, found, rows, by_place)
     metres = np.array([one.metre for one in found])
-    left = left[metres[left] == np.argmax(np.bincount(metres[left], without[left]))]
-    chosen = int(left[np.argmax(shares[left])])
+    left = left[metres[left] == np.argmax(np.bincount(metres[left], by_metre[left]))]
+    chosen = int(left[np.argmax(by_first[left])])
     best = found[chosen]
     row, odds = rows[best.place]
-    metre, metre_likely = metre_of(best.metre, *chances), float(without[metres == best.metre].sum())
-    return Count(row, odds, metre, best.first, float(shares[chosen]), metre_likely)
+    metre, metre_likely = metre_of(best.metre, *chances), float(by_metre[metres == best.metre].sum())
+    return Count(row, odds, metre, best.first, float(by_first[chosen]), metre_likely)
 
 
 def _shares(scores: Times) -> Times:
@@ -123,11 +131,13 @@ def _at_place(
 ) -> NDArray[np.intp]:
     """Which readings have the likeliest place.
 
-    Where neither network of places knows, the place at which clearly more beats have a stroke of the bass.
+    Where neither network of places knows, nor a cut says it, the place at which clearly more beats have a stroke of
+    the bass.
     """
     place = np.array([one.place for one in found])
     best = int(np.argmax(np.bincount(place, shares)))
-    if float(np.exp(max(max(one.evidence[:2]) for one in found))) < KNOWN:
+    known = float(np.exp(max(max(one.evidence[:2]) for one in found))) >= KNOWN
+    if not known and not any(one.evidence[AT_CUT] for one in found if one.place == best):
         bass = heard.signals[:, 0]
         level = STROKE * float(np.percentile(bass, 95))
         near = np.arange(-2, 3)
@@ -141,7 +151,7 @@ def _at_place(
 
 
 def readings(
-    heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array]
+    heard: Pulse, trace: Trace, beats: Times, chances: tuple[Array, Array], between_cuts: int | None = None
 ) -> tuple[list[Reading], dict[int, tuple[Times, Array]]]:
     """Every reading worth weighing, and for each place the moved beats with their odds; none of fewer than four."""
     if len(beats) < 4:
@@ -152,15 +162,17 @@ def readings(
     profile = pattern[:, :REGISTERS].sum(axis=1)
     slow = float(np.log2(np.median(np.diff(beats)) / FRAME_RATE / USUAL_SECONDS))
     counted = _counted(chances)
+    at_cut = places_of_cut(beats) if between_cuts else set()
     found: list[Reading] = []
     rows: dict[int, tuple[Times, Array]] = {}
-    for place in _weighed(songs, grooves):
+    for place in _weighed(songs, grooves, at_cut):
         row = moved(beats, place, len(heard.signals))
         if len(row) < 4:
             continue
         odds, changes = bar_odds(heard, trace, row)
         rows[place] = (row, odds.mean(axis=1))
         new, lasts = news(heard.signals, row), _log(lasting[place])
+        begun = round(float(row[0]) / float(np.median(np.diff(row))))
         known = _log(songs[place]), _log(grooves[place]), float(place == 0), float(place == PARTS // 2)
         for index in counted:
             kinds = (float(METRES[index] == number) for number in (2, 3, 5, 6, 9, 12))
@@ -170,7 +182,9 @@ def readings(
             length = beats_in(METRES[index])
             for first in range(length if len(row) >= 2 * length else 0):
                 bars = _bars(odds, changes[min(length, 4)], first, length)
-                evidence = (*known, *named, *bars, *feel, lasts, _share_of_news(new, first, length))
+                cut = place in at_cut and (between_cuts or 0) % length == 0
+                begins = float(cut and (first + begun) % length == 0)
+                evidence = (*known, *named, *bars, *feel, lasts, begins, _share_of_news(new, first, length))
                 found.append(Reading(place, index, first, evidence))
     return found, rows
 
@@ -191,10 +205,10 @@ def _even(profile: Array, place: int) -> float:
     return float(np.log((second + 0.1) / (last + 0.1)))
 
 
-def _weighed(songs: Array, grooves: Array) -> list[int]:
+def _weighed(songs: Array, grooves: Array, at_cut: set[int]) -> list[int]:
     """The places that are weighed."""
     likely = np.maximum(songs, grooves) >= PLACE_MIN
-    return [place for place in range(PARTS) if likely[place] or place in {0, PARTS // 2}]
+    return [place for place in range(PARTS) if likely[place] or place in {0, PARTS // 2} | at_cut]
 
 
 def _bars(odds: Array, changes: Array, first: int, length: int) -> tuple[float, ...]:

@@ -92,8 +92,13 @@ def fit_grid(curve: Array, period: float) -> Grid | None:
 def beats_of(grid: Grid, curve: Array, anchor: float) -> Times:
     """Frames of the beats of a grid of which one is near frame `anchor`, moved together onto the onsets."""
     period = grid.period * FRAME_RATE
-    beats = together(curve, np.arange(anchor % period, len(curve) - 1, period))
-    return np.maximum(beats[(beats >= -0.5) & (beats <= len(curve) - 1)], 0.0)
+    beats = together(curve, np.arange(anchor % period - period, len(curve) - 1, period))
+    return from_begin(beats[(beats >= -0.5) & (beats <= len(curve) - 1)])
+
+
+def from_begin(beats: Times) -> Times:
+    """An even row of beats moved as a whole so that none lies before the recording, which nothing can."""
+    return beats - min(float(beats[0]), 0.0) if len(beats) else beats
 
 
 def together(curve: Array, beats: Times) -> Times:

@@ -14,7 +14,8 @@ from adapters.ears import certainty
 from adapters.ears.beats import follow, frame_periods, in_phase, local_periods, sharpened
 from adapters.ears.certainty import log_odds
 from adapters.ears.counting import count, eighths_of_six
-from adapters.ears.grid import Grid, beats_of, fit_grid, together, usual_place
+from adapters.ears.cutting import beats_between_cuts
+from adapters.ears.grid import Grid, beats_of, fit_grid, from_begin, together, usual_place
 from adapters.ears.metre import Metre, bar_margin, bar_positions, favoured, hear_metre, metre_chances
 from adapters.ears.onsets import onset_curve, onset_frames
 from adapters.ears.silence import audible, sounding
@@ -81,13 +82,14 @@ def hear_rhythm(trace: Trace) -> Rhythm:
     """Listen to the rhythm in what stayed of a recording; never raises, whatever the sound."""
     span = sounding(trace.rms, len(trace.pitch))
     inside = trace.within(span)
-    rhythm = _heard_in(inside)
+    rhythm = _heard_in(inside, whole=inside is trace)
     beats, downbeats = audible(rhythm.beats, inside.rms), audible(rhythm.downbeats, inside.rms)
     later = span.seconds
     return replace(rhythm, beats=beats + later, downbeats=downbeats + later, onsets=rhythm.onsets + later)
 
 
-def _heard_in(trace: Trace) -> Rhythm:
+def _heard_in(trace: Trace, *, whole: bool) -> Rhythm:
+    """The rhythm of a trace, which is `whole` where no silence around the music was left out."""
     onsets = _clear_onsets(trace.strengths)
     if len(onsets) < 4:
         return _unmeasured(onsets)
@@ -98,12 +100,12 @@ def _heard_in(trace: Trace) -> Rhythm:
     if not tempo:
         return _unmeasured(onsets)
     row = row_at(heard, tempo[0].period)
-    counted = _counted(heard, trace, row)
+    counted = _counted(heard, trace, row, whole=whole)
     quick = counted.metre.numerator == 3 and row.period <= EIGHTHS_SECONDS_MAX
     if quick and eighths_of_six(heard, trace, row.beats):
         tempo = _slowed(tempo)
         row = row_at(heard, tempo[0].period)
-        counted = _counted(heard, trace, row)
+        counted = _counted(heard, trace, row, whole=whole)
     if counted.metre.numerator == 7:
         counted = _in_seven(heard, row, counted)
     period, spread, steady = row.period, row.spread, row.grid
@@ -180,11 +182,12 @@ def _slowed(tempo: list[Candidate]) -> list[Candidate]:
     return [slow, *(one._replace(probability=min(one.probability, slow.probability)) for one in ordered)]
 
 
-def _counted(heard: Pulse, trace: Trace, row: Row) -> Counted:
+def _counted(heard: Pulse, trace: Trace, row: Row, *, whole: bool) -> Counted:
     """The beats of a row where people tap them, counted in bars."""
     period, grid = row.period, row.grid
     metre, chances = hear_metre(heard, period), metre_chances(heard, period)
-    reading = None if metre.numerator == 7 else count(heard, trace, row.beats, chances)
+    cut = None if grid is None or not whole else beats_between_cuts(trace.seconds, grid.period)
+    reading = None if metre.numerator == 7 else count(heard, trace, row.beats, chances, cut)
     if reading is None:
         beats = in_phase(heard.signals, row.beats)
         return Counted(_seconds(heard.curve, beats, grid), np.zeros(0), metre, metre_likely=metre.by_grooves)
@@ -193,7 +196,7 @@ def _counted(heard: Pulse, trace: Trace, row: Row) -> Counted:
     margin = bar_margin(odds, places, length)
     seconds = _seconds(heard.curve, beats, grid)
     inside = (seconds > -0.5 / FRAME_RATE) & (seconds <= (len(heard.curve) - 1) / FRAME_RATE)
-    seconds, places = np.maximum(seconds[inside], 0.0), places[inside]
+    seconds, places = seconds[inside] if grid is None else from_begin(seconds[inside]), places[inside]
     return Counted(seconds, seconds[places == 0], reading.metre, margin, reading.likely, reading.metre_likely)
 
 

@@ -1,0 +1,85 @@
+"""Loops are cut at bars: where a recording is a whole number of them long, beats and bars begin with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adapters.ears import counting
+from adapters.ears.counting import count
+from adapters.ears.cutting import LATE, beats_between_cuts, places_of_cut
+from adapters.ears.rhythm import row_at
+from adapters.ears.spectrum import FRAME_RATE
+from adapters.ears.tempo import pulse
+from tests.ears.grooves import RATE, heard, played, rhythm_of
+from tests.ears.sounds import Sound, tone
+from tests.ears.test_rhythm import found
+
+BPM = 139.0
+BEAT = 60 / BPM
+
+
+def bass_between(bars: int) -> Sound:
+    """(n,) a bass alone, off the beat; nothing in it tells the beat from its half."""
+    sound = np.zeros(round(4 * bars * BEAT * RATE), np.float32)
+    for number in range(4 * bars):
+        note = tone(33 + (0, 0, 3, 5)[number % 4], 0.45 * BEAT, rate=RATE)
+        at = round((number + 0.5) * BEAT * RATE)
+        sound[at : at + len(note)] += note[: len(sound) - at]
+    return sound
+
+
+def test_the_beats_of_a_loop_begin_with_it_although_only_a_bass_between_them_sounds() -> None:
+    rhythm = rhythm_of(bass_between(10))
+    assert rhythm.bpm == pytest.approx(BPM, abs=0.05)
+    assert found(rhythm.beats, BEAT * np.arange(1.0, 40.0)) > 0.9
+
+
+def test_the_same_bass_in_an_excerpt_is_taken_for_the_beat() -> None:
+    rhythm = rhythm_of(bass_between(10)[: -round(0.3 * BEAT * RATE)])
+    assert found(rhythm.beats, BEAT * np.arange(0.5, 39.0)) > 0.9
+
+
+def test_the_bars_of_a_loop_begin_with_it_although_nothing_tells_one_beat_from_another() -> None:
+    drums = played({"kick": "x...", "hat": "..x."}, 128, 8 * 4 * 60 / 128 + 0.5)
+    for cut in (0, 1, 2, 3):
+        begin = round(cut * 60 / 128 * RATE)
+        rhythm = rhythm_of(drums[begin : begin + round(7 * 4 * 60 / 128 * RATE)])
+        assert rhythm.beats_per_bar == 4
+        assert rhythm.downbeats[0] == pytest.approx(0.0, abs=LATE)
+
+
+def test_half_a_bar_more_is_whole_bars_of_two_but_says_nothing_of_the_metre(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, after = counting.weights()[: counting.AT_CUT], counting.weights()[counting.NEWS :]
+    monkeypatch.setattr(counting, "weights", lambda: (*before, 50.0, *after))
+    drums = heard(played({"kick": "x...", "hat": "..x.", "snare": "....x..."}, 128, 34 * 60 / 128))
+    twos_or_fours = np.array([0.2, 0.0, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0], np.float32)
+    listened = pulse(drums)
+    chosen = count(listened, drums, row_at(listened, 60 / 128).beats, (twos_or_fours, twos_or_fours), 34)
+    assert chosen is not None
+    assert chosen.metre.numerator == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "places"), [(0.0, {0, 1}), (0.07, {0, 11}), (0.5, {6, 7}), (0.57, {5, 6}), (0.97, {0, 1})], ids=str
+)
+def test_a_slow_attack_is_heard_after_the_cut_and_none_before_it(first: float, places: set[int]) -> None:
+    frames_of_a_beat = BEAT * FRAME_RATE
+    assert places_of_cut((first + np.arange(16.0)) * frames_of_a_beat) == places
+
+
+@pytest.mark.parametrize(
+    ("seconds", "beats"),
+    [
+        (16 * 0.47, 16),
+        (16.005 * 0.47, 16),
+        (16.02 * 0.47, None),
+        (16.5 * 0.47, None),
+        (101 * 0.47, 101),
+        (47.0, None),
+        (133 * 0.47, None),
+    ],
+    ids=["bars", "bars, nearly", "too long", "half a beat more", "many bars", "whole seconds", "no loop"],
+)
+def test_a_recording_is_cut_at_beats_where_its_length_is_no_accident(seconds: float, beats: int | None) -> None:
+    assert beats_between_cuts(seconds, 0.47) == beats
