@@ -1,4 +1,7 @@
-"""Processes are killed, servers go away and come back, and nothing that was accepted is lost or done twice."""
+"""Processes are killed, servers go away and come back, and nothing that was accepted is lost or done twice.
+
+The last of it is a short fault campaign; `make faults` runs the long one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import httpx
 import nats
 import pytest
 
+from tests.faults.campaign import FAULTS, suffer, verified
 from tests.faults.cluster import ROLES, Cluster, Crowd
 from tests.journeys.kit import eventually
 
@@ -122,3 +126,26 @@ def test_a_role_ends_in_good_order_when_it_is_asked_to(cluster: Cluster, name: s
     # Others follow, in any order.
     role.start()
     assert (status, '"role.stopped"' in said) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "serve killed",
+        "nats killed",
+        "postgres killed",
+        "connections to postgres cut",
+        "messages repeated and out of order",
+    ],
+)
+def test_what_was_acknowledged_is_there_once_whatever_has_died(cluster: Cluster, fault: str) -> None:
+    # A turn is several commands in some contexts.
+    assert len(suffer(cluster, fault, commands=40, seed=11).acknowledged) > 25
+
+
+def test_after_all_of_it_everything_that_is_kept_is_as_it_should_be(cluster: Cluster) -> None:
+    verified(cluster)
+
+
+def test_there_are_twenty_faults_to_suffer() -> None:
+    assert len(FAULTS) >= 20

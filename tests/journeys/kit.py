@@ -94,6 +94,8 @@ PLENTY: dict[str, Any] = {
     "webhook_retry_seconds": (0.2, 0.2, 0.2, 0.2),
     "webhook_seconds_max": 2.0,
     "drain_seconds_max": 5.0,
+    # A machine that does ten things at once shows what was written later than in 2 s, and that is no fault.
+    "read_wait_seconds_max": 15.0,
     # Tests that call every operation there is wait for the end of each answer.
     "stream_seconds_max": 0.2,
     "analysis_workers": 2,
