@@ -46,11 +46,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-#: What takes longest begins first, or one worker would still be at it when the others have nothing left to do.
+#: What takes minutes, the longest first.
 _LONGEST = (
     "tests/faults/test_faults.py",
-    "tests/api/test_hostile_requests.py",
     "tests/infra/test_supervisor.py",
+    "tests/api/test_hostile_requests.py",
     "tests/runner/test_building.py",
     "tests/infra/test_embedded.py",
     "tests/beats/test_making.py",
@@ -59,9 +59,22 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files in the order in which they are handed out to the workers."""
-    ranks = {name: rank for rank, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+    """The order in which files are handed out to the workers.
+
+    What takes minutes is spread among the rest, the longest first: several of them at once wait for the processors,
+    and one at the end is waited for by all.
+    """
+    files = list(dict.fromkeys(map(_file, items)))
+    long = [name for name in _LONGEST if name in files]
+    spread = [name for name in files if name not in long]
+    for nth, name in reversed(list(enumerate(long))):
+        spread.insert(len(spread) * nth // (len(long) + 1), name)
+    ranks = {name: rank for rank, name in enumerate(spread)}
+    items.sort(key=lambda item: ranks[_file(item)])
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 # --- no traffic but to this machine ----------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from tests.faults.subscribing import Subscribers
 from tests.faults.teams import Teams
 from tests.faults.worlds import Worlds
 from tests.identity.crowd import Visitor, new_email, sign_in
-from tests.journeys.kit import eventually
+from tests.journeys.kit import Process, eventually
 
 #: How long somebody who is paused says nothing: longer than a lease, so that others take over.
 PAUSE_SECONDS = 3.0
@@ -473,14 +473,14 @@ def shortest(cluster: Cluster, name: str, *, commands: int, seed: int) -> int:
 
 
 @contextmanager
-def cluster_in(directory: Path) -> Iterator[Cluster]:
+def cluster_in(directory: Path, started_by: type[Process] = Process) -> Iterator[Cluster]:
     """Six processes and three servers of their own."""
     postgres = EmbeddedPostgres(directory / "postgres", settings={"fsync": "off"}, sync=False)
     nats, blobs = EmbeddedNats(directory / "nats"), EmbeddedBlobs(directory / "blobs")
     start_together([postgres, nats, blobs])
     try:
         subscribing = {name: value for name, value in nats.settings.items() if name != "nats_url"}
-        with Cluster(postgres, nats, blobs, directory, **subscribing) as running:
+        with Cluster(postgres, nats, blobs, directory, started_by=started_by, **subscribing) as running:
             yield running
     finally:
         stop_together([postgres, nats, blobs])

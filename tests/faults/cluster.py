@@ -89,9 +89,13 @@ class Cluster:
         *,
         roles: Mapping[str, list[str]] | None = None,
         nats_url: str = "",
+        started_by: type[Process] = Process,
         **settings: Any,
     ) -> None:
-        """`roles` by their names, as they are started; those that serve are asked in turn."""
+        """`roles` by their names, as they are started; those that serve are asked in turn.
+
+        Where they are forked, their clocks are those of the machine.
+        """
         roles = ROLES if roles is None else roles
         self.postgres, self.nats, self.blobs = postgres, nats, blobs
         self._beside = ExitStack()
@@ -107,13 +111,13 @@ class Cluster:
             **settings,
         )  # fmt: skip
         self.directory = directory
-        clock = self._clock_of_ours(directory)
+        clock = self._clock_of_ours(directory) if started_by is Process else {}
         (logs := directory / "logs").mkdir(exist_ok=True)
         ports = iter(free_ports(2 * len(roles)))
         # The first that serves is at the address of the settings, others at their own.
         served = {name: next(ports) for name, words in roles.items() if words[0] == "serve" and name != "serve"}
         self.roles = {
-            name: Process(
+            name: started_by(
                 name,
                 ["infra.cli", *arguments],
                 self.settings.changed(health_port=next(ports), **({"port": served[name]} if name in served else {})),

@@ -207,7 +207,9 @@ def test_a_subscriber_of_a_cluster_is_let_in_by_each_node_and_by_none_without_a_
 ) -> None:
     postgres, alone, blobs = servers
     with three_nodes(tmp_path / "cluster") as nodes:
-        told = {name: ",".join(str(node.settings[name]) for node in nodes) for name in ("nats_url", "nats_system_url")}
+        told: dict[str, Any] = {
+            name: ",".join(str(node.settings[name]) for node in nodes) for name in ("nats_url", "nats_system_url")
+        }
         told |= {name: nodes[0].settings[name] for name in ("nats_issuer_seed", "nats_public_url")}
         roles = {name: ROLES[name] for name in ("serve", "relay", "project")} | {"relay-2": ["relay"]}
         with Cluster(postgres, alone, blobs, tmp_path, roles=roles, nats_replicas=3, **told) as cluster:
