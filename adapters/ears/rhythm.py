@@ -41,8 +41,9 @@ LONE_SECONDS_MAX = 1.05
 #: all that speaks for a metre is that most music is counted in four.
 ALIKE = 0.2
 ALIKE_METRE_SURE = 0.5
-#: Beats of three that come so quickly may be eighths; candidates this near in the logarithm are one.
-EIGHTHS_SECONDS_MAX, EIGHTHS_SURE = 0.6, 0.85
+#: Beats of three that come so quickly may be eighths where both networks of tempi together find three of them so likely
+#: one beat; candidates this near in the logarithm are one.
+EIGHTHS_SECONDS_MAX, EIGHTHS_SURE, SLOW_MIN = 0.6, 0.85, 0.05
 SAME = 0.03
 #: Log odds a bar by which first beats must fit better to be clear.
 MARGIN_HALF = 2.0
@@ -102,7 +103,7 @@ def _heard_in(trace: Trace, *, whole: bool) -> Rhythm:
     row = row_at(heard, tempo[0].period)
     counted = _counted(heard, trace, row, whole=whole)
     quick = counted.metre.numerator == 3 and row.period <= EIGHTHS_SECONDS_MAX
-    if quick and eighths_of_six(heard, trace, row.beats):
+    if quick and _may_be_slower(tempo) and eighths_of_six(heard, trace, row.beats):
         tempo = _slowed(tempo)
         row = row_at(heard, tempo[0].period)
         counted = _counted(heard, trace, row, whole=whole)
@@ -170,6 +171,15 @@ def row_at(heard: Pulse, period: float) -> Row:
         return Row(followed, period, locally, spread, None)
     anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
     return Row(beats_of(grid, heard.curve, anchor), grid.period, locally, spread, grid)
+
+
+def _may_be_slower(tempo: list[Candidate]) -> bool:
+    """Whether three beats of the first are likely enough one, and likelier than two, as eighths of a waltz would be."""
+    two, three = (
+        max((one.by_both for one in tempo if abs(math.log(one.period / tempo[0].period / beats)) < SAME), default=0.0)
+        for beats in (2, 3)
+    )
+    return three >= max(SLOW_MIN, two)
 
 
 def _slowed(tempo: list[Candidate]) -> list[Candidate]:

@@ -48,9 +48,9 @@ OVERRULED = 0.9
 #: And of tempi from this one on, in beats a minute, where it finds half as fast so many times as likely: rhythms of the
 #: Caribbean in the nineties were taken for quick rock.
 QUICK, HALVED = 150.0, 1.5
-#: Where their choices are in one of these ratios, beats are counted in threes by one and in twos or fours by the
-#: other, and both are asked.
-AT_ODDS = (3 / 2, 4 / 3)
+#: Where the choice of grooves is so many times as fast as that of songs, both are asked: one counts beats in threes and
+#: the other in twos or fours; one taps ballads half as fast; one tells the beats of a quick waltz from its bars.
+AT_ODDS = (3 / 2, 2 / 3, 4 / 3, 3 / 4, 1 / 2, 3)
 #: No tempo is named where the network of sureness finds it less likely than this that there is a beat.
 BEAT_SURE = 0.1
 #: How aubio's taps may relate to the beat.
@@ -82,6 +82,8 @@ class Candidate(NamedTuple):
 
     period: float
     probability: float
+    #: The mean of how likely both networks find it, before anything else is known.
+    by_both: float = 0.0
 
 
 def pulse(trace: Trace) -> Pulse:
@@ -326,9 +328,9 @@ def _halved(periods: Array, usual: Array, wide: Array) -> bool:
 
 
 def _at_odds(periods: Array, usual: Array, wide: Array) -> bool:
-    """Whether the two choose tempi that are as three to two, or as four to three."""
-    apart = abs(math.log(float(periods[int(np.argmax(wide))]) / float(periods[int(np.argmax(usual))])))
-    return min(abs(apart - math.log(ratio)) for ratio in AT_ODDS) < 0.03
+    """Whether the tempi that the two choose are in a ratio of `AT_ODDS`."""
+    faster = math.log(float(periods[int(np.argmax(usual))]) / float(periods[int(np.argmax(wide))]))
+    return min(abs(faster - math.log(ratio)) for ratio in AT_ODDS) < 0.03
 
 
 def _weighed(periods: Array, usual: Array, wide: Array) -> Array:
@@ -356,4 +358,7 @@ def hear_tempo(heard: Pulse, periods: Array, seconds: float) -> list[Candidate]:
     left = min(rest, 1 - sure)
     # And none is likelier than the chosen one, or it would have been chosen.
     shares = [sure, *(min(sure, float(likely[index]) / max(rest, 1e-9) * left) for index in order[1:])]
-    return [Candidate(float(periods[index]), share) for index, share in zip(order, shares, strict=True)]
+    both = (usual + wide) / 2
+    return [
+        Candidate(float(periods[index]), share, float(both[index])) for index, share in zip(order, shares, strict=True)
+    ]
