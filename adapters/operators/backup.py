@@ -125,7 +125,7 @@ def parts(directory: Path) -> list[tuple[Path, Manifest]]:
 
 
 def check(directory: Path, progress: Progress = lambda *_: None) -> list[tuple[Path, Manifest]]:
-    """The same, with each byte read and compared."""
+    """The same, with each byte read and compared, and those of the objects of the last part."""
     found = parts(directory)
     for number, (path, manifest) in enumerate(found, 1):
         for name, digest in manifest.files.items():
@@ -133,7 +133,17 @@ def check(directory: Path, progress: Progress = lambda *_: None) -> list[tuple[P
             if not file.is_file() or digest_of(file) != digest:
                 raise BackupError(f"{file} is missing or was changed.")
         progress("backup", number, len(found))
+    for path, manifest in found[-1:]:
+        for number, named in enumerate(objects_of(path), 1):
+            place = _place(directory, named.sha256)
+            if not place.is_file() or digest_of(place) != named.sha256:
+                raise _not_as_it_was(named)
+            progress("objects read", number, manifest.objects)
     return found
+
+
+def _not_as_it_was(named: Named) -> BackupError:
+    return BackupError(f"The object {named.key} is missing in the backup, or was changed.")
 
 
 def digest_of(path: Path) -> str:
@@ -289,13 +299,14 @@ def objects_of(part: Path) -> Iterator[Named]:
 
 
 async def content(root: Path, named: Named) -> AsyncIterator[bytes]:
-    """The bytes of an object. Raises BackupError."""
-    place = _place(root, named.sha256)
-    if not place.is_file() or digest_of(place) != named.sha256:
-        raise BackupError(f"The object {named.key} is missing in the backup, or was changed.")
-    with place.open("rb") as file:
+    """The bytes of an object. Raises BackupError at their end where they are others by now than `check` has read."""
+    made = sha256()
+    with _place(root, named.sha256).open("rb") as file:
         while piece := file.read(COPY_BYTES):
+            made.update(piece)
             yield piece
+    if made.hexdigest() != named.sha256:
+        raise _not_as_it_was(named)
 
 
 @contextmanager
