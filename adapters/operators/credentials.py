@@ -35,11 +35,7 @@ class Operators:
             return False
 
         async def ask(connection: AsyncConnection[TupleRow]) -> bool:
-            cursor = await connection.execute(
-                "SELECT FROM operator_credentials WHERE digest = %s AND (expires_at IS NULL OR expires_at > now())",
-                (secrets.digest(token),),
-            )
-            return await cursor.fetchone() is not None
+            return await _is_known(connection, token)
 
         return await retrying(self._pool, ask, seconds=RETRY_SECONDS, refusal=OperatorsUnavailable)
 
@@ -49,12 +45,30 @@ def new_token() -> str:
     return secrets.new_api_key(PREFIX)
 
 
-async def rotate(connection: AsyncConnection[TupleRow], token: str, *, grace: timedelta = timedelta()) -> None:
-    """From now on it is this token; those before it are good for so long still."""
+async def rotate(
+    connection: AsyncConnection[TupleRow], token: str, *, grace: timedelta = timedelta(), asked_with: str | None = None
+) -> bool:
+    """From now on it is this token; those before it are good for so long still.
+
+    Whether it is: not where `asked_with` is no operator's token any more, since another rotation came before this one.
+    """
     async with connection.transaction():
+        # Two rotations in the same moment would not see each other's token, and both would be good from then on.
+        await connection.execute("LOCK TABLE operator_credentials IN SHARE ROW EXCLUSIVE MODE")
+        if asked_with is not None and not await _is_known(connection, asked_with):
+            return False
         await connection.execute("UPDATE operator_credentials SET expires_at = least(expires_at, now() + %s)", (grace,))
         await connection.execute("DELETE FROM operator_credentials WHERE expires_at <= now()")
         await connection.execute("INSERT INTO operator_credentials (digest) VALUES (%s)", (secrets.digest(token),))
+    return True
+
+
+async def _is_known(connection: AsyncConnection[TupleRow], token: str) -> bool:
+    cursor = await connection.execute(
+        "SELECT FROM operator_credentials WHERE digest = %s AND (expires_at IS NULL OR expires_at > now())",
+        (secrets.digest(token),),
+    )
+    return await cursor.fetchone() is not None
 
 
 def begin(connection: Connection[TupleRow], token: str) -> bool:

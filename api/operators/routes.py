@@ -31,7 +31,7 @@ from adapters.readmodels.views import ReadsUnavailable
 from adapters.storage.blobs import Blobs
 from adapters.stream.bus import Bus
 from api.answers import Answer
-from api.auth import correlation_id, operator_only
+from api.auth import Connection, NotAnOperator, correlation_id, operator_only, presented_key
 from commands.kernel import Execute
 from domain.kernel import Conflict, Invalid, NotFound
 from domain.sections import Sections
@@ -343,11 +343,15 @@ async def back_up(ports: NamedDependency[Ports], data: JSONBody[BackUp]) -> Stre
 
 
 @post("/admin/credential/rotate", opt=operator_only(), include_in_schema=False, status_code=200)
-async def rotate_credential(ports: NamedDependency[Ports], data: JSONBody[Rotation]) -> Response[dict[str, str]]:
+async def rotate_credential(
+    request: Connection, ports: NamedDependency[Ports], data: JSONBody[Rotation]
+) -> Response[dict[str, str]]:
     """Make another operator's credential, shown once; the one before ends now, or after some hours."""
     token = new_token()
     async with asking(ports.pool, ReadsUnavailable) as connection:
-        await rotate(connection, token, grace=timedelta(hours=data.grace_hours))
+        grace = timedelta(hours=data.grace_hours)
+        if not await rotate(connection, token, grace=grace, asked_with=presented_key(request)):
+            raise NotAnOperator
     return Answer({"token": token})
 
 

@@ -30,17 +30,24 @@ def rotate(grace_hours: float, as_json: bool, data_dir: Path | None) -> None:
     settings = settings_for("operator", data_dir=data_dir)
     token = new_token()
 
+    path = settings[Operation].data_dir / OPERATOR_TOKEN
+    is_kept = path.exists()
+
     async def ask() -> None:
         import psycopg
 
         url = settings[Postgres].postgres_url
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, connection.transaction():
             await rotated(connection, token, grace=timedelta(hours=grace_hours))
+            # While nobody else can rotate: the file has what is good, and where it cannot be written nothing changes.
+            if is_kept:
+                write_private(path, token + "\n")
 
-    path = settings[Operation].data_dir / OPERATOR_TOKEN
-    asyncio.run(ask())
-    if path.exists():
-        write_private(path, token + "\n")
+    try:
+        asyncio.run(ask())
+    except OSError as problem:
+        raise click.ClickException(f"{path}: {problem.strerror}. The credential is the one before.") from None
+    if is_kept:
         click.echo(json.dumps({"path": str(path)}) if as_json else f"The new credential is in {path}.")
     else:
         click.echo(json.dumps({"token": token}) if as_json else token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import stat
@@ -18,9 +19,10 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from adapters import secrets
 from adapters.operators import backup
 from adapters.operators.apart import done_apart
-from adapters.operators.credentials import OPERATOR_TOKEN, new_token
+from adapters.operators.credentials import OPERATOR_TOKEN, new_token, rotate
 from adapters.postgres.settings import Postgres
 from api.app import routes
 from domain.sections import Sections
@@ -29,6 +31,7 @@ from infra.settings import Operation
 from infra.supervisor import _make_operator
 from tests.conftest import Databases
 from tests.core.conftest import _migrate
+from tests.core.conftest import eventually as until
 from tests.journeys.kit import Account, Stack, eventually
 from tests.operators.conftest import Operator
 
@@ -178,6 +181,38 @@ def test_a_credential_is_rotated_at_once_or_after_a_while(operator: Operator) ->
     operator.ask("GET", "/admin/seals")
 
 
+async def test_of_two_rotations_at_once_the_later_one_counts_and_only_it(databases: Databases) -> None:
+    url = databases.copy_of("core", _migrate)
+    first, second, asked_with = new_token(), new_token(), new_token()
+    async with (
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as here,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as there,
+    ):
+        assert await rotate(here, asked_with)
+        async with here.transaction():
+            await rotate(here, first)
+            behind = asyncio.ensure_future(rotate(there, second))
+            with_what_is_over = asyncio.ensure_future(_rotated_over_there(url, asked_with))
+            await until(lambda: _how_many_wait(url) == 2)
+        assert await behind
+        assert not await with_what_is_over, "who asked with the one before was given another"
+        found = await here.execute("SELECT digest FROM operator_credentials")
+        assert await found.fetchall() == [(secrets.digest(second),)]
+    databases.drop(url)
+
+
+async def _rotated_over_there(url: str, asked_with: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await rotate(connection, new_token(), asked_with=asked_with)
+
+
+def _how_many_wait(url: str) -> int:
+    asked = "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(url) as connection:
+        [(number,)] = connection.execute(asked).fetchall()
+    return int(number)
+
+
 # --- where it is kept ---
 
 
@@ -212,6 +247,14 @@ def test_the_credential_is_made_once_in_a_file_that_only_its_owner_reads(
         kept = connection.execute("SELECT digest FROM operator_credentials").fetchall()
         now = connection.execute("SELECT encode(sha256(%s), 'hex')", (path.read_text().strip().encode(),)).fetchall()
     assert kept == now
+    # Where it cannot be written, nobody is locked out.
+    before = path.read_text()
+    path.with_name(f"{path.name}.new").mkdir()
+    assert cli.main(["operator", "rotate"]) == 1
+    assert capsys.readouterr().err == f"ledgerline: {path}: Is a directory. The credential is the one before.\n"
+    assert path.read_text() == before
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT digest FROM operator_credentials").fetchall() == kept
     databases.drop(url)
 
 
