@@ -146,6 +146,8 @@ class Counted(NamedTuple):
     margin: float = 0.0
     likely: float = 0.5
     metre_likely: float = 0.5
+    #: Whether the recording is whole beats long, which has then been weighed as well.
+    cut: bool = False
 
 
 class Row(NamedTuple):
@@ -207,7 +209,8 @@ def _counted(heard: Pulse, trace: Trace, row: Row, *, whole: bool) -> Counted:
     seconds = _seconds(heard.curve, beats, grid)
     inside = (seconds > -0.5 / FRAME_RATE) & (seconds <= (len(heard.curve) - 1) / FRAME_RATE)
     seconds, places = seconds[inside] if grid is None else from_begin(seconds[inside]), places[inside]
-    return Counted(seconds, seconds[places == 0], reading.metre, margin, reading.likely, reading.metre_likely)
+    downbeats, likely = seconds[places == 0], (reading.likely, reading.metre_likely)
+    return Counted(seconds, downbeats, reading.metre, margin, *likely, cut=cut is not None)
 
 
 def _seconds(curve: Array, beats: Times, grid: Grid | None) -> Times:
@@ -276,7 +279,7 @@ def _bars_sureness(counted: Counted, metre: float, tempo: float) -> float:
         return 0.0
     margin = math.tanh(counted.margin / MARGIN_HALF)
     evidence = margin, counted.margin, log_odds(metre), log_odds(tempo), log_odds(counted.likely)
-    sure = certainty.earned("downbeat", *evidence)
+    sure = certainty.earned("downbeat", *evidence, float(counted.cut))
     return min(sure, tempo)
 
 

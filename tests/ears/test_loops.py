@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adapters.ears import counting
+from adapters.ears import certainty, counting
 from adapters.ears.counting import count
 from adapters.ears.cutting import LATE, beats_between_cuts, places_of_cut
 from adapters.ears.rhythm import row_at
@@ -58,6 +58,24 @@ def test_half_a_bar_more_is_whole_bars_of_two_but_says_nothing_of_the_metre(monk
     chosen = count(listened, drums, row_at(listened, 60 / 128).beats, (twos_or_fours, twos_or_fours), 34)
     assert chosen is not None
     assert chosen.metre.numerator == 4
+
+
+@pytest.mark.parametrize(("seconds", "cut"), [(28 * 60 / 128, 1.0), (28.4 * 60 / 128, 0.0)], ids=["loop", "excerpt"])
+def test_bars_of_a_loop_are_no_surer_because_its_cut_was_weighed(
+    seconds: float, cut: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[float, ...]] = {}
+    earned = certainty.earned
+
+    def noted(measure: certainty.Measure, *evidence: float) -> float:
+        asked[measure] = evidence
+        return earned(measure, *evidence)
+
+    monkeypatch.setattr(certainty, "earned", noted)
+    rhythm_of(played({"kick": "x...", "hat": "..x."}, 128, seconds))
+    *evidence, said = asked["downbeat"]
+    assert said == cut
+    assert earned("downbeat", *evidence, 1.0) < earned("downbeat", *evidence, 0.0)
 
 
 @pytest.mark.parametrize(
