@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from math import inf
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -28,8 +29,10 @@ from domain.tracing import TRACE, span
 
 log = structlog.get_logger(__name__)
 
+#: How long a worker waits at most before it looks for jobs by itself: where nobody can ring, and where somebody can.
 POLL_SECONDS = 0.25
-#: How often it is looked what has become due, and how much of it at most is made ready at once.
+RUNG_SECONDS_MAX = 1.0
+#: How often it is looked at most what has become due, and how much of it at most is made ready at once.
 MAKE_READY_SECONDS = 0.1
 MADE_READY_MAX = 1_000
 #: Workspaces looked at in one statement.
@@ -75,7 +78,8 @@ class NotGivenUp(Exception):
 
 
 # What is due is made ready, and what was left behind by a worker that died is ready again. Its owner is still written
-# there, so that a worker which was only slow may end what nobody else has begun.
+# there, so that a worker which was only slow may end what nobody else has begun. Told is in how many seconds there is
+# more of it: at once where more was due than is made ready in one go, or somebody else was about to do so.
 _MAKE_READY = """
 WITH due AS MATERIALIZED (
     SELECT reaction, position FROM jobs
@@ -85,9 +89,15 @@ WITH due AS MATERIALIZED (
     SELECT reaction, position FROM jobs
     WHERE reaction = ANY(%(reactions)s::text[]) AND state = 'running' AND lease_until < now()
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), made AS (
+    UPDATE jobs t SET state = 'ready' FROM (TABLE due UNION ALL TABLE left_behind) AS found
+    WHERE t.reaction = found.reaction AND t.position = found.position
 )
-UPDATE jobs t SET state = 'ready' FROM (TABLE due UNION ALL TABLE left_behind) AS found
-WHERE t.reaction = found.reaction AND t.position = found.position
+SELECT extract(epoch FROM min(coming.at) - now())::float8 FROM unnest(%(reactions)s::text[]) AS r(name), LATERAL (
+    (SELECT due_at AS at FROM jobs WHERE reaction = r.name AND state = 'waiting' ORDER BY due_at LIMIT 1)
+    UNION ALL
+    (SELECT lease_until FROM jobs WHERE reaction = r.name AND state = 'running' ORDER BY lease_until LIMIT 1)
+) AS coming
 """
 
 # A job is free when it is ready, and nothing earlier of its stream is still to be done. A timer that is not due yet
@@ -228,6 +238,8 @@ class Worker:
         self._rung = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
         self._made_ready_at = 0.0
+        #: When something becomes due, by the clock of the loop.
+        self._due_at = 0.0
         #: Attempts that cost nothing, of jobs that could not be put back because Postgres was away, too.
         self._owed: dict[tuple[str, int], int] = {}
         self.is_ready = False
@@ -284,20 +296,27 @@ class Worker:
 
     async def _wait(self, stop: asyncio.Event) -> None:
         waits = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._rung.wait())}
-        await asyncio.wait(waits, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        left = self._due_at - asyncio.get_running_loop().time()
+        seconds = max(min(left, RUNG_SECONDS_MAX), 0.0) if self._bus.is_connected else POLL_SECONDS
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for each in waits:
             each.cancel()
 
     async def _make_ready(self) -> None:
-        """Look for what has become due, or was left behind, now and then."""
+        """Look for what has become due, or was left behind, now and then, and learn when to look again."""
         now = asyncio.get_running_loop().time()
-        if now - self._made_ready_at < MAKE_READY_SECONDS:
+        again_at = self._made_ready_at + MAKE_READY_SECONDS
+        if now < again_at:
+            # Something may have been put back since, and be due before anything that was known of then.
+            self._due_at = again_at
             return
         async with self._pool.connection() as connection:
-            await connection.execute(
+            cursor = await connection.execute(
                 _MAKE_READY, {"reactions": list(self._reactions), "limit": MADE_READY_MAX}, prepare=True
             )
+            (left,) = await cursor.fetchone() or (None,)
         self._made_ready_at = now
+        self._due_at = inf if left is None else now + max(left, MAKE_READY_SECONDS)
 
     async def _claim(self) -> list[_Job]:
         places = self._places

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adapters.jobs.worker import Worker
+from adapters.jobs.worker import MAKE_READY_SECONDS, Worker
 from adapters.operators import parked
 from adapters.operators.metrics import REGISTRY
 from adapters.operators.parked import Done, Filter
@@ -460,6 +460,44 @@ async def test_jobs_survive_a_bell_that_is_never_heard(house: House) -> None:
     async with house.projecting([], [], [reaction]), house.working(reaction):
         await watered(house, "1", 2)
         await eventually(lambda: len(diary.entries) == 2)
+
+
+class Soon(Reaction):
+    """A reaction that is tried again before it is looked again what is due."""
+
+    def retry_delay(self, attempt: int) -> timedelta:
+        return timedelta(seconds=MAKE_READY_SECONDS / 5)
+
+
+@pytest.mark.parametrize("kind", ["a timer", "left behind", "tried again"])
+async def test_a_worker_that_nobody_rings_looks_again_when_something_is_due(
+    house: House, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("adapters.jobs.worker.RUNG_SECONDS_MAX", 600.0)
+    diary = Diary()
+    failures = iter([kind == "tried again"])
+
+    def mood(_: Recorded) -> None:
+        if next(failures, False):
+            raise RuntimeError("not yet")
+
+    diary.mood = mood
+    hasty = diary.reaction(AlarmSet)
+    reaction = Soon(**{name: getattr(hasty, name) for name in hasty.__struct_fields__})
+    due = datetime.now(UTC) + timedelta(seconds=1 if kind == "a timer" else 0)
+    await house.record("tree-1", AlarmSet(tree_id="1", rings_at=due))
+    await jobs(house, [reaction])
+    if kind == "left behind":
+        async with house.pool.connection() as connection:
+            await connection.execute(
+                "UPDATE jobs SET state = 'running', owner = gen_random_uuid(), attempts = 1, "
+                "lease_until = now() + interval '1 second'"
+            )
+    async with house.working(reaction) as worker:
+        await eventually(lambda: worker.is_ready)
+        await eventually(lambda: nothing_left(house))
+
+    assert diary.entries == [("tree-1", 1)]
 
 
 async def test_planting_calls_for_nothing(house: House) -> None:
