@@ -10,7 +10,7 @@ import asyncio
 import re
 import resource
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
@@ -50,6 +50,9 @@ REFUSALS_TOLD_MAX = 20
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]+")
 #: So much of it is repeated; the audit remembers as much.
 REQUEST_ID_LENGTH = 128
+
+Message = Any
+Receive = Callable[[], Awaitable[Message]]
 
 #: Writes a refusal in the words of the surface that a path belongs to: media type and body.
 Wording = Callable[[str, int, str], tuple[str, bytes]]
@@ -221,6 +224,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._gate = gate
         self._address = ""
+        #: The client has said its last word.
+        self._has_ended = False
         #: We have said the last word; what comes now is not read.
         self._is_deaf = False
         #: The request that is being answered; with others waiting behind it, it is not the newest.
@@ -256,6 +261,17 @@ class Connection(HttpToolsProtocol):
         self._gate.leave(self, self._address, is_surplus=self._surplus is not None)
         self._abandon()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """The client says nothing more, or has gone. Whether we go on: whoever has asked is owed an answer."""
+        newest = self.cycle
+        if self._is_deaf or newest is None or newest.response_complete or self._body_began is not None:
+            return False
+        self._has_ended = True
+        newest.keep_alive = False
+        if self._answering is not None:
+            self._answering.message_event.set()
+        return True
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), SLICE_BYTES):
@@ -417,7 +433,29 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, partial(self._answer, cycle, app))
+
+    async def _answer(self, cycle: RequestResponseCycle, app: Any, scope: Any, receive: Receive, send: Any) -> None:
+        is_read = False
+
+        async def hear() -> Message:
+            nonlocal is_read
+            message = await receive()
+            while is_read and message["type"] == "http.request":
+                # Nothing came but the end of what the client says. That may also be how it has gone, and who answers
+                # without end and listens meanwhile must know; an answer of known length is sent as far as it can be.
+                if cycle.chunked_encoding is not False:
+                    cycle.disconnected = True
+                    self.transport.close()
+                    return {"type": "http.disconnect"}
+                message = await receive()
+            if message["type"] == "http.request" and not message["more_body"]:
+                is_read = True
+                if self._has_ended:
+                    cycle.message_event.set()
+            return message
+
+        await app(scope, hear, send)
 
 
 def with_files(limits: Connections) -> Connections:

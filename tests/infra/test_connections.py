@@ -32,9 +32,13 @@ QUICK = Connections(
 
 
 class Echo:
-    """Answers with the length of the body; `/big` with more than fits on the way, `/wait` once it is told to."""
+    """Answers with the length of the body; `/big` and `/file` with more than fits on the way, `/wait` once told to.
+
+    `/stream` never ends, and like `/file` listens meanwhile whether the client has gone.
+    """
 
     def __init__(self) -> None:
+        self.is_waiting = False
         self.go = asyncio.Event()
         self.headers: list[tuple[bytes, bytes]] = []
         self.left = 0
@@ -43,7 +47,9 @@ class Echo:
         self.headers = scope["headers"]
         size = 0
         if scope["path"] == "/wait":
+            self.is_waiting = True
             await self.go.wait()
+            self.is_waiting = False
         if scope["path"] != "/deaf":
             while True:
                 message = await receive()
@@ -53,8 +59,17 @@ class Echo:
                 size += len(message["body"])
                 if not message["more_body"]:
                     break
-        body = bytes(32 * 1024 * 1024) if scope["path"] == "/big" else str(size).encode()
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            self.left += (await receive())["type"] == "http.disconnect"
+            return
+        body = bytes(32 * 1024 * 1024) if scope["path"] in ("/big", "/file") else str(size).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        if scope["path"] == "/file":
+            listening = asyncio.ensure_future(receive())
+            self.is_waiting = True
+            await self.go.wait()
+            self.left += listening.done()
         await send({"type": "http.response.body", "body": body})
 
 
@@ -348,6 +363,58 @@ async def test_an_answer_that_is_owed_comes_before_the_connection_is_closed() ->
 
     assert status(answer) == 200
     assert answer.count(b"HTTP/1.1") == 1
+
+
+async def half_closed(port: int, asked: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Somebody who has sent all they have to say, and shut their side down."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(asked)
+    writer.write_eof()
+    return reader, writer
+
+
+@pytest.mark.parametrize("ask", [b"GET /wait HTTP/1.1\r\n\r\n", b"POST /wait HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc"])
+async def test_whoever_has_asked_and_says_nothing_more_is_answered(ask: bytes) -> None:
+    app = Echo()
+    async with served(app, replace(QUICK, header_seconds_max=60, idle_seconds_max=60)) as port:
+        for asked in (ask, ask * 3):
+            app.go.clear()
+            reader, writer = await half_closed(port, asked)
+            await until(lambda: app.is_waiting)
+            assert not reader.at_eof()
+            app.go.set()
+            answer = await heard(reader)
+            assert answer.count(b"HTTP/1.1 200 OK") == asked.count(b"HTTP/1.1"), answer
+            assert answer.count(b"connection: close") == 1
+            assert answer.endswith(b"3" if b"abc" in ask else b"0")
+            writer.close()
+
+
+async def test_half_a_request_is_answered_by_closing() -> None:
+    async with served(app := Echo()) as port:
+        for asked in (b"GET / HTT", b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc"):
+            reader, writer = await half_closed(port, asked)
+            assert await heard(reader) == b""
+            writer.close()
+        await until(lambda: app.left == 1)
+
+
+async def test_a_file_is_sent_to_its_end_and_whoever_answers_without_one_hears_that_the_client_has_gone() -> None:
+    app, patient = Echo(), replace(QUICK, send_seconds_max=60, header_seconds_max=60, idle_seconds_max=60)
+    async with served(app, patient) as port:
+        reader, writer = await half_closed(port, b"GET /file HTTP/1.1\r\n\r\n")
+        await until(lambda: app.is_waiting)
+        await said(port, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")  # the end of the other one is known by now
+        app.go.set()
+        assert len(await heard(reader)) > 32 * 1024 * 1024
+        assert not app.left
+        writer.close()
+        for _ in range(2):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /stream HTTP/1.1\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+        await until(lambda: app.left == 2)
 
 
 async def test_only_so_many_requests_are_sent_ahead_of_their_answers() -> None:
