@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,10 @@ SILENCE_SECONDS_MAX = 60.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0
 #: How often a checkpoint is written while events only pass by.
 CHECKPOINT_SECONDS = 0.5
+#: How long the words of a receiver are listened to that has said already whether it takes an event.
+WORDS_SECONDS_MAX = 1.0
+#: How a path and a query are written (RFC 3986), as far as it matters here.
+_WRITTEN = re.compile("[!-~]*")
 #: No position has as many digits.
 POSITION_BYTES_MAX = 20
 
@@ -80,12 +85,20 @@ class _Busy(OSError):
 
 def connect(url: str) -> HTTPConnection:
     """A connection to the host of an address, not yet open. Raises SubscriptionRefused for what is no such address."""
+    connection: HTTPConnection | None
     try:
         parts = urlsplit(url)
         kind: type[HTTPConnection] = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
-        return kind(parts.hostname or "", parts.port, timeout=SILENCE_SECONDS_MAX)
+        connection = kind(parts.hostname or "", parts.port, timeout=SILENCE_SECONDS_MAX)
     except (KeyError, ValueError):
-        raise SubscriptionRefused("An address begins with http:// or https:// and names a host.") from None
+        connection = None
+    if connection is None or not connection.host:
+        raise SubscriptionRefused("An address begins with http:// or https:// and names a host.")
+    if parts.username is not None:
+        raise SubscriptionRefused("An address names no user and no password: they would not be sent.")
+    if not _WRITTEN.fullmatch(parts.path + parts.query):
+        raise SubscriptionRefused("An address has no spaces, and what is not ASCII is written as %C3%B6 in it.")
+    return connection
 
 
 def events(source: Source, after: int | str, say: Say, *, until_caught_up: bool = False) -> Iterator[Event]:
@@ -161,13 +174,12 @@ def executing(command: str, say: Say) -> Handle:
         for seconds in retries():
             try:
                 status = subprocess.run(words, input=body + b"\n", check=False).returncode  # noqa: S603 - it is asked for
-            except BrokenPipeError:
-                status = 0
             except OSError as problem:
                 raise CannotStart(f"{words[0]} cannot be run: {problem.strerror}.") from problem
             if status == 0:
                 return
-            say(f"{words[0]} ended with {status}; again in {seconds:.0f} s")
+            end = f"ended with {status}" if status > 0 else f"was ended by signal {-status}"
+            say(f"{words[0]} {end}; again in {seconds:.0f} s")
             time.sleep(seconds)
 
     return handle
@@ -185,8 +197,12 @@ def posting(url: str, say: Say) -> Handle:
             connection = connect(url)
             try:
                 connection.request("POST", path, body, {"Content-Type": "application/cloudevents+json"})
+                line = connection.sock
                 answer = connection.getresponse()
-                answer.read(1024)
+                with suppress(OSError, HTTPException):
+                    # It has decided. Words without end make nothing of that undone, and few like to be cut short.
+                    line.settimeout(WORDS_SECONDS_MAX)
+                    answer.read(1024)
                 if 200 <= answer.status < 300:
                     return
                 busy = _Busy(answer.status, answer.headers.get("retry-after"))

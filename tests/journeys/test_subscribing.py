@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,38 @@ def test_an_example_of_the_documentation_follows_and_remembers(
     assert first not in (tmp_path / "out").read_text(), "it went on after what it had done"
 
 
+def test_an_event_is_taken_though_the_words_about_that_have_no_end(subscriber: Subscriber, tmp_path: Path) -> None:
+    made, checkpoint = subscriber.happens(), tmp_path / "kept"
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def take() -> None:
+            line, _ = listening.accept()
+            with line:
+                while made.encode() not in b"".join(received):
+                    received.append(line.recv(65536))
+                line.sendall(b"HTTP/1.1 200 OK\r\n\r\nThank you, and ")
+                line.recv(1)  # until they have gone
+
+        with ThreadPoolExecutor() as receivers:
+            taken = receivers.submit(take)
+            at = f"http://127.0.0.1:{listening.getsockname()[1]}/in"
+            assert subscriber.run("--post", at, "--checkpoint", str(checkpoint)) == 0
+            taken.result()
+    assert int(checkpoint.read_text()) > 0
+
+
+def test_what_has_ended_a_command_is_said(
+    subscriber: Subscriber, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "dies-once"
+    program.write_text('#!/bin/sh\n[ -e "$0.over" ] && exit 0\n: > "$0.over"\nkill -KILL $$\n')
+    program.chmod(0o700)
+    subscriber.happens()
+    assert subscriber.run("--exec", str(program)) == 0
+    assert "dies-once was ended by signal 9; again" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -198,6 +232,11 @@ def test_an_example_of_the_documentation_follows_and_remembers(
         (["--from", str(2**50)], "409"),
         (["--exec", "true", "--post", "http://127.0.0.1:1"], "Either"),
         (["--post", "ftp://127.0.0.1"], "http://"),
+        (["--post", "http://"], "names a host"),
+        (["--post", "http:///in"], "names a host"),
+        (["--post", "http://somebody:secret@127.0.0.1:1/in"], "no user"),
+        (["--post", "http://127.0.0.1:1/a b"], "no spaces"),
+        (["--post", "http://127.0.0.1:1/bücher?ö=1"], "no spaces"),
         (["--exec", "/nowhere/to/be/found"], "cannot be run"),
         (["--exec", ""], "--exec"),
         (["--exec", "'"], "--exec"),
