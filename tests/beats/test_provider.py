@@ -250,9 +250,26 @@ def test_the_callbacks_of_the_document_are_acknowledged_from_anybody(client: htt
     assert (real.status_code, real.json()["taskId"]) == (200, "w")
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 5000, b'{"data":{"taskId":{"a":1}}}', b'{"data":[]}']
-)
+ODD = (
+    b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 5000, b'{"data":{"taskId":{"a":1}}}', b'{"data":[]}',
+    b'{"code":1e999}', b'{"data":{"taskId":"\\ud800"}}', b'{"code":{},"data":{"status":{"a":[1]}}}',
+    b'{"data":{"callbackType":' + b"[" * 970 + b"]" * 970 + b"}}",
+)  # fmt: skip
+
+
+def test_whoever_has_the_token_may_say_anything_and_is_not_believed(client_of: Client, suno: LittleSuno) -> None:
+    beat_id = client_of.begun()
+    task = client_of.taken(beat_id)
+    named = b'{"code":"no","data":{"callbackType":["fail"],"task_id":"%b"}}' % task.id.encode()
+    for body in (*ODD, named, b'{"code":true,"data":{"task_id":"\\u0000"}}'):
+        answer = httpx.post(task.callback, content=body, headers={"content-type": "application/json"}, timeout=15)
+        assert answer.status_code in (200, 400), answer.text
+    assert client_of.beat(beat_id)["generationStatus"] == "processing"
+    task.status = "SUCCESS"
+    assert len(client_of.both(beat_id)["versions"]) == 2
+
+
+@pytest.mark.parametrize("body", ODD)
 def test_callbacks_may_hold_anything(client: httpx.Client, body: bytes) -> None:
     for path in (CALLBACK, f"{CALLBACK}/wav"):
         answer = client.post(path, content=body, headers={"content-type": "application/json"})

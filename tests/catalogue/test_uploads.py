@@ -279,6 +279,18 @@ def test_another_workspace_s_sessions_and_accounts_are_not_there(label: Visitor)
     refused(stranger.get(f"/api/v1/distribution-accounts/{account}"), 404, "no_such_account")
     taken = stranger.request("PUT", f"/api/v1/releases/{release_id}/account", json={"account_id": account})
     refused(taken, 404, "no_such_account")
+    begun = label.post("/api/v1/upload-sessions", {"release_id": ready_release(label), "account_id": account})
+    session = begun.json()["data"]
+    path = f"/api/v1/upload-sessions/{session['session_id']}"
+    for answer in (
+        stranger.get(path),
+        stranger.request("PUT", f"{path}/steps/{session['steps'][0]['name']}", json={"status": "failed"}),
+        stranger.post(f"{path}/complete", {}),
+        stranger.post(f"{path}/abandon", {"reason": "not yours"}),
+    ):
+        refused(answer, 404, "no_such_upload_session")
+    assert stranger.get("/api/v1/upload-sessions").json()["data"] == []
+    assert label.get(path).json()["data"] == session
 
 
 def test_only_an_admin_says_which_session_signs_in(label: Visitor) -> None:
