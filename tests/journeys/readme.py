@@ -58,10 +58,17 @@ def runner(stack: Stack) -> Iterator[Runner]:
     made.log.unlink()
 
 
-def typed(text: str, place: Path, stack: Stack) -> str:
+@pytest.fixture
+def url(stack: Stack) -> Iterator[str]:
+    """A service whose streams last as long as those of `make up`: the text waits for the end of a build's log."""
+    with stack.door(stream_seconds_max=3600) as door:
+        yield door
+
+
+def typed(text: str, place: Path, url: str) -> str:
     """What a shell says to all of it, which ends with the first command that fails."""
     assert ADDRESS in text
-    asked = ["bash", "-eu", "-c", TELLING + text.replace(ADDRESS, stack.url)]
+    asked = ["bash", "-eu", "-c", TELLING + text.replace(ADDRESS, url)]
     done = subprocess.run(asked, cwd=place, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert "Traceback" not in done.stderr
@@ -72,25 +79,25 @@ def typed(text: str, place: Path, stack: Stack) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the text asks with curl")
-def test_the_tour_of_the_readme_goes_as_it_is_written_and_again(stack: Stack, place: Path) -> None:
+def test_the_tour_of_the_readme_goes_as_it_is_written_and_again(url: str, place: Path) -> None:
     tour, *further = blocks()
     assert len(further) == 3
-    said = typed("".join([tour, *further, 'echo "KEY=$KEY BEAT=$BEAT"\n']), place, stack)
+    said = typed("".join([tour, *further, 'echo "KEY=$KEY BEAT=$BEAT"\n']), place, url)
     assert '"status": "completed"' in said, said
     assert said.count('"delivered"') >= 1
     assert (place / "beat.mp3").stat().st_size > 100_000
     found = re.search(r"KEY=(\S+) BEAT=(\S+)", said)
     assert found is not None
-    beat = httpx.get(f"{stack.url}/api/beats/{found[2]}", headers={"X-API-Key": found[1]}, timeout=30).json()
+    beat = httpx.get(f"{url}/api/beats/{found[2]}", headers={"X-API-Key": found[1]}, timeout=30).json()
     assert beat["data"]["name"] if "data" in beat else beat["name"]
-    assert '"status": "completed"' in typed(tour, place, stack)
+    assert '"status": "completed"' in typed(tour, place, url)
 
 
 @pytest.mark.skipif(bool(missing), reason=f"this machine lacks {', '.join(missing)}")
-def test_the_first_build_of_the_documentation_goes_as_it_is_written(stack: Stack, place: Path, runner: Runner) -> None:
+def test_the_first_build_of_the_documentation_goes_as_it_is_written(url: str, place: Path, runner: Runner) -> None:
     text = (ROOT / "docs" / "builds.md").read_text()
     [block] = re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    asked = ["bash", "-eu", "-c", TELLING + block.replace(ADDRESS, stack.url)]
+    asked = ["bash", "-eu", "-c", TELLING + block.replace(ADDRESS, url)]
     done = subprocess.run(asked, cwd=place, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     statuses = set(re.findall(r"^status (\d+)$", done.stderr, re.MULTILINE))
