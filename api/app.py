@@ -38,13 +38,17 @@ BODY_BYTES_MAX = 1024 * 1024
 
 
 def routes() -> list[HTTPRouteHandler]:
-    """Every route there is: all handlers of all modules of this layer."""
+    """Every route there is: all handlers of all modules of this layer.
+
+    They are the caller's own: what a handler is asked before it belongs to an application it remembers, and is wrong
+    about it ever after.
+    """
     found: dict[int, HTTPRouteHandler] = {}
     for module in modules("api"):
         for thing in vars(module).values():
             if isinstance(thing, HTTPRouteHandler):
                 found[id(thing)] = thing
-    return list(found.values())
+    return [copy(each) for each in found.values()]
 
 
 def _checked(found: list[HTTPRouteHandler]) -> list[HTTPRouteHandler]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from copy import copy
 from typing import Any
 
 import httpx
@@ -84,10 +83,9 @@ def structs(kind: type[Struct] = Struct) -> Iterator[type[Struct]]:
 
 def test_a_form_holds_to_the_last_character() -> None:
     """`$` lets a line break through behind what was asked for."""
-    # What a route says of itself is remembered, and before it belongs to an application that is less than there.
     asked = [
         each.kwarg_definition
-        for route in map(copy, routes())
+        for route in routes()
         if isinstance(route, HTTPRouteHandler)
         for each in route.parsed_fn_signature.parameters.values()
     ]

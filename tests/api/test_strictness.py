@@ -112,3 +112,11 @@ def test_every_body_of_our_own_refuses_a_field_that_it_does_not_know() -> None:
             assert kind.__struct_config__.forbid_unknown_fields, f"{method} {path}: {kind.__name__}"
             bodies += 1
     assert bodies > 30
+
+
+def test_what_a_route_is_asked_by_one_it_says_to_no_other() -> None:
+    """Before it belongs to an application it knows less of itself, and remembers that."""
+    asked = routes()[0]
+    known = asked.parsed_fn_signature
+
+    assert all(other.parsed_fn_signature is not known for other in routes())

@@ -131,12 +131,12 @@ async def said(port: int, *pieces: bytes) -> bytes:
 
 async def heard(reader: asyncio.StreamReader) -> bytes:
     """Everything until the other side closes; what came before a reset counts."""
-    answer = b""
+    answer = bytearray()
     async with asyncio.timeout(PATIENCE_SECONDS):
         with suppress(ConnectionError):
             while piece := await reader.read(65536):
                 answer += piece
-    return answer
+    return bytes(answer)
 
 
 def status(answer: bytes) -> int:
