@@ -48,6 +48,11 @@ class _Result(Value):
     setting: str | None = None
 
     @property
+    def asked_to_wait_seconds(self) -> float | None:
+        """What a receiver asks for counts from its answer; this counts from the request, as our own waits do."""
+        return None if self.retry_after_seconds is None else self.duration_seconds + self.retry_after_seconds
+
+    @property
     def gone(self) -> bool:
         return self.status == 410
 
@@ -122,7 +127,7 @@ async def send(
         waits=_waits(delivery, ports),
         jitter=ports.settings.webhook_jitter * ports.chance(),
         series_after=delivery.series_after,
-        retry_after_seconds=result.retry_after_seconds,
+        retry_after_seconds=result.asked_to_wait_seconds,
     )
     written = await ports.execute(
         RecordAttempt(

@@ -202,7 +202,11 @@ def test_a_deleted_endpoint_is_gone(me: Account, receiver: Neighbour, place: str
 
 def test_the_fifty_first_endpoint_is_one_too_many_also_when_many_come_at_once(me: Account) -> None:
     def make(number: int) -> int:
-        return me.post("/v1/webhook-endpoints", json={"url": f"https://example.com/{number}"}).status_code
+        # Whoever comes late again and again is told to try again.
+        wish = {"url": f"https://example.com/{number}"}
+        while (status := me.post("/v1/webhook-endpoints", json=wish).status_code) == 503:
+            pass
+        return status
 
     with ThreadPoolExecutor(6) as pool:
         assert Counter(pool.map(make, range(54))) == {201: 50, 409: 4}

@@ -573,13 +573,13 @@ async def test_a_failure_is_tried_again_after_the_next_wait_or_longer_if_asked()
     assert deliveries.fold((await scene.log.read("delivery-D")).events).delivered
 
 
-async def test_a_receiver_may_ask_for_more_patience() -> None:
+async def test_a_receiver_may_ask_for_more_patience_from_its_answer_on() -> None:
     scene, last = waiting()
     scene.web.answers[URL] = [answer(429, 60.0)]
     await scene.follows(deliver, last)
     event = scene.last(DeliveryAttempted).event
     assert isinstance(event, DeliveryAttempted)
-    assert event.next_attempt_at == NOON + timedelta(seconds=60)
+    assert event.next_attempt_at == NOON + timedelta(seconds=0.25 + 60)
 
 
 async def test_no_answer_is_a_failure_too() -> None:
