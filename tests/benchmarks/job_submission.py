@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -123,7 +123,10 @@ def main() -> None:
 def cpu_seconds(process: psutil.Process) -> float:
     """Processor time spent so far by a process and by its children, those that have ended included."""
     family = [process] if process.pid == os.getpid() else [process, *process.children(recursive=True)]
-    times = [each.cpu_times() for each in family]
+    times = []
+    for each in family:
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and its parent knows what it spent
+            times.append(each.cpu_times())
     ended = sum(each.children_user + each.children_system for each in times) if len(family) > 1 else 0.0
     return float(sum(each.user + each.system for each in times) + ended)
 
