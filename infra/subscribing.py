@@ -85,15 +85,15 @@ class _Busy(OSError):
 
 def connect(url: str) -> HTTPConnection:
     """A connection to the host of an address, not yet open. Raises SubscriptionRefused for what is no such address."""
-    connection: HTTPConnection | None
+    no_address = SubscriptionRefused("An address begins with http:// or https:// and names a host.")
     try:
         parts = urlsplit(url)
         kind: type[HTTPConnection] = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
         connection = kind(parts.hostname or "", parts.port, timeout=SILENCE_SECONDS_MAX)
     except (KeyError, ValueError):
-        connection = None
-    if connection is None or not connection.host:
-        raise SubscriptionRefused("An address begins with http:// or https:// and names a host.")
+        raise no_address from None
+    if not connection.host:
+        raise no_address
     if parts.username is not None:
         raise SubscriptionRefused("An address names no user and no password: they would not be sent.")
     if not _WRITTEN.fullmatch(parts.path + parts.query):

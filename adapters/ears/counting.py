@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.beats import PARTS, folded, moved, places, rotations, scaled, turned
+from adapters.ears.beats import PARTS, folded, moved, places, rotations
 from adapters.ears.cutting import places_of_cut
-from adapters.ears.lasting import folded_levels
+from adapters.ears.lasting import lasting_rotations
 from adapters.ears.metre import METRES, Metre, bar_odds, beats_in, metre_of
 from adapters.ears.network import WEIGHTS, trained
 from adapters.ears.spectrum import FRAME_RATE
@@ -157,8 +157,9 @@ def readings(
     if len(beats) < 4:
         return [], {}
     pattern = folded(heard.signals, beats)
-    songs, grooves = (places(trained(name), rotations(pattern)) for name in ("phase", "phase_wide"))
-    lasting = places(trained("phase_lasting"), turned(np.hstack([scaled(pattern), folded_levels(trace, beats)])))
+    attacks = rotations(pattern)
+    songs, grooves = (places(trained(name), attacks) for name in ("phase", "phase_wide"))
+    lasting = places(trained("phase_lasting"), lasting_rotations(pattern, trace, beats))
     profile = pattern[:, :REGISTERS].sum(axis=1)
     slow = float(np.log2(np.median(np.diff(beats)) / FRAME_RATE / USUAL_SECONDS))
     counted = _counted(chances)

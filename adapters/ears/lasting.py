@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.beats import BEATS_AT_ONCE, PARTS
+from adapters.ears.beats import BEATS_AT_ONCE, PARTS, scaled, turned
 from adapters.ears.spectrum import BANDS, MOMENT_EVERY, band_centres
 from adapters.ears.trace import CEPSTRUM, Trace
 
@@ -27,6 +27,11 @@ SOFTEST, LOUDEST = -60.0, 10.0
 RANGE_DB, NO_SOUND = 60.0, 1e-5
 #: By what levels above their mean are divided to be of the size of attacks.
 TEN_DB = 10.0
+
+
+def lasting_rotations(pattern: Array, trace: Trace, beats: Times) -> Array:
+    """(2 * PARTS, features) a folded pattern with the levels over its beats, as it looks from each of its places."""
+    return turned(np.hstack([scaled(pattern), folded_levels(trace, beats)]))
 
 
 def register_levels(cepstrum: NDArray[np.floating], loudest: float) -> Array:

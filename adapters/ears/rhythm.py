@@ -198,7 +198,7 @@ def _counted(heard: Pulse, trace: Trace, row: Row, *, whole: bool) -> Counted:
     """The beats of a row where people tap them, counted in bars."""
     period, grid = row.period, row.grid
     metre, chances = hear_metre(heard, period), metre_chances(heard, period)
-    cut = None if grid is None or not whole else beats_between_cuts(trace.seconds, grid.period)
+    cut = beats_between_cuts(trace.seconds, grid.period) if whole and grid is not None else None
     reading = None if metre.numerator == 7 else count(heard, trace, row.beats, chances, cut)
     if reading is None:
         beats = in_phase(heard.signals, row.beats)
@@ -209,8 +209,9 @@ def _counted(heard: Pulse, trace: Trace, row: Row, *, whole: bool) -> Counted:
     seconds = _seconds(heard.curve, beats, grid)
     inside = (seconds > -0.5 / FRAME_RATE) & (seconds <= (len(heard.curve) - 1) / FRAME_RATE)
     seconds, places = seconds[inside] if grid is None else from_begin(seconds[inside]), places[inside]
-    downbeats, likely = seconds[places == 0], (reading.likely, reading.metre_likely)
-    return Counted(seconds, downbeats, reading.metre, margin, *likely, cut=cut is not None)
+    return Counted(
+        seconds, seconds[places == 0], reading.metre, margin, reading.likely, reading.metre_likely, cut is not None
+    )
 
 
 def _seconds(curve: Array, beats: Times, grid: Grid | None) -> Times:

@@ -181,8 +181,7 @@ class Payments(Subscriptions):
                 },
                 {"idempotency_key": f"ledgerline-checkout-{order.attempt_id}"},
             )
-            page = _understood(session, _Page)
-        return Opened(page.id, page.url or "")
+            return _opened(session)
 
     async def close_checkout(self, order: Order) -> tuple[str, bool]:
         """The page of an order, and whether it is closed: not when somebody has completed it.
@@ -211,8 +210,7 @@ class Payments(Subscriptions):
             session = await self._client.v1.billing_portal.sessions.create_async(
                 {"customer": customer_id, "return_url": return_url}
             )
-            page = _understood(session, _Page)
-        return Opened(page.id, page.url or "")
+            return _opened(session)
 
     async def subscription(self, subscription_id: str) -> Subscription | None:
         """A subscription as it stands now; None when the account has no such one."""
@@ -262,6 +260,11 @@ class Payments(Subscriptions):
 def _understood(answer: stripe.StripeObject, shape: type[S]) -> S:
     """What we read of an answer; raises ValueError for one that is not as Stripe documents it."""
     return convert(answer.to_dict(), shape)
+
+
+def _opened(session: stripe.StripeObject) -> Opened:
+    page = _understood(session, _Page)
+    return Opened(page.id, page.url or "")
 
 
 def _subscription(found: _Standing) -> Subscription:

@@ -51,8 +51,8 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]+")
 #: So much of it is repeated; the audit remembers as much.
 REQUEST_ID_LENGTH = 128
 
-Message = Any
-Receive = Callable[[], Awaitable[Message]]
+#: Gives an application what comes next from its client.
+Receive = Callable[[], Awaitable[Any]]
 
 #: Writes a refusal in the words of the surface that a path belongs to: media type and body.
 Wording = Callable[[str, int, str], tuple[str, bytes]]
@@ -438,7 +438,7 @@ class Connection(HttpToolsProtocol):
     async def _answer(self, cycle: RequestResponseCycle, app: Any, scope: Any, receive: Receive, send: Any) -> None:
         is_read = False
 
-        async def hear() -> Message:
+        async def hear() -> Any:
             nonlocal is_read
             message = await receive()
             while is_read and message["type"] == "http.request":

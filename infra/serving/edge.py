@@ -14,10 +14,9 @@ from api.auth import ASKING
 from api.surfaces import surface_of
 from commands.settings import Service
 from domain.tracing import TRACE, span, traceparent
-from infra.serving.connections import Wording, plainly, request_id
+from infra.serving.connections import Receive, Wording, plainly, request_id
 from infra.telemetry import redact, write_clean
 
-Receive = Callable[[], Any]
 Send = Callable[[Any], Any]
 
 

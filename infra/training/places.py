@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters.ears.beats import PARTS, folded, places, scaled, turned
-from adapters.ears.lasting import folded_levels
+from adapters.ears.beats import PARTS, folded, places
+from adapters.ears.lasting import lasting_rotations
 from adapters.ears.network import WEIGHTS, Network
 from adapters.ears.rhythm import row_at
 from adapters.ears.silence import Span, sounding
@@ -120,8 +120,7 @@ def example_of(known: Known) -> Example | None:
     place = place_of(beats, true) if len(beats) >= 8 else None
     if place is None:
         return None
-    pattern = np.hstack([scaled(folded(heard.signals, beats)), folded_levels(trace, beats)])
-    return Example(known.style, turned(pattern), place)
+    return Example(known.style, lasting_rotations(folded(heard.signals, beats), trace, beats), place)
 
 
 def network_of(examples: Sequence[Example], voters: int) -> Network:

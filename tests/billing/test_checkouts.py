@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -31,7 +31,7 @@ from domain.billing.subscriptions import (
 )
 from domain.kernel import ERASED
 from domain.ledger import Change, Context
-from tests.billing.little_stripe import LittleStripe, little_stripe
+from tests.billing.little_stripe import LittleStripe
 from tests.scene import NOON, WORKSPACE, Scene
 
 
@@ -88,12 +88,6 @@ class MortalPayments(Payments):
         closed = await super().close_page(checkout_id)
         self.life.spend()
         return closed
-
-
-@pytest.fixture
-def stripe() -> Iterator[LittleStripe]:
-    with little_stripe() as running:
-        yield running
 
 
 @pytest.fixture

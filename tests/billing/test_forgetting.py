@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from secrets import token_hex
 
@@ -20,19 +19,6 @@ from infra.container import container
 from tests.billing.little_stripe import LittleStripe, little_stripe
 from tests.journeys.kit import Stack
 from tests.scene import NOON, WORKSPACE, Scene
-
-
-@pytest.fixture
-def stripe() -> Iterator[LittleStripe]:
-    with little_stripe() as running:
-        yield running
-
-
-@pytest.fixture
-async def payments(stripe: LittleStripe) -> AsyncIterator[Payments]:
-    made = Payments("sk_test_little", [stripe.secret], api_url=stripe.url)
-    yield made
-    await made.close()
 
 
 async def subscribed(payments: Payments, stripe: LittleStripe, *, times: int = 1) -> tuple[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,23 +10,10 @@ from structlog.testing import capture_logs
 
 from adapters.payments.stripe import Payments, PaymentsUnavailable
 from commands.billing.ports import Order
-from tests.billing.little_stripe import LittleStripe, little_stripe
+from tests.billing.little_stripe import LittleStripe
 from tests.scene import WORKSPACE
 
 HERE = "https://a.example"
-
-
-@pytest.fixture(scope="module")
-def stripe() -> Iterator[LittleStripe]:
-    with little_stripe() as running:
-        yield running
-
-
-@pytest.fixture
-async def payments(stripe: LittleStripe) -> AsyncIterator[Payments]:
-    made = Payments("sk_test_little", [stripe.secret], api_url=stripe.url)
-    yield made
-    await made.close()
 
 
 ASKED: dict[str, Callable[[Payments], Awaitable[Any]]] = {
@@ -71,8 +58,5 @@ async def test_a_page_that_cannot_be_closed_and_makes_no_sense_is_not_known_as_c
 ) -> None:
     stripe.answers_always = (200, found)
     stripe.expires_nothing = True
-    try:
-        with pytest.raises(PaymentsUnavailable):
-            await payments.close_page("cs_1")
-    finally:
-        stripe.expires_nothing = False
+    with pytest.raises(PaymentsUnavailable):
+        await payments.close_page("cs_1")

@@ -38,6 +38,11 @@ async def jobs(house: House, reactions: list[Reaction]) -> None:
         await house.caught_up("jobs")
 
 
+def remade(reaction: Reaction, kind: type[Reaction] = Reaction, **changed: Any) -> Reaction:
+    """The same reaction, which waits before it tries again as those of its kind do."""
+    return kind(**{name: getattr(reaction, name) for name in reaction.__struct_fields__} | changed)
+
+
 async def nothing_left(house: House) -> bool:
     return await house.fetch("SELECT 1 FROM jobs") == []
 
@@ -132,10 +137,7 @@ async def test_where_a_workspace_is_one_line_nothing_of_it_passes_what_has_to_be
             raise RuntimeError("not yet")
 
     diary.mood = mood
-    reaction = diary.reaction()
-    reaction = Reaction(
-        **{name: getattr(reaction, name) for name in reaction.__struct_fields__} | {"one_at_a_time": "workspace"}
-    )
+    reaction = remade(diary.reaction(), one_at_a_time="workspace")
     for tree_id in "123":
         await watered(house, tree_id, 1)
     await jobs(house, [reaction])
@@ -147,9 +149,8 @@ async def test_where_a_workspace_is_one_line_nothing_of_it_passes_what_has_to_be
 
 async def test_what_few_have_asked_for_makes_no_jobs_for_the_others(house: House) -> None:
     diary = Diary()
-    reaction = diary.reaction()
     asked = Category(name="orchardlist", initial=State(), evolve=lambda state, _: state)
-    reaction = Reaction(**{name: getattr(reaction, name) for name in reaction.__struct_fields__} | {"only_with": asked})
+    reaction = remade(diary.reaction(), only_with=asked)
 
     async def watered_by(workspace_id: str, stream: str) -> None:
         await house.record(stream, TreeWatered(tree_id="1"), workspace_id=workspace_id)
@@ -265,8 +266,7 @@ async def test_retries_come_later_and_later_up_to_ten_minutes() -> None:
 async def test_a_failed_job_waits_for_its_time(house: House) -> None:
     diary = Diary()
     diary.mood = _refuse_tree_one
-    hasty = diary.reaction(attempts_max=5)
-    patient = Reaction(**{name: getattr(hasty, name) for name in hasty.__struct_fields__})
+    patient = remade(diary.reaction(attempts_max=5))
     await watered(house, "1", 1)
     await jobs(house, [patient])
     async with house.working(patient):
@@ -482,8 +482,7 @@ async def test_a_worker_that_nobody_rings_looks_again_when_something_is_due(
             raise RuntimeError("not yet")
 
     diary.mood = mood
-    hasty = diary.reaction(AlarmSet)
-    reaction = Soon(**{name: getattr(hasty, name) for name in hasty.__struct_fields__})
+    reaction = remade(diary.reaction(AlarmSet), Soon)
     due = datetime.now(UTC) + timedelta(seconds=1 if kind == "a timer" else 0)
     await house.record("tree-1", AlarmSet(tree_id="1", rings_at=due))
     await jobs(house, [reaction])
