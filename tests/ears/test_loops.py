@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 
 from adapters.ears import certainty, counting
-from adapters.ears.counting import count
+from adapters.ears.beats import PARTS
+from adapters.ears.counting import count, readings
 from adapters.ears.cutting import LATE, beats_between_cuts, places_of_cut
+from adapters.ears.metre import METRES
 from adapters.ears.rhythm import row_at
+from adapters.ears.silence import sounding
 from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import pulse
 from tests.ears.grooves import RATE, heard, played, rhythm_of
-from tests.ears.sounds import Sound, tone
+from tests.ears.sounds import Sound, silence, tone
 from tests.ears.test_rhythm import found
 
 BPM = 139.0
 BEAT = 60 / BPM
+IN_FOUR = np.array([float(number == 4) for number in METRES], np.float32)
 
 
 def bass_between(bars: int) -> Sound:
@@ -40,6 +44,17 @@ def test_the_same_bass_in_an_excerpt_is_taken_for_the_beat() -> None:
     assert found(rhythm.beats, BEAT * np.arange(0.5, 39.0)) > 0.9
 
 
+def test_music_is_no_loop_where_the_silence_before_it_was_left_out() -> None:
+    # What is left begins a second before the first stroke, by chance half a beat from the strokes.
+    late = np.concatenate([silence(2.16, rate=RATE), bass_between(11)])
+    trace = heard(late)
+    begin = sounding(trace.rms, len(trace.pitch)).seconds
+    assert 0 < begin < 2.16
+    rhythm = rhythm_of(late[: round((begin + 44 * BEAT) * RATE)])
+    assert rhythm.bpm == pytest.approx(BPM, abs=0.05)
+    assert found(rhythm.beats, 2.16 + BEAT * np.arange(0.5, 41.0)) > 0.9
+
+
 def test_the_bars_of_a_loop_begin_with_it_although_nothing_tells_one_beat_from_another() -> None:
     drums = played({"kick": "x...", "hat": "..x."}, 128, 8 * 4 * 60 / 128 + 0.5)
     for cut in (0, 1, 2, 3):
@@ -58,6 +73,38 @@ def test_half_a_bar_more_is_whole_bars_of_two_but_says_nothing_of_the_metre(monk
     chosen = count(listened, drums, row_at(listened, 60 / 128).beats, (twos_or_fours, twos_or_fours), 34)
     assert chosen is not None
     assert chosen.metre.numerator == 4
+
+
+@pytest.mark.parametrize(("between_cuts", "after_a_cut"), [(40, 0.0), (None, 0.5)], ids=["loop", "excerpt"])
+def test_strokes_of_the_bass_say_where_beats_lie_unless_a_cut_does(
+    between_cuts: int | None, after_a_cut: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody_knows = np.full(PARTS, 1 / PARTS, np.float32)
+    monkeypatch.setattr(counting, "places", lambda *_: nobody_knows)
+    trace = heard(bass_between(10))
+    on_strokes = np.arange(0.5, 39.0) * BEAT * FRAME_RATE
+    chosen = count(pulse(trace), trace, on_strokes, (IN_FOUR, IN_FOUR), between_cuts)
+    assert chosen is not None
+    late = (chosen.beats[0] / FRAME_RATE - after_a_cut * BEAT + 0.01) % BEAT
+    assert late < LATE + 0.01
+
+
+def test_the_place_of_a_cut_is_weighed_although_no_network_believes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = np.eye(PARTS, dtype=np.float32)[0]
+    monkeypatch.setattr(counting, "places", lambda *_: followed)
+    trace = heard(bass_between(10))
+    third_late = np.arange(1 / 3, 39.0) * BEAT * FRAME_RATE
+    found, rows = readings(pulse(trace), trace, third_late, (IN_FOUR, IN_FOUR), 40)
+    assert set(rows) == {0, 6, 8, 9}
+    assert {one.place for one in found if one.evidence[counting.AT_CUT]} == {8, 9}
+
+
+@pytest.mark.parametrize(("missed", "first"), [(0, 0), (1, 3), (3, 1), (4, 0)])
+def test_bars_are_counted_from_the_cut_and_not_from_the_first_beat_that_was_followed(missed: int, first: int) -> None:
+    trace = heard(played({"kick": "x...", "hat": "..x."}, BPM, 40 * BEAT))
+    followed = np.arange(float(missed), 40.0) * BEAT * FRAME_RATE
+    found, _ = readings(pulse(trace), trace, followed, (IN_FOUR, IN_FOUR), 40)
+    assert {one.first for one in found if one.place == 0 and one.evidence[counting.AT_CUT]} == {first}
 
 
 @pytest.mark.parametrize(("seconds", "cut"), [(28 * 60 / 128, 1.0), (28.4 * 60 / 128, 0.0)], ids=["loop", "excerpt"])
