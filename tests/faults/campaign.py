@@ -55,6 +55,8 @@ SLOW_SECONDS, AT_WORK_SECONDS = 0.3, 0.05
 ECHO = "Echo"
 #: How far clocks jump: further than a lease, and not as far as people are patient.
 CLOCK_JUMP_SECONDS = 20
+#: Of a hundred answers, how many are lost.
+LOST_PERCENT = 50
 #: As few turns show little.
 FEWEST = 4
 
@@ -392,6 +394,11 @@ async def _again(url: str, headers: dict[str, str]) -> None:
     await client.close()
 
 
+def _answers_lost(cluster: Cluster) -> None:
+    with cluster.answers_lost(LOST_PERCENT):
+        time.sleep(2 * PAUSE_SECONDS)
+
+
 def _clocks_jump(cluster: Cluster) -> None:
     """The clocks of all roles go ahead, then behind, then right again; that of Postgres is right all the while."""
     for offset in (CLOCK_JUMP_SECONDS, -CLOCK_JUMP_SECONDS, 0):
@@ -422,6 +429,7 @@ FAULTS: dict[str, Fault] = {
     "objects away": _away("blobs"),
     **{f"disk of {name} slow": _slow_disk(name) for name in ("postgres", "nats", "blobs")},
     "payments away": _payments_away,
+    "answers lost": _answers_lost,
     "leases lost": _jobs_repeated,
     "messages repeated and out of order": _echoed,
     "messages of strangers in the stream": _foreign,

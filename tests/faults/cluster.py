@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import subprocess
 import sys
@@ -64,17 +65,23 @@ def compiler() -> str | None:
 
 
 class _InTurn(httpx.HTTPTransport):
-    """Asks processes that serve on this machine, each in turn."""
+    """Asks processes that serve on this machine, each in turn; what they answer may be lost."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         super().__init__(limits=httpx.Limits(max_connections=100, max_keepalive_connections=20))
         self._ports = cycle(ports)
+        #: How many answers of a hundred nobody hears: what was asked for has happened, and who asked cannot know.
+        self.lost_percent = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.path.startswith("/objects/"):
             return super().handle_request(request)  # a link says itself where it leads
         request.url = request.url.copy_with(port=next(self._ports))
-        return super().handle_request(request)
+        answer = super().handle_request(request)
+        if random.randrange(100) < self.lost_percent:
+            answer.close()
+            raise httpx.ReadError("The answer was lost.", request=request)
+        return answer
 
 
 class Cluster:
@@ -132,8 +139,9 @@ class Cluster:
         self.several_serve = len(doors) > 1
         # Nobody is a browser here: what one of them is told to keep would go with what another one asks.
         nothing = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        self._doors = _InTurn(doors)
         self.http = httpx.Client(
-            base_url=self.settings[Service].url, timeout=30, transport=_InTurn(doors), cookies=nothing
+            base_url=self.settings[Service].url, timeout=30, transport=self._doors, cookies=nothing
         )
 
     def __enter__(self) -> Self:
@@ -181,6 +189,15 @@ class Cluster:
         """Let the clocks of all roles be so far ahead (negative: behind), from now on."""
         with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
             file.write(seconds.to_bytes(8, sys.byteorder, signed=True))
+
+    @contextmanager
+    def answers_lost(self, percent: int) -> Iterator[None]:
+        """So many answers of a hundred come to nobody while the block runs, whatever was asked."""
+        self._doors.lost_percent = percent
+        try:
+            yield
+        finally:
+            self._doors.lost_percent = 0
 
     def crash(self, name: str) -> None:
         """Kill a role in the middle of whatever it does, and start it again."""

@@ -135,6 +135,7 @@ def test_a_role_ends_in_good_order_when_it_is_asked_to(cluster: Cluster, name: s
         "nats killed",
         "postgres killed",
         "connections to postgres cut",
+        "answers lost",
         "messages repeated and out of order",
     ],
 )
