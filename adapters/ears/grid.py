@@ -4,7 +4,8 @@ The onset curve is taken apart at the beat's frequency and its multiples in shor
 phases at one of these multiples lie on a straight line (Grosche and Müller, "Extracting predominant local pulse
 information", 2011, look at the same phases one by one); its slope is the tempo, far more exactly than any lag, and how
 far the windows stray from it says how steady the music is. A pattern that changes its accents moves the phase of the
-beat, but not that of the smallest notes, so the multiple that holds together best is asked.
+beat, but not that of the smallest notes, so the multiple that holds together best is asked. The few windows of a player
+who wanders may lie near a line by chance; then the onsets within them do not lie on the grid.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from adapters.ears.onsets import onset_frames
 from adapters.ears.spectrum import FRAME_RATE
 
 Array = NDArray[np.float32]
@@ -32,6 +34,9 @@ WEAK = 0.15
 STRAY_BEATS, STRAY_SECONDS = 0.025, 0.012
 #: Windows of which so large a share (by strength) strays by more than three times that are another tempo or place.
 LOST = 0.1
+#: An onset is clear from so many times the mean of the curve on. Those of steady music keep so much of their phase:
+#: 1 where all lie on the grid, 0 where they lie anywhere.
+CLEAR, KEPT = 3.0, 0.5
 #: Fewer windows than this show no line; a window of less than so many seconds shows nothing.
 WINDOWS_MIN = 4
 WINDOW_SECONDS_MIN = 0.8
@@ -74,12 +79,13 @@ def fit_grid(curve: Array, period: float) -> Grid | None:
     strongest = max(strengths.values())
     if strongest <= 0:
         return None
+    onsets = onset_frames(curve, CLEAR * float(curve.mean())) / FRAME_RATE
     found: dict[int, Grid] = {}
     for multiple in MULTIPLES:
         if strengths[multiple] >= WEAK * strongest:
             fitted = _line(parts[multiple], centres, multiple, period)
             if fitted is not None:
-                found[multiple] = fitted
+                found[multiple] = fitted._replace(holds=fitted.holds and _kept(onsets, fitted.step) >= KEPT)
     if not found:
         return None
     holding = {multiple: strengths[multiple] for multiple, one in found.items() if one.holds}
@@ -134,6 +140,11 @@ def usual_place(grid: Grid, beats: Times) -> float:
 
     best = int(np.argmax([len(around(place)) for place in range(24)]))
     return float((best / 24 + np.angle(around(best).mean()) / (2 * np.pi)) % 1 * period)
+
+
+def _kept(onsets: Times, step: float) -> float:
+    """How much of their phase some onsets (in seconds) keep in steps of so many seconds, 0 .. 1."""
+    return float(abs(np.exp(2j * np.pi * onsets / step).mean())) if len(onsets) else 0.0
 
 
 def _demodulated(curve: Array, starts: NDArray[np.intp], size: int, hertz: float) -> Complex:

@@ -45,6 +45,9 @@ ALIKE_METRE_SURE = 0.5
 #: one beat; candidates this near in the logarithm are one.
 EIGHTHS_SECONDS_MAX, EIGHTHS_SURE, SLOW_MIN = 0.6, 0.85, 0.05
 SAME = 0.03
+#: Beats were followed well where there are so many, onsets under them are so many times as strong as the mean moment,
+#: the mean beat is so near to the median one in the logarithm, and so near to the tempo by which they were followed.
+FOLLOWED_MIN, STRUCK, EVENLY, ASTRAY = 6, 3.5, 0.02, 0.1
 #: Log odds a bar by which first beats must fit better to be clear.
 MARGIN_HALF = 2.0
 
@@ -170,9 +173,23 @@ def row_at(heard: Pulse, period: float) -> Row:
     grid = fit_grid(heard.curve, period) if spread <= VARIABLE else None
     followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
     if grid is None or not grid.holds:
-        return Row(followed, period, locally, spread, None)
+        return Row(followed, _as_followed(heard.curve, followed, period), locally, spread, None)
     anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
     return Row(beats_of(grid, heard.curve, anchor), grid.period, locally, spread, grid)
+
+
+def _as_followed(curve: Array, beats: Times, period: float) -> float:
+    """Seconds from one to the next of beats (in frames) that were followed well, else the period they were followed by.
+
+    Of players who wander the lags find some tempo that they played now and then, not that of most of the beats.
+    """
+    if len(beats) < FOLLOWED_MIN:
+        return period
+    apart = np.diff(beats) / FRAME_RATE
+    mean, median = float(apart.mean()), float(np.median(apart))
+    well = float(curve[beats.astype(np.intp)].mean()) >= STRUCK
+    near = abs(math.log(mean / period)) <= ASTRAY and abs(math.log(mean / median)) <= EVENLY
+    return mean if well and near else period
 
 
 def _may_be_slower(tempo: list[Candidate]) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from adapters.ears.rhythm import Rhythm, hear_rhythm
+from adapters.ears.rhythm import Rhythm, _as_followed, hear_rhythm
+from adapters.ears.spectrum import FRAME_RATE
 from tests.ears.grooves import RATE, ROCK, heard, played
-from tests.ears.sounds import Sound, chord
+from tests.ears.sounds import Sound, chord, tone
 
 TECHNO = {"kick": "x...x...x...x...", "hat": "..x...x...x...x."}
 AMEN = (
@@ -74,6 +77,58 @@ def test_a_player_who_sways_is_on_no_grid() -> None:
         assert rhythm.stability is not None
         assert rhythm.stability < 0.7
         assert rhythm.bpm_confidence < 0.5
+
+
+def wandering(seed: int) -> tuple[Sound, np.ndarray]:
+    """(n,) fourteen seconds of a melody around 132 beats a minute, whose tempo drifts; and the seconds of its beats."""
+    rng = np.random.default_rng(seed)
+    drift = np.cumsum(rng.normal(0, 0.03, 30))
+    beats = np.cumsum(60 / 132 * np.exp(drift - drift.mean() + rng.normal(0, 0.03, 30)))
+    sound = np.zeros(round((beats[-1] + 1) * RATE), np.float32)
+    for number, (beat, following) in enumerate(pairwise(beats)):
+        for at in (beat, (beat + following) / 2) if rng.random() < 0.5 else (beat,):
+            note = tone(60 + int(rng.integers(0, 12)) - (12 if number % 4 == 0 else 0), 0.5, rate=RATE)
+            start = round(at * RATE)
+            sound[start : start + len(note)] += note[: len(sound) - start]
+    return sound, beats
+
+
+@pytest.mark.parametrize("seed", [3, 38, 69, 103])
+def test_who_wanders_for_a_few_seconds_is_on_no_grid_although_one_lies_near_by_chance(seed: int) -> None:
+    sound, beats = wandering(seed)
+    rhythm = rhythm_of(sound)
+    assert not rhythm.on_grid
+    assert rhythm.tempo_varies is True
+    assert rhythm.bpm == pytest.approx(60 / np.diff(beats).mean(), rel=0.02)
+
+
+def struck_at(seconds: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """An onset curve of unit mean with strokes of a strength at some seconds, and the frames they are in."""
+    frames = np.rint(seconds * FRAME_RATE).astype(np.intp)
+    curve = np.ones(2400, np.float32)
+    curve[frames] = strength
+    return curve, frames.astype(np.float64)
+
+
+EVEN = np.arange(0, 20, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("beats", "strength", "expected"),
+    [
+        pytest.param(EVEN, 5.0, 0.5, id="followed well"),
+        pytest.param(np.append(EVEN[:30], 15 + 0.52 * np.arange(10)), 5.0, 0.505, id="slowing down: the mean of all"),
+        pytest.param(EVEN, 3.0, 0.52, id="on weak onsets"),
+        pytest.param(1.15 * EVEN, 5.0, 0.52, id="to another tempo"),
+        pytest.param(np.concatenate([EVEN, 20 + 0.8 * np.arange(8)]), 5.0, 0.52, id="another median than mean"),
+        pytest.param(EVEN[:5], 5.0, 0.52, id="a few"),
+    ],
+)
+def test_the_tempo_is_that_of_the_beats_where_they_were_followed_well(
+    beats: np.ndarray, strength: float, expected: float
+) -> None:
+    curve, frames = struck_at(beats, strength)
+    assert _as_followed(curve, frames, 0.52) == pytest.approx(expected, abs=0.001)
 
 
 def test_the_chosen_tempo_is_the_likeliest_and_all_add_up_to_one_at_most() -> None:
