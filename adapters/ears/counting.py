@@ -37,6 +37,8 @@ METRE_MIN = 0.01
 #: Bars of three begin in two ways in turn when their bass is so many standard deviations apart and their log odds of
 #: beginning a bar so far: none of 47 quick waltzes and every fifth slow piece in six eighths (decision 0136).
 BASS_APART, ODDS_APART = 0.5, 0.7
+#: In fewer beats than eight bars of six have, bars of three are apart by chance.
+SIXES_MIN = 48
 #: A network of places knows one from this likelihood on; a stroke of the bass has this share of the strong ones; and
 #: clearly more beats have one when they are so many times as many.
 KNOWN, STROKE, CLEARLY = 0.6, 0.25, 1.5
@@ -255,7 +257,7 @@ def eighths_of_six(heard: Pulse, trace: Trace, beats: Times) -> bool:
 
     A bass drum on the first and a snare drum on the fourth eighth are one bar of six; a waltz has bars alike.
     """
-    if len(beats) < 13:
+    if len(beats) < SIXES_MIN:
         return False
     odds = bar_odds(heard, trace, beats)[0].mean(axis=1)
     sixths = np.array([odds[place::6].mean() for place in range(6)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from adapters.ears.beats import moved
-from adapters.ears.counting import EVIDENCE, count, news, readings, weights
+from adapters.ears.counting import EVIDENCE, count, eighths_of_six, news, readings, weights
 from adapters.ears.metre import (
     METRES,
     bar_positions,
@@ -18,6 +18,7 @@ from adapters.ears.metre import (
     rooted,
 )
 from adapters.ears.rhythm import row_at
+from adapters.ears.spectrum import FRAME_RATE
 from adapters.ears.tempo import pulse
 from tests.ears.grooves import RATE, heard, played, rhythm_of
 from tests.ears.sounds import Sound, chord, sine, tone
@@ -149,6 +150,13 @@ def test_eighths_that_alternate_bass_drum_and_snare_drum_are_a_slow_six() -> Non
     likelihoods = [likelihood for _, likelihood in rhythm.candidates]
     assert likelihoods[0] == rhythm.bpm_confidence == max(likelihoods)
     assert sum(likelihoods) <= 1.001
+
+
+@pytest.mark.parametrize(("bars", "known"), [(7, False), (12, True)])
+def test_eighths_are_told_from_the_beats_of_a_waltz_by_many_bars(bars: int, *, known: bool) -> None:
+    eighths = np.arange(6.0 * bars) * 20 / 46 * FRAME_RATE
+    trace = heard(ballad(46, bars))
+    assert eighths_of_six(pulse(trace), trace, eighths) is known
 
 
 def test_a_waltz_stays_a_waltz() -> None:
