@@ -29,7 +29,7 @@ SILENT_SECONDS_MAX = 11.0
 #: Questions of operators may go through the whole log.
 LOOKED_SECONDS_MAX = 60.0
 
-#: Between two attempts; a pool hands out its broken connections one by one, so there may be many.
+#: Between two attempts; several connections may break while they are asked something.
 PAUSE_SECONDS = 0.02
 
 
