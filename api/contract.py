@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -140,9 +141,11 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
         statuses.add("415")
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own shape, which is never sent
+    for status, shapes in handler.opt.get("answers", {}).items():
+        responses[status] = _answered(status, shapes)
     statuses |= _tagged(responses) if "GET" in handler.http_methods else set()
-    for media in handler.opt.get("pictures", ()):
-        responses["200"]["content"][media] = {"schema": {"type": "string", "contentMediaType": media}}
+    for media in handler.opt.get("also", ()):
+        responses["200"]["content"][media] = {"schema": bytes_of(media)}
     for status in sorted(statuses - set(responses)):
         if status in _BARE:
             responses[status] = {"description": MEANINGS[status]}
@@ -154,6 +157,17 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
             "description": surface.meanings.get(status) or MEANINGS.get(status) or HTTPStatus(int(status)).phrase,
             "content": {_JSON: content},
         }
+
+
+def bytes_of(media: str) -> dict[str, Any]:
+    """The schema of an answer that is not JSON."""
+    return {"type": "string", "contentMediaType": media}
+
+
+def _answered(status: str, shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer that the framework knows nothing of: its schema by media type, with none of them no body."""
+    told = {"content": {media: {"schema": schema} for media, schema in shapes.items()}} if shapes else {}
+    return {"description": HTTPStatus(int(status)).phrase, **told}
 
 
 def _refusals(operation: dict[str, Any], handler: HTTPRouteHandler, route: HTTPRoute) -> set[type[Refusal]]:

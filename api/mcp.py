@@ -232,6 +232,20 @@ _MESSAGE = {
         "params": {"type": "object"},
     },
 }
+_ANSWER = {
+    "type": "object",
+    "required": ["jsonrpc", "id"],
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "id": _ID,
+        "result": {"type": "object", "description": "What the method gives"},
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {"code": {"type": "integer"}, "message": {"type": "string"}, "data": {}},
+        },
+    },
+}
 _ASKED = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
 
 
@@ -242,7 +256,9 @@ _ASKED = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
     opt={
         **needs(ANY, "viewer"),
         "request_body": {"required": True, "content": {_JSON: {"schema": _MESSAGE, "example": _ASKED}}},
-        "statuses": ("202", "400", "403"),
+        # To what is only told, such as that a client is ready, there is no answer.
+        "answers": {"200": {_JSON: _ANSWER}, "202": {}},
+        "statuses": ("400", "403"),
         "security_notes": (
             "A tool asks what its operation asks: the same scopes, roles, limits and refusals, in the same name.",
             "A page of another site is refused (`Origin`), and so is a host that is not ours.",

@@ -79,7 +79,7 @@ class VersionAsked(Struct, rename="camel"):
     set_primary: bool = False
 
 
-class BeatMade(Shape):
+class BeatMade(Shape, kw_only=True):
     """A beat that has just been wished for; with its task when it is being made."""
 
     id: str
@@ -88,8 +88,8 @@ class BeatMade(Shape):
     style: str
     mood: str
     generation_status: str
-    files_uploaded: bool | UnsetType
-    suno_task_id: str | UnsetType
+    files_uploaded: bool | UnsetType = UNSET
+    suno_task_id: str | UnsetType = UNSET
     created_at: datetime
 
 
@@ -103,13 +103,13 @@ class VersionBegun(Shape):
     suno_task_id: str | None
 
 
-class Generated(Shape):
+class Generated(Shape, kw_only=True):
     """A beat, and when it is being made, its first version."""
 
     success: bool
     mode: str
     beat: BeatMade
-    version: VersionBegun | UnsetType
+    version: VersionBegun | UnsetType = UNSET
     message: str
 
 

@@ -312,7 +312,7 @@ async def list_artifacts(
 @get(
     "/functions/v1/builds/{build_id:str}/download/{artifact_id:str}",
     tags=["studio"],
-    opt=READ | {"statuses": ("302",)},
+    opt=READ | {"answers": {"302": {}}},
 )
 async def download_artifact(
     request: Request[Any, Any, Any],
@@ -321,7 +321,7 @@ async def download_artifact(
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
     redirect: Annotated[bool, QueryParameter(description="Lead straight to the artifact")] = False,
-) -> Response[Any]:
+) -> Response[Download]:
     """A link to download an artifact, which works for an hour. Every link that is given out is counted."""
     found = await _artifacts(ports, asker, build_id)
     artifact = next((each for each in found.artifacts if each.id == artifact_id), None)

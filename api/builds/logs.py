@@ -18,6 +18,7 @@ from api.auth import Asker, still
 from api.builds.builds import READ
 from api.builds.ports import Ports
 from api.kernel import range_of, whole
+from api.problems import refuse
 from commands.builds.ports import Chunk
 from domain.builds.builds import Build, builds
 from domain.kernel import NotFound, Refusal
@@ -28,12 +29,13 @@ LOOK_SECONDS, LOOK_SECONDS_MAX = 0.3, 1.0
 LOOK_FACTOR = 1.5
 #: When nothing is printed a line keeps the connection open.
 IDLE_SECONDS = 15.0
+_TEXT, _EVENTS = ({media: {"type": "string"}} for media in ("text/plain", "text/event-stream"))
 
 
 @get(
     "/functions/v1/builds/{build_id:str}/logs",
     tags=["studio"],
-    opt=READ | {"statuses": ("206", "416")},
+    opt=READ | {"answers": {"200": _TEXT | _EVENTS, "206": _TEXT}, "statuses": ("416",)},
 )
 async def get_build_log(
     request: Request[Any, Any, Any],
@@ -71,8 +73,8 @@ async def get_build_log(
         return Stream(_text(ports, build_id, chosen, offset), media_type="text/plain", headers=headers)
     first, length = part
     if length <= 0:
-        bare = {**headers, "Content-Range": f"bytes */{size}"}
-        return Response(b"", status_code=416, media_type="text/plain", headers=bare)
+        sentence = f"The log has {size} bytes, and none of those that were asked for."
+        return refuse(request, 416, sentence, {**headers, "Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size}"
     content = _text(ports, build_id, chosen, first, first + length)
     return Stream(content, status_code=206, media_type="text/plain", headers=headers)

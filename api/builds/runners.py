@@ -14,6 +14,7 @@ from urllib.parse import quote
 import structlog
 from litestar import Request, Response, delete, get, post, put
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct, json
 from msgspec.structs import replace
@@ -409,7 +410,13 @@ async def _claimed_by(request: Request[Any, Any, Any], ports: Ports, job_id: str
 # --- jobs -------------------------------------------------------------------------------------------------------------
 
 
-@post("/functions/v1/runner/claim", status_code=200, tags=["runner"], opt=TOKEN | {"statuses": ("204", "401")})
+@post(
+    "/functions/v1/runner/claim",
+    status_code=200,
+    tags=["runner"],
+    responses={200: ResponseSpec(Job, generate_examples=False, description="A job")},
+    opt=TOKEN | {"answers": {"204": {}}, "statuses": ("401",)},
+)
 async def claim_job(
     request: Request[Any, Any, Any], data: JSONBody[Wanting], ports: NamedDependency[Ports]
 ) -> Response[Any]:
@@ -711,7 +718,7 @@ async def upload_artifact(
     size: Annotated[int, QueryParameter(ge=1, le=2**53, description="The size that was announced")],
     expires: Annotated[int, QueryParameter(ge=0, le=2**53, description="When the link ends")],
     signature: Annotated[str, QueryParameter(max_length=200, description="Our signature over all of it")],
-) -> Response[Any]:
+) -> Response[None]:
     """Upload an artifact by the link that was given for it: exactly the bytes that were announced."""
     proof = _upload_proof(ports, job_id, artifact_id, fence, name, size, expires)
     if not ports.vault.same(proof, signature) or ports.now().timestamp() > expires:

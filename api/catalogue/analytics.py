@@ -29,7 +29,7 @@ Format = Annotated[
 
 
 #: What is answered besides JSON.
-PICTURES = {"pictures": tuple(MEDIA.values())}
+PICTURES = {"also": tuple(MEDIA.values())}
 
 
 class NotADay(Invalid):

@@ -328,7 +328,12 @@ async def answer_import(
     return await _import(ports, asker, import_id, 202)
 
 
-@get("/api/v1/imports/{import_id:str}/rows", tags=["catalogue"], opt=READ)
+@get(
+    "/api/v1/imports/{import_id:str}/rows",
+    tags=["catalogue"],
+    responses={200: ResponseSpec(ImportedRows, generate_examples=False, description="The rows")},
+    opt={**READ, "also": ("text/csv",)},
+)
 async def list_import_rows(
     import_id: FromPath[str],
     ports: NamedDependency[Ports],

@@ -107,11 +107,15 @@ Workspace = Annotated[str, _WORD, QueryParameter(description="To whom the link w
 Tenancy = Annotated[int, _NUMBER, QueryParameter(description="How often that workspace had begun anew")]
 Signature = Annotated[str, _WORD, QueryParameter(description="Our signature over all of the link")]
 
+_BYTES = {"type": "string", "format": "binary"}
+#: An object is of the type that it was stored with.
+_ANY = {"*/*": _BYTES}
+
 
 @get(
     "/objects/{key:path}",
     tags=["objects"],
-    opt={"statuses": ("206", "304", "403", "404", "416")},
+    opt={"answers": {"200": _ANY, "206": _ANY}, "statuses": ("304", "403", "404", "416")},
 )
 async def get_object(
     request: Request[Any, Any, Any],
@@ -152,13 +156,11 @@ async def get_object(
     return Stream(content, status_code=status, headers=headers)
 
 
-_BYTES = {"type": "string", "format": "binary"}
-
-
 @put(
     "/objects/{key:path}",
     tags=["objects"],
     opt={
+        "answers": {"200": {}},
         "statuses": ("403", "409", "413"),
         "request_body": {"required": True, "content": {"application/octet-stream": {"schema": _BYTES}}},
     },

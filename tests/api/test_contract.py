@@ -138,6 +138,26 @@ def test_every_operation_has_a_name_of_its_own_a_sentence_and_a_tag(contract: di
         assert operation.get("tags"), where
 
 
+def test_what_succeeds_is_never_told_in_the_shape_of_a_refusal_and_json_says_what_is_in_it(
+    contract: dict[str, Any],
+) -> None:
+    refusals = {
+        body["schema"]["$ref"]
+        for operation in operations(contract).values()
+        for status, answer in operation["responses"].items()
+        for body in answer.get("content", {}).values()
+        if status >= "400"
+    }
+    says_nothing: list[Any] = [{}, {"type": "string"}]
+    for where, operation in operations(contract).items():
+        for status, answer in operation["responses"].items():
+            if status < "400":
+                for media, body in answer.get("content", {}).items():
+                    schema = body["schema"]
+                    assert schema.get("$ref") not in refusals, (where, status)
+                    assert media != "application/json" or schema not in says_nothing, (where, status)
+
+
 def test_every_reference_leads_somewhere(contract: dict[str, Any]) -> None:
     def references(part: Any) -> set[str]:
         if isinstance(part, dict):

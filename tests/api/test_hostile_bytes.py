@@ -243,8 +243,13 @@ def _odd(part: str) -> tuple[bytes, ...]:
 
 
 @cache
-def _shape(template: str, status: str) -> jsonschema_rs.Validator:
+def _refusal(template: str, status: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(surface_at(template).shape(status))
+
+
+@cache
+def _success(contract: bytes, schema: bytes) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(json.loads(schema) | {"components": json.loads(contract)})
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,7 @@ class Answer:
     """What came back."""
 
     status: int
+    media_type: str
     content: bytes
 
 
@@ -264,19 +270,25 @@ def sent(raw: HTTPConnection, method: str, attack: Attack, headers: Mapping[byte
         raw.putheader("Content-Length", str(len(attack.body)))
     raw.endheaders(attack.body)
     answer = raw.getresponse()
-    return Answer(answer.status, answer.read())
+    return Answer(answer.status, answer.headers.get_content_type(), answer.read())
 
 
-def fault_of(answer: Answer, template: str, operation: Mapping[str, Any]) -> str | None:
-    """What is wrong with an answer: a mistake of ours, an undocumented status, or a shape of another surface."""
+def fault_of(answer: Answer, template: str, operation: Mapping[str, Any], components: bytes) -> str | None:
+    """What is wrong with an answer: a mistake of ours, or a status, a media type or a shape that is not documented."""
     status, said = answer.status, answer.content[:200]
     if status >= 500:
         return f"{said!r}"
     if str(status) not in operation["responses"]:
         return f"undocumented: {said!r}"
-    if status >= 400 and not (status == 416 and not said):
+    told = operation["responses"][str(status)].get("content", {})
+    media = next((each for each in (answer.media_type, "*/*") if each in told), None)
+    if media is None:
+        return f"undocumented {answer.media_type}: {said!r}" if told or answer.content else None
+    if media == "application/json":
+        schema = json.dumps(told[media]["schema"]).encode()
         try:
-            _shape(template, str(status)).validate(json.loads(answer.content))
+            shape = _refusal(template, str(status)) if status >= 400 else _success(components, schema)
+            shape.validate(json.loads(answer.content))
         except (ValueError, jsonschema_rs.ValidationError) as problem:
             return f"another shape: {str(problem)[:200]}: {said!r}"
     return None
@@ -296,6 +308,7 @@ def test_whatever_bytes_are_sent_every_route_refuses_in_its_own_shape_and_all_th
     ):
         parked = made(http.get("/ready"))["parked_events"]
         contract = http.get("/openapi.json").json()
+        components = json.dumps(contract["components"]).encode()
         scene = Scene(http, source)
         # What is deleted is missed by what comes later.
         in_order = sorted(operations(contract), key=lambda each: each[0] == "DELETE")
@@ -307,7 +320,7 @@ def test_whatever_bytes_are_sent_every_route_refuses_in_its_own_shape_and_all_th
                     headers[b"Content-Type"] = attack.media_type.encode()
                 answer = sent(raw, method, attack, headers)
                 tried[f"{method} {template}"] += 1
-                if (fault := fault_of(answer, template, operation)) is not None:
+                if (fault := fault_of(answer, template, operation, components)) is not None:
                     faults.append(f"{method} {attack}"[:400] + f": {answer.status} {fault}")
 
         assert set(tried) == {f"{method} {template}" for method, template, _ in operations(contract)}
