@@ -18,6 +18,7 @@ from domain.billing.subscriptions import (
     CustomerLinked,
     InvoicePaid,
     InvoicePaymentFailed,
+    OtherSubscriptionObserved,
     Overtaken,
     Status,
     SubscriptionObserved,
@@ -169,7 +170,7 @@ def observe(wish: ObserveSubscription, billing: Billing, now: datetime) -> list[
     Which of two answers is newer no clock can say: those of processes differ, and one that was ahead for a while would
     keep out whatever is seen until it was right. So one that changes nothing is written down too: without it, an answer
     that another process has waited long for could not be told from news, and would bring back a state that had been
-    over before this one was seen.
+    over before this one was seen. Also where it is of another subscription: it may be over before anybody saw it begin.
     """
     if wish.after != billing.observations:
         raise Overtaken
@@ -178,7 +179,14 @@ def observe(wish: ObserveSubscription, billing: Billing, now: datetime) -> list[
     if billing.subscription_id not in (None, wish.subscription_id) and (
         wish.status in OVER or (wish.status not in PAYING and billing.status in PAYING)
     ):
-        return []
+        return [
+            OtherSubscriptionObserved(
+                workspace_id=wish.workspace_id,
+                subscription_id=wish.subscription_id,
+                status=wish.status,
+                observed_at=now,
+            )
+        ]
     return [
         SubscriptionObserved(
             workspace_id=wish.workspace_id,

@@ -91,6 +91,15 @@ class SubscriptionObserved(Event):
     cancel_at_period_end: bool = False
 
 
+class OtherSubscriptionObserved(Event):
+    """Another subscription than the one that counts stood like this at the provider, which changes nothing."""
+
+    workspace_id: str
+    subscription_id: str
+    status: Status
+    observed_at: datetime
+
+
 class InvoicePaid(Event):
     """A bill was paid; the amount is in the smallest unit of its currency."""
 
@@ -181,6 +190,8 @@ def evolve(billing: Billing, event: Event) -> Billing:  # noqa: PLR0911 - one fo
                 current_period_end=event.current_period_end,
                 cancel_at_period_end=event.cancel_at_period_end,
             )
+        case OtherSubscriptionObserved():
+            return replace(billing, observations=billing.observations + 1)
         case InvoicePaid():
             return replace(billing, invoices=billing.invoices | {event.invoice_id})
         case InvoicePaymentFailed():

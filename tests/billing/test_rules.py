@@ -13,6 +13,7 @@ from domain.billing.subscriptions import (
     CheckoutOpened,
     InvoicePaid,
     InvoicePaymentFailed,
+    OtherSubscriptionObserved,
     Overtaken,
     Status,
     SubscriptionObserved,
@@ -109,6 +110,21 @@ def test_the_end_of_a_replaced_subscription_does_not_end_the_new_one() -> None:
 @pytest.mark.parametrize("status", ["incomplete", "unpaid", "paused", "incomplete_expired"])
 def test_a_second_subscription_that_gives_nothing_does_not_take_the_place_of_a_paid_one(status: Status) -> None:
     assert plan_after(answered(), answered(status, subscription_id="sub_2")) == "pro"
+
+
+def other(status: Status) -> OtherSubscriptionObserved:
+    return OtherSubscriptionObserved(workspace_id="w", subscription_id="sub_2", status=status, observed_at=NOW)
+
+
+@pytest.mark.parametrize(("before", "status"), [("canceled", "canceled"), ("active", "canceled"), ("active", "unpaid")])
+def test_what_says_nothing_of_the_subscription_that_counts_makes_older_answers_old_too(
+    before: Status, status: Status
+) -> None:
+    """A second one that began and was over before anybody saw it was brought back by an answer from in between."""
+    waited_long_for = answered(after=1, subscription_id="sub_2")
+
+    past(observed(before)).when(answered(status, after=1, subscription_id="sub_2")).then(other(status))
+    past(observed(before), other(status)).when(waited_long_for).refused(Overtaken)
 
 
 def test_a_subscription_takes_the_place_of_one_that_is_over() -> None:
