@@ -35,21 +35,21 @@ class CloudEvent(Struct, kw_only=True, gc=False):
     come in their order. Whose request led to it is the `actor`; `correlationid` joins what followed from one request.
     """
 
-    specversion: str = "1.0"
-    id: UUID
-    source: str
-    type: str
-    subject: str
-    time: Annotated[datetime, Meta(tz=True)]
-    datacontenttype: str = "application/json"
-    dataschema: str | UnsetType = UNSET
-    partitionkey: str
-    sequence: str
-    actor: str
-    correlationid: UUID
-    causationid: UUID | UnsetType = UNSET
-    traceparent: str | UnsetType = UNSET
-    data: Raw
+    specversion: Annotated[str, Meta(description="The version of CloudEvents")] = "1.0"
+    id: Annotated[UUID, Meta(description="One event has one, however it is sent: whoever keeps it acts once")]
+    source: Annotated[str, Meta(description="The workspace, as a URN")]
+    type: Annotated[str, Meta(description="The context and what happened in it")]
+    subject: Annotated[str, Meta(description="The stream of the thing that it is about")]
+    time: Annotated[datetime, Meta(tz=True, description="When it was recorded")]
+    datacontenttype: Annotated[str, Meta(description="The media type of `data`")] = "application/json"
+    dataschema: Annotated[str | UnsetType, Meta(description="The URL of the JSON Schema of `data`, if known")] = UNSET
+    partitionkey: Annotated[str, Meta(description="The same as `subject`; events with the same one come in order")]
+    sequence: Annotated[str, Meta(description="The position in the log, in 19 digits, so that it sorts as text")]
+    actor: Annotated[str, Meta(description="Whose request led to it")]
+    correlationid: Annotated[UUID, Meta(description="The same for all that followed from one request")]
+    causationid: Annotated[UUID | UnsetType, Meta(description="The event that led to it, if one did")] = UNSET
+    traceparent: Annotated[str | UnsetType, Meta(description="W3C Trace Context, if it was traced")] = UNSET
+    data: Annotated[Raw, Meta(description="What happened, as the schema of its type says")]
 
 
 class Envelopes:

@@ -373,8 +373,10 @@ def _ways(schema: dict[str, Any]) -> str:
         Field(each["address"] or "(your address)", name, each["description"])
         for name, each in schema["channels"].items()
     ]
+    service = schema["servers"]["http"]
     call = (
-        "curl -N -H 'X-API-Key: KEY' 'https://HOST/v1/events/stream?after=0&type=builds.*'\n"
+        f'curl -N -H "X-API-Key: $LEDGERLINE_API_KEY" \\\n'
+        f"  '{service['protocol']}://{service['host']}/v1/events/stream?after=0&type=builds.*'\n"
         "ledgerline subscribe --from 0 --type 'builds.*'"
     )
     return (
@@ -384,12 +386,7 @@ def _ways(schema: dict[str, Any]) -> str:
 
 def _envelope(schema: dict[str, Any]) -> str:
     shape = schema["components"]["schemas"][_ENVELOPE]
-    lines = [
-        Field(
-            name, kind_of(schema, part), "" if name in shape["required"] or "default" in part else "where it is known"
-        )
-        for name, part in shape["properties"].items()
-    ]
+    lines = [Field(name, kind_of(schema, part), part["description"]) for name, part in shape["properties"].items()]
     return f'<article id="envelope"><h4>Envelope</h4><p>{words(shape["description"])}</p>{table(lines)}</article>'
 
 

@@ -70,9 +70,13 @@ def by_surface(schema: Json) -> dict[str, Topics]:
     return {name: dict(sorted(found[name].items())) for name in sorted(found)}
 
 
+#: Names that are written otherwise than as words.
+_WRITTEN = {"mcp": "MCP"}
+
+
 def headline(name: str) -> str:
     """The name of a contract or subject as a headline."""
-    return f"{name[0].upper()}{name[1:]}".replace("_", " ")
+    return _WRITTEN.get(name) or f"{name[0].upper()}{name[1:]}".replace("_", " ")
 
 
 def slug(name: str) -> str:
