@@ -48,6 +48,8 @@ SAME = 0.03
 #: Beats were followed well where there are so many, onsets under them are so many times as strong as the mean moment,
 #: the mean beat is so near to the median one in the logarithm, and so near to the tempo by which they were followed.
 FOLLOWED_MIN, STRUCK, EVENLY, ASTRAY = 6, 3.5, 0.02, 0.1
+#: How strictly beats keep a tempo that is known.
+STRICTLY = 60.0
 #: Log odds a bar by which first beats must fit better to be clear.
 MARGIN_HALF = 2.0
 
@@ -173,7 +175,10 @@ def row_at(heard: Pulse, period: float) -> Row:
     grid = fit_grid(heard.curve, period) if spread <= VARIABLE else None
     followed = follow(heard.curve, frame_periods(locally, len(heard.curve))).astype(np.float64)
     if grid is None or not grid.holds:
-        return Row(followed, _as_followed(heard.curve, followed, period), locally, spread, None)
+        tempo = _as_followed(heard.curve, followed, period)
+        # Loosely first, for the tempo may be another one, then as strictly as players keep it.
+        again = follow(heard.curve, frame_periods(locally * np.float32(tempo / period), len(heard.curve)), STRICTLY)
+        return Row(again.astype(np.float64), tempo, locally, spread, None)
     anchor = usual_place(grid, followed) if len(followed) else grid.first * FRAME_RATE
     return Row(beats_of(grid, heard.curve, anchor), grid.period, locally, spread, grid)
 

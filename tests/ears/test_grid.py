@@ -102,6 +102,35 @@ def test_who_wanders_for_a_few_seconds_is_on_no_grid_although_one_lies_near_by_c
     assert rhythm.bpm == pytest.approx(60 / np.diff(beats).mean(), rel=0.02)
 
 
+@pytest.mark.parametrize("seed", [62, 93])
+def test_beats_of_who_wanders_are_followed_again_at_the_tempo_that_was_found(seed: int) -> None:
+    sound, beats = wandering(seed)
+    assert f_measure(rhythm_of(sound).beats, beats[:-1]) > 0.9
+
+
+def swaying(seed: int) -> tuple[Sound, np.ndarray]:
+    """(n,) a melody at 112 beats a minute more or less, louder between the beats than on them; and where they are."""
+    rng = np.random.default_rng(seed)
+    beats = 0.3 + np.cumsum(60 / 112 * (1 + 0.06 * np.sin(np.arange(46) / 4)))
+    sound = np.zeros(round((beats[-1] + 1) * RATE), np.float32)
+    for number, (beat, following) in enumerate(pairwise(beats)):
+        for part, likely, loud in ((0.0, 0.9, 1.0), (0.5, 0.5, 2.0), (0.75, 0.15, 2.0)):
+            if rng.random() < likely:
+                pitch = 60 + int(rng.integers(0, 12)) - (12 if number % 4 == 0 else 0)
+                note = np.float32(loud) * tone(pitch, 0.5, rate=RATE)
+                start = round((beat + part * (following - beat) + rng.normal(0, 0.01)) * RATE)
+                sound[start : start + len(note)] += note[: len(sound) - start]
+    return sound, beats
+
+
+@pytest.mark.parametrize("seed", [5, 14])
+def test_beats_of_a_player_who_sways_are_kept_although_the_notes_between_them_are_louder(seed: int) -> None:
+    sound, beats = swaying(seed)
+    rhythm = rhythm_of(sound)
+    assert not rhythm.on_grid
+    assert f_measure(rhythm.beats, beats[:-1]) > 0.9
+
+
 def struck_at(seconds: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
     """An onset curve of unit mean with strokes of a strength at some seconds, and the frames they are in."""
     frames = np.rint(seconds * FRAME_RATE).astype(np.intp)
