@@ -22,6 +22,7 @@ from domain.identity.workspaces import WorkspaceForgotten
 from domain.ledger import Recorded
 from tests.analyses.examples import SONG, uploaded
 from tests.builds.examples import registered
+from tests.catalogue.examples import profile
 from tests.examples import Example, examples, further
 from tests.identity.examples import ada, challenge, session
 from tests.licensing.examples import issued
@@ -99,7 +100,7 @@ FORGOTTEN = Example(
 #: The owner of an address comes to a workspace in which whoever gave it has set something up.
 RECLAIMED = Example(
     SignIn(challenge_id="challenge-1", right=True, person_id="ada", workspace_id="w1", session=session),
-    [ada, project, registered, challenge],
+    [ada, project, registered, profile, challenge],
 )
 CASES = (*examples().values(), *further(), FORGOTTEN, RECLAIMED)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from commands.builds.runners import RemoveRunner
 from commands.kernel import Execute, Log, ask_all, reacts_to
 from domain.builds.runners import runners
-from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed
+from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed, workspaces
 from domain.ledger import Recorded
 
 
@@ -21,9 +21,16 @@ class Ports:
 
 @reacts_to(WorkspaceReclaimed, WorkspaceForgotten, name="remove-runners")
 async def remove_runners(recorded: Recorded, ports: Ports) -> None:
-    """No machine of whoever had the workspace before takes the builds of its owner, nor their secrets."""
+    """No machine of whoever had the workspace before takes the builds of its owner, nor their secrets.
+
+    What serves the workspace now was registered since: its owner may be quicker than this.
+    """
     event = recorded.event
     assert isinstance(event, WorkspaceReclaimed | WorkspaceForgotten)
-    begun = await ports.log.begun(runners, {event.workspace_id})
-    wishes = [RemoveRunner(runner_id=each, workspace_id=event.workspace_id) for each in begun]
+    workspace = await ports.log.state(workspaces, event.workspace_id)
+    wishes = [
+        RemoveRunner(runner_id=each, workspace_id=event.workspace_id)
+        for each in await ports.log.begun(runners, {event.workspace_id})
+        if not (await ports.log.state(runners, each)).serves(workspace)
+    ]
     await ask_all(wishes, ports.execute, recorded.context())

@@ -144,12 +144,19 @@ async def delete_release_files(recorded: Recorded, ports: Ports) -> None:
 
 @reacts_to(WorkspaceReclaimed, name="forget-browser-profiles")
 async def forget_browser_profiles(recorded: Recorded, ports: Ports) -> None:
-    """Whoever held the workspace before its address was proved leaves no session behind for its owner to use."""
+    """Whoever held the workspace before its address was proved leaves no session behind for its owner to use.
+
+    Those of the owner stay, who may be quicker than this, and cookies whose profile is not written down yet: where it
+    never is, they are swept.
+    """
     assert isinstance(recorded.event, WorkspaceReclaimed)
     workspace_id = recorded.event.workspace_id
+    workspace = await ports.log.state(workspaces, workspace_id)
     for profile_id in await ports.cookies.of(workspace_id):
         profile = await ports.log.state(browser_profiles, str(profile_id))
-        if not profile.removed and profile.workspace_id == workspace_id:
+        if profile.workspace_id != workspace_id or profile.tenancy == workspace.tenancy:
+            continue
+        if not profile.removed:
             wish = RemoveBrowserProfile(profile_id=profile_id, workspace_id=workspace_id)
             await ports.execute(wish, recorded.context())
         await ports.cookies.forget(workspace_id, profile_id)

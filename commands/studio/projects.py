@@ -133,6 +133,24 @@ async def change(wish: ChangeProject, transaction: Transaction) -> None:
     transaction.record(projects, wish.project_id, *changes)
 
 
+class DropFormerWebhook(Command):
+    """Take a webhook away that was set before the workspace began anew."""
+
+    project_id: str
+    workspace_id: str
+
+
+@handles(DropFormerWebhook)
+async def drop_former_webhook(wish: DropFormerWebhook, transaction: Transaction) -> None:
+    """What those have chosen stays who have the workspace now, however late this comes."""
+    project = await transaction.load(projects, wish.project_id)
+    project.belongs_to(wish.workspace_id)
+    workspace = await transaction.find(workspaces, wish.workspace_id)
+    if project.webhook_url is not None and project.webhook_in(workspace) is None:
+        removed = ProjectWebhookRemoved(project_id=wish.project_id, removed_at=transaction.now)
+        transaction.record(projects, wish.project_id, removed)
+
+
 async def _webhook(wish: CreateProject | ChangeProject, url: str, transaction: Transaction) -> ProjectWebhookSet:
     return ProjectWebhookSet(
         project_id=wish.project_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from commands.kernel import Execute, Log, reacts_to
-from commands.studio.projects import ChangeProject
+from commands.studio.projects import DropFormerWebhook
 from domain.identity.workspaces import WorkspaceReclaimed
 from domain.ledger import Recorded
 from domain.studio.projects import projects
@@ -25,5 +25,5 @@ async def drop_webhooks(recorded: Recorded, ports: Ports) -> None:
     event = recorded.event
     assert isinstance(event, WorkspaceReclaimed)
     for project_id in await ports.log.begun(projects, {event.workspace_id}):
-        wish = ChangeProject(project_id=project_id, workspace_id=event.workspace_id, webhook_url="")
+        wish = DropFormerWebhook(project_id=project_id, workspace_id=event.workspace_id)
         await ports.execute(wish, recorded.context())

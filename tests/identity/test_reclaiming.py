@@ -18,19 +18,22 @@ from adapters.vault import Vault
 from api.builds import external
 from api.builds.external import NotTheSecret
 from commands.builds.reclaiming import remove_runners
+from commands.catalogue.ports import CookieJars
+from commands.catalogue.reactions import forget_browser_profiles
 from commands.identity.challenges import IssueChallenge
 from commands.identity.people import LinkIdentity, RegisterPerson
 from commands.identity.sessions import NewSession, SignIn
 from commands.identity.teams import ForgetWorkspace
 from commands.kernel import Command, execute
 from commands.repositories.connections import ConnectGithub
+from commands.studio.projects import ChangeProject
 from commands.studio.reactions import drop_webhooks
 from commands.subscribing.consumers import MakeConsumer
 from commands.webhooks.endpoints import RegisterEndpoint
 from commands.webhooks.secrets import RotateSigningSecret
 from domain.builds.builds import BuildAsked
 from domain.builds.runners import runners
-from domain.catalogue.browser_profiles import NoSuchBrowserProfile
+from domain.catalogue.browser_profiles import NoSuchBrowserProfile, browser_profiles
 from domain.catalogue.tables import tables_of
 from domain.identity.api_keys import ApiKeyRevoked, api_keys
 from domain.identity.people import EmailVerified
@@ -190,6 +193,53 @@ async def test_machines_installations_tables_and_addresses_of_a_stranger_are_voi
     assert (await scene.log.state(runners, "runner-1")).removed
     assert not (await scene.log.state(runners, "runner-of-another")).removed
     assert (await scene.log.state(projects, "project-1")).webhook_url is None
+
+
+class Jars:
+    """Whose cookies there are."""
+
+    def __init__(self, *profile_ids: int) -> None:
+        self.kept = list(profile_ids)
+
+    async def of(self, workspace_id: str) -> list[int]:
+        del workspace_id
+        return list(self.kept)
+
+    async def forget(self, workspace_id: str, profile_id: int) -> None:
+        del workspace_id
+        if profile_id in self.kept:
+            self.kept.remove(profile_id)
+
+
+async def test_what_its_owner_sets_up_stays_when_the_takings_away_come_late_or_twice() -> None:
+    jars = Jars(profile.profile_id, 1002, 1003)
+    scene = Scene(more={CookieJars: jars})
+    scene.context = Context(correlation_id=uuid4(), workspace_id="w1")
+    other_project = replace(project, project_id="project-2", webhook_url=None, webhook_secret_id="")
+    for command in (register, registered, profile, project, other_project, code, by_code):
+        await scene.when(command)
+    reclaimed = scene.last(WorkspaceReclaimed)
+    # Long before whoever reacts was there again. Cookies are kept before their profile is written down.
+    webhook = ChangeProject(
+        project_id="project-2", workspace_id="w1", webhook_url="https://ada.example", webhook_secret_id="s9"
+    )
+    for own in (
+        replace(registered, runner_id="runner-2", tenancy=1),
+        replace(profile, profile_id=1002),
+        webhook,
+    ):
+        await scene.when(own)
+
+    for _ in "twice":
+        for reaction in (remove_runners, drop_webhooks, forget_browser_profiles):
+            await scene.follows(reaction, reclaimed)
+    assert (await scene.log.state(runners, "runner-1")).removed
+    assert not (await scene.log.state(runners, "runner-2")).removed
+    assert (await scene.log.state(projects, "project-1")).webhook_url is None
+    assert (await scene.log.state(projects, "project-2")).webhook_url == webhook.webhook_url
+    assert (await scene.log.state(browser_profiles, "1001")).removed
+    assert not (await scene.log.state(browser_profiles, "1002")).removed
+    assert jars.kept == [1002, 1003]
 
 
 async def test_an_installation_of_a_workspace_that_is_forgotten_is_free_for_another() -> None:
