@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from commands.kernel import Command, Transaction, decides, derived_id, handles
 from commands.parking import can_be_parked
 from commands.ports import PublishedEvent
-from commands.webhooks.endpoints import note_health
+from commands.webhooks.endpoints import has_moved, note_health
 from domain.kernel import ERASED, Event
 from domain.webhooks.deliveries import (
     ATTEMPTS_MAX,
@@ -155,7 +155,7 @@ class RecordAttempt(Command):
     """Write down how the n-th attempt went; without a next one the delivery is given up, and `reason` says why.
 
     An endpoint that has had nothing but failures for `disable_after`, or that is `gone`, is disabled; not so one that
-    it was us who `refused` to send to.
+    it was us who `refused` to send to, or that has moved away from where this was sent to (None: nobody knows where).
     """
 
     delivery_id: str
@@ -170,16 +170,26 @@ class RecordAttempt(Command):
     reason: str = "no attempt is left"
     refused: bool = False
     disable_after: timedelta = timedelta(hours=120)
+    sent_to: str | None = None
 
 
 @handles(RecordAttempt)
 async def record_attempt(wish: RecordAttempt, transaction: Transaction) -> None:
-    """Each attempt is written down once; what has been delivered has no more attempts."""
+    """Each attempt is written down once; what has been delivered has no more attempts.
+
+    A receiver may take its time: what the address before answers after its endpoint has moved says nothing of the new
+    one, and a message for which that is gone goes to the new one.
+    """
     delivery = await transaction.load(deliveries, wish.delivery_id)
-    events = _attempted(wish, delivery, transaction.now)
+    moved = wish.sent_to is not None and await has_moved(
+        delivery.workspace_id, delivery.endpoint_id, wish.sent_to, transaction
+    )
+    events = _attempted(wish, delivery, transaction.now, gone=wish.gives_up == "gone" and not moved)
     if not events:
         return
     transaction.record(deliveries, wish.delivery_id, *events)
+    if moved:
+        return
     await note_health(
         delivery.workspace_id,
         delivery.endpoint_id,
@@ -191,9 +201,10 @@ async def record_attempt(wish: RecordAttempt, transaction: Transaction) -> None:
     )
 
 
-def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[Event]:
+def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime, *, gone: bool) -> list[Event]:
     if wish.attempt != delivery.attempts + 1 or delivery.delivered:
         return []
+    again = None if wish.success or gone else wish.next_attempt_at
     attempted = DeliveryAttempted(
         delivery_id=wish.delivery_id,
         subject_kind=delivery.subject_kind,
@@ -205,14 +216,12 @@ def _attempted(wish: RecordAttempt, delivery: Delivery, now: datetime) -> list[E
         error_detail=wish.error_detail,
         signature=wish.signature,
         duration_seconds=wish.duration_seconds,
-        next_attempt_at=None if wish.success else wish.next_attempt_at,
+        next_attempt_at=again,
     )
-    if wish.success or wish.next_attempt_at is not None:
+    if wish.success or again is not None:
         return [attempted]
-    return [
-        attempted,
-        _given_up(wish.delivery_id, delivery, wish.gives_up, wish.reason, now),
-    ]
+    because: WhyGivenUp = "gone" if gone else "exhausted"
+    return [attempted, _given_up(wish.delivery_id, delivery, because, wish.reason, now)]
 
 
 class GiveUpDelivery(Command):

@@ -196,6 +196,12 @@ async def note_health(
     transaction.record(endpoint_books, workspace_id, *events)
 
 
+async def has_moved(workspace_id: str, endpoint_id: str | None, url: str, transaction: Transaction) -> bool:
+    """Whether an endpoint is at another address than this by now."""
+    endpoint = (await transaction.find(endpoint_books, workspace_id)).endpoints.get(endpoint_id or "")
+    return endpoint is not None and endpoint.url != url
+
+
 async def _endpoint(workspace_id: str, endpoint_id: str, transaction: Transaction) -> Endpoint:
     book = await transaction.find(endpoint_books, workspace_id)
     if endpoint_id not in book.endpoints:

@@ -221,7 +221,8 @@ def evolve(book: EndpointBook, event: Event) -> EndpointBook:
 def _changed(endpoint: Endpoint, event: Event) -> Endpoint:  # noqa: PLR0911 - one for each event
     match event:
         case EndpointMoved():
-            return replace(endpoint, url=event.url)
+            # Whoever is at the new address has not failed yet.
+            return replace(endpoint, url=event.url, failing_since=None, refused=False)
         case EndpointDescribed():
             return replace(endpoint, description=event.description)
         case EndpointSubscribed():

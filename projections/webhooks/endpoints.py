@@ -67,7 +67,7 @@ def evolve(endpoint: EndpointView | None, event: Event) -> EndpointView | None:
 def _changed(endpoint: EndpointView, event: Event) -> EndpointView:  # noqa: PLR0911 - one for each event
     match event:
         case EndpointMoved():
-            return replace(endpoint, url=event.url, updated_at=seconds(event.moved_at))
+            return replace(endpoint, url=event.url, failing_since=None, updated_at=seconds(event.moved_at))
         case EndpointDescribed():
             return replace(endpoint, description=event.description, updated_at=seconds(event.described_at))
         case EndpointSubscribed():
@@ -119,4 +119,5 @@ webhook_endpoints: Projection[Any] = projection(
     evolve=evolve,
     begins=(EndpointRegistered,),
     absent=NoSuchEndpoint,
+    version=2,
 )

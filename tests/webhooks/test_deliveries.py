@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Barrier, gather
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from msgspec import json
+from msgspec.structs import replace
 
 from adapters.log import codec
 from adapters.log.memory import MemoryLedger
@@ -64,6 +66,8 @@ URL = "https://example.com/hook"
 BODY = '{"type":"analysis.completed","timestamp":"2026-11-22T12:00:00Z","data":{"id":"A"}}'
 ABOUT: dict[str, Any] = {"subject_kind": "analysis", "subject_id": "A"}
 MINUTE = timedelta(minutes=1)
+
+MOVED = EndpointMoved(endpoint_id="E", workspace_id=WORKSPACE, url="https://example.org/new", moved_at=NOON)
 
 
 class Unwanted(Letters):
@@ -641,6 +645,40 @@ async def test_our_refusal_does_not_end_the_hours_that_an_endpoint_has_failed_by
     assert [type(event) for event in scene.news] == [DeliveryAttempted]
     await scene.when(recorded(2, again=scene.now + MINUTE))
     assert isinstance(scene.news[-1], EndpointDisabled)
+
+
+class MovedMeanwhile(MemoryOutbound):
+    """While the receiver thinks about it, its endpoint moves elsewhere."""
+
+    scene: Scene
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, seconds_max: float) -> HttpResponse:
+        if url == URL:
+            self.scene.log.keep(endpoint_books.stream(WORKSPACE), MOVED, self.scene.context)
+        return await super().post(url, body, headers, seconds_max=seconds_max)
+
+
+@pytest.mark.parametrize("status", [410, 500])
+async def test_what_the_address_before_answers_late_says_nothing_of_the_new_one(status: int) -> None:
+    scene, last = waiting()
+    scene.web = web = MovedMeanwhile()
+    web.scene = scene
+    web.answers[URL] = [answer(status)]
+    await scene.follows(deliver, last)
+    assert [type(each) for each in scene.news] == [DeliveryBegun, EndpointMoved, DeliveryAttempted]
+
+    await scene.follows(deliver, scene.last(DeliveryAttempted))
+    assert web.sent[-1].url == MOVED.url
+    assert deliveries.fold((await scene.log.read("delivery-D")).events).delivered
+
+
+async def test_an_endpoint_that_has_moved_has_all_its_hours_before_it() -> None:
+    scene, _ = waiting()
+    failing = EndpointFailing(endpoint_id="E", workspace_id=WORKSPACE, failing_since=NOON)
+    scene.given(endpoint_books, WORKSPACE, failing, MOVED)
+    scene.later(hours=200)
+    await scene.when(recorded(1, again=scene.now + MINUTE))
+    assert scene.news[1:] == [replace(failing, failing_since=scene.now)]
 
 
 @pytest.mark.parametrize("problem", ["The server's TLS certificate is not valid.", "There is no such host."])
