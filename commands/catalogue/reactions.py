@@ -18,7 +18,7 @@ from commands.kernel import Queue, derived_id, reacts_to
 from commands.sweeping import delete_below, once_more
 from domain.catalogue import releases
 from domain.catalogue.browser_profiles import BrowserProfileRemoved, browser_profiles
-from domain.catalogue.imports import ImportAnswered, ImportRequested, imports, objects_of
+from domain.catalogue.imports import ImportAnswered, ImportRequested, Reason, imports, object_key, objects_of
 from domain.catalogue.releases import ReleaseChanged, ReleaseDrafted, ReleaseRemoved
 from domain.catalogue.tables import (
     Kind,
@@ -51,10 +51,18 @@ SETTLES_IN = timedelta(seconds=10)
 async def _broken(recorded: Recorded, ports: Ports, problem: str) -> None:
     assert isinstance(recorded.event, ImportRequested | ImportAnswered)
     log.error("import.broken", import_id=recorded.event.import_id, problem=problem)
-    wish = RefuseImport(
-        import_id=recorded.event.import_id, reason="broken", detail="Reading the file failed again and again."
-    )
-    await ports.execute(wish, recorded.context())
+    await _refuse(recorded, ports, "broken", "Reading the file failed again and again.")
+
+
+async def _refuse(recorded: Recorded, ports: Ports, reason: Reason, detail: str) -> None:
+    """Write down why nothing is read, and keep nothing of what is refused; where this dies in between, it is swept."""
+    assert isinstance(recorded.event, ImportRequested | ImportAnswered)
+    import_id = recorded.event.import_id
+    refused = RefuseImport(import_id=import_id, reason=reason, detail=detail)
+    await ports.execute(refused, recorded.context())
+    found = await ports.log.state(imports, import_id)
+    if found.standing == "refused":
+        await ports.blobs.delete(object_key(found.workspace_id, import_id))
 
 
 # What a file says replaces what was known, so the files of a workspace are read in the order in which they were sent:
@@ -88,16 +96,12 @@ async def read_import(recorded: Recorded, ports: Ports) -> None:
         async with ports.blobs.fetch(sent.object_key) as path:
             report = await ports.importing.run(file, path, _latest(ports))
     except NotFound:
-        refused = RefuseImport(import_id=import_id, reason="broken", detail="The file is not in the store any more.")
-        await ports.execute(refused, context)
+        await _refuse(recorded, ports, "broken", "The file is not in the store any more.")
     except Paused as asks:
         paused = PauseImport(import_id=import_id, source=asks.source, question=asks.question, detail=asks.detail)
         await ports.execute(paused, context)
     except Refused as refusal:
-        refused = RefuseImport(import_id=import_id, reason=refusal.reason, detail=refusal.detail)
-        await ports.execute(refused, context)
-        # Of what is refused nothing is kept.
-        await ports.blobs.delete(sent.object_key)
+        await _refuse(recorded, ports, refusal.reason, refusal.detail)
     else:
         await ports.execute(CompleteImport(import_id=import_id, report=report), context)
         if await _is_forgotten(sent.workspace_id, ports):

@@ -15,12 +15,12 @@ from domain.catalogue.tables import secrets_of, tables_of
 
 @sweeps("catalogue-originals")
 async def sweep_originals(ports: Ports, before: datetime) -> int:
-    """The file is stored before its import is asked for."""
+    """The file is stored before its import is asked for, and deleted after that is refused."""
 
-    async def is_asked_for(key: Sequence[str]) -> bool:
-        return (await ports.log.state(imports, key[-1])).standing != "absent"
+    async def is_kept(key: Sequence[str]) -> bool:
+        return (await ports.log.state(imports, key[-1])).standing not in ("absent", "refused")
 
-    return await sweep_objects(ports.blobs, objects_of(), before, is_asked_for, after=before - LOOKED_BACK)
+    return await sweep_objects(ports.blobs, objects_of(), before, is_kept, after=before - LOOKED_BACK)
 
 
 @sweeps("catalogue-media")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from msgspec.structs import replace
@@ -12,14 +14,16 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.catalogue.cookies import SealedCookies
 from commands.catalogue.browser_profiles import ImportBrowserProfile, RemoveBrowserProfile
-from commands.catalogue.ports import CookieJars
+from commands.catalogue.ports import CookieJars, Importing, Refused, Sent
+from commands.catalogue.reactions import read_import
 from commands.catalogue.releases import KeepReleaseArtwork, KeepReleaseAudio
 from commands.catalogue.sweeping import sweep_cookies, sweep_media, sweep_originals, sweep_tokens
 from commands.kernel import Command
 from commands.sweeping import LOOKED_BACK, Sweep
+from domain.catalogue.imports import Report, imports
 from infra.migrate import migrate
 from tests.catalogue.examples import artwork, audio, connected, drafted, requested
-from tests.catalogue.outside import outside
+from tests.catalogue.outside import Imported, outside
 from tests.outside import Known
 from tests.scene import Scene
 
@@ -67,6 +71,36 @@ async def test_objects_that_no_event_names_go_after_an_hour_and_no_others(
     assert await sweep.handler(ports, now + LOOKED_BACK + timedelta(minutes=1)) == 0, "they were looked at long ago"
     assert await sweep.handler(ports, now + timedelta(minutes=1)) == len(unnamed)
     assert [each.key async for each in scene.blobs.list()] == sorted(named)
+
+
+class NotAReport(Imported):
+    """A file that cannot be imported."""
+
+    async def run(self, sent: Sent, path: Path, today: date) -> Report:
+        raise Refused("unknown_format", "This is no report.")
+
+
+@pytest.mark.parametrize("why", ["the process dies before it is deleted", "reading it was given up"])
+async def test_of_a_refused_import_nothing_is_kept_whoever_died(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = staged()
+    scene.more[Importing] = NotAReport(Known(scene.log))
+    await scene.blobs.put_bytes(requested.object_key, b"buyers", content_type="text/csv")
+    await scene.when(requested)
+    asked = scene.log.all[-1]
+    if why == "reading it was given up":
+        assert read_import.gives_up is not None
+        await read_import.gives_up(asked, await scene.ports(read_import.ports), "It failed, and again.")
+        assert not [each async for each in scene.blobs.list()]
+    else:
+        with monkeypatch.context() as dying:
+            dying.setattr(type(scene.blobs), "delete", AsyncMock(side_effect=InterruptedError))
+            with pytest.raises(InterruptedError):
+                await scene.follows(read_import, asked)
+        await scene.follows(read_import, asked)
+    assert (await scene.log.state(imports, "import-1")).standing == "refused"
+
+    await sweep_originals.handler(await scene.ports(sweep_originals.ports), datetime.now(UTC))
+    assert not [each async for each in scene.blobs.list()]
 
 
 def test_cookies_without_a_profile_go(database_url: str) -> None:
