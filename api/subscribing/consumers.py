@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from litestar import delete, get, post
+from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
@@ -17,8 +17,8 @@ from adapters.subscribing.settings import DOMAIN, inbox_prefix
 from api.auth import Asker, needs
 from api.kernel import IdempotencyKey
 from api.subscribing.ports import Ports
-from commands.kernel import derived_id
 from commands.subscribing.consumers import MakeConsumer, RemoveConsumer
+from domain.idempotency import claims
 from domain.published import matching
 from domain.subscribing.consumers import CONSUMERS_MAX, NatsIsClosed
 from projections.subscribing.consumers import ConsumerView, nats_consumers
@@ -77,10 +77,11 @@ class RemovedConsumer(Struct):
     responses={201: ResponseSpec(NatsConsumer, generate_examples=False, description="The consumer")},
 )
 async def create_nats_consumer(
+    request: Request[Any, Any, Any],
     data: JSONBody[NewConsumer],
     ports: NamedDependency[Ports],
     asker: NamedDependency[Asker],
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: IdempotencyKey = None,  # noqa: ARG001 - read by `claims`, declared here for the contract
 ) -> NatsConsumer:
     """Have NATS keep a place for one reader of what is published, a durable pull consumer of JetStream.
 
@@ -88,11 +89,8 @@ async def create_nats_consumer(
     """
     if not ports.settings.is_open:
         raise NatsIsClosed
-    consumer_id = (
-        ports.vault.new_id()
-        if idempotency_key is None
-        else derived_id("nats consumer", asker.workspace_id, idempotency_key)
-    )
+    claim = ports.claims.of(request, asker.tenant, data)
+    consumer_id = ports.vault.new_id()
     event_types = tuple(dict.fromkeys(data.event_types))
     matching(event_types)
     newest = await ports.subscriptions.newest()
@@ -105,9 +103,12 @@ async def create_nats_consumer(
             name=data.name,
             event_types=event_types,
             after=newest if data.after == "newest" else data.after,
+            once=claim,
         ),
         asker.context,
     )
+    if claim is not None:
+        consumer_id = (await ports.log.state(claims, claim.claim_id)).subject_id
     await ports.readers.made(consumer_id)
     return await _one(consumer_id, ports, asker)
 

@@ -10,7 +10,7 @@ from adapters.readmodels.views import Views
 from adapters.subscribing.readers import Readers
 from adapters.subscribing.settings import NatsSubscribers
 from adapters.vault import Vault
-from api.kernel import Execute
+from api.kernel import Claims, Execute
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,4 @@ class Ports:
     subscriptions: Subscriptions
     readers: Readers
     settings: NatsSubscribers
+    claims: Claims

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commands.idempotency import Once, claim
 from commands.kernel import Command, Transaction, handles, part_of
 from domain.identity.workspaces import WorkspaceForgotten, WorkspaceReclaimed
 from domain.published import matching
@@ -23,11 +24,14 @@ class MakeConsumer(Command):
     name: str
     event_types: tuple[str, ...] = ()
     after: int = 0
+    once: Once | None = None
 
 
 @handles(MakeConsumer)
 async def make(wish: MakeConsumer, transaction: Transaction) -> None:
     """A consumer is made once, of types that there are, while there is room."""
+    if not await claim(transaction, wish.once, wish.consumer_id):
+        return
     consumer_ids = (await transaction.find(consumer_books, wish.workspace_id)).consumer_ids
     if wish.consumer_id in consumer_ids:
         return
