@@ -24,7 +24,7 @@ from api.catalogue.analytics import PICTURES, Format
 from api.catalogue.plays import Growth, Imports
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, WRITE, Limit, Offset, Pagination, pagination
-from commands.catalogue.titles import ResolveTitle
+from commands.catalogue.titles import ResolveTitle, put_title
 from domain.catalogue.codes import BadIsrc, find_isrc
 from domain.catalogue.titles import NoSuchTitle
 from domain.kernel import Unavailable
@@ -252,5 +252,5 @@ async def resolve_title(
     )
     # So that it is seen at once; where the books are busy, it follows from what was decided.
     with suppress(Unavailable):
-        await ports.reading.importing.resolve(asker.workspace_id, title_id, isrc)
+        await put_title(title_id, asker.workspace_id, ports.reading)
     return UnresolvedAnswer(UnresolvedTitle(title.id, title.artist, title.title, title.reason, title.rows, isrc))

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from commands.catalogue import edits
+from commands.catalogue import edits, titles
 from commands.catalogue.browser_profiles import RemoveBrowserProfile
 from commands.catalogue.imports import CompleteImport, PauseImport, RefuseImport
 from commands.catalogue.ports import Paused, Ports, Refused, Sent, TablesFailed
@@ -178,7 +178,7 @@ async def resolve_title(recorded: Recorded, ports: Ports) -> None:
     """Whoever said what a title is has seen it done already, unless their process died on the way."""
     event = recorded.event
     assert isinstance(event, TitleResolved)
-    await ports.importing.resolve(event.workspace_id, event.title_id, event.isrc)
+    await titles.put_title(event.title_id, event.workspace_id, ports)
 
 
 # --- tables elsewhere -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from commands.catalogue.ports import Ports
 from commands.kernel import Command, decides
 from domain.catalogue.codes import isrc as normal_isrc
 from domain.catalogue.titles import Title, TitleResolved, titles
@@ -36,3 +37,14 @@ def resolve(wish: ResolveTitle, title: Title, now: datetime) -> list[Event]:
             resolved_at=now,
         )
     ]
+
+
+async def put_title(title_id: str, workspace_id: str, ports: Ports) -> None:
+    """Put what waits for a title under the recording that was said last.
+
+    Whoever has said another one may wait for the books, too, and come to them first: so it is looked at again after.
+    """
+    done: str | None = None
+    while (said := (await ports.log.state(titles, title_id)).isrc) is not None and said != done:
+        await ports.importing.resolve(workspace_id, title_id, said)
+        done = said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -104,10 +105,47 @@ async def test_a_title_that_is_resolved_by_whoever_dies_then_is_what_was_said() 
     async def write(command: Command, context: Context) -> int:
         return await execute(command, scene.log, scene.now, context)
 
-    ports: Any = SimpleNamespace(books=books, execute=write, reading=SimpleNamespace(importing=books))
+    reading = SimpleNamespace(importing=books, log=scene.log)
+    ports: Any = SimpleNamespace(books=books, execute=write, reading=reading)
     with pytest.raises(InterruptedError):
         await resolve_title.fn("title-1", Resolution(isrc="USXXX1234567"), ports, ASKER)
     assert books.isrc is None
 
     await scene.follows(resolve_again, scene.last(TitleResolved))
     assert books.isrc == "USXXX1234567"
+
+
+class BusyBooks(Books):
+    """Whoever comes to these books first waits for their turn until somebody else has had theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deaths = 0
+        self.first_come, self.had = asyncio.Event(), asyncio.Event()
+
+    async def resolve(self, workspace_id: str, title_id: str, isrc: str) -> None:
+        if not self.first_come.is_set():
+            self.first_come.set()
+            await self.had.wait()
+        await super().resolve(workspace_id, title_id, isrc)
+
+
+async def test_a_title_is_what_was_said_last_whoever_waits_for_the_books() -> None:
+    books = BusyBooks()
+    scene = staged({Importing: books})
+
+    async def write(command: Command, context: Context) -> int:
+        return await execute(command, scene.log, scene.now, context)
+
+    ports: Any = SimpleNamespace(books=books, execute=write, reading=SimpleNamespace(importing=books, log=scene.log))
+    first = asyncio.ensure_future(resolve_title.fn("title-1", Resolution(isrc="USXXX1234567"), ports, ASKER))
+    await books.first_come.wait()
+    said_first = scene.last(TitleResolved)
+    await resolve_title.fn("title-1", Resolution(isrc="GBXXX7654321"), ports, ASKER)
+    # What follows from both is done, and done again, while the first still waits.
+    for said in (said_first, scene.last(TitleResolved), said_first):
+        await scene.follows(resolve_again, said)
+        assert books.isrc == "GBXXX7654321"
+    books.had.set()
+    await first
+    assert books.isrc == "GBXXX7654321"
