@@ -109,7 +109,10 @@ async def forget_person(recorded: Recorded, ports: Ports) -> None:
     opened = await ports.log.begun(sessions, joined, actor=f"person:{event.person_id}")
     wishes: list[Command] = [CloseSession(session_id=each, reason="forgotten") for each in opened]
     if event.email_digest is not None:
-        wishes += [ForgetInvitee(workspace_id=each, email_digest=event.email_digest) for each in event.invited_to]
+        wishes += [
+            ForgetInvitee(workspace_id=each, email_digest=event.email_digest, address_digest=event.address_digest)
+            for each in event.invited_to
+        ]
     await ask_all(wishes, ports.execute, recorded.context())
 
 

@@ -450,10 +450,11 @@ async def leave_everything(event: PersonForgotten, transaction: Transaction) -> 
 
 
 class ForgetInvitee(Command):
-    """Erase an address from the invitations of a workspace."""
+    """Erase an address from the invitations of a workspace, as far as this subject has sealed it."""
 
     workspace_id: str
     email_digest: str
+    address_digest: str | None
 
 
 @handles(ForgetInvitee)
@@ -463,5 +464,10 @@ async def forget_invitee(wish: ForgetInvitee, transaction: Transaction) -> None:
     transaction.record(
         workspaces,
         wish.workspace_id,
-        InviteeForgotten(workspace_id=wish.workspace_id, email_digest=wish.email_digest, forgotten_at=transaction.now),
+        InviteeForgotten(
+            workspace_id=wish.workspace_id,
+            email_digest=wish.email_digest,
+            forgotten_at=transaction.now,
+            address_digest=wish.address_digest,
+        ),
     )

@@ -41,6 +41,7 @@ class Invitation(Value):
     status: Literal["pending", "accepted", "revoked"] = "pending"
     accepted_at: datetime | None = None
     revoked_at: datetime | None = None
+    address_digest: str = ""
 
 
 class Workspace(Document):
@@ -106,6 +107,7 @@ def _sent(event: InvitationSent) -> Invitation:
         role=event.role,
         created_at=event.sent_at,
         expires_at=event.expires_at,
+        address_digest=event.address_digest,
     )
 
 
@@ -120,7 +122,7 @@ def _answered(workspace: Workspace, invitation_id: str, **how: Any) -> Workspace
 
 def _without_address(workspace: Workspace, event: InviteeForgotten) -> Workspace:
     def scrubbed(made: Invitation) -> Invitation:
-        if made.email_digest != event.email_digest:
+        if not event.concerns(made.email_digest, made.address_digest):
             return made
         if made.status == "pending":
             return replace(made, email=ERASED, status="revoked", revoked_at=event.forgotten_at)
@@ -151,6 +153,6 @@ workspaces: Projection[Any] = projection(
     begins=(WorkspaceOpened,),
     absent=NoSuchWorkspace,
     stream="workspace",
-    version=2,
+    version=3,
     outlives_workspaces=True,
 )

@@ -124,7 +124,7 @@ EXAMPLES = (
     Example(TransferOwnership(workspace_id="w1", to_person_id="ben", by="ada"), team),
     Example(ForgetWorkspace(workspace_id="w1", by="ada"), [ada]),
     Example(
-        ForgetInvitee(workspace_id="w1", email_digest="digest-of-ben"),
+        ForgetInvitee(workspace_id="w1", email_digest="digest-of-ben", address_digest="digest-of-ben.0"),
         [ada, ben, invited],
         repeats="an address may have been invited again since it was last forgotten",
     ),

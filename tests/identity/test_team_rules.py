@@ -16,9 +16,11 @@ import pytest
 from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from commands.identity.challenges import IssueChallenge
 from commands.identity.people import ForgetPerson, RegisterPerson
+from commands.identity.reactions import forget_person
 from commands.identity.sessions import NewSession, SignIn
 from commands.identity.teams import (
     INVITATION_LIFETIME,
@@ -38,7 +40,7 @@ from commands.identity.teams import (
     TransferOwnership,
 )
 from commands.kernel import Command
-from domain.identity.people import Preferences, email_claims, people
+from domain.identity.people import PersonForgotten, Preferences, email_claims, people
 from domain.identity.sessions import SessionOpened
 from domain.identity.workspaces import (
     ROLES,
@@ -63,6 +65,8 @@ from projections.identity.people import people as people_view
 from projections.identity.workspaces import Workspace as WorkspaceDocument
 from projections.identity.workspaces import workspaces as workspaces_view
 from tests.identity.ledger import Ledger
+from tests.outside import Known, outside
+from tests.scene import Scene
 
 PEOPLE = ("ada", "ben", "cleo", "dan", "eve")
 WHO = st.sampled_from(PEOPLE)
@@ -501,13 +505,41 @@ async def test_nobody_comes_to_a_forgotten_workspace(ledger: Ledger) -> None:
 
 async def test_a_forgotten_address_is_struck_from_invitations(ledger: Ledger) -> None:
     await ledger.ask(
-        invitation("ada-home", "ada", "ben"), ForgetInvitee(workspace_id="ada-home", email_digest="digest of ben")
+        invitation("ada-home", "ada", "ben"),
+        ForgetInvitee(workspace_id="ada-home", email_digest="digest of ben", address_digest="digest of ben.0"),
     )
     view: WorkspaceDocument | None = reduce(workspaces_view.evolve, ledger.events("workspace-ada-home"), None)
     assert view is not None
     assert [(each.email, each.status) for each in view.invitations] == [("[erased]", "revoked")]
     with pytest.raises(NoSuchInvitation):
         await ledger.ask(AcceptInvitation(workspace_id="ada-home", invitation_id="letter", person_id="ben"))
+
+
+async def test_whoever_is_invited_anew_is_not_struck_by_what_follows_late_from_having_been_forgotten() -> None:
+    scene = Scene()
+    scene.more = outside(Known(scene.log))
+    before = invitation("ada-home", "ada", "ben", name="before")
+    for wish in (
+        registered("ada"),
+        registered("ben"),
+        before,
+        DeclineInvitation(workspace_id="ada-home", invitation_id="before"),
+        ForgetPerson(person_id="ben", email_digest="digest of ben"),
+        replace(before, invitation_id="after"),
+    ):
+        await scene.when(wish)
+    for _ in "twice":
+        await scene.follows(forget_person, scene.last(PersonForgotten))
+
+    events = (await scene.log.read("workspace-ada-home")).events
+    view: WorkspaceDocument | None = reduce(workspaces_view.evolve, events, None)
+    assert view is not None
+    assert [(each.email, each.status) for each in view.invitations] == [
+        ("[erased]", "revoked"),
+        ("ben@example.com", "pending"),
+    ]
+    await scene.when(replace(registered("ben"), person_id="ben-2", workspace_id="ben-2-home"))
+    await scene.when(AcceptInvitation(workspace_id="ada-home", invitation_id="after", person_id="ben-2"))
 
 
 # --- coming by oneself ------------------------------------------------------------------------------------------------
