@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +26,8 @@ SILENCE_SECONDS_MAX = 60.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0
 #: How often a checkpoint is written while events only pass by.
 CHECKPOINT_SECONDS = 0.5
+#: How long a receiver may take to say whether it takes an event, however it says so.
+ANSWER_SECONDS_MAX = 60.0
 #: How long the words of a receiver are listened to that has said already whether it takes an event.
 WORDS_SECONDS_MAX = 1.0
 #: How a path and a query are written (RFC 3986), as far as it matters here.
@@ -196,12 +200,13 @@ def posting(url: str, say: Say) -> Handle:
             retry, problem = seconds, ""
             connection = connect(url)
             try:
-                connection.request("POST", path, body, {"Content-Type": "application/cloudevents+json"})
+                connection.connect()
                 line = connection.sock
-                answer = connection.getresponse()
-                with suppress(OSError, HTTPException):
+                with _hanging_up(line, ANSWER_SECONDS_MAX):
+                    connection.request("POST", path, body, {"Content-Type": "application/cloudevents+json"})
+                    answer = connection.getresponse()
+                with suppress(OSError, HTTPException), _hanging_up(line, WORDS_SECONDS_MAX):
                     # It has decided. Words without end make nothing of that undone, and few like to be cut short.
-                    line.settimeout(WORDS_SECONDS_MAX)
                     answer.read(1024)
                 if 200 <= answer.status < 300:
                     return
@@ -215,6 +220,24 @@ def posting(url: str, say: Say) -> Handle:
             time.sleep(retry)
 
     return handle
+
+
+@contextmanager
+def _hanging_up(line: socket.socket, seconds: float) -> Iterator[None]:
+    """Cut a connection when the block takes longer; its own limit begins anew with every byte."""
+
+    def hang_up() -> None:
+        with suppress(OSError):
+            # Not that of TLS, which would take its state away under whoever reads.
+            socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 # --- how far one has come --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -184,21 +185,42 @@ def test_an_example_of_the_documentation_follows_and_remembers(
     assert first not in (tmp_path / "out").read_text(), "it went on after what it had done"
 
 
-def test_an_event_is_taken_though_the_words_about_that_have_no_end(subscriber: Subscriber, tmp_path: Path) -> None:
-    made, checkpoint = subscriber.happens(), tmp_path / "kept"
-    received: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+#: How a receiver begins its answer to each post, and how it goes on for ever.
+ENDLESS = {
+    "says nothing more": [(b"HTTP/1.1 200 OK\r\n\r\nThank you, and ", b"")],
+    "thanks letter by letter": [(b"HTTP/1.1 200 OK\r\n\r\n", b"T")],
+    "says the rest of its head letter by letter": [(b"HTTP/1.1 200 OK\r\nX: ", b"Y")],
+    "answers letter by letter, and then at once": [(b"HTTP/1.", b"1"), (b"HTTP/1.1 200 OK\r\n\r\n", b"")],
+}
 
-        def take() -> None:
+
+@pytest.mark.parametrize("how", ENDLESS)
+def test_no_receiver_keeps_an_event_for_ever(
+    subscriber: Subscriber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(subscribing, "ANSWER_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(subscribing, "WORDS_SECONDS_MAX", 0.5)
+    made, checkpoint = subscriber.happens(), tmp_path / "kept"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+
+        def take(first: bytes, letter: bytes) -> None:
             line, _ = listening.accept()
-            with line:
-                while made.encode() not in b"".join(received):
-                    received.append(line.recv(65536))
-                line.sendall(b"HTTP/1.1 200 OK\r\n\r\nThank you, and ")
-                line.recv(1)  # until they have gone
+            received = b""
+            with line, suppress(ConnectionError):
+                while made.encode() not in received:
+                    received += line.recv(65536)
+                line.sendall(first)
+                # Until they have gone.
+                while not select.select([line], [], [], 0.05)[0]:
+                    line.sendall(letter)
+
+        def take_at_last() -> None:
+            for first, letter in ENDLESS[how]:
+                take(first, letter)
 
         with ThreadPoolExecutor() as receivers:
-            taken = receivers.submit(take)
+            taken = receivers.submit(take_at_last)
             at = f"http://127.0.0.1:{listening.getsockname()[1]}/in"
             assert subscriber.run("--post", at, "--checkpoint", str(checkpoint)) == 0
             taken.result()
