@@ -82,7 +82,10 @@ def rename(wish: RenameAccount, account: Account, now: datetime) -> list[Event]:
 
 @handles(AssignProfile)
 async def assign(wish: AssignProfile, transaction: Transaction) -> None:
-    """Account and profile are both the workspace's; both remember it, so that neither outlives the other unseen."""
+    """Account and profile are both the workspace's; both remember it, so that neither outlives the other unseen.
+
+    The profile also where it remembers the account already: whoever removes it in this moment must not miss it.
+    """
     account = await transaction.load(accounts, wish.account_id)
     check_own(account, wish.workspace_id)
     if wish.profile_id == account.profile_id:
@@ -90,11 +93,10 @@ async def assign(wish: AssignProfile, transaction: Transaction) -> None:
     if wish.profile_id is not None:
         profile = await transaction.load(browser_profiles, str(wish.profile_id))
         profile.serves(wish.workspace_id, await transaction.find(workspaces, wish.workspace_id))
-        if wish.account_id not in profile.account_ids:
-            told = BrowserProfileAssigned(
-                profile_id=wish.profile_id, account_id=wish.account_id, assigned_at=transaction.now
-            )
-            transaction.record(browser_profiles, str(wish.profile_id), told)
+        told = BrowserProfileAssigned(
+            profile_id=wish.profile_id, account_id=wish.account_id, assigned_at=transaction.now
+        )
+        transaction.record(browser_profiles, str(wish.profile_id), told)
     done = DistributionProfileAssigned(
         account_id=wish.account_id, profile_id=wish.profile_id, assigned_at=transaction.now
     )

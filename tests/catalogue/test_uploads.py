@@ -25,6 +25,7 @@ from domain.catalogue.accounts import (
     NoSuchAccount,
     UploadReleased,
     UploadReserved,
+    accounts,
 )
 from domain.catalogue.browser_profiles import (
     BrowserProfileAssigned,
@@ -48,10 +49,12 @@ from domain.catalogue.uploads import (
 )
 from domain.ledger import Context
 from infra.container import container
-from tests.catalogue.examples import DAY, step, upload
+from tests.catalogue.examples import DAY, profile, step, upload
+from tests.catalogue.examples import account as adding
 from tests.catalogue.test_contract import refused
 from tests.catalogue.test_releases import ISRC, NEW, png, put, wav
 from tests.identity.crowd import Visitor, join, sign_in
+from tests.identity.ledger import Ledger
 from tests.journeys.kit import Stack, eventually
 from tests.spec import NOW, given
 
@@ -94,6 +97,15 @@ def test_a_profile_that_is_removed_signs_in_nowhere() -> None:
     wish = RemoveBrowserProfile(profile_id=1001, workspace_id="w1")
     given(added, kept, told, given_to).when(wish).then(gone, nobody)
     given(added, kept, told, given_to, gone, nobody).when(assign).refused(NoSuchBrowserProfile)
+
+
+async def test_a_profile_that_is_removed_while_it_is_assigned_once_more_signs_in_nowhere() -> None:
+    ledger = Ledger()
+    await ledger.ask(adding, profile, assign, replace(assign, profile_id=None))
+    ledger.meddle = RemoveBrowserProfile(profile_id=1001, workspace_id="w1")
+    with pytest.raises(NoSuchBrowserProfile):
+        await ledger.ask(assign)
+    assert (await ledger.state(accounts, "account-1")).profile_id is None
 
 
 def test_only_ones_own_profile_signs_in_to_ones_own_account() -> None:
