@@ -113,7 +113,7 @@ async def twice(example: Example) -> None:
     for recorded in await house.after(*example.before, example.command):
         for reaction in REACTIONS.values():
             if reaction.concerns(recorded.event):
-                if reaction.name.startswith("forget-late"):
+                if reaction.name.startswith(("forget-late", "drop-late")):
                     await house.store(*objects())  # what was on its way has come
                 before = await house.done()
                 due = reaction.due(recorded.event)
@@ -174,9 +174,10 @@ PARKED = {
         "resolve-title", "drop-project-webhooks",
     },
     "what is erased or thrown away": {
-        "close-build", "delete-release-files", "delete-source", "drop-uploads", "forget-beats", "forget-builds",
-        "forget-catalogue", "forget-late-beats", "forget-late-builds", "forget-late-catalogue", "forget-late-objects",
-        "forget-licenses", "forget-objects", "forget-person", "forget-workspace",
+        "close-build", "delete-release-files", "delete-source", "drop-late-uploads", "drop-uploads",
+        "forget-beats", "forget-builds", "forget-catalogue", "forget-late-beats",
+        "forget-late-builds", "forget-late-catalogue", "forget-late-objects", "forget-licenses",
+        "forget-objects", "forget-person", "forget-workspace",
     },
     "it is an end itself, and what keeps it from being written keeps another from it": {
         "close-checkout", "end-abandoned-attempt", "end-session", "end-subscriptions", "expire-files", "expire-license",

@@ -246,7 +246,7 @@ class JobWriter:
 
     name = "jobs"
     #: Raised whenever reactions, or the kinds of events they listen to, are others: software with a lower one lets go.
-    fold = 4
+    fold = 5
     version = 1
 
     def __init__(self, reactions: Iterable[Reaction]) -> None:

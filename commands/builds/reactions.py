@@ -58,6 +58,8 @@ log = structlog.get_logger(__name__)
 
 BUILDS = Queue("builds", concurrency=16, timeout=120.0)
 NOT_QUEUED = "The build could not be shown to runners. It does not count; ask for it again."
+#: When nothing comes any more by the links that runners are given to upload with, which are good for an hour.
+LINKS = timedelta(hours=2)
 #: What holds for claims and beginnings that do not say until when.
 START, TOTAL = timedelta(seconds=120), timedelta(seconds=7500)
 
@@ -118,6 +120,21 @@ async def drop_uploads(recorded: Recorded, ports: Ports) -> None:
     assert isinstance(event, BuildSucceeded | BuildFailed | BuildCancelled)
     build = await ports.log.state(builds, event.build_id)
     await delete_below(ports.blobs, keys.uploads(build.workspace_id, event.build_id))
+
+
+def _links_have_ended(event: BuildSucceeded | BuildFailed | BuildCancelled) -> datetime:
+    match event:
+        case BuildSucceeded():
+            return event.succeeded_at + LINKS
+        case BuildFailed():
+            return event.failed_at + LINKS
+    return event.cancelled_at + LINKS
+
+
+#: The store takes what its link was given for, whatever has become of the build, and an upload may have been under way.
+drop_late_uploads = reacts_to(
+    BuildSucceeded, BuildFailed, BuildCancelled, name="drop-late-uploads", due=_links_have_ended, queue=BUILDS
+)(drop_uploads.handler)
 
 
 @reacts_to(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Literal, cast
@@ -27,7 +28,8 @@ from commands.builds.builds import AskForBuild, CancelBuild, ClaimBuild
 from commands.builds.ports import JobRow, Jobs
 from commands.builds.reactions import BUILDS
 from commands.kernel import REACTIONS, Command, execute
-from domain.builds.builds import Build, BuildAsked, BuildStarted, builds
+from domain.builds import keys
+from domain.builds.builds import Build, BuildAsked, BuildCancelled, BuildStarted, builds
 from domain.builds.settings import Builds
 from domain.ledger import Context
 from domain.repositories.settings import Github
@@ -201,6 +203,22 @@ async def test_a_job_that_is_finished_in_front_of_whoever_dies_then_is_over(
     # Its runner was not answered, and says it again.
     assert (await finish()).status == (await shop.build()).status == status
     assert len(shop.scene.log.all) == before
+
+
+async def test_what_a_runner_still_sends_by_the_link_it_was_given_does_not_stay_when_its_build_is_over() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    for wish in (*examples.running, CancelBuild(build_id="build-1", workspace_id="w1")):
+        await scene.when(wish)
+    cancelled = scene.last(BuildCancelled)
+    ours, others = keys.upload("w1", "build-1", "artifact-1"), keys.upload("w1", "build-2", "artifact-1")
+    await scene.blobs.put_bytes(others, b"of a build that goes on", content_type="application/zip")
+    following = [each for each in REACTIONS.values() if each.concerns(cancelled.event) and "drop" in each.name]
+    for reaction in sorted(following, key=lambda each: each.due(cancelled.event) or NOW):
+        # It was on its way, or the link to the store is good for the rest of its hour.
+        await scene.follows(reaction, cancelled)
+        if (reaction.due(cancelled.event) or NOW) <= NOW + timedelta(hours=1):
+            await scene.blobs.put_bytes(ours, b"late", content_type="application/zip")
+    assert [each.key async for each in scene.blobs.list()] == [others]
 
 
 async def test_a_step_that_was_said_to_whoever_died_then_is_said_again_and_begins_nothing_twice() -> None:
