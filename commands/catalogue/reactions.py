@@ -239,8 +239,9 @@ async def push_tables(recorded: Recorded, ports: Ports) -> None:
         _say("tables.not_pushed", recorded, str(problem), problem.setting)
         await _not_pushed(recorded, ports, str(problem), again=not problem.final)
     else:
-        for kind, row in pushed.typed:
-            await _take(recorded, ports, kind, row)
+        if await _are_connected(tables, event.workspace_id, ports):
+            for kind, row in pushed.typed:
+                await _take(recorded, ports, kind, row)
         wish = EndPush(
             workspace_id=event.workspace_id,
             push_id=event.push_id,
@@ -249,6 +250,11 @@ async def push_tables(recorded: Recorded, ports: Ports) -> None:
             unchanged=pushed.unchanged,
         )
         await ports.execute(wish, recorded.context())
+
+
+async def _are_connected(tables: Tables, workspace_id: str, ports: Ports) -> bool:
+    """Whether tables still are the workspace's that were when they were asked: they may have taken their time."""
+    return (await ports.log.state(tables_of, workspace_id)).connection_id == tables.connection_id
 
 
 async def _said(ports: Ports, tables: Tables, kind: Kind, identity: str) -> Sequence[Mapping[str, Any]]:
@@ -302,6 +308,8 @@ async def read_tables(recorded: Recorded, ports: Ports) -> None:
         if not problem.final and problem.setting is None:
             raise
         await _not_read(recorded, ports, str(problem), problem.setting)
+        return
+    if not await _are_connected(tables, event.workspace_id, ports):
         return
     for row in rows:
         # What a row says that was said here before is behind, and not what anybody has typed.

@@ -26,6 +26,7 @@ from commands.catalogue.tables import (
     AskPush,
     BeginPush,
     ConnectTables,
+    DisconnectTables,
     EndPush,
     NoteUnreadRows,
     TellOfRows,
@@ -622,3 +623,32 @@ async def test_what_our_own_setting_kept_us_from_reading_is_read_when_it_is_back
     assert isinstance(added, TrackAdded)
     assert (added.isrc, added.details.title) == ("QZTAB2600009", "New")
     assert scene.last(TablesPushed)
+
+
+class GoneMeanwhile:
+    """Tables that are disconnected while they answer."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    async def push(self, *_: object) -> Pushed:
+        await self._scene.when(DisconnectTables(workspace_id="w1"))
+        return Pushed(typed=(TypedRow("tracks", {"isrc": "QZTAB2600009", "title": "Typed", "artist": "Stranger"}),))
+
+    async def rows(self, *_: object) -> list[Mapping[str, Any]]:
+        return [dict(each.row) for each in (await self.push()).typed]
+
+
+@pytest.mark.parametrize("answer", ["to a push", "of rows that were told of"])
+async def test_what_tables_answer_that_are_connected_no_more_by_then_is_not_taken(answer: str) -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    await scene.when(catalogue.connected)
+    await scene.when(catalogue.asked_for)
+    push = scene.last(TablesPushAsked)
+    await scene.when(TellOfRows(workspace_id="w1", connection_id="c1", delivery_id="d1", kind="tracks", rows=(7,)))
+    ports: Any = SimpleNamespace(execute=Execute(scene.log, lambda: NOW), log=scene.log, tables=GoneMeanwhile(scene))
+    if answer == "to a push":
+        await push_tables.handler(push, ports)
+    else:
+        await read_tables.handler(scene.last(TablesRowsChanged), ports)
+    assert isinstance(scene.log.all[-1].event, TablesDisconnected)
