@@ -21,11 +21,11 @@ from api.repositories.github import GithubIsOff
 from commands.builds.builds import AskForBuild
 from commands.builds.workflows import HearRun
 from commands.kernel import derived_id
-from commands.repositories.connections import DisconnectGithub
+from commands.repositories.connections import NoteInstallationGone
 from domain.builds.builds import NoSuchBuild, Trigger, builds
 from domain.builds.workflows import STATUSES
 from domain.kernel import Exhausted, Forbidden, Invalid
-from domain.ledger import Context
+from domain.ledger import PUBLIC, Context
 from domain.repositories.connections import installations
 from domain.studio.projects import BuildConfig, Project, projects
 from projections.builds.builds import BuildDocument, build_documents, of_run
@@ -327,7 +327,7 @@ async def _note_installation(ports: Ports, told: Installed) -> None:
     """Who has taken our app out of their account there is not connected any more here either."""
     if told.action != "deleted":
         return
-    workspace_id = (await ports.log.state(installations, str(told.installation.id))).workspace_id
-    if workspace_id:
-        context = Context(workspace_id=workspace_id, actor="github", correlation_id=anonymous().correlation_id)
-        await ports.execute(DisconnectGithub(workspace_id=workspace_id), context)
+    installation_id = str(told.installation.id)
+    workspace_id = (await ports.log.state(installations, installation_id)).workspace_id
+    context = Context(workspace_id=workspace_id or PUBLIC, actor="github", correlation_id=anonymous().correlation_id)
+    await ports.execute(NoteInstallationGone(installation_id=installation_id), context)

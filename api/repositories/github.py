@@ -16,7 +16,7 @@ from api.passes import new_pass, read_pass
 from api.repositories.ports import Ports
 from commands.repositories.connections import ConnectGithub, DisconnectGithub
 from domain.kernel import Forbidden, Unavailable
-from domain.repositories.connections import Connection, GithubNotConnected, connections
+from domain.repositories.connections import Connection, GithubNotConnected, connections, installations
 from projections.kernel import seconds
 
 READ = needs("builds:write", "viewer")
@@ -81,6 +81,8 @@ class _Seen(Struct):
     installation_id: int
     account_login: str
     account_type: Literal["User", "Organization"]
+    #: How often the installation had been taken out of its account by then.
+    gone: int = 0
 
 
 class Repos(Struct):
@@ -124,6 +126,8 @@ async def end_installation(
     shown = await read_pass(given, INSTALLATION, ports.vault, ports.log, ports.now())
     if shown is None:
         raise BadInstallation
+    # Read before GitHub is asked: if it is gone by the time of the answer, the answer is old.
+    known = await ports.log.state(installations, str(installation_id))
     account = await ports.github.account_of(installation_id, code)
     if account is None:
         raise BadInstallation
@@ -133,6 +137,7 @@ async def end_installation(
         installation_id=installation_id,
         account_login=account.login,
         account_type="Organization" if account.type == "Organization" else "User",
+        gone=known.gone,
     )
     return Installed(False, seen.account_login, seen.account_type, _confirmation(ports, seen))
 
@@ -161,6 +166,7 @@ async def confirm_installation(
         installation_id=seen.installation_id,
         account_login=seen.account_login,
         account_type=seen.account_type,
+        gone=seen.gone,
     )
     await ports.execute(wish, asker.context)
     return _status(await ports.log.state(connections, asker.workspace_id))

@@ -9,6 +9,8 @@ from domain.repositories.connections import (
     GithubConnected,
     GithubDisconnected,
     InstallationElsewhere,
+    InstallationGone,
+    InstallationIsGone,
     InstallationTaken,
     connections,
     installations,
@@ -16,12 +18,16 @@ from domain.repositories.connections import (
 
 
 class ConnectGithub(Command):
-    """Let a workspace use an installation; whoever sends it has confirmed that its person may."""
+    """Let a workspace use an installation; whoever sends it has confirmed that its person may.
+
+    `gone`: how often it had been taken out of its account when GitHub was asked.
+    """
 
     workspace_id: str
     installation_id: int
     account_login: str
     account_type: AccountType
+    gone: int = 0
 
 
 @handles(ConnectGithub)
@@ -33,6 +39,8 @@ async def connect(wish: ConnectGithub, transaction: Transaction) -> None:
     taken = await transaction.find(installations, str(wish.installation_id))
     if taken.workspace_id not in ("", wish.workspace_id):
         raise InstallationElsewhere
+    if taken.gone != wish.gone:
+        raise InstallationIsGone
     await _disconnect(wish.workspace_id, transaction)
     theirs = InstallationTaken(
         installation_id=str(wish.installation_id), workspace_id=wish.workspace_id, taken_at=transaction.now
@@ -58,6 +66,27 @@ class DisconnectGithub(Command):
 async def disconnect(wish: DisconnectGithub, transaction: Transaction) -> None:
     """What is not connected is not disconnected."""
     await _disconnect(wish.workspace_id, transaction)
+
+
+class NoteInstallationGone(Command):
+    """Take note that an installation was taken out of its account at GitHub."""
+
+    installation_id: str
+
+
+@handles(NoteInstallationGone)
+async def note_gone(wish: NoteInstallationGone, transaction: Transaction) -> None:
+    """It is written down also where nobody has it: whoever is about to connect it has asked GitHub before that.
+
+    Told again it is as it was, until somebody has it again.
+    """
+    taken = await transaction.find(installations, wish.installation_id)
+    if taken.gone and not taken.workspace_id:
+        return
+    gone = InstallationGone(installation_id=wish.installation_id, gone_at=transaction.now)
+    transaction.record(installations, wish.installation_id, gone)
+    if taken.workspace_id:
+        await _disconnect(taken.workspace_id, transaction)
 
 
 @part_of(WorkspaceReclaimed, WorkspaceForgotten)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
+from msgspec.structs import replace
+
 from domain.kernel import Category, Conflict, Event, Forbidden, State, personal
 
 AccountType = Literal["User", "Organization"]
@@ -64,6 +66,10 @@ class InstallationElsewhere(Conflict):
     """This installation is connected with another workspace. Disconnect it there first."""
 
 
+class InstallationIsGone(Conflict):
+    """This installation is not there any more at GitHub. Install the app anew."""
+
+
 connections = Category(name="github-connection", initial=Connection(), evolve=evolve)
 
 
@@ -80,17 +86,29 @@ class InstallationTaken(Event):
     taken_at: datetime
 
 
+class InstallationGone(Event):
+    """An installation was taken out of its account at GitHub."""
+
+    target: ClassVar[str] = "installation"
+
+    installation_id: str
+    gone_at: datetime
+
+
 class Installation(State):
-    """Whose it is."""
+    """Whose it is, and how often it was taken out: what GitHub has said of it before that is old."""
 
     workspace_id: str = ""
+    gone: int = 0
 
 
 def take(installation: Installation, event: Event) -> Installation:
     """An installation after one more event."""
     match event:
         case InstallationTaken():
-            return Installation(workspace_id=event.workspace_id)
+            return replace(installation, workspace_id=event.workspace_id)
+        case InstallationGone():
+            return replace(installation, gone=installation.gone + 1)
     return installation
 
 

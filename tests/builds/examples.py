@@ -23,7 +23,7 @@ from commands.builds.builds import (
 from commands.builds.runners import RegisterRunner, RemoveRunner
 from commands.builds.secrets import RemoveSecret, SetSecret
 from commands.builds.workflows import HearRun, NoteDispatch, NoteRun, NoteRunAsked
-from commands.repositories.connections import ConnectGithub, DisconnectGithub
+from commands.repositories.connections import ConnectGithub, DisconnectGithub, NoteInstallationGone
 from commands.repositories.repositories import CreateLinkedProject, LinkRepository, UnlinkRepository
 from commands.studio.projects import CreateProject
 from tests.examples import Example
@@ -92,6 +92,7 @@ EXAMPLES = (
     Example(created_with_source),
     Example(connected),
     Example(DisconnectGithub(workspace_id="w1"), [connected]),
+    Example(NoteInstallationGone(installation_id="7"), [connected]),
     # Linked while a build waits for it.
     Example(linked, [project, asked]),
     Example(UnlinkRepository(project_id="project-1", workspace_id="w1"), [project, linked]),

@@ -27,11 +27,12 @@ from api.builds.runners import RUNNER_PREFIX, Finish, Job, Stepping, Wanting, cl
 from commands.builds.builds import AskForBuild, CancelBuild, ClaimBuild
 from commands.builds.ports import JobRow, Jobs
 from commands.builds.reactions import BUILDS
-from commands.kernel import REACTIONS, Command, execute
+from commands.kernel import REACTIONS, Command, Execute, execute
 from domain.builds import keys
 from domain.builds.builds import Build, BuildAsked, BuildCancelled, BuildStarted, builds
 from domain.builds.settings import Builds
 from domain.ledger import Context
+from domain.repositories.connections import InstallationIsGone, connections
 from domain.repositories.settings import Github
 from domain.sections import Secret
 from domain.studio.projects import BuildConfig, BuildRules, OnPush
@@ -293,6 +294,39 @@ async def test_a_push_that_whoever_heard_it_died_of_builds_each_project_once_whe
 
     assert len((await hear()).builds) == 2
     assert [each.project_id for each in _asked(shop)] == ["project-1", "project-2"]
+
+
+async def test_an_installation_that_is_gone_takes_no_other_with_it_and_is_connected_by_nobody() -> None:
+    scene = Scene(now=NOW, context=CONTEXT)
+    await scene.when(examples.connected)
+    another = replace(examples.connected, installation_id=8)
+
+    async def write(command: Command, context: Context) -> int:
+        await execute(another, scene.log, NOW, context)
+        return await execute(command, scene.log, NOW, context)
+
+    vault = SimpleNamespace(same=lambda *_: True)
+    github = GithubApp(Github(github_webhook_secret=Secret("secret")))
+    ports: Any = SimpleNamespace(log=scene.log, execute=write, github=github, vault=vault)
+
+    async def hear_gone(installation_id: int) -> None:
+        body = json.encode({"action": "deleted", "installation": {"id": installation_id}})
+        request: Any = SimpleNamespace(body=AsyncMock(return_value=body))
+        await hear_github.fn(request, ports, "installation", github.signed(body))
+
+    # In this moment the workspace is connected with another one.
+    await hear_gone(7)
+    assert (await scene.log.state(connections, "w1")).installation_id == 8
+    ports.execute = Execute(scene.log, lambda: NOW)
+    # GitHub has shown it to somebody, who has taken it out again before they confirmed.
+    for _ in "twice":
+        await hear_gone(9)
+    await scene.refused(replace(another, installation_id=9), InstallationIsGone)
+    await hear_gone(8)
+    assert (await scene.log.state(connections, "w1")).installation_id is None
+    await scene.refused(another, InstallationIsGone)
+    await scene.when(replace(another, gone=1))
+    assert (await scene.log.state(connections, "w1")).installation_id == 8
 
 
 def _asked(shop: Workshop) -> list[BuildAsked]:

@@ -1,0 +1,1 @@
+"""Tests of where sources are; their rules are put to the test with those of builds."""
