@@ -258,18 +258,19 @@ def request_wav(wish: RequestWav, beat: Beat, now: datetime) -> list[Event]:
 
 
 class StoreWav(Command):
-    """Write down that a version is there as WAV."""
+    """Write down that a version is there as the WAV that was asked for then."""
 
     beat_id: str
     wav_task_id: str
     version_id: str
+    asked_at: datetime
     file: StoredFile
 
 
 @decides(StoreWav, beats)
 def store_wav(wish: StoreWav, beat: Beat, now: datetime) -> list[Event]:
     """It comes once."""
-    if not beat.is_converting(wish.version_id):
+    if not beat.is_converting(wish.version_id, wish.asked_at):
         return []
     return [
         WavStored(
@@ -283,18 +284,19 @@ def store_wav(wish: StoreWav, beat: Beat, now: datetime) -> list[Event]:
 
 
 class FailWav(Command):
-    """Write down why a version does not become a WAV."""
+    """Write down why a version does not become the WAV that was asked for then."""
 
     beat_id: str
     wav_task_id: str
     version_id: str
+    asked_at: datetime
     reason: str
 
 
 @decides(FailWav, beats)
 def fail_wav(wish: FailWav, beat: Beat, now: datetime) -> list[Event]:
-    """It is said once."""
-    if not beat.is_converting(wish.version_id):
+    """It is said once, and of what was asked for anew since, nothing."""
+    if not beat.is_converting(wish.version_id, wish.asked_at):
         return []
     return [
         WavFailed(
@@ -337,32 +339,34 @@ def request_stems(wish: RequestStems, beat: Beat, now: datetime) -> list[Event]:
 
 
 class StoreStems(Command):
-    """Write down that the parts of a version are there."""
+    """Write down that the parts of a version are there that were asked for then."""
 
     beat_id: str
     version_id: str
+    asked_at: datetime
     stems: tuple[Stem, ...]
 
 
 @decides(StoreStems, beats)
 def store_stems(wish: StoreStems, beat: Beat, now: datetime) -> list[Event]:
     """They come once."""
-    if not beat.is_taken_apart(wish.version_id):
+    if not beat.is_taken_apart(wish.version_id, wish.asked_at):
         return []
     return [StemsStored(beat_id=wish.beat_id, version_id=wish.version_id, stems=wish.stems, stored_at=now)]
 
 
 class FailStems(Command):
-    """Write down why there are no parts."""
+    """Write down why there are no parts that were asked for then."""
 
     beat_id: str
     version_id: str
+    asked_at: datetime
     reason: str
 
 
 @decides(FailStems, beats)
 def fail_stems(wish: FailStems, beat: Beat, now: datetime) -> list[Event]:
-    """It is said once."""
-    if not beat.is_taken_apart(wish.version_id):
+    """It is said once, and of what was asked for anew since, nothing."""
+    if not beat.is_taken_apart(wish.version_id, wish.asked_at):
         return []
     return [StemsFailed(beat_id=wish.beat_id, version_id=wish.version_id, reason=wish.reason, failed_at=now)]

@@ -564,8 +564,17 @@ async def _no_wav(recorded: Recorded, ports: Ports, problem: str) -> None:
     event = recorded.event
     assert isinstance(event, WavRequested)
     for version_id in event.version_ids:
-        wish = FailWav(beat_id=event.beat_id, wav_task_id=event.wav_task_id, version_id=version_id, reason=problem)
-        await ports.execute(wish, recorded.context())
+        await ports.execute(_wav_fails(event, version_id, problem), recorded.context())
+
+
+def _wav_fails(event: WavRequested, version_id: str, problem: str) -> FailWav:
+    return FailWav(
+        beat_id=event.beat_id,
+        wav_task_id=event.wav_task_id,
+        version_id=version_id,
+        asked_at=event.requested_at,
+        reason=problem,
+    )
 
 
 @reacts_to(WavRequested, name="convert-to-wav", queue=GENERATIONS, gives_up=_no_wav)
@@ -576,7 +585,8 @@ async def convert_to_wav(recorded: Recorded, ports: Ports) -> None:
     for version_id in event.version_ids:
         beat = await _state(event.beat_id, ports)
         version = beat.version(version_id)
-        if version is None or version.wav != "processing" or await _is_forgotten(recorded.workspace_id, ports):
+        wanted = beat.is_converting(version_id, event.requested_at)
+        if version is None or not wanted or await _is_forgotten(recorded.workspace_id, ports):
             continue
         key = keys.file(event.workspace_id, event.beat_id, version_id, _title_of(version), ".wav")
         try:
@@ -585,13 +595,16 @@ async def convert_to_wav(recorded: Recorded, ports: Ports) -> None:
                     key, ports.band.to_wav(path), content_type="audio/wav", size_max=WAV_BYTES_MAX
                 )
         except (Unplayable, NotFound, Invalid) as problem:
-            wish = FailWav(
-                beat_id=event.beat_id, wav_task_id=event.wav_task_id, version_id=version_id, reason=str(problem)
-            )
-            await ports.execute(wish, recorded.context())
+            await ports.execute(_wav_fails(event, version_id, str(problem)), recorded.context())
             continue
         file = StoredFile(kind="wav", object_key=key, content_type="audio/wav", size=stored.size)
-        done = StoreWav(beat_id=event.beat_id, wav_task_id=event.wav_task_id, version_id=version_id, file=file)
+        done = StoreWav(
+            beat_id=event.beat_id,
+            wav_task_id=event.wav_task_id,
+            version_id=version_id,
+            asked_at=event.requested_at,
+            file=file,
+        )
         await ports.execute(done, recorded.context())
         if await _is_forgotten(recorded.workspace_id, ports):
             await ports.blobs.delete(key)
@@ -629,7 +642,7 @@ def _title_of(version: Version) -> str:
 async def _no_stems(recorded: Recorded, ports: Ports, problem: str) -> None:
     event = recorded.event
     assert isinstance(event, StemsRequested)
-    wish = FailStems(beat_id=event.beat_id, version_id=event.version_id, reason=problem)
+    wish = FailStems(beat_id=event.beat_id, version_id=event.version_id, asked_at=event.requested_at, reason=problem)
     await ports.execute(wish, recorded.context())
 
 
@@ -638,9 +651,10 @@ async def render_stems(recorded: Recorded, ports: Ports) -> None:
     """The score is played again, each part for itself, and the sum of them all beside."""
     event = recorded.event
     assert isinstance(event, StemsRequested)
-    version = (await _state(event.beat_id, ports)).version(event.version_id)
+    beat = await _state(event.beat_id, ports)
+    version = beat.version(event.version_id)
     score = None if version is None else version.file("score")
-    if version is None or score is None or version.stems != "processing":
+    if version is None or score is None or not beat.is_taken_apart(event.version_id, event.requested_at):
         return
     if await _is_forgotten(recorded.workspace_id, ports):
         return
@@ -660,7 +674,9 @@ async def render_stems(recorded: Recorded, ports: Ports) -> None:
                 key, pieces(folder / f"{name}.wav"), content_type="audio/wav", size_max=FILE_BYTES_MAX
             )
             stems.append(Stem(name=name, object_key=key, content_type="audio/wav", size=stored.size))
-    done = StoreStems(beat_id=event.beat_id, version_id=event.version_id, stems=tuple(stems))
+    done = StoreStems(
+        beat_id=event.beat_id, version_id=event.version_id, asked_at=event.requested_at, stems=tuple(stems)
+    )
     await ports.execute(done, recorded.context())
     if await _is_forgotten(recorded.workspace_id, ports):
         await delete_below(ports.blobs, keys.of_version(event.workspace_id, event.beat_id, event.version_id))

@@ -358,7 +358,10 @@ class Version(Value):
     heard: bool = False
     wav: Work = "not_started"
     wav_task_id: str | None = None
+    #: When it, and the parts, were asked for the last time.
+    wav_asked_at: datetime | None = None
     stems: Work = "not_started"
+    stems_asked_at: datetime | None = None
     download: Work = "not_started"
 
     def file(self, kind: FileKind) -> StoredFile | None:
@@ -414,15 +417,15 @@ class Beat(State):
         version = self.version(version_id)
         return None if version is None or version.heard else version
 
-    def is_converting(self, version_id: str) -> bool:
-        """Whether a version is being made a WAV."""
+    def is_converting(self, version_id: str, asked_at: datetime) -> bool:
+        """Whether a version is being made the WAV that was asked for then, and not a later one."""
         version = self.version(version_id)
-        return version is not None and version.wav == "processing"
+        return version is not None and (version.wav, version.wav_asked_at) == ("processing", asked_at)
 
-    def is_taken_apart(self, version_id: str) -> bool:
-        """Whether the parts of a version are being made."""
+    def is_taken_apart(self, version_id: str, asked_at: datetime) -> bool:
+        """Whether the parts of a version are being made that were asked for then, and not later ones."""
         version = self.version(version_id)
-        return version is not None and version.stems == "processing"
+        return version is not None and (version.stems, version.stems_asked_at) == ("processing", asked_at)
 
     def under_way(self, generation_id: str) -> Generation | None:
         """The generation with an id, while something may come of it."""
@@ -545,14 +548,15 @@ def _with_forms(beat: Beat, event: Event) -> Beat:  # noqa: PLR0911 - one for ea
     """A beat after something has happened to the other forms of what is there: WAV and stems."""
     match event:
         case WavRequested():
-            wanted, task = event.version_ids, event.wav_task_id
-            return _changed_version(beat, lambda each: each.version_id in wanted, wav="processing", wav_task_id=task)
+            asked = {"wav": "processing", "wav_task_id": event.wav_task_id, "wav_asked_at": event.requested_at}
+            return _changed_version(beat, lambda each: each.version_id in event.version_ids, **asked)
         case WavStored():
             return _changed_version(beat, _named(event.version_id), wav="completed")
         case WavFailed():
             return _changed_version(beat, _named(event.version_id), wav="failed")
         case StemsRequested():
-            return _changed_version(beat, _named(event.version_id), stems="processing")
+            asked_at = event.requested_at
+            return _changed_version(beat, _named(event.version_id), stems="processing", stems_asked_at=asked_at)
         case StemsStored():
             return _changed_version(beat, _named(event.version_id), stems="completed")
         case StemsFailed():

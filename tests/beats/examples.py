@@ -39,6 +39,7 @@ from commands.idempotency import Once
 from domain.beats.beats import Brief, Remote, Stem, StoredFile
 from domain.beats.templates import Template
 from tests.examples import Example
+from tests.spec import NOW
 
 generation = NewGeneration(generation_id="gen-1", version_id="ver-1", provider="band")
 new_beat = NewBeat(
@@ -155,12 +156,13 @@ EXAMPLES = (
             beat_id="beat-1",
             wav_task_id="wav-1",
             version_id="ver-1",
+            asked_at=NOW,
             file=StoredFile(kind="wav", object_key="a.wav", content_type="audio/wav", size=44),
         ),
         [created, first_track, wav_wanted],
     ),
     Example(
-        FailWav(beat_id="beat-1", wav_task_id="wav-1", version_id="ver-1", reason="It is damaged."),
+        FailWav(beat_id="beat-1", wav_task_id="wav-1", version_id="ver-1", asked_at=NOW, reason="It is damaged."),
         [created, first_track, wav_wanted],
     ),
     Example(stems_wanted, [created, played]),
@@ -168,12 +170,14 @@ EXAMPLES = (
         StoreStems(
             beat_id="beat-1",
             version_id="ver-1",
+            asked_at=NOW,
             stems=(Stem(name="drums", object_key="drums.wav", content_type="audio/wav", size=44),),
         ),
         [created, played, stems_wanted],
     ),
     Example(
-        FailStems(beat_id="beat-1", version_id="ver-1", reason="It took too long."), [created, played, stems_wanted]
+        FailStems(beat_id="beat-1", version_id="ver-1", asked_at=NOW, reason="It took too long."),
+        [created, played, stems_wanted],
     ),
     Example(created),
     Example(once_more, [created, first_track, second_track, finished]),

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from commands.beats.beats import CancelGenerations
 from commands.beats.ports import Declined, NotTaken, Outcome, PlayedTrack, Task, Tell, Unplayable
 from commands.beats.reactions import (
+    convert_to_wav,
     expire_files,
     fetch_files,
     follow_task,
@@ -21,10 +23,11 @@ from commands.beats.reactions import (
     hear_version,
     keep_files,
     make_beat,
+    render_stems,
     submit_generation,
 )
 from commands.identity.teams import ForgetWorkspace
-from commands.kernel import REACTIONS
+from commands.kernel import REACTIONS, Command, Reaction
 from domain.beats.beats import (
     Brief,
     DownloadRequested,
@@ -34,17 +37,20 @@ from domain.beats.beats import (
     GenerationCompleted,
     GenerationFailed,
     GenerationRequested,
+    StemsRequested,
     SubmissionBegun,
     SubmissionRefused,
     TaskAccepted,
     TaskAsked,
     VersionCompleted,
     VersionHeard,
+    WavRequested,
+    WavStored,
 )
 from domain.identity.workspaces import WorkspaceForgotten
 from domain.kernel import Event
 from projections.beats.beats import BeatDocument, beat_documents
-from tests.beats.examples import created, elsewhere
+from tests.beats.examples import audio, created, elsewhere, played, score, stems_wanted, wav_wanted
 from tests.identity.examples import ada
 from tests.scene import Label, Players, Scene
 from tests.spec import CONTEXT, NOW
@@ -329,3 +335,34 @@ async def test_every_version_is_heard_and_its_wave_drawn_where_nobody_has() -> N
     [heard] = [each.event for each in there.log.all if isinstance(each.event, VersionHeard)]
     assert heard.peaks is not None
     assert await keys_of(there) == [heard.peaks.object_key]
+
+
+@pytest.mark.parametrize("what", ["wav", "stems"])
+async def test_what_is_asked_for_anew_is_made_however_often_the_first_was_given_up(what: str) -> None:
+    there = scene()
+    for wish in (created, played):
+        await there.when(wish)
+    await there.blobs.put_bytes(score.object_key, b"{}", content_type="application/json")
+    await there.blobs.put_bytes(audio.object_key, b"mp3", content_type="audio/mpeg")
+    of_each: dict[str, tuple[Reaction, type[Event], Command, Command]] = {
+        "wav": (convert_to_wav, WavRequested, wav_wanted, replace(wav_wanted, wav_task_id="wav-2")),
+        "stems": (render_stems, StemsRequested, stems_wanted, stems_wanted),
+    }
+    reaction, kind, first, again = of_each[what]
+    assert reaction.gives_up is not None
+    await there.when(first)
+    given_up = there.last(kind)
+    ports = await there.ports(reaction.ports)
+    await reaction.gives_up(given_up, ports, "It failed, and again.")
+    # Whoever has given it up dies before they can say so to anybody.
+    await there.later(seconds=1).when(again)
+    await reaction.gives_up(given_up, ports, "It failed, and again.")
+    await there.follows(reaction, given_up)
+    await there.follows(reaction, there.last(kind))
+
+    [version] = shown(there).versions
+    assert {"wav": version.wav, "stems": version.stems_work}[what] == "completed"
+    if what == "wav":
+        stored = there.last(WavStored).event
+        assert isinstance(stored, WavStored)
+        assert stored.wav_task_id == "wav-2"
