@@ -22,16 +22,17 @@ class RotateSigningKey(Command):
 
 @handles(RotateSigningKey)
 async def rotate(wish: RotateSigningKey, transaction: Transaction) -> None:
-    """A key is new once."""
+    """A key is new once. Whoever has made it in the same moment may have left those before it good for longer."""
     (await transaction.load(projects, wish.project_id)).belongs_to(wish.workspace_id)
     if not await claim(transaction, wish.once, wish.project_id):
         return
     keys = await transaction.find(signing_keys, wish.project_id)
-    if wish.number == keys.newest:
+    now = transaction.now
+    old_ends_at = None if wish.old_end_after is None else now + wish.old_end_after
+    if wish.number == keys.newest and keys.older_end_by(old_ends_at):
         return
     if wish.number != keys.newest + 1:
         raise KeyWasRotated
-    now = transaction.now
     transaction.record(
         signing_keys,
         wish.project_id,
@@ -40,6 +41,6 @@ async def rotate(wish: RotateSigningKey, transaction: Transaction) -> None:
             workspace_id=wish.workspace_id,
             number=wish.number,
             rotated_at=now,
-            old_ends_at=None if wish.old_end_after is None else now + wish.old_end_after,
+            old_ends_at=old_ends_at,
         ),
     )

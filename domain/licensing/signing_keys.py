@@ -30,6 +30,10 @@ class SigningKeys(State):
         """The number of the key that signs."""
         return self.keys[0][0]
 
+    def older_end_by(self, moment: datetime | None) -> bool:
+        """Whether all keys but the newest end then or before; None asks for no end."""
+        return moment is None or all(end is not None and end <= moment for _, end in self.keys[1:])
+
     def valid(self, now: datetime) -> list[int]:
         """The numbers of the keys that sign now, newest first."""
         return [number for number, end in self.keys if end is None or now < end]

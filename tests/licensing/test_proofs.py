@@ -259,6 +259,15 @@ def test_a_key_is_rotated_once_and_by_its_own_people() -> None:
     given(made).when(RotateSigningKey(project_id="P", workspace_id="w2", number=2)).refused(NoSuchProject)
 
 
+def test_of_two_rotations_at_once_the_one_that_ends_the_keys_before_is_not_taken_for_done() -> None:
+    made, ending = ("project-P", project_made), rotate(2, old_end_after=DAY)
+    given(made, rotated(2)).when(ending).refused(KeyWasRotated)
+    given(made, rotated(2, NOW + 2 * DAY)).when(ending).refused(KeyWasRotated)
+    # What was wished for is so.
+    given(made, rotated(2, NOW + DAY)).when(ending).then()
+    given(made, rotated(2, NOW + DAY)).when(rotate(2)).then()
+
+
 def test_old_keys_end_when_they_were_to_and_no_later() -> None:
     assert SigningKeys().valid(NOW) == [1]
     kept = signing_keys.fold([rotated(2)[1]])
