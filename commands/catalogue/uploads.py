@@ -111,11 +111,16 @@ async def start(wish: StartUpload, transaction: Transaction) -> None:
 
 @decides(ReportStep, upload_sessions)
 def report(wish: ReportStep, session: UploadSession, now: datetime) -> list[Event]:
-    """An open session hears of its own steps, in whatever order they come; the same once more is nothing new."""
+    """An open session hears of its own steps, in whatever order they come.
+
+    The same once more is nothing new, but a sign of life: written down when a quarter of the time has gone by, it keeps
+    the session of whoever waits for a step.
+    """
     _check_own(session, wish.workspace_id)
     if wish.step not in [each.name for each in session.steps]:
         raise NoSuchStep(step=wish.step, steps=", ".join(each.name for each in session.steps))
-    if Step(name=wish.step, status=wish.status, note=wish.note) in session.steps:
+    is_known = Step(name=wish.step, status=wish.status, note=wish.note) in session.steps
+    if is_known and not _shows_life(session, wish.timeout, now):
         return []
     _check_open(session)
     if session.reports >= REPORTS_MAX:
@@ -131,6 +136,12 @@ def report(wish: ReportStep, session: UploadSession, now: datetime) -> list[Even
             expires_at=now + wish.timeout,
         )
     ]
+
+
+def _shows_life(session: UploadSession, timeout: timedelta, now: datetime) -> bool:
+    if session.standing != "open" or session.expires_at is None or session.reports >= REPORTS_MAX:
+        return False
+    return now + timeout - session.expires_at >= timeout / 4
 
 
 @handles(CompleteUpload)

@@ -149,6 +149,18 @@ def test_a_session_is_complete_when_its_steps_are_done() -> None:
     given(*open_one, reported("submit", "failed")).when(wish).refused(StepsAreLeft, steps="submit")
 
 
+def test_whoever_says_the_same_again_and_again_is_not_silent() -> None:
+    """A report that says nothing new is no news, but a sign of life: without it whoever waits for a step was over."""
+    running = (drafted, added, reserved, started, reported("sign_in", "running"))
+    again, hour = step("sign_in", "running"), timedelta(hours=1)
+    given(*running).when(again, now=NOW + 5 * hour).then()
+    given(*running).when(again, now=NOW + 6 * hour).then(
+        replace(reported("sign_in", "running"), reported_at=NOW + 6 * hour, expires_at=NOW + 6 * hour + DAY)
+    )
+    over = UploadSessionExpired(session_id="session-1", workspace_id="w1", expired_at=NOW)
+    given(*running, over, released).when(again, now=NOW + 6 * hour).then()
+
+
 def test_only_what_was_silent_for_so_long_is_over() -> None:
     wish = ExpireUpload(session_id="session-1")
     late = replace(started, expires_at=NOW - timedelta(seconds=1))
