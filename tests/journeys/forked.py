@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra import telemetry
+
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(["tests.journeys.forked", "tests.journeys.imported"])
 
@@ -56,7 +58,10 @@ class Forked:
 
 
 def _run(arguments: list[str], environment: dict[str, str], log: Path, errors: Path) -> None:
-    """What a process does that has just been forked: all that exec would have done for it, and then `python -m`."""
+    """What a process does that has just been forked: all that exec would have done for it, and then `python -m`.
+
+    A fork ends without what is registered for the end of an interpreter: its last lines have to be written before.
+    """
     os.setsid()
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: nobody would tell how it ended
     threading.Thread(target=_die_with_the_tests, name="tests", daemon=True).start()
@@ -67,7 +72,10 @@ def _run(arguments: list[str], environment: dict[str, str], log: Path, errors: P
     faulthandler.enable()
     warnings.filterwarnings("error", category=RuntimeWarning)
     sys.argv = list(arguments)
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    finally:
+        telemetry.flush()
 
 
 def _die_with_the_tests() -> None:

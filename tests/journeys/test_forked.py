@@ -1,13 +1,15 @@
-"""Processes that are forked for tests leave nothing behind."""
+"""Processes that are forked for tests leave nothing behind, and nothing out."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 
+from tests.journeys.forked import Forked
 from tests.journeys.kit import ROOT, eventually
 
 #: Tests that have a process forked which does not end by itself, and say which.
@@ -36,3 +38,9 @@ def test_a_forked_process_ends_with_the_tests_however_they_end(tmp_path: Path) -
     finally:
         if forked.is_running():
             forked.kill()
+
+
+def test_whoever_ends_has_said_all_that_there_was_to_say(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert Forked(["tests.journeys.speaking"], os.environ, log).wait(60) == 0
+    assert '"last.words"' in log.read_text()
