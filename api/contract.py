@@ -145,7 +145,7 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
         responses[status] = _answered(status, shapes)
     statuses |= _tagged(responses) if "GET" in handler.http_methods else set()
     for media in handler.opt.get("also", ()):
-        responses["200"]["content"][media] = {"schema": bytes_of(media)}
+        responses["200"]["content"][media] = {"schema": _bytes_of(media)}
     for status in sorted(statuses - set(responses)):
         if status in _BARE:
             responses[status] = {"description": MEANINGS[status]}
@@ -159,8 +159,12 @@ def _complete_answers(operation: dict[str, Any], handler: HTTPRouteHandler, kind
         }
 
 
-def bytes_of(media: str) -> dict[str, Any]:
-    """The schema of an answer that is not JSON."""
+def file_of(media: str) -> dict[str, Any]:
+    """An answer that is a file of one media type, as `answers` has it."""
+    return {media: _bytes_of(media)}
+
+
+def _bytes_of(media: str) -> dict[str, Any]:
     return {"type": "string", "contentMediaType": media}
 
 

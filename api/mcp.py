@@ -48,6 +48,15 @@ def _problem(problem: Problem) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": None, "error": {"code": -32000, "message": told, "data": data}}
 
 
+_ERROR = {
+    "type": "object",
+    "required": ["code", "message"],
+    "properties": {
+        "code": {"type": "integer"},
+        "message": {"type": "string", "description": "What is so, and what to do."},
+        "data": {},
+    },
+}
 MCP = Surface(
     title="Agents",
     prefixes=("/mcp",),
@@ -60,15 +69,7 @@ MCP = Surface(
             "properties": {
                 "jsonrpc": {"const": "2.0"},
                 "id": {"type": ["string", "integer", "null"]},
-                "error": {
-                    "type": "object",
-                    "required": ["code", "message"],
-                    "properties": {
-                        "code": {"type": "integer"},
-                        "message": {"type": "string", "description": "What is so, and what to do."},
-                        "data": {},
-                    },
-                },
+                "error": _ERROR,
             },
         }
     },
@@ -239,11 +240,7 @@ _ANSWER = {
         "jsonrpc": {"const": "2.0"},
         "id": _ID,
         "result": {"type": "object", "description": "What the method gives"},
-        "error": {
-            "type": "object",
-            "required": ["code", "message"],
-            "properties": {"code": {"type": "integer"}, "message": {"type": "string"}, "data": {}},
-        },
+        "error": _ERROR,
     },
 }
 _ASKED = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
+from adapters.hanging_up import hang_up
 from domain.sections import CannotStart
 
 STREAM = "/v1/events/stream"
@@ -225,13 +226,7 @@ def posting(url: str, say: Say) -> Handle:
 @contextmanager
 def _hanging_up(line: socket.socket, seconds: float) -> Iterator[None]:
     """Cut a connection when the block takes longer; its own limit begins anew with every byte."""
-
-    def hang_up() -> None:
-        with suppress(OSError):
-            # Not that of TLS, which would take its state away under whoever reads.
-            socket.socket.shutdown(line, socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, hang_up)
+    timer = threading.Timer(seconds, lambda: hang_up(line.fileno()))
     timer.daemon = True
     timer.start()
     try:

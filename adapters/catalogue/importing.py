@@ -23,8 +23,8 @@ from psycopg.rows import TupleRow
 from adapters.catalogue.files import Unreadable, tables
 from adapters.catalogue.profiles import PROFILES, Profile, mapped
 from adapters.catalogue.reading import Asks, Beside, Inconsistent, Reading, Titles, locate
+from adapters.hanging_up import hang_up
 from adapters.postgres.prepared import CONNECTING
-from adapters.postgres.retrying import hang_up
 from adapters.postgres.settings import Postgres
 from adapters.provides import provides
 from adapters.threads import Turns

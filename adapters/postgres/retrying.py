@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import TypeVar
 
@@ -15,6 +13,7 @@ from psycopg import Error as PostgresError
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from adapters.hanging_up import hang_up
 from domain.kernel import Unavailable
 
 T = TypeVar("T")
@@ -31,12 +30,6 @@ LOOKED_SECONDS_MAX = 60.0
 
 #: Between two attempts; several connections may break while they are asked something.
 PAUSE_SECONDS = 0.02
-
-
-def hang_up(descriptor: int) -> None:
-    """Cut a connection: whoever waits for an answer on it, in whatever thread, hears that it is lost."""
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
-        line.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from adapters.hanging_up import hang_up
 from adapters.provides import provides
 from adapters.storage.settings import S3
 from adapters.threads import run_in
@@ -202,8 +203,7 @@ class _Line:
         """End whatever is waited for, now and by all who try again."""
         self.is_cut = True
         if self.socket is not None:
-            with suppress(OSError):  # closed meanwhile
-                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+            hang_up(self.socket.fileno())
 
     @classmethod
     def goes_over(cls, connection: HTTPConnection) -> None:

@@ -29,7 +29,8 @@ LOOK_SECONDS, LOOK_SECONDS_MAX = 0.3, 1.0
 LOOK_FACTOR = 1.5
 #: When nothing is printed a line keeps the connection open.
 IDLE_SECONDS = 15.0
-_TEXT, _EVENTS = ({media: {"type": "string"}} for media in ("text/plain", "text/event-stream"))
+_TEXT = {"text/plain": {"type": "string"}}
+_EVENTS = {"text/event-stream": {"type": "string"}}
 
 
 @get(

@@ -20,7 +20,7 @@ from adapters.catalogue.media import filenames
 from api.auth import Asker, needs
 from api.catalogue.ports import Ports
 from api.catalogue.tracks import LIMIT, READ, Done, Limit, Offset, Pagination, in_path, listened, one, paged
-from api.contract import bytes_of
+from api.contract import file_of
 from commands.catalogue.ports import track_id
 from commands.catalogue.releases import (
     AssignRelease,
@@ -351,7 +351,7 @@ async def put_release_audio(
 @get(
     "/api/v1/releases/{release_id:str}/ern",
     tags=["distribution"],
-    opt={**READ, "answers": {"200": {"application/xml": bytes_of("application/xml")}}, "statuses": ("409",)},
+    opt={**READ, "answers": {"200": file_of("application/xml")}, "statuses": ("409",)},
 )
 async def get_release_ern(
     release_id: FromPath[str],
@@ -374,7 +374,7 @@ async def get_release_ern(
 @get(
     "/api/v1/releases/{release_id:str}/package",
     tags=["distribution"],
-    opt={**READ, "answers": {"200": {"application/zip": bytes_of("application/zip")}}, "statuses": ("409",)},
+    opt={**READ, "answers": {"200": file_of("application/zip")}, "statuses": ("409",)},
 )
 async def get_release_package(
     release_id: FromPath[str],
